@@ -1,0 +1,242 @@
+/**
+ * What a paging mode declares. A mode is data: everything that pxd knows of an architecture's page tables stands in
+ * objects of these types, and nothing outside `src/arch` knows a bit position.
+ *
+ * Three small notations keep the declarations readable; `src/pagetable/compile.ts` checks and compiles them:
+ *
+ * - **bits**: `'63'`, `'51:12'`, or several ranges joined by commas, most significant first (`'11:8,13'`). Bit 0 is the least
+ *   significant bit of the entry as the CPU holds it; byte order in memory is the mode's `endian`.
+ * - **condition** (`Condition`): alternatives joined by ` | `, each a list of atoms that must all hold. Atoms: `P` (field is not
+ *   zero), `!P` (is zero), `TYPE=3`, `TYPE=1,3`, `TYPE!=3`, and on the raw word `&0xfff=0x63`, `&0xfff!=0x63` (mask, then value;
+ *   an empty mask `&` is the whole word). `'1'` always holds, `'0'` never.
+ * - **setting** (`Setting`): names of fields that become 1 (all of their bits), or `NAME=value`, separated by blanks; `&0x163` sets raw bits.
+ *
+ * Anything that changed between kernels carries a version range `from..until` (until is the first version that no longer has it;
+ * either side may be empty): `'..6.5'`, `'6.5..'`.
+ */
+
+/** Linux's names of the levels, top down. Folded levels are simply absent from a mode's list. */
+export type LevelName = 'pgd' | 'p4d' | 'pud' | 'pmd' | 'pte' | (string & {});
+
+/** Every entry is exactly one of these (`none` empty, `nonpresent` software's own word, `table`, `leaf` maps memory, `hugepd` directory of huge entries). */
+export type EntryKind = 'none' | 'nonpresent' | 'table' | 'leaf' | 'hugepd';
+
+/** See the notations above. */
+export type Bits = string;
+export type Condition = string;
+export type Setting = string;
+/** `from..until`, kernel versions. */
+export type Versions = string;
+
+/**
+ * Named bits of an entry: name → `'bits meaning'`. A field that moved between kernels has several strings, each with a leading
+ * version range: `['..6.5 58 present but inaccessible', '6.5.. 11 present but inaccessible']`.
+ */
+export type Fields = Readonly<Record<string, string | readonly string[]>>;
+
+/** Where the physical address stands in an entry: pieces `[bits of the entry, lowest address bit of that piece]`. */
+export type AddressBits = readonly (readonly [Bits, number])[];
+
+/**
+ * What an entry allows. Of a leaf: what it grants. Of a table: what it lets pass to everything below (absent: everything).
+ * The permission of a mapping is the conjunction over all levels of its path.
+ */
+export interface Allows {
+  readonly read?: Condition;
+  readonly write?: Condition;
+  readonly exec?: Condition;
+  readonly user?: Condition;
+  /** Leaves only: what software reads from the entry, absent = never, but `present` absent = always. */
+  readonly global?: Condition;
+  readonly dirty?: Condition;
+  readonly accessed?: Condition;
+  /** False where the entry keeps its frame but nothing may be accessed through it (PROT_NONE, NUMA hint). */
+  readonly present?: Condition;
+}
+
+/** A naturally aligned run of entries that together map one larger leaf. */
+export interface Group {
+  readonly when: Condition;
+  /** Entries in the run; must be a power of two. */
+  readonly entries: number;
+  /**
+   * How the address field runs over the entries: `advance` = each maps the next piece (arm64's contiguous bit), `same` = every entry holds the
+   * address of the whole (Svnapot, after its size bits are taken off), `ignore` = low address bits mean nothing (8xx).
+   */
+  readonly address: 'advance' | 'same' | 'ignore';
+  /** Bytes of the leaf that the run belongs to, when that is more than the run itself maps (8xx 8M: two tables). */
+  readonly size?: number;
+  /** Fields in which the entries of one run may differ (accessed and dirty), a setting without values. */
+  readonly mayDiffer?: Setting;
+}
+
+/** One form that an entry of a level may take. Forms are tried in order; the first whose condition holds is it. */
+export interface Form {
+  readonly kind: EntryKind;
+  /** Name as in the manual, unique within the level. */
+  readonly name: string;
+  readonly when: Condition;
+  readonly fields?: Fields;
+  readonly address?: AddressBits;
+  /** The address field is stored inverted (x86 entries that are not present, against L1TF). */
+  readonly inverted?: boolean;
+  readonly allows?: Allows;
+  readonly groups?: readonly Group[];
+  /** Bytes that one entry maps when that is not `1 << shift` of its level. */
+  readonly size?: number;
+  /** Tables: name of the level that the entry points to, when it is not the next one in the list. */
+  readonly next?: LevelName;
+  readonly kernel?: Versions;
+  /** Bits that must be zero although no field names them are found by complement; these raw bits are exempt (ignored by hardware, free for software). */
+  readonly ignored?: Bits;
+}
+
+export interface Level {
+  readonly name: LevelName;
+  /** The architecture's own name of this table ("PML4", "level 1", "segment table"). */
+  readonly manual: string;
+  /** log2 of the bytes that one entry spans. */
+  readonly shift: number;
+  /** Index bits: a full table has `1 << bits` entries. */
+  readonly bits: number;
+  /** Bytes of an entry: 4 or 8. */
+  readonly entryBytes: 4 | 8;
+  /** Bytes from one entry to the next where that is more than an entry (8xx with 16K pages). */
+  readonly stride?: number;
+  /** Bytes of a table as the kernel allocates it, when that is more than its entries take. */
+  readonly tableBytes?: number;
+  /**
+   * A second word that software keeps beside each 4-byte entry, at this byte distance. The pair decodes as one 8-byte entry:
+   * the word at the distance is the low half, the hardware's own the high half (arm short descriptors).
+   */
+  readonly companion?: number;
+  readonly forms: readonly Form[];
+  /** Level below when it is not the next in the list; `null` for the last. */
+  readonly next?: LevelName | null;
+}
+
+/** An address range that a root translates: table indexes [from, to) of the root table appear at `va` upward. */
+export interface RootRange {
+  readonly half: 'user' | 'kernel';
+  readonly va: bigint;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A resolved root: where a walk starts. */
+export interface Root {
+  /** Physical address of the top table, bytes. */
+  readonly table: bigint;
+  /** Level of the top table. */
+  readonly level: LevelName;
+  readonly ranges: readonly RootRange[];
+  /** Where it came from, for people. */
+  readonly label: string;
+}
+
+/** Values of registers by lower-case name, as the hardware holds them. */
+export type Registers = Readonly<Record<string, bigint>>;
+
+/** How a root register names a root. Not used in any loop, hence plain functions on bigints. */
+export interface RootRegister {
+  /** Lower-case name as in the manual (`cr3`, `ttbr0`, `satp`, …), then other spellings under which tools print it. */
+  readonly names: readonly string[];
+  /** Which half of the address space its tables serve; `both` where one table serves both. */
+  readonly of: 'user' | 'kernel' | 'both';
+  readonly doc: string;
+  /** @throws {RangeError} with one sentence when the value cannot be a root of this mode. `others` holds further registers where known (TCR_EL1 …). */
+  readonly resolve: (value: bigint, others: Registers) => Root;
+}
+
+/** A named part of the address space where the mode's layout is fixed. `end` is exclusive. */
+export interface Region {
+  readonly name: string;
+  readonly start: bigint;
+  readonly end: bigint;
+  readonly kernel?: Versions;
+}
+
+/** Swap-type words: where type and offset stand, and the software bits beside them. */
+export interface SwapLayout {
+  readonly kernel?: Versions;
+  /** Levels it holds for; absent: all. */
+  readonly levels?: readonly LevelName[];
+  readonly type: Bits;
+  readonly offset: Bits;
+  /** True where the offset is stored inverted (x86-64 and PAE, against L1TF). */
+  readonly inverted?: boolean;
+  /** Bits that every swap-type word carries (book3s/64 `_PAGE_PTE`, s390 invalid+protect …). */
+  readonly always?: Setting;
+  /** Software bits beside type and offset: name → bits. Names: exclusive, softDirty, uffdWp. */
+  readonly flags?: Readonly<Record<string, Bits>>;
+  /** Bits of a page frame number in a migration, device or hwpoison offset (Linux's SWP_PFN_BITS); accessed and dirty bits follow above it. */
+  readonly pfnBits?: number;
+}
+
+/** One step of a software edit: where `when` holds (absent: always), clear then set. */
+export interface EditStep {
+  readonly when?: Condition;
+  readonly clear?: Setting;
+  readonly set?: Setting;
+}
+
+/**
+ * Linux's own view of the entries: protections, edits and predicates under the kernel's names, so that
+ * `encode` writes what the kernel would write and every predicate answers as the kernel's does.
+ */
+export interface LinuxSide {
+  readonly kernel?: Versions;
+  /** `PAGE_SHARED` … → setting. */
+  readonly prots: Readonly<Record<string, Setting>>;
+  /** `pte_mkdirty` … → steps, on the level whose name the edit begins with. */
+  readonly edits: Readonly<Record<string, readonly EditStep[]>>;
+  /** `pte_dirty` … → condition, by level. Levels that are folded in this mode stand here too, with the constants that the kernel's folding headers give. */
+  readonly predicates: Readonly<Record<string, Readonly<Record<string, Condition>>>>;
+  /** `pmd_populate` … → how a table entry for a table at a physical address is made: level, form, setting. */
+  readonly populate: Readonly<Record<string, { readonly level: LevelName; readonly form: string; readonly set?: Setting }>>;
+}
+
+/** Which optional kinds of special entries the kernel was built with: they decide how swap types are numbered. */
+export interface SpecialTypes {
+  readonly hwpoison: boolean;
+  readonly migration: boolean;
+  readonly device: boolean;
+}
+
+/** How a table pointer that is a kernel virtual address becomes physical: first rule whose masked value fits. */
+export interface PointerRule {
+  readonly mask: bigint;
+  readonly value: bigint;
+  /** Physical = (pointer & keep). */
+  readonly keep: bigint;
+}
+
+export interface PagingMode {
+  /** The name used by every command (`x86-4level`). */
+  readonly name: string;
+  readonly family: string;
+  readonly title: string;
+  /** Manuals (with section) and kernel files that the declaration follows. */
+  readonly sources: readonly string[];
+  /** Byte order of the entries in memory. */
+  readonly endian: 'little' | 'big';
+  readonly pageShift: number;
+  /** Bits of a virtual address that are translated. */
+  readonly vaBits: number;
+  /** Bits of a physical address that an entry can hold. */
+  readonly paBits: number;
+  /** Real levels, top down. A root may start below the first. */
+  readonly levels: readonly Level[];
+  readonly roots: readonly RootRegister[];
+  /** When table pointers are kernel virtual addresses. */
+  readonly pointers?: readonly PointerRule[];
+  /** Fixed layout of the address space, for naming ranges. */
+  readonly regions?: readonly Region[];
+  readonly swap: readonly SwapLayout[];
+  /** What Debian's and the defconfig kernels of this architecture enable; a caller may override. */
+  readonly specials: SpecialTypes;
+  /** How Linux uses the entries; the first whose version range holds. Several where kernels differ. */
+  readonly linux: readonly LinuxSide[];
+  /** e_machine values of ELF dumps of this architecture. */
+  readonly elfMachines: readonly number[];
+}

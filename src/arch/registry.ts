@@ -1,0 +1,15 @@
+/** Every paging mode by name. Invariant: names are unique; the order is that of `pxd modes`. */
+import type { PagingMode } from './mode.ts';
+import { x86Modes } from './x86.ts';
+
+const modes: readonly PagingMode[] = [...x86Modes];
+
+export const allModes = (): readonly PagingMode[] => modes;
+
+export const modeNames = (): string[] => modes.map((m) => m.name);
+
+/** The mode of a name, or undefined. */
+export const findMode = (name: string): PagingMode | undefined => modes.find((m) => m.name === name);
+
+/** Modes whose dumps carry this ELF machine. */
+export const guessModes = (elfMachine: number): PagingMode[] => modes.filter((m) => m.elfMachines.includes(elfMachine));

@@ -188,12 +188,19 @@ export interface LinuxSide {
   readonly kernel?: Versions;
   /** `PAGE_SHARED` … → setting. */
   readonly prots: Readonly<Record<string, Setting>>;
-  /** `pte_mkdirty` … → steps, on the level whose name the edit begins with. */
+  /**
+   * `pte_mkdirty` … → steps, on the level whose name the edit begins with (`pgprot_*`, `arch_make_huge_pte` and others work on `pte`).
+   * An edit that depends on the size of the page has one entry a size: `arch_make_huge_pte shift=24`.
+   */
   readonly edits: Readonly<Record<string, readonly EditStep[]>>;
+  /** Bits (besides the address) that `pte_modify` and `pmd_modify` keep when they put a new protection in, by level. */
+  readonly keeps: Readonly<Record<string, Setting>>;
   /** `pte_dirty` … → condition, by level. Levels that are folded in this mode stand here too, with the constants that the kernel's folding headers give. */
   readonly predicates: Readonly<Record<string, Readonly<Record<string, Condition>>>>;
   /** `pmd_populate` … → how a table entry for a table at a physical address is made: level, form, setting. */
   readonly populate: Readonly<Record<string, { readonly level: LevelName; readonly form: string; readonly set?: Setting }>>;
+  /** Linux's constants where they differ from the level list (arm short descriptors count tables in pairs): `PTRS_PER_PGD`, `PGDIR_SHIFT` … */
+  readonly geometry?: Readonly<Record<string, number>>;
 }
 
 /** Which optional kinds of special entries the kernel was built with: they decide how swap types are numbered. */
@@ -230,6 +237,8 @@ export interface PagingMode {
   readonly roots: readonly RootRegister[];
   /** When table pointers are kernel virtual addresses. */
   readonly pointers?: readonly PointerRule[];
+  /** Kernel virtual minus physical address of tables, added when such a pointer is written. */
+  readonly linearBase?: bigint;
   /** Fixed layout of the address space, for naming ranges. */
   readonly regions?: readonly Region[];
   readonly swap: readonly SwapLayout[];

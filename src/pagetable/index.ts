@@ -11,3 +11,5 @@ export * from './source.ts';
 export * from './swap.ts';
 export * from './tree.ts';
 export * from './root.ts';
+export * from './linux.ts';
+export * from './leafsize.ts';

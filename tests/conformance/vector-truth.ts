@@ -1,0 +1,368 @@
+/**
+ * Compares pxd's modes with golden vectors: entries, predicates and geometry as the kernel's own header code computes them.
+ *
+ * Checked for each vector: the entry made by pxd's interpretation of the named operation has the same bits; decoding gives the meaning that the
+ * kernel's predicates say; every predicate gives the kernel's answer; swap-type entries decode to their arguments.
+ */
+import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+import type { PagingMode, SpecialTypes } from '../../src/arch/mode.ts';
+import type { Word } from '../../src/arch/notation.ts';
+import { findMode } from '../../src/arch/registry.ts';
+import { type CompiledLevel, type CompiledMode, compileMode, levelFor } from '../../src/pagetable/compile.ts';
+import { addressUnits, decode, encode } from '../../src/pagetable/entry.ts';
+import { LinuxEntries } from '../../src/pagetable/linux.ts';
+import { leafPagesOf } from '../../src/pagetable/leafsize.ts';
+import { decodeSwap, encodeSwap, swapTypes } from '../../src/pagetable/swap.ts';
+
+export interface VectorFile {
+  mode: string;
+  kernel: string;
+  config: string[];
+  geometry: Record<string, number | string>;
+  entries: { what: string; args: string; level: string; lo: string; hi: string }[];
+  predicates: ({ entry: number; true: string[] } & Record<string, unknown>)[];
+  predicates_evaluated: Record<string, string[]>;
+  facts: { what: string; args: string; unit: string; value: number }[];
+}
+
+/** Vector file (without its kernel version) → mode. 6.1 of powerpc means the forms with huge page directories. */
+const MODES: Record<string, string> = {
+  alpha: 'alpha',
+  'arm-lpae': 'arm-lpae',
+  'arm-short': 'arm-short',
+  'arm64-16k-lpa2': 'arm64-16k-52',
+  'arm64-4k-lpa2': 'arm64-4k-52',
+  'arm64-64k-52': 'arm64-64k-52',
+  i386: 'x86-2level',
+  'i386-pae': 'x86-pae',
+  'loongarch64-4k': 'loongarch64-4k',
+  'loongarch64-16k': 'loongarch64-16k',
+  'loongarch64-64k': 'loongarch64-64k',
+  'm68k-coldfire': 'm68k-coldfire',
+  'm68k-motorola': 'm68k',
+  'mips32-4k': 'mips32-4k',
+  'mips32-16k': 'mips32-16k',
+  'mips64-16k': 'mips64-16k',
+  'mips64-64k': 'mips64-64k',
+  'parisc-32': 'parisc',
+  'ppc-8xx-4k': 'ppc-8xx-4k',
+  'ppc-8xx-16k': 'ppc-8xx-16k',
+  'ppc-e500-32': 'ppc-e500',
+  'ppc-e500-64': 'ppc64-e500',
+  'ppc-book3s32': 'ppc-book3s32',
+  'ppc-book3s32-pte64': 'ppc-book3s32-pte64',
+  'ppc64-hash-4k': 'ppc64-hash-4k',
+  'ppc64-hash-64k': 'ppc64-hash-64k',
+  'ppc64-radix-4k': 'ppc64-radix-4k',
+  'ppc64-radix-64k': 'ppc64-radix-64k',
+  'riscv32-sv32': 'riscv-sv32',
+  'riscv64-sv39-svnapot': 'riscv-sv39',
+  'riscv64-sv48-svnapot': 'riscv-sv48',
+  'riscv64-sv57-svnapot': 'riscv-sv57',
+  s390: 's390x',
+  'sparc64-sun4u': 'sparc64-sun4u',
+  'sparc64-sun4v': 'sparc64-sun4v',
+  'x86-64-4level': 'x86-4level',
+  'x86-64-5level': 'x86-5level',
+};
+
+const HUGEPD = ['ppc-8xx-4k', 'ppc-8xx-16k', 'ppc-e500', 'ppc64-e500', 'ppc64-hash-4k', 'ppc64-hash-64k'];
+
+export const loadVectors = (path: string): VectorFile => JSON.parse(gunzipSync(readFileSync(path)).toString());
+
+/** The mode name and kernel of a vector file. */
+export function modeOfVectors(name: string): { mode: string; kernel: string } {
+  const found = /^(.*)-(\d+\.\d+)\.\d+$/.exec(name);
+  if (!found || !MODES[found[1]]) throw new Error(`no mode for vectors ${name}`);
+  const mode = MODES[found[1]];
+  return { mode: found[2] === '6.1' && HUGEPD.includes(mode) ? `${mode}-hugepd` : mode, kernel: found[2] };
+}
+
+export interface VectorResult {
+  name: string;
+  mode: string;
+  entries: number;
+  encoded: number;
+  decoded: number;
+  predicates: number;
+  swap: number;
+  geometry: number;
+  differences: string[];
+}
+
+const hex = (w: Word): string => `0x${((BigInt(w.hi) << 32n) | BigInt(w.lo)).toString(16)}`;
+
+export function specialsOf(config: string[]): SpecialTypes {
+  return {
+    hwpoison: config.includes('CONFIG_MEMORY_FAILURE=y'),
+    migration: config.includes('CONFIG_MIGRATION=y'),
+    device: config.includes('CONFIG_DEVICE_PRIVATE=y'),
+  };
+}
+
+export function compareVectors(file: VectorFile): VectorResult {
+  const { mode: name, kernel } = modeOfVectors(file.mode);
+  const mode = findMode(name);
+  const result: VectorResult = { name: file.mode, mode: name, entries: file.entries.length, encoded: 0, decoded: 0, predicates: 0, swap: 0, geometry: 0, differences: [] };
+  if (!mode) {
+    result.differences.push(`there is no mode ${name}`);
+    return result;
+  }
+  new Comparison(mode, compileMode(mode, kernel, specialsOf(file.config)), file, result).run();
+  return result;
+}
+
+class Comparison {
+  readonly #mode: PagingMode;
+  readonly #compiled: CompiledMode;
+  readonly #file: VectorFile;
+  readonly #result: VectorResult;
+  readonly #linux: LinuxEntries;
+
+  constructor(mode: PagingMode, compiled: CompiledMode, file: VectorFile, result: VectorResult) {
+    this.#mode = mode;
+    this.#compiled = compiled;
+    this.#file = file;
+    this.#result = result;
+    this.#linux = new LinuxEntries(compiled);
+  }
+
+  run(): void {
+    this.#geometry();
+    const predicates = new Map(this.#file.predicates.map((p) => [p.entry, p]));
+    this.#file.entries.forEach((entry, i) => {
+      const word = { lo: Number(entry.lo), hi: Number(entry.hi) };
+      const where = `${entry.level} ${entry.what} | ${entry.args} = ${hex(word)}`;
+      try {
+        this.#encode(entry, word, where);
+        const p = predicates.get(i);
+        if (p) {
+          this.#predicates(entry.level, word, p, where);
+          this.#decode(entry, word, p, where);
+        }
+        this.#inverse(entry.level, word, where);
+      } catch (e) {
+        this.#say(`${where}: ${(e as Error).message}`);
+      }
+    });
+  }
+
+  #say(text: string): void {
+    this.#result.differences.push(text);
+  }
+
+  #geometry(): void {
+    const g = this.#file.geometry;
+    const own = this.#linux.side.geometry ?? {};
+    const check = (name: string, value: number): void => {
+      if (g[name] === undefined) return;
+      const want = Number(g[name]);
+      const have = own[name] ?? value;
+      if (want !== have) this.#say(`geometry ${name}: kernel ${want}, pxd ${have}`);
+      else this.#result.geometry++;
+    };
+    check('PAGE_SHIFT', this.#mode.pageShift);
+    for (const [level, shift] of [['pte', 'PAGE_SHIFT'], ['pmd', 'PMD_SHIFT'], ['pud', 'PUD_SHIFT'], ['p4d', 'P4D_SHIFT'], ['pgd', 'PGDIR_SHIFT']]) {
+      const found = this.#compiled.levels.find((l) => l.level.name === level);
+      if (!found) {
+        check(`PTRS_PER_${level.toUpperCase()}`, 1);
+        continue;
+      }
+      check(`PTRS_PER_${level.toUpperCase()}`, found.entries);
+      check(shift, found.level.shift);
+      check(`sizeof(${level}_t)`, found.stride);
+    }
+  }
+
+  // --- encode -------------------------------------------------------------------------------------------------------
+
+  #encode(entry: VectorFile['entries'][number], word: Word, where: string): void {
+    const made = this.#make(entry);
+    if (made === undefined) return;
+    if (made.lo !== word.lo || made.hi !== word.hi) this.#say(`${where}: pxd encodes ${hex(made)}`);
+    else this.#result.encoded++;
+  }
+
+  #arg(args: string, name: string): string | undefined {
+    return new RegExp(`(?:^|\\s)${name}=(\\S+)`).exec(args)?.[1];
+  }
+
+  #pfnArg(args: string): number {
+    const text = this.#arg(args, 'pfn') ?? '0';
+    return text === 'max' ? 2 ** (this.#mode.paBits - this.#mode.pageShift) - 1 : Number(text);
+  }
+
+  /** The word that pxd makes for the named operation; undefined for words that no operation made. */
+  #make(entry: VectorFile['entries'][number]): Word | undefined {
+    const { what, args, level } = entry;
+    const linux = this.#linux;
+    if (what === 'raw') return undefined;
+    if (/populate|^table entry|^hugepd/.test(what)) {
+      const table = /table pa=(0x[0-9a-f]+)(\*PAGE_SIZE)?/.exec(args);
+      if (!table) return undefined;
+      const shift = this.#arg(args, 'shift');
+      return linux.populate(shift ? `${what} shift=${shift}` : what, table[2] ? BigInt(table[1]) << BigInt(this.#mode.pageShift) : BigInt(table[1]));
+    }
+    const swap = this.#swapOf(entry);
+    if (swap) return encodeSwap(this.#compiled, level, swap);
+    if (linux.side.edits[`= ${what}`]) return linux.edit(`= ${what}`, level, { lo: 0, hi: 0 });
+    if (/pa bits 48-51/.test(what)) return undefined;
+    if (/_modify\(/.test(what)) return this.#modify(entry);
+    const protName = this.#arg(args, 'prot');
+    const size = this.#arg(args, 'shift') ?? this.#arg(args, 'page shift');
+    const prot = protName ? linux.prot(protName, level) : { lo: 0, hi: 0 };
+    if (what.startsWith('pgprot_')) return linux.pfn(level, this.#pfnArg(args), linux.edit(what, level, prot));
+    let word = linux.pfn(level, this.#pfnArg(args), prot);
+    for (const state of args.split(' ')) if (/^(young|dirty|mkyoung|mkdirty)$/.test(state)) word = linux.edit(`${level}_mk${state.replace('mk', '')}`, level, word);
+    for (const name of this.#operations(what, args, level)) word = linux.edit(name, level, word, size ? Number(size) : undefined);
+    return word;
+  }
+
+  /** Edits in the order in which they are applied. */
+  #operations(what: string, args: string, level: string): string[] {
+    if (/^pfn_/.test(what)) return [];
+    if (what === 'mkyoung(mkdirty(mkwrite))') {
+      const mkwrite = this.#linux.hasEdit(`${level}_mkwrite_novma`) ? `${level}_mkwrite_novma` : `${level}_mkwrite`;
+      return [mkwrite, `${level}_mkdirty`, `${level}_mkyoung`];
+    }
+    if (what === 'huge mk_pte: pte_mkhuge') return ['pte_mkhuge'];
+    if (what === 'huge pte' || what === 'set_huge_pte_at cell') return [`${what} ${args.replace(/ ?(pfn|prot)=\S+/g, '').trim()}`];
+    if (what.startsWith('set_huge_pte_at')) return ['set_huge_pte_at'];
+    const text = what.replace(/^.*form: /, '');
+    return text.replace(/\)+$/, '').split('(').filter((n) => !/^pfn_/.test(n)).reverse();
+  }
+
+  #modify(entry: VectorFile['entries'][number]): Word {
+    const linux = this.#linux;
+    const { level } = entry;
+    let word = linux.pfn(level, this.#pfnArg(entry.args), linux.prot(level === 'pte' ? 'PAGE_SHARED' : (linux.side.prots['PAGE_SHARED'] === undefined ? 'PAGE_RW' : 'PAGE_SHARED'), level));
+    if (level === 'pte') word = linux.edit('pte_mkdirty', level, linux.edit('pte_mkyoung', level, word));
+    else word = linux.edit(`${level}_mkhuge`, level, word);
+    return linux.modify(level, word, linux.prot('PAGE_NONE', level));
+  }
+
+  // --- swap-type entries --------------------------------------------------------------------------------------------
+
+  #typeNumber(text: string): number {
+    if (text === 'MAX_SWAPFILES-1') return Number(this.#file.geometry.MAX_SWAPFILES) - 1;
+    if (text === '1<<MAX_SWAPFILES_SHIFT-1') return 2 ** Number(this.#file.geometry.MAX_SWAPFILES_SHIFT ?? 5) - 1;
+    return Number(text);
+  }
+
+  #special(kind: string, access?: string): number {
+    return swapTypes(this.#compiled.kernel, this.#compiled.specials).findIndex((t) => t.kind === kind && (access === undefined || t.access === access));
+  }
+
+  #swapOf(entry: VectorFile['entries'][number]): { type: number; offset: number; flags?: string[] } | undefined {
+    const { what, args } = entry;
+    const pair = /type=(\S+) offset=(\S+)/.exec(args);
+    if (pair) {
+      const flag = { exclusive: 'exclusive', 'soft-dirty': 'softDirty', 'uffd-wp': 'uffdWp' }[what.split(' ').pop() as string];
+      return { type: this.#typeNumber(pair[1]), offset: Number(pair[2]), flags: flag ? [flag] : [] };
+    }
+    const special = /^(migration|device-private|device-exclusive) (read-exclusive|read|write)( pmd)?$/.exec(what);
+    if (special) return { type: this.#special(special[1], special[2]), offset: this.#pfnArg(args) };
+    if (what === 'hwpoison') return { type: this.#special('hwpoison'), offset: this.#pfnArg(args) };
+    if (what.startsWith('pte marker')) return { type: this.#special('marker'), offset: Number(this.#arg(args, 'marker')) };
+    if (what === 'poisoned swp entry') return { type: this.#special('marker'), offset: 2 };
+    if (what === 'swapin error entry') return { type: this.#special('swapin-error'), offset: 0 };
+    return undefined;
+  }
+
+  // --- decode and predicates ----------------------------------------------------------------------------------------
+
+  #level(name: string): CompiledLevel | undefined {
+    return levelFor(this.#compiled, name);
+  }
+
+  #inverse(levelName: string, word: Word, where: string): void {
+    const level = this.#level(levelName);
+    if (!level) return;
+    const d = decode(level, word.lo, word.hi);
+    if (!d.form) return;
+    const back = encode(d.form, { fields: d.fields, address: d.address, rest: d.rest });
+    if (back.lo !== word.lo || back.hi !== word.hi) this.#say(`${where}: decodes and encodes to ${hex(back)}`);
+  }
+
+  #predicates(level: string, word: Word, p: { true: string[] }, where: string): void {
+    const truths = new Set(p.true);
+    for (const name of this.#file.predicates_evaluated[level] ?? []) {
+      if (/_pfn$|_leaf_size|pte_huge_size/.test(name)) continue;
+      const answer = this.#linux.predicate(level, name, word);
+      if (answer !== truths.has(name)) this.#say(`${where}: ${name} is ${answer} here, ${truths.has(name)} in the kernel`);
+      else this.#result.predicates++;
+    }
+  }
+
+  /** Decoded meaning against the kernel's predicates: none → present → leaf, then frame, size, dirty, young, write. */
+  #decode(entry: VectorFile['entries'][number], word: Word, p: { true: string[] } & Record<string, unknown>, where: string): void {
+    const level = this.#level(entry.level);
+    const folded = level?.level.name !== entry.level && entry.level !== 'hugepd' && !(entry.level === 'pmd' && level?.level.name === 'pgd');
+    if (!level || folded) return;
+    const d = decode(level, word.lo, word.hi);
+    const is = (name: string): boolean => p.true.includes(`${entry.level}_${name}`);
+    const swap = this.#swapOf(entry);
+    if (swap) {
+      this.#checkSwap(entry, word, swap, d.kind, where);
+      return;
+    }
+    const expected = this.#expectedKind(entry, is);
+    if (expected === undefined) return;
+    if (!expected.includes(d.kind)) {
+      this.#say(`${where}: decodes as ${d.kind} (${d.form?.form.name}), the kernel says ${expected.join(' or ')}`);
+      return;
+    }
+    if (d.kind === 'leaf' && d.form?.address) this.#checkLeaf(entry, word, p, level, where);
+    this.#result.decoded++;
+  }
+
+  #expectedKind(entry: VectorFile['entries'][number], is: (n: string) => boolean): string[] | undefined {
+    const pte = entry.level === 'pte';
+    if (is('none')) return ['none'];
+    if (pte) return is('present') ? ['leaf'] : ['nonpresent', 'bad', 'none'];
+    if (entry.what === 'raw') return undefined;
+    if (!is('present')) return undefined;
+    if (is('leaf')) return ['leaf'];
+    return is('bad') ? undefined : /populate|table/.test(entry.what) ? ['table', 'hugepd'] : undefined;
+  }
+
+  #checkLeaf(entry: VectorFile['entries'][number], word: Word, p: { true: string[] } & Record<string, unknown>, level: CompiledLevel, where: string): void {
+    const d = decode(level, word.lo, word.hi);
+    const form = d.form;
+    if (!form?.address) return;
+    const pfn = addressUnits(form.address, word.lo, word.hi, this.#mode.pageShift);
+    const known = p[`${entry.level}_pfn`];
+    if (known !== undefined && entry.what !== 'raw' && Number(known) !== pfn) this.#say(`${where}: frame 0x${pfn.toString(16)}, the kernel says ${known}`);
+    const size = p[`${entry.level}_leaf_size`];
+    const own = leafPagesOf(level, form, word.lo, word.hi) * 2 ** this.#mode.pageShift;
+    if (size !== undefined && entry.what !== 'raw' && Number(size) !== own && !this.#sizeInFacts()) this.#say(`${where}: leaf of ${own} bytes, the kernel says ${Number(size)}`);
+    if (entry.what === 'raw') return;
+    for (const [field, predicate] of [['dirty', 'dirty'], ['accessed', 'young']] as const) {
+      if (!this.#file.predicates_evaluated[entry.level].includes(`${entry.level}_${predicate}`)) continue;
+      const have = this.#allows(form, field, word);
+      const want = p.true.includes(`${entry.level}_${predicate}`);
+      if (have !== want) this.#say(`${where}: ${field} is ${have} here, ${entry.level}_${predicate} is ${want}`);
+    }
+    if (this.#allows(form, 'write', word) && !p.true.includes(`${entry.level}_write`)) this.#say(`${where}: writable here, not in the kernel`);
+  }
+
+  /** 8xx: a bare entry does not tell its size (the kernel's two-argument answers stand in `facts`). */
+  #sizeInFacts(): boolean {
+    return this.#file.predicates_evaluated.pte.includes('pte_leaf_size_2') && this.#mode.name.startsWith('ppc-8xx');
+  }
+
+  #allows(form: NonNullable<ReturnType<typeof decode>['form']>, what: 'dirty' | 'accessed' | 'write', word: Word): boolean {
+    return form.allows[what].some((c) => c.every((a) => ((((word.lo & a.mask.lo) ^ a.value.lo) | ((word.hi & a.mask.hi) ^ a.value.hi)) === 0) !== a.negated));
+  }
+
+  #checkSwap(entry: VectorFile['entries'][number], word: Word, want: { type: number; offset: number; flags?: string[] }, kind: string, where: string): void {
+    const found = decodeSwap(this.#compiled, entry.level, word.lo, word.hi);
+    if (kind !== 'nonpresent' || !found) this.#say(`${where}: decodes as ${kind}, expected a swap-type entry`);
+    else if (found.type !== want.type || found.offset !== want.offset) this.#say(`${where}: swap ${found.type}/${found.offset}, expected ${want.type}/${want.offset}`);
+    else {
+      for (const f of ['exclusive', 'softDirty', 'uffdWp'] as const) if (found[f] !== (want.flags ?? []).includes(f)) this.#say(`${where}: ${f} is ${found[f]}`);
+      this.#result.swap++;
+    }
+  }
+}

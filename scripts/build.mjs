@@ -1,0 +1,30 @@
+/**
+ * Builds dist/: one bundle for each public entry and for the command line (esbuild), and type declarations (tsc).
+ * `node scripts/build.mjs --no-types` leaves the declarations out, for quick turns.
+ */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+process.chdir(root);
+const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
+const external = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies });
+rmSync('dist', { recursive: true, force: true });
+
+const common = { bundle: true, format: 'esm', target: 'node20.19', sourcemap: true, logLevel: 'warning', external };
+const entries = Object.fromEntries(['pagetable', 'image', 'inspect'].map((n) => [n, `src/${n}/index.ts`]).filter(([, f]) => existsSync(f)));
+await build({ ...common, platform: 'neutral', mainFields: ['module', 'main'], external: [...external, 'node:*'], entryPoints: entries, outdir: 'dist', splitting: true, chunkNames: 'chunks/[name]-[hash]' });
+if (existsSync('src/cli/main.ts')) {
+  await build({ ...common, platform: 'node', entryPoints: { cli: 'src/cli/main.ts' }, outdir: 'dist', splitting: true, chunkNames: 'chunks/cli-[name]-[hash]', banner: { js: '#!/usr/bin/env node' } });
+  chmodSync('dist/cli.js', 0o755);
+}
+if (!process.argv.includes('--no-types')) {
+  const compiler = createRequire(import.meta.url).resolve('typescript/package.json');
+  const bin = join(dirname(compiler), JSON.parse(readFileSync(compiler, 'utf8')).bin.tsc);
+  const { status } = spawnSync(process.execPath, [bin, '-p', 'tsconfig.build.json'], { stdio: 'inherit' });
+  if (status !== 0) process.exit(status ?? 1);
+}

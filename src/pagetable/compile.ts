@@ -220,6 +220,8 @@ function compileAddress(bits: NonNullable<Form['address']>, entryBits: number, p
 function singlePiece(pieces: readonly Piece[], mask: Word, pageShift: number): CompiledAddress['single'] {
   if (pieces.length !== 1 || pieces[0].low >= 32 || pieces[0].at < pageShift) return undefined;
   const [p] = pieces;
+  // The walk adds to the low word as a whole: the field must reach its top bit, or a carry would run into attribute bits.
+  if (mask.lo >>> 31 === 0) return undefined;
   return { loMask: mask.lo, loShift: p.low, hiMask: mask.hi, hiScale: 2 ** (32 - p.low), scale: 2 ** (p.at - pageShift) };
 }
 

@@ -17,10 +17,10 @@ export interface TableChunk {
   readonly words: Uint32Array | undefined;
 }
 
-/** Yields the chunks of a table at `frame` + `offset` bytes. A table may begin inside a frame and reach over several. */
-export function* readTable(mode: CompiledMode, level: CompiledLevel, source: FrameSource, frame: number, offset: number, entries: number): Generator<TableChunk> {
+/** Yields the chunks of entries [from, entries) of a table at `frame` + `offset` bytes. A table may begin inside a frame and reach over several. */
+export function* readTable(mode: CompiledMode, level: CompiledLevel, source: FrameSource, frame: number, offset: number, from: number, entries: number): Generator<TableChunk> {
   const { stride, wide } = level;
-  let first = 0;
+  let first = from;
   while (first < entries) {
     const start = offset + first * stride;
     const at = start % FRAME_BYTES;

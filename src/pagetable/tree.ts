@@ -28,7 +28,8 @@ export interface TableNode {
   readonly rights: Rights;
   /** Which part of a leaf larger than this table's span the table maps, in pages (hugepd and 8xx 8M); 0 elsewhere. */
   readonly piece: number;
-  /** Entries read: fewer than the level's for a short root. */
+  /** Entries read are [first, entries): fewer than the level's for a root that is short, or of which one half is asked for. */
+  readonly first: number;
   readonly entries: number;
   /** Items [from, to) of the tree's `items`. */
   from: number;
@@ -49,6 +50,8 @@ export interface PageTables {
 export interface ReadOptions {
   /** Most items (runs of entries) to keep; beyond it a PxdError `limit`. Default 16 million (about 340 MB). */
   readonly maxItems?: number;
+  /** Read only what this half of the address space needs. */
+  readonly half?: 'user' | 'kernel';
 }
 
 const MAX_ITEMS = 16_000_000;
@@ -56,10 +59,11 @@ const MAX_ITEMS = 16_000_000;
 /** Reads all tables below a root. @throws {PxdError} when the root's table is not in the image, or at the limit. */
 export function readPageTables(mode: CompiledMode, source: FrameSource, root: Root, options: ReadOptions = {}): PageTables {
   const reader = new Reader(mode, source, options.maxItems ?? MAX_ITEMS);
-  reader.run(root);
+  const wanted = options.half === undefined ? root : { ...root, ranges: root.ranges.filter((r) => r.half === options.half) };
+  reader.run(wanted);
   return {
     mode,
-    root,
+    root: wanted,
     nodes: reader.nodes,
     items: reader.items,
     attributes: reader.attributes.list,
@@ -92,23 +96,24 @@ class Reader {
   run(root: Root): void {
     const level = levelNamed(this.#mode, root.level);
     const frame = Number(root.table >> BigInt(FRAME_SHIFT));
-    const entries = Math.max(...root.ranges.map((r) => r.to));
+    const entries = Math.max(0, ...root.ranges.map((r) => r.to));
+    const first = Math.min(entries, ...root.ranges.map((r) => r.from));
     if (this.#source.frame(frame) === undefined)
       throw new PxdError('bad-image', `${root.label}: the image does not hold the top table at physical address 0x${root.table.toString(16)}`, root.table);
-    this.#node(frame, Number(root.table & BigInt(FRAME_BYTES - 1)), level.index, ALL_RIGHTS, 0, entries);
+    this.#node(frame, Number(root.table & BigInt(FRAME_BYTES - 1)), level.index, ALL_RIGHTS, 0, entries, first);
     for (let id = 0; id < this.nodes.length; id++) this.#scan(this.nodes[id]);
   }
 
-  #node(frame: number, offset: number, level: number, rights: Rights, piece: number, entries: number): number {
+  #node(frame: number, offset: number, level: number, rights: Rights, piece: number, entries: number, first = 0): number {
     const known = this.#byFrame.get(frame);
     const key = rightsKey(rights);
     if (known)
       for (const id of known) {
         const n = this.nodes[id];
-        if (n.offset === offset && n.level === level && n.piece === piece && n.entries === entries && rightsKey(n.rights) === key) return id;
+        if (n.offset === offset && n.level === level && n.piece === piece && n.entries === entries && n.first === first && rightsKey(n.rights) === key) return id;
       }
     const id = this.nodes.length;
-    this.nodes.push({ id, frame, offset, level, rights, piece, entries, from: 0, to: 0 });
+    this.nodes.push({ id, frame, offset, level, rights, piece, first, entries, from: 0, to: 0 });
     if (known) known.push(id);
     else this.#byFrame.set(frame, [id]);
     return id;
@@ -118,7 +123,7 @@ class Reader {
     const level = this.#mode.levels[node.level];
     node.from = this.items.length;
     this.#nodeFrom = node.from;
-    for (const chunk of readTable(this.#mode, level, this.#source, node.frame, node.offset, node.entries)) {
+    for (const chunk of readTable(this.#mode, level, this.#source, node.frame, node.offset, node.first, node.entries)) {
       if (chunk.words === undefined) this.items.push(chunk.first, chunk.count, this.attributes.odd('missing', level, 0, 0, node.rights).id, 0, 0);
       else this.#scanChunk(node, level, chunk as TableChunk & { words: Uint32Array });
     }
@@ -229,36 +234,27 @@ class Reader {
     return this.#fastLeaves(chunk, i, attribute, pfn);
   }
 
-  /** Follows a run of leaves whose attribute bits do not change. */
+  /**
+   * Follows leaves whose attribute bits do not change. Frames that follow one another differ by a constant in the low word, so the inner
+   * loop is two integer comparisons an entry; a carry into the high word merely starts the next run, which joins the one before.
+   */
   #fastLeaves(chunk: TableChunk & { words: Uint32Array }, from: number, attribute: Attribute, firstPfn: number): number {
     const { words, first, count, wide } = chunk;
     const { loMask, loShift, hiMask, hiScale, scale } = (attribute.form as CompiledForm).address?.single as NonNullable<NonNullable<CompiledForm['address']>['single']>;
-    const maskLo = attribute.mask.lo;
-    const maskHi = attribute.mask.hi;
-    const wantLo = attribute.lo;
-    const wantHi = attribute.hi;
-    const pages = attribute.pages;
-    const step = wide ? 2 : 1;
-    let start = from;
-    let startPfn = firstPfn;
-    let expect = firstPfn + pages;
-    let i = from + 1;
-    for (; i < count; i++) {
-      const lo = words[i * step];
-      const hi = wide ? words[i * step + 1] : 0;
-      if (((lo & maskLo) >>> 0) !== wantLo || ((hi & maskHi) >>> 0) !== wantHi) break;
-      const pfn = (((hi & hiMask) >>> 0) * hiScale + ((lo & loMask) >>> loShift)) * scale;
-      if (pfn === expect) {
-        expect += pages;
-        continue;
-      }
-      this.#run(first + start, i - start, attribute.id, startPfn, pages);
-      start = i;
-      startPfn = pfn;
-      expect = pfn + pages;
+    const { mask, lo: wantLo, hi: wantHi, pages } = attribute;
+    const next = (pages / scale) * 2 ** loShift;
+    let i = from;
+    let pfn = firstPfn;
+    for (;;) {
+      const start = i;
+      i = wide ? followPairs(words, i, count, next) : followWords(words, i, count, next);
+      this.#run(first + start, i - start, attribute.id, pfn, pages);
+      if (i >= count) return i;
+      const lo = wide ? words[2 * i] : words[i];
+      const hi = wide ? words[2 * i + 1] : 0;
+      if (((lo & mask.lo) >>> 0) !== wantLo || ((hi & mask.hi) >>> 0) !== wantHi) return i;
+      pfn = (((hi & hiMask) >>> 0) * hiScale + ((lo & loMask) >>> loShift)) * scale;
     }
-    this.#run(first + start, i - start, attribute.id, startPfn, pages);
-    return i;
   }
 
   /** Appends a run of entries that advance; single entries may join the item before. */
@@ -334,6 +330,29 @@ class Reader {
     if (!this.#joins(at, attribute.id, from, entryPages, n)) this.items.push(at, n, attribute.id, from, 1);
     return i + n;
   }
+}
+
+/** First entry after `i` that is not the one before it plus `step` (in the low word, no carry). */
+function followPairs(words: Uint32Array, i: number, count: number, step: number): number {
+  const hi = words[2 * i + 1] | 0;
+  let want = words[2 * i] | 0;
+  let w = 2 * i;
+  const end = 2 * count;
+  do {
+    w += 2;
+    want = (want + step) | 0;
+  } while (w < end && (words[w] | 0) === want && (words[w + 1] | 0) === hi && want >>> 0 >= step);
+  return w >> 1;
+}
+
+function followWords(words: Uint32Array, i: number, count: number, step: number): number {
+  let want = words[i] | 0;
+  let w = i;
+  do {
+    w++;
+    want = (want + step) | 0;
+  } while (w < count && (words[w] | 0) === want && want >>> 0 >= step);
+  return w;
 }
 
 /** How far an item's value advances from entry to entry: pages of memory or of swap; marker bits do not advance. */

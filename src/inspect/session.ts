@@ -1,0 +1,309 @@
+/**
+ * An image together with what is needed to read its page tables: the paging mode, the kernel's version, and the address spaces whose roots are known.
+ *
+ * Each of these comes from the first source that has it (what the user said, what the file says of itself, what can be worked out), and the
+ * sentence that says which one stays with it: nobody should have to trust a guess that does not call itself one.
+ *
+ * Invariants: every root in `spaces` was accepted by its mode's root register; `chosen` is never empty; a session holds no state but the cache of
+ * tables, so any number of commands may share it.
+ */
+import type { Registers, Root } from '../arch/mode.ts';
+import { versionNumber } from '../arch/notation.ts';
+import { findMode, modeNames } from '../arch/registry.ts';
+import type { Image } from '../image/image.ts';
+import type { RootEntry } from '../image/roots.ts';
+import { type CompiledMode, compileMode, DEFAULT_KERNEL } from '../pagetable/compile.ts';
+import { PxdError } from '../pagetable/error.ts';
+import type { ExtentOptions } from '../pagetable/extents.ts';
+import { rootRegisters } from '../pagetable/root.ts';
+import { type PageTables, readPageTables } from '../pagetable/tree.ts';
+import { guessMode } from './guess-mode.ts';
+import { kernelRegisters } from './kernel-root.ts';
+import { scanRoots } from './scan.ts';
+
+export type Half = 'user' | 'kernel';
+
+/** How sure a root is: told by the user or the machine, worked out from facts, or inferred from structure. */
+export type Confidence = 'given' | 'derived' | 'likely' | 'guess';
+
+/** One address space: a process on one CPU mode, a CPU at the moment of the dump, or the kernel itself. */
+export interface AddressSpace {
+  /** For people: `pid 79 pxd-hog (user mode)`. */
+  readonly name: string;
+  readonly pid?: number;
+  readonly comm?: string;
+  /** Mode of the CPU when the root was read. */
+  readonly cpuMode?: Half;
+  /** One root where one table serves both halves, otherwise the user's then the kernel's. */
+  readonly roots: readonly Root[];
+  readonly registers: Registers;
+  /** Where the root came from. */
+  readonly evidence: string;
+  readonly confidence: Confidence;
+}
+
+/** What a file or folder brings along beside the image itself. */
+export interface Surroundings {
+  /** How to call the image in messages. */
+  readonly name: string;
+  readonly roots?: readonly RootEntry[];
+  /** meta.json: the mode's name and the kernel's release. */
+  readonly mode?: string;
+  readonly kernel?: string;
+}
+
+/** What the user asked for; everything optional. */
+export interface Choice {
+  readonly mode?: string;
+  readonly kernel?: string;
+  /** Root registers by value; without a register name the mode's own for the asked half. */
+  readonly root?: readonly { readonly register?: string; readonly value: bigint }[];
+  readonly pid?: number;
+  /** Which of a process's roots: the one that user mode ran on, or the kernel's. */
+  readonly of?: Half;
+  /** A roots file given beside the image. */
+  readonly roots?: readonly RootEntry[];
+  /** Only this half of the address space. */
+  readonly half?: Half;
+  /** Only these byte addresses, [start, end). */
+  readonly range?: { readonly start: bigint; readonly end: bigint };
+}
+
+export interface Session {
+  readonly name: string;
+  readonly image: Image;
+  readonly mode: CompiledMode;
+  readonly modeEvidence: string;
+  readonly kernelEvidence: string;
+  /** Every address space that is known, in the order of the source that names them. */
+  readonly spaces: readonly AddressSpace[];
+  /** The ones that the user asked for; the first known one when he did not. */
+  readonly chosen: readonly AddressSpace[];
+  /** True when the user named what is in `chosen`. */
+  readonly asked: boolean;
+  /** The user's `half` and `range`, as the extent functions take them. */
+  readonly limits: Pick<ExtentOptions, 'half' | 'range'>;
+  /** Things worth telling, a sentence each. */
+  readonly remarks: readonly string[];
+}
+
+/** Puts a session together. @throws {PxdError} when no mode or no root can be found, or what was asked for does not exist. */
+export function openSession(image: Image, around: Surroundings, choice: Choice = {}): Session {
+  const remarks: string[] = [];
+  const { name: modeName, evidence: modeEvidence } = modeOf(image, around, choice);
+  const { kernel, evidence: kernelEvidence } = kernelOf(image, around, choice);
+  const declared = findMode(modeName);
+  if (!declared) throw new PxdError('unknown', `there is no paging mode "${modeName}" (${modeEvidence}); "pxd modes" lists the ${modeNames().length} there are${similar(modeName)}`);
+  const mode = compile(declared, kernel);
+  const spaces = spacesOf(mode, image, around, choice, remarks);
+  const chosen = choose(spaces, choice, around.name);
+  return {
+    name: around.name,
+    image,
+    mode,
+    modeEvidence,
+    kernelEvidence,
+    spaces,
+    chosen,
+    asked: choice.root !== undefined || choice.pid !== undefined,
+    limits: {
+      ...(choice.half ? { half: choice.half } : {}),
+      ...(choice.range ? { range: pageRange(choice.range, mode.mode.pageShift) } : {}),
+    },
+    remarks,
+  };
+}
+
+function compile(declared: Parameters<typeof compileMode>[0], kernel: string): CompiledMode {
+  try {
+    versionNumber(kernel);
+  } catch (e) {
+    throw new PxdError('usage', (e as Error).message);
+  }
+  return compileMode(declared, kernel);
+}
+
+function similar(name: string): string {
+  const first = name.split('-')[0].toLowerCase();
+  const near = modeNames().filter((m) => m.startsWith(first) || (first.length > 2 && m.includes(first)));
+  return near.length > 0 ? `, for example ${near.slice(0, 8).join(', ')}` : '';
+}
+
+function modeOf(image: Image, around: Surroundings, choice: Choice): { name: string; evidence: string } {
+  if (choice.mode !== undefined) return { name: choice.mode, evidence: 'as asked for' };
+  if (image.capture?.mode !== undefined) return { name: image.capture.mode, evidence: 'the capture says so' };
+  if (around.mode !== undefined) return { name: around.mode, evidence: 'meta.json says so' };
+  return guessMode(image, around.name);
+}
+
+function kernelOf(image: Image, around: Surroundings, choice: Choice): { kernel: string; evidence: string } {
+  if (choice.kernel !== undefined) return { kernel: choice.kernel, evidence: 'as asked for' };
+  if (image.capture?.kernel !== undefined) return { kernel: image.capture.kernel, evidence: 'the capture says so' };
+  if (image.kernelRelease !== undefined) return { kernel: image.kernelRelease, evidence: 'the image says so (OSRELEASE)' };
+  if (around.kernel !== undefined) return { kernel: around.kernel, evidence: 'meta.json says so' };
+  return { kernel: DEFAULT_KERNEL, evidence: `nothing tells it: entries are read as Linux ${DEFAULT_KERNEL} writes them (--kernel VERSION changes that)` };
+}
+
+const pageRange = (range: { start: bigint; end: bigint }, pageShift: number): { from: number; to: number } => ({
+  from: Number(range.start >> BigInt(pageShift)),
+  to: Number((range.end + (1n << BigInt(pageShift)) - 1n) >> BigInt(pageShift)),
+});
+
+// ---- address spaces ----
+
+function spacesOf(mode: CompiledMode, image: Image, around: Surroundings, choice: Choice, remarks: string[]): AddressSpace[] {
+  if (choice.root !== undefined && choice.root.length > 0) return givenSpaces(mode, choice);
+  const spaces: AddressSpace[] = [];
+  const lists: [readonly RootEntry[] | undefined, string][] = [
+    [choice.roots, 'the roots file'],
+    [image.capture?.roots, 'the capture'],
+    [around.roots, 'roots.json'],
+  ];
+  const listed = lists.find(([list]) => list !== undefined && list.length > 0);
+  if (listed?.[0]) for (const entry of listed[0]) addTo(spaces, listedSpace(mode, entry, listed[1], remarks));
+  if (!listed) for (const cpu of image.notes.cpus) addTo(spaces, cpuSpace(mode, cpu.cpu, cpu.pid, cpu.registers, remarks));
+  if (!spaces.some((s) => s.pid === 0)) addTo(spaces, kernelSpace(mode, image));
+  if (spaces.length > 0) return spaces;
+  const found = scanRoots(mode, image);
+  for (const root of found) {
+    spaces.push({ name: `table at 0x${root.root.table.toString(16)}`, roots: [root.root], registers: root.registers, evidence: root.evidence, confidence: root.confidence });
+  }
+  if (spaces.length > 0) return spaces;
+  throw new PxdError(
+    'unknown',
+    `${around.name}: no root of ${mode.mode.name} page tables is known: neither the image's notes nor a list of roots names one and no table in it looks like one; give --root ${mode.mode.roots[0]?.names[0] ?? ''}=VALUE`,
+  );
+}
+
+const addTo = (spaces: AddressSpace[], space: AddressSpace | undefined): void => {
+  if (space) spaces.push(space);
+};
+
+/** Resolves a register, as a sentence in place of what it throws. */
+function resolve(found: ReturnType<typeof rootRegisters>[number], registers: Registers): Root {
+  try {
+    return found.register.resolve(found.value, registers);
+  } catch (e) {
+    if (e instanceof RangeError) throw new PxdError('usage', `${found.register.names[0]} 0x${found.value.toString(16)}: ${e.message}`);
+    throw e;
+  }
+}
+
+/** Roots of both halves out of one set of registers; a register that serves both gives one root. */
+export function rootsOfRegisters(mode: CompiledMode, registers: Registers, halves: readonly Half[] = ['user', 'kernel']): Root[] {
+  const used: { name: string; value: bigint }[] = [];
+  const roots: Root[] = [];
+  for (const half of halves) {
+    const [found] = rootRegisters(mode, registers, half);
+    if (!found || used.some((u) => u.name === found.register.names[0] && u.value === found.value)) continue;
+    used.push({ name: found.register.names[0], value: found.value });
+    roots.push(resolve(found, registers));
+  }
+  return roots;
+}
+
+function listedSpace(mode: CompiledMode, entry: RootEntry, source: string, remarks: string[]): AddressSpace | undefined {
+  const name = entry.pid === 0 ? 'kernel' : `pid ${entry.pid}${entry.comm ? ` ${entry.comm}` : ''} (${entry.mode} mode)`;
+  const roots = tryRoots(mode, entry.registers, name, remarks, entry.pid === 0 ? ['kernel'] : undefined);
+  if (roots.length === 0) return undefined;
+  return {
+    name,
+    pid: entry.pid,
+    comm: entry.comm,
+    cpuMode: entry.mode,
+    roots,
+    registers: entry.registers,
+    evidence: `${source}${entry.how ? `: ${entry.how}` : ''}`,
+    confidence: entry.how ? 'derived' : 'given',
+  };
+}
+
+function cpuSpace(mode: CompiledMode, cpu: number, pid: number | undefined, registers: Registers, remarks: string[]): AddressSpace | undefined {
+  const roots = tryRoots(mode, registers, `CPU ${cpu}`, remarks);
+  if (roots.length === 0) return undefined;
+  return { name: `CPU ${cpu} when the dump was taken`, ...(pid ? { pid } : {}), roots, registers, evidence: `register notes of CPU ${cpu}`, confidence: 'given' };
+}
+
+function kernelSpace(mode: CompiledMode, image: Image): AddressSpace | undefined {
+  const found = kernelRegisters(mode, image);
+  if (!found) return undefined;
+  const roots = tryRoots(mode, found.registers, 'kernel', [], ['kernel']).filter((root) => image.frame(Number(root.table >> 12n)) !== undefined);
+  if (roots.length === 0) return undefined;
+  return { name: 'kernel', pid: 0, comm: 'kernel', cpuMode: 'kernel', roots, registers: found.registers, evidence: found.evidence, confidence: 'derived' };
+}
+
+/** Roots out of registers that nobody vouched for: one that makes no sense is a remark, not an error. */
+function tryRoots(mode: CompiledMode, registers: Registers, what: string, remarks: string[], halves?: readonly Half[]): Root[] {
+  try {
+    const roots = rootsOfRegisters(mode, registers, halves);
+    return roots.length === 0 && halves !== undefined ? rootsOfRegisters(mode, registers) : roots;
+  } catch (e) {
+    if (!(e instanceof PxdError)) throw e;
+    remarks.push(`${what}: ${e.message}`);
+    return [];
+  }
+}
+
+/** Bare values are a space each; `register=value` pairs make up one space until a register comes twice. */
+function givenSpaces(mode: CompiledMode, choice: Choice): AddressSpace[] {
+  const sets: Record<string, bigint>[] = [];
+  let open: Record<string, bigint> | undefined;
+  for (const { register, value } of choice.root ?? []) {
+    if (register === undefined) {
+      const half = choice.half ?? 'user';
+      const own = mode.mode.roots.find((r) => r.of === half || r.of === 'both') ?? mode.mode.roots[0];
+      sets.push({ [own.names[0]]: value });
+      continue;
+    }
+    const name = register.toLowerCase();
+    if (open === undefined || open[name] !== undefined) sets.push((open = {}));
+    open[name] = value;
+  }
+  return sets.map((registers) => {
+    const roots = rootsOfRegisters(mode, registers);
+    if (roots.length === 0) {
+      const known = mode.mode.roots.map((r) => r.names[0]).join(', ');
+      throw new PxdError('usage', `--root ${Object.keys(registers).join(', ')}: expected a root register of ${mode.mode.name}, which has ${known}`);
+    }
+    return { name: roots.map((r) => r.label).join(', '), roots, registers, evidence: 'as asked for', confidence: 'given' };
+  });
+}
+
+function choose(spaces: readonly AddressSpace[], choice: Choice, name: string): AddressSpace[] {
+  if (choice.root !== undefined) return [...spaces];
+  if (choice.pid === undefined) return [preferred(spaces, choice.of)];
+  const own = spaces.filter((s) => s.pid === choice.pid);
+  if (own.length === 0) {
+    const pids = [...new Set(spaces.flatMap((s) => (s.pid === undefined ? [] : [s.pid])))].sort((a, b) => a - b);
+    throw new PxdError('unknown', `${name}: no root of pid ${choice.pid} is known, ${pids.length > 0 ? `only of ${pids.join(', ')}` : 'and of no other pid either'}`);
+  }
+  return [preferred(own, choice.of)];
+}
+
+const preferred = (spaces: readonly AddressSpace[], of: Half = 'user'): AddressSpace => spaces.find((s) => s.cpuMode === of) ?? spaces[0];
+
+// ---- tables ----
+
+const caches = new WeakMap<Session, { root: Root; tables: PageTables }[]>();
+
+/** Trees kept per session: enough for comparing two, few enough for memory. */
+const KEPT = 2;
+
+/** The tables below a root; the last few are kept. @throws {PxdError} when the image lacks the top table. */
+export function tablesOf(session: Session, root: Root): PageTables {
+  const kept = caches.get(session) ?? [];
+  caches.set(session, kept);
+  const known = kept.find((k) => k.root === root);
+  if (known) return known.tables;
+  const tables = readPageTables(session.mode, session.image, root);
+  kept.unshift({ root, tables });
+  kept.length = Math.min(kept.length, KEPT);
+  return tables;
+}
+
+/** Roots of a space that have anything in the half asked for. */
+export const rootsFor = (space: AddressSpace, half?: Half): readonly Root[] => space.roots.filter((root) => half === undefined || root.ranges.some((r) => r.half === half));
+
+/** Do two spaces walk the same tables (a process in user and in kernel mode, mostly)? */
+export const sameTables = (a: AddressSpace, b: AddressSpace): boolean =>
+  a.roots.length === b.roots.length && a.roots.every((root, i) => root.table === b.roots[i].table && root.level === b.roots[i].level);

@@ -124,7 +124,9 @@ class Flattener {
       const before = this.out.length;
       const barrier = this.#barrier;
       this.#barrier = before;
+      this.#repeating++;
       this.#node(child, vpn, 0, level.entries);
+      this.#repeating--;
       this.#barrier = barrier;
       this.#repeat(before, n, span);
       return;
@@ -138,6 +140,8 @@ class Flattener {
 
   /** Extents before this index must not be merged with: they lie outside the repetition being built. */
   #barrier = 0;
+  /** Depth of repetitions being built: their extents may not be handed on yet. */
+  #repeating = 0;
 
   #whole(vpn: number, pages: number): boolean {
     return vpn >= this.#from && vpn + pages <= this.#to;
@@ -185,7 +189,6 @@ class Flattener {
       else {
         out.count[i] = n;
         out.stride[i] = span;
-        if (out.pages[i] === span && this.classes[out.kind[i]].kind !== 'leaf') out.stride[i] = span;
       }
     }
   }
@@ -194,6 +197,10 @@ class Flattener {
     if (attribute.kind !== 'leaf' && this.#options.all !== true) return;
     const kind = this.#classFor(attribute);
     if (attribute.kind === 'leaf' && step === 0 && n > 1) {
+      if (!this.#whole(vpn, n * attribute.pages)) {
+        for (let k = 0; k < n; k++) this.#run(attribute, vpn + k * attribute.pages, value, 1, 1);
+        return;
+      }
       this.#emit(vpn, value, attribute.pages, kind, n, attribute.pages);
       return;
     }
@@ -205,6 +212,7 @@ class Flattener {
     // Cropping to the asked range happens here, page by page within a leaf.
     const from = Math.max(vpn, this.#from);
     const to = Math.min(vpn + pages, this.#to);
+    if (from >= to) return;
     this.#emit(from, value + (from - vpn), to - from, kind, 1, 0);
   }
 
@@ -212,7 +220,7 @@ class Flattener {
     const { out } = this;
     const last = out.length - 1;
     if (last >= this.#barrier && out.kind[last] === kind && this.#merge(last, vpn, pfn, pages, kind, count, stride)) return;
-    if (out.length >= this.#batch && this.#barrier === 0) {
+    if (out.length >= this.#batch && this.#repeating === 0) {
       if (this.#sink(out, this.classes) === false) this.#stopped = true;
       out.length = 0;
     }

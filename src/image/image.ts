@@ -6,6 +6,7 @@
  */
 import { FRAME_BYTES, FRAME_WORDS, type FrameSource } from '../pagetable/source.ts';
 import type { CaptureMeta } from './capture.ts';
+import type { Folder } from './folder.ts';
 import type { Notes } from './notes.ts';
 
 /** A run of whole 4 KiB frames that an image has. */
@@ -32,6 +33,8 @@ export interface ImageFacts {
   readonly kernelRelease?: string;
   /** Present when pxd wrote the file. */
   readonly capture?: CaptureMeta;
+  /** What lay beside the image, when it was opened as a folder. */
+  readonly folder?: Folder;
   /** Anything worth telling people beyond the above, a line each. */
   readonly remarks: readonly string[];
 }
@@ -46,6 +49,8 @@ export interface Image extends FrameSource, ImageFacts {
   readBytes(physical: number | bigint, length: number): Uint8Array | undefined;
   /** What this is, for people: a line each. */
   description(): string[];
+  /** The same memory, with more known about it. */
+  with(facts: Partial<ImageFacts>): Image;
   /** Gives up file descriptors. */
   close(): void;
 }
@@ -90,15 +95,19 @@ export class PhysicalImage implements Image {
   readonly vmcoreinfoText?: string;
   readonly kernelRelease?: string;
   readonly capture?: CaptureMeta;
+  readonly folder?: Folder;
   readonly remarks: readonly string[];
+  readonly #facts: ImageFacts;
   readonly #store: FrameStore;
   #segments: readonly Segment[] | undefined;
+  #longest: number | undefined;
   /** Two generations: when the young one is full it becomes the old one, and what was not asked for again is forgotten. */
   #young = new Map<number, Uint32Array>();
   #old = new Map<number, Uint32Array>();
 
   constructor(store: FrameStore, facts: ImageFacts) {
     this.#store = store;
+    this.#facts = facts;
     this.format = facts.format;
     this.layers = facts.layers;
     this.elfMachine = facts.elfMachine;
@@ -109,6 +118,7 @@ export class PhysicalImage implements Image {
     this.vmcoreinfoText = facts.vmcoreinfoText;
     this.kernelRelease = facts.kernelRelease;
     this.capture = facts.capture;
+    this.folder = facts.folder;
     this.remarks = facts.remarks;
   }
 
@@ -153,15 +163,21 @@ export class PhysicalImage implements Image {
     return this.#store.read(at, into) ? into : undefined;
   }
 
-  /** An upper bound of the bytes that one read can ask for with success: what is present and the partial frames at its ends. */
+  /** An upper bound of the bytes that one read can ask for with success: the longest segment and the partial frames at its ends. */
   #present(): number {
-    let most = 2 * FRAME_BYTES;
-    for (const segment of this.segments) most += (segment.frames + 2) * FRAME_BYTES;
-    return most;
+    if (this.#longest === undefined) {
+      this.#longest = 2 * FRAME_BYTES;
+      for (const segment of this.segments) this.#longest = Math.max(this.#longest, (segment.frames + 2) * FRAME_BYTES);
+    }
+    return this.#longest;
   }
 
   description(): string[] {
     return describe(this);
+  }
+
+  with(facts: Partial<ImageFacts>): Image {
+    return new PhysicalImage(this.#store, { ...this.#facts, ...facts });
   }
 
   close(): void {

@@ -26,8 +26,14 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   inspect: () => import('./commands/inspect.ts'),
   leaves: () => import('./commands/leaves.ts'),
   translate: () => import('./commands/translate.ts'),
+  walk: () => import('./commands/walk.ts'),
   pte: () => import('./commands/pte.ts'),
   modes: () => import('./commands/modes.ts'),
+  layout: () => import('./commands/layout.ts'),
+  audit: () => import('./commands/audit.ts'),
+  aliases: () => import('./commands/aliases.ts'),
+  diff: () => import('./commands/diff.ts'),
+  sql: () => import('./commands/sql.ts'),
   capture: () => import('./commands/capture.ts'),
 };
 

@@ -1,0 +1,102 @@
+/** `pxd leaves`: every extent of one address space, for people or for programs. */
+import { type Command, Option } from 'commander';
+import type { RowOptions } from '../../inspect/leaves.ts';
+import type { Session } from '../../inspect/session.ts';
+import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
+import { type Io, paint } from '../io.ts';
+import type { Context } from '../run.ts';
+import { padEnd, padStart, tableLines } from '../table.ts';
+
+interface Options extends ImageOptions {
+  readonly format: 'table' | 'jsonl' | 'csv';
+  readonly all?: boolean;
+  readonly where?: string;
+  readonly summary?: boolean;
+}
+
+const HELP = `
+An extent is a run of pages equal in rights and leaf size, contiguous virtually and physically. In JSON, "bytes" is one repetition,
+"page" the leaf size, "contig" the entries of the contiguous group a leaf belongs to (1 when none), "count" how often a shared
+subtable repeats the extent, "stride" bytes apart. "present" is false where the entry keeps its frame but grants nothing (PROT_NONE,
+NUMA hints).
+
+--where takes conditions over these fields, joined by && and ||, negated by !, with numbers such as 4096, 0x1000 or 2M:
+  write && exec     page >= 2M     user && !present     pa < 0x1000000     kind == swap
+Further fields: half (user, kernel), level (pgd … pte), kind, swapType, swapOffset.`;
+
+export function register(program: Command, { io }: Context): void {
+  withImageOptions(program.command('leaves').description('list what is mapped, one line an extent').argument('<image>', IMAGE_ARGUMENT))
+    .addOption(new Option('-f, --format <format>', 'how to write it').choices(['table', 'jsonl', 'csv']).default('table'))
+    .option('-a, --all', 'entries that are not present, too (swapped, migrating, markers, …)')
+    .option('-w, --where <expression>', 'only extents for which this holds, for example "write && exec"')
+    .option('-s, --summary', 'only the exact totals')
+    .addHelpText('after', HELP)
+    .action((image: string, options: Options) => leaves(image, options, io));
+}
+
+async function leaves(path: string, options: Options, io: Io): Promise<void> {
+  const [library, { compileWhere }, session] = await Promise.all([import('../../inspect/leaves.ts'), import('../../inspect/where.ts'), import('../../inspect/session.ts')]);
+  const where = options.where === undefined ? undefined : compileWhere(options.where);
+  const opened = await sessionFrom(path, options, io);
+  const rows: RowOptions = { ...opened.limits, ...(options.all ? { all: true } : {}), ...(where ? { where } : {}) };
+  for (const remark of opened.remarks) io.note(`note: ${remark}`);
+  if (!opened.asked) explainChoice(opened, io);
+  let csvHeader = true;
+  for (const space of opened.chosen) {
+    for (const root of session.rootsFor(space, opened.limits.half)) {
+      const tables = session.tablesOf(opened, root);
+      const write = (text: string): void => io.write(text);
+      let missing: ReturnType<typeof library.forEachRow>;
+      if (options.summary) {
+        const totals = new library.Totals(tables);
+        missing = library.forEachRow(tables, { all: true, ...rows }, totals.sink);
+        if (options.format === 'jsonl') io.write(`${JSON.stringify({ root: root.label, ...totals.toJson() })}\n`);
+        else writeSummary(root.label, totals, io);
+      } else if (options.format === 'jsonl') {
+        const writer = library.jsonlWriter(tables, write);
+        missing = library.forEachRow(tables, rows, writer.sink, writer.batchDone);
+      } else if (options.format === 'csv') {
+        const writer = library.csvWriter(tables, write);
+        if (csvHeader) io.write(`${writer.header}\n`);
+        csvHeader = false;
+        missing = library.forEachRow(tables, rows, writer.sink, writer.batchDone);
+      } else {
+        const sink = tableSink(library, tables, io);
+        missing = library.forEachRow(tables, rows, sink);
+      }
+      if (missing.tables > 0) {
+        const { pageHex, plural } = await import('../../inspect/text.ts');
+        const at = pageHex(missing.first[0], opened.mode.mode.pageShift);
+        io.note(`note: ${plural(missing.tables, 'table or part of one lies', 'tables or parts of them lie')} outside the image, the first one for address 0x${at}`);
+      }
+    }
+  }
+}
+
+/** Without --root or --pid the first known root is taken: say which, and what else there is. */
+function explainChoice(session: Session, io: Io): void {
+  const others = session.spaces.length - session.chosen.length;
+  if (others > 0) io.note(`note: ${session.chosen[0].name} of ${session.spaces.length} known roots (--pid or --root choose another, "pxd inspect" lists them)`);
+}
+
+function tableSink(library: typeof import('../../inspect/leaves.ts'), tables: Parameters<typeof library.rowText>[0], io: Io): Parameters<typeof library.forEachRow>[2] {
+  let head = true;
+  const width = tables.mode.mode.vaBits <= 32 ? 17 : 33;
+  return (e, i, cls) => {
+    const t = library.rowText(tables, e, i, cls);
+    if (head) io.write(`${paint(io, 'dim', `${padEnd('virtual', width)} ${padStart('physical', 13)} ${padStart('size', 6)} ${padStart('page', 5)} rights`)}\n`);
+    head = false;
+    const rights = cls.kind === 'leaf' ? `${rightsPainted(io, t.rights)} ${t.flags}` : '        ';
+    const line = `${t.virtual} ${t.physical.padStart(13)} ${t.size.padStart(6)} ${t.page.padStart(5)} ${rights}${t.more ? ` ${paint(io, 'yellow', t.more)}` : ''}`;
+    io.write(`${line.trimEnd()}\n`);
+  };
+}
+
+/** Writable and executable at once stands out. */
+export const rightsPainted = (io: Io, rights: string): string => (/^.wx/.test(rights) ? paint(io, ['bold', 'red'], rights) : rights.endsWith('u') ? paint(io, 'cyan', rights) : rights);
+
+function writeSummary(label: string, totals: InstanceType<typeof import('../../inspect/leaves.ts').Totals>, io: Io): void {
+  io.write(`${paint(io, 'bold', label)}\n`);
+  const lines = tableLines([{ title: '' }, { title: '' }, { title: '', right: true }, { title: '', right: true }, { title: '', right: true }], totals.rows(), { indent: '  ' });
+  io.write(lines.length > 0 ? `${lines.join('\n')}\n` : '  nothing is mapped\n');
+}

@@ -121,6 +121,8 @@ export interface RootRange {
   readonly va: bigint;
   readonly from: number;
   readonly to: number;
+  /** Nothing here is open to user mode, whatever the entries say: the architecture tells user from kernel by the address. */
+  readonly supervisor?: boolean;
 }
 
 /** A resolved root: where a walk starts. */
@@ -197,8 +199,12 @@ export interface LinuxSide {
   readonly keeps: Readonly<Record<string, Setting>>;
   /** `pte_dirty` … → condition, by level. Levels that are folded in this mode stand here too, with the constants that the kernel's folding headers give. */
   readonly predicates: Readonly<Record<string, Readonly<Record<string, Condition>>>>;
-  /** `pmd_populate` … → how a table entry for a table at a physical address is made: level, form, setting. */
-  readonly populate: Readonly<Record<string, { readonly level: LevelName; readonly form: string; readonly set?: Setting }>>;
+  /**
+   * `pmd_populate` … → how a table entry for a table at a physical address is made: level, form, setting. `base` is what this entry adds to the
+   * physical address where that is not the mode's `linearBase` (a hugepd that clears the top bit of a kernel pointer). `null`: the level is folded
+   * at run time and nothing is written.
+   */
+  readonly populate: Readonly<Record<string, { readonly level: LevelName; readonly form: string; readonly set?: Setting; readonly base?: bigint } | null>>;
   /** Linux's constants where they differ from the level list (arm short descriptors count tables in pairs): `PTRS_PER_PGD`, `PGDIR_SHIFT` … */
   readonly geometry?: Readonly<Record<string, number>>;
 }
@@ -208,6 +214,21 @@ export interface SpecialTypes {
   readonly hwpoison: boolean;
   readonly migration: boolean;
   readonly device: boolean;
+  /** PTE markers before 6.2, which has them always; absent: yes. */
+  readonly marker?: boolean;
+}
+
+/** A hashed page table of 32-bit PowerPC: what hardware reads instead of a tree. */
+export interface HashTable32Format {
+  readonly entryBytes: 8;
+  readonly groupEntries: 8;
+  /** Fields of an entry, its first word in the high half: V, VSID, H, API, PP and attributes. */
+  readonly fields: Fields;
+  readonly address: AddressBits;
+  /** Where SDR1 holds the table's origin and the mask of its size. */
+  readonly sdr1: { readonly origin: Bits; readonly mask: Bits };
+  /** How Linux makes the VSID of a segment: context times one number plus segment times the other. */
+  readonly vsid: { readonly context: number; readonly segment: number };
 }
 
 /** How a table pointer that is a kernel virtual address becomes physical: first rule whose masked value fits. */

@@ -122,11 +122,12 @@ export class LinuxEntries {
   /** `pmd_populate` and its kin: the entry for a table at a physical address (bytes). */
   populate(name: string, table: bigint): Word {
     const rule = this.side.populate[name];
-    if (!rule) throw new RangeError(`${this.#mode.mode.name} has no "${name}"`);
+    if (rule === undefined) throw new RangeError(`${this.#mode.mode.name} has no "${name}"`);
+    if (rule === null) return { lo: 0, hi: 0 };
     const level = this.#level(rule.level);
     const form = level.forms.find((f) => f.form.name === rule.form);
     if (!form) throw new RangeError(`level ${rule.level} has no form "${rule.form}"`);
-    const word = encode(form, { address: table + (this.#mode.mode.linearBase ?? 0n) });
+    const word = encode(form, { address: table + (rule.base ?? this.#mode.mode.linearBase ?? 0n) });
     const set = parseSetting(rule.set ?? '', form.fields).set;
     return { lo: (word.lo | set.lo) >>> 0, hi: (word.hi | set.hi) >>> 0 };
   }

@@ -68,6 +68,8 @@ export interface Group {
   readonly size?: number;
   /** Fields in which the entries of one run may differ (accessed and dirty), a setting without values. */
   readonly mayDiffer?: Setting;
+  /** The first entry alone tells what `mayDiffer` names (book3s/64 hash with 4K pages: faults update that one only); absent: a bit set in any entry counts. */
+  readonly decides?: 'first';
 }
 
 /** One form that an entry of a level may take. Forms are tried in order; the first whose condition holds is it. */

@@ -1,8 +1,9 @@
 /** Every paging mode by name. Invariant: names are unique; the order is that of `pxd modes`. */
 import type { PagingMode } from './mode.ts';
+import { powerpc64Modes } from './powerpc64.ts';
 import { x86Modes } from './x86.ts';
 
-const modes: readonly PagingMode[] = [...x86Modes];
+const modes: readonly PagingMode[] = [...x86Modes, ...powerpc64Modes];
 
 export const allModes = (): readonly PagingMode[] => modes;
 

@@ -41,7 +41,7 @@ export function swapTypes(kernel: number, specials: SpecialTypes): SwapTypeMeani
   if (specials.hwpoison) top.push({ kind: 'hwpoison' });
   if (specials.migration) top.push({ kind: 'migration', access: 'read' }, { kind: 'migration', access: 'read-exclusive' }, { kind: 'migration', access: 'write' });
   if (specials.device) top.push({ kind: 'device-private', access: 'write' }, { kind: 'device-private', access: 'read' }, ...exclusive(kernel));
-  top.push({ kind: 'marker' });
+  if (kernel >= versionNumber('6.2') || specials.marker !== false) top.push({ kind: 'marker' });
   if (kernel >= versionNumber('6.1') && kernel < versionNumber('6.2')) top.push({ kind: 'swapin-error' });
   const areas = Array.from({ length: SWAP_TYPES - top.length }, (): SwapTypeMeaning => ({ kind: 'swap' }));
   return [...areas, ...top];

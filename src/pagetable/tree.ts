@@ -316,7 +316,7 @@ class Reader {
       if ((((lo ^ union.lo) & keepLo) | ((hi ^ union.hi) & keepHi)) !== 0) whole = false;
       const pfn = addressUnits(address, lo, hi, pageShift);
       if (group.group.address === 'advance' ? pfn !== base + k * entryPages : group.group.address === 'same' ? pfn !== base : pfn - (pfn % group.leafPages) !== leafBase) whole = false;
-      union = { lo: (union.lo | (lo & group.differ.lo)) >>> 0, hi: (union.hi | (hi & group.differ.hi)) >>> 0 };
+      if (group.group.decides === undefined) union = { lo: (union.lo | (lo & group.differ.lo)) >>> 0, hi: (union.hi | (hi & group.differ.hi)) >>> 0 };
     }
     if (group.group.address === 'advance' && base % group.leafPages !== 0) whole = false;
     if (!whole) {

@@ -1,9 +1,14 @@
 /** Every paging mode by name. Invariant: names are unique; the order is that of `pxd modes`. */
 import type { PagingMode } from './mode.ts';
+import { book3s32Modes } from './powerpc-book3s32.ts';
+import { e500Modes } from './powerpc-e500.ts';
+import { mipsModes } from './mips.ts';
+import { ppc8xxModes } from './powerpc-8xx.ts';
 import { powerpc64Modes } from './powerpc64.ts';
+import { riscvModes } from './riscv.ts';
 import { x86Modes } from './x86.ts';
 
-const modes: readonly PagingMode[] = [...x86Modes, ...powerpc64Modes];
+const modes: readonly PagingMode[] = [...x86Modes, ...riscvModes, ...powerpc64Modes, ...ppc8xxModes, ...e500Modes, ...book3s32Modes, ...mipsModes];
 
 export const allModes = (): readonly PagingMode[] => modes;
 

@@ -75,6 +75,7 @@ class Flattener {
   #classOf: Uint32Array;
   readonly #byKey = new Map<string, number>();
   #half: RootRange['half'] = 'user';
+  #supervisor = false;
   #stopped = false;
 
   constructor(tables: PageTables, options: ExtentOptions, sink: ExtentSink) {
@@ -94,6 +95,7 @@ class Flattener {
       if (this.#options.half !== undefined && range.half !== this.#options.half) continue;
       if (range.half !== this.#half) this.#classOf = new Uint32Array(this.#tables.attributes.length);
       this.#half = range.half;
+      this.#supervisor = range.supervisor === true;
       const base = vpnOf(range.va, mode.mode.pageShift) - range.from * level.pages;
       this.#node(nodes[0], base, range.from, range.to);
       if (this.#stopped) return;
@@ -250,7 +252,8 @@ class Flattener {
     if (known !== 0) return known - 1;
     const leaf = attribute.kind === 'leaf';
     const r = attribute.rights;
-    const bits = [r.read, r.write, r.exec, r.user, attribute.present, attribute.global, attribute.dirty, attribute.accessed].map((b) => (b ? 1 : 0)).join('');
+    const user = r.user && !this.#supervisor;
+    const bits = [r.read, r.write, r.exec, user, attribute.present, attribute.global, attribute.dirty, attribute.accessed].map((b) => (b ? 1 : 0)).join('');
     const key = leaf ? `${attribute.leafPages} ${attribute.contig} ${bits} ${this.#half}` : `${attribute.id} ${this.#half}`;
     let id = this.#byKey.get(key);
     if (id === undefined) {
@@ -264,7 +267,7 @@ class Flattener {
         read: r.read,
         write: r.write,
         exec: r.exec,
-        user: r.user,
+        user,
         present: attribute.present,
         global: attribute.global,
         dirty: attribute.dirty,

@@ -13,7 +13,10 @@ import { type CompiledLevel, type CompiledMode, compileMode, levelFor } from '..
 import { addressUnits, decode, encode } from '../../src/pagetable/entry.ts';
 import { LinuxEntries } from '../../src/pagetable/linux.ts';
 import { leafPagesOf } from '../../src/pagetable/leafsize.ts';
-import { decodeSwap, encodeSwap, swapTypes } from '../../src/pagetable/swap.ts';
+import { decodeSwap, encodeSwap, swapLayoutFor, swapTypes } from '../../src/pagetable/swap.ts';
+
+/** Page sizes as vectors name them → log2. */
+const PAGE_SIZES: Record<string, number> = { '4K': 12, '16K': 14, '512K': 19, '8M': 23 };
 
 export interface VectorFile {
   mode: string;
@@ -191,7 +194,9 @@ class Comparison {
 
   #pfnArg(args: string): number {
     const text = this.#arg(args, 'pfn') ?? '0';
-    return text === 'max' ? 2 ** (this.#mode.paBits - this.#mode.pageShift) - 1 : Number(text);
+    const frames = 2 ** (this.#mode.paBits - this.#mode.pageShift);
+    // A frame beyond the physical address space loses its top bits in the kernel's shift (8xx with 16K pages).
+    return text === 'max' ? frames - 1 : Number(text) % frames;
   }
 
   /** The word that pxd makes for the named operation; undefined for words that no operation made. */
@@ -214,25 +219,34 @@ class Comparison {
     if (/_modify\(/.test(what)) return this.#modify(entry);
     // A frame beyond the width of the mode's addresses: the kernel's shift drops bits silently, pxd refuses to write them.
     if (this.#pfnArg(args) >= 2 ** (this.#mode.paBits - this.#mode.pageShift)) return undefined;
+    if (what === 'set_huge_pte_at cell') return this.#cell(entry);
     const protName = this.#arg(args, 'prot');
-    const size = this.#arg(args, 'shift') ?? this.#arg(args, 'page shift');
+    const size = this.#arg(args, 'shift') ?? PAGE_SIZES[/^page (\S+)/.exec(args)?.[1] ?? ''];
     const prot = protName ? linux.prot(protName, level) : { lo: 0, hi: 0 };
     if (what.startsWith('pgprot_')) return linux.pfn(level, this.#pfnArg(args), linux.edit(what, level, prot));
     let word = linux.pfn(level, this.#pfnArg(args), prot);
     for (const state of args.split(' ')) if (/^(young|dirty|mkyoung|mkdirty)$/.test(state)) word = linux.edit(`${level}_mk${state.replace('mk', '')}`, level, word);
-    for (const name of this.#operations(what, args, level)) word = linux.edit(name, level, word, size ? Number(size) : undefined);
+    for (const name of this.#operations(what, level)) word = linux.edit(name, level, word, size ? Number(size) : undefined);
     return word;
   }
 
+  /** 8xx: the words of one huge page carry its attributes, and addresses that rise by 4K (and by 4M in the second table). */
+  #cell(entry: VectorFile['entries'][number]): Word {
+    const [, shift, pfn, table, cell] = (/page shift (\d+) pfn=(\S+)(?: table (\d))? cell word (\d+)/.exec(entry.args) as RegExpExecArray).map(Number);
+    const first = this.#linux.pfn(entry.level, pfn % 2 ** (this.#mode.paBits - this.#mode.pageShift), this.#linux.prot('PAGE_SHARED', entry.level));
+    const word = this.#linux.edit('arch_make_huge_pte', entry.level, first, shift);
+    return { lo: word.lo + (table || 0) * 0x400000 + cell * 0x1000, hi: word.hi };
+  }
+
   /** Edits in the order in which they are applied. */
-  #operations(what: string, args: string, level: string): string[] {
+  #operations(what: string, level: string): string[] {
     if (/^pfn_/.test(what)) return [];
     if (what === 'mkyoung(mkdirty(mkwrite))') {
       const mkwrite = this.#linux.hasEdit(`${level}_mkwrite_novma`) ? `${level}_mkwrite_novma` : `${level}_mkwrite`;
       return [mkwrite, `${level}_mkdirty`, `${level}_mkyoung`];
     }
     if (what === 'huge mk_pte: pte_mkhuge') return ['pte_mkhuge'];
-    if (what === 'huge pte' || what === 'set_huge_pte_at cell') return [`${what} ${args.replace(/ ?(pfn|prot)=\S+/g, '').trim()}`];
+    if (what === 'huge pte') return ['arch_make_huge_pte'];
     if (what.startsWith('set_huge_pte_at')) return ['set_huge_pte_at'];
     const text = what.replace(/^.*form: /, '');
     return text.replace(/\)+$/, '').split('(').filter((n) => !/^pfn_/.test(n)).reverse();
@@ -264,7 +278,9 @@ class Comparison {
     const pair = /type=(\S+) offset=(\S+)/.exec(args);
     if (pair) {
       const flag = { exclusive: 'exclusive', 'soft-dirty': 'softDirty', 'uffd-wp': 'uffdWp' }[what.split(' ').pop() as string];
-      return { type: this.#typeNumber(pair[1]), offset: Number(pair[2]), flags: flag ? [flag] : [] };
+      // An architecture without the bit stores nothing: the word of the vector then has no such bit either, and comparing words finds a bit forgotten here.
+      const has = flag !== undefined && swapLayoutFor(this.#compiled, entry.level)?.flags.has(flag);
+      return { type: this.#typeNumber(pair[1]), offset: Number(pair[2]), flags: has ? [flag] : [] };
     }
     const special = /^(migration|device-private|device-exclusive) (read-exclusive|read|write)( pmd)?$/.exec(what);
     if (special) return { type: this.#special(special[1], special[2]), offset: this.#pfnArg(args) };

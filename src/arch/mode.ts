@@ -45,6 +45,11 @@ export interface Allows {
   readonly read?: Condition;
   readonly write?: Condition;
   readonly exec?: Condition;
+  /**
+   * Execution by privileged code where a path tells the two apart (arm's PXN beside XN, PXNTable beside UXNTable): a leaf may be executed when either
+   * holds all the way down. Absent: a table lets it pass, a leaf adds nothing to `exec`.
+   */
+  readonly execPrivileged?: Condition;
   readonly user?: Condition;
   /** Leaves only: what software reads from the entry, absent = never, but `present` absent = always. */
   readonly global?: Condition;
@@ -70,6 +75,10 @@ export interface Group {
   readonly mayDiffer?: Setting;
   /** The first entry alone tells what `mayDiffer` names (book3s/64 hash with 4K pages: faults update that one only); absent: a bit set in any entry counts. */
   readonly decides?: 'first';
+  /** The like, but the group has the bit only when every entry has it (arm64's read-only bit, which hardware clears in the entry that it writes through). */
+  readonly mayClear?: Setting;
+  /** The mark alone does not make a group (parisc: special pages carry the same bit): entries that are no complete run stand for themselves. */
+  readonly optional?: boolean;
 }
 
 /** One form that an entry of a level may take. Forms are tried in order; the first whose condition holds is it. */
@@ -82,12 +91,19 @@ export interface Form {
   readonly address?: AddressBits;
   /** The address field is stored inverted (x86 entries that are not present, against L1TF). */
   readonly inverted?: boolean;
+  /** A second copy of the address field, in the same order of bits (arm short descriptors, where software's word holds it too). Where it differs it counts as reserved bits. */
+  readonly mirror?: Bits;
   readonly allows?: Allows;
   readonly groups?: readonly Group[];
   /** Bytes that one entry maps when that is not `1 << shift` of its level. */
   readonly size?: number;
   /** Tables: name of the level that the entry points to, when it is not the next one in the list. */
   readonly next?: LevelName;
+  /**
+   * Tables: which part of the table below exists, told by two fields of this entry in units of entries: [first * unit, (last + 1) * unit)
+   * (s390's table offset and length). Absent: all of it.
+   */
+  readonly window?: { readonly first: Bits; readonly last: Bits; readonly unit: number };
   readonly kernel?: Versions;
   /** Bits that must be zero although no field names them are found by complement; these raw bits are exempt (ignored by hardware, free for software). */
   readonly ignored?: Bits;
@@ -148,6 +164,8 @@ export interface RootRegister {
   /** Which half of the address space its tables serve; `both` where one table serves both. */
   readonly of: 'user' | 'kernel' | 'both';
   readonly doc: string;
+  /** Where one address space has two roots, one for each processor mode (x86 page-table isolation): the address bit by which user mode's table differs. */
+  readonly pairBit?: bigint;
   /** @throws {RangeError} with one sentence when the value cannot be a root of this mode. `others` holds further registers where known (TCR_EL1 …). */
   readonly resolve: (value: bigint, others: Registers) => Root;
 }
@@ -194,12 +212,15 @@ export interface LinuxSide {
   readonly prots: Readonly<Record<string, Setting>>;
   /**
    * `pte_mkdirty` … → steps, on the level whose name the edit begins with (`pgprot_*`, `arch_make_huge_pte` and others work on `pte`).
-   * An edit that depends on the size of the page has one entry a size: `arch_make_huge_pte shift=24`.
+   * An edit that depends on the size of the page has one entry a size: `arch_make_huge_pte shift=24`. `pte_modify` names what follows after the
+   * protection was exchanged, `pte_modify before` what comes first.
    */
   readonly edits: Readonly<Record<string, readonly EditStep[]>>;
   /** Bits (besides the address) that `pte_modify` and `pmd_modify` keep when they put a new protection in, by level. */
   readonly keeps: Readonly<Record<string, Setting>>;
-  /** `pte_dirty` … → condition, by level. Levels that are folded in this mode stand here too, with the constants that the kernel's folding headers give. */
+  /** `pte_modify` takes from the new protection only the bits that it does not keep. */
+  readonly masksProt?: boolean;
+  /** `pte_dirty` … → condition, by level; `… @migration` at the end asks for a swap-type word of that kind too. Levels that are folded in this mode stand here too, with the constants that the kernel's folding headers give. */
   readonly predicates: Readonly<Record<string, Readonly<Record<string, Condition>>>>;
   /**
    * `pmd_populate` … → how a table entry for a table at a physical address is made: level, form, setting. `base` is what this entry adds to the
@@ -215,7 +236,8 @@ export interface LinuxSide {
 export interface SpecialTypes {
   readonly hwpoison: boolean;
   readonly migration: boolean;
-  readonly device: boolean;
+  /** Device-private and device-exclusive memory; a version range where distributions turned it on. */
+  readonly device: boolean | Versions;
   /** PTE markers before 6.2, which has them always; absent: yes. */
   readonly marker?: boolean;
 }
@@ -262,6 +284,11 @@ export interface PagingMode {
   readonly pointers?: readonly PointerRule[];
   /** Kernel virtual minus physical address of tables, added when such a pointer is written. */
   readonly linearBase?: bigint;
+  /**
+   * Unused slots are not zero but point to one empty table that all share (mips and loongarch: `invalid_pte_table`). A table that an image lacks
+   * and that several slots share is taken for that one, and reads as empty.
+   */
+  readonly sharedEmpty?: boolean;
   /** Fixed layout of the address space, for naming ranges. */
   readonly regions?: readonly Region[];
   readonly swap: readonly SwapLayout[];

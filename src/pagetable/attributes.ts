@@ -6,7 +6,7 @@
  */
 import { type Alternatives, holds, maskOf, type Word } from '../arch/notation.ts';
 import type { CompiledForm, CompiledGroup, CompiledLevel, CompiledMode } from './compile.ts';
-import { type Rights, rightsKey, rightsOf } from './entry.ts';
+import { grantedRights, type Rights, rightsKey } from './entry.ts';
 import { decodeSwap, type SwapEntry, swapLayoutFor, withOffset } from './swap.ts';
 
 export type AttributeKind = 'leaf' | 'table' | 'hugepd' | 'nonpresent' | 'bad' | 'missing';
@@ -109,13 +109,7 @@ export class Attributes {
   readonly #masks: Word[] = [];
 
   #add(level: CompiledLevel, form: CompiledForm, lo: number, hi: number, mask: Word, inherited: Rights, found: { group: CompiledGroup; broken: boolean } | undefined): number {
-    const own = rightsOf(form, lo, hi);
-    const rights = {
-      read: inherited.read && own.read,
-      write: inherited.write && own.write,
-      exec: inherited.exec && own.exec,
-      user: inherited.user && own.user,
-    };
+    const rights = grantedRights(inherited, form, lo, hi);
     const whole = found && !found.broken ? found.group : undefined;
     const pages = Math.min(form.pages, level.pages);
     const id = this.list.length;

@@ -15,6 +15,8 @@ export interface CompiledAddress {
   readonly mask: Word;
   /** Pieces of the physical address: entry bits → address bits. */
   readonly pieces: readonly Piece[];
+  /** The second copy where the address stands twice; `mask` covers both. */
+  readonly mirror: readonly Piece[] | undefined;
   readonly single: { readonly loMask: number; readonly loShift: number; readonly hiMask: number; readonly hiScale: number; readonly scale: number } | undefined;
   readonly inverted: boolean;
 }
@@ -23,6 +25,7 @@ export interface CompiledGroup {
   readonly group: Group;
   readonly when: Alternatives;
   readonly differ: Word;
+  readonly clear: Word;
   /** Pages of the mode that the whole leaf maps. */
   readonly leafPages: number;
 }
@@ -31,6 +34,7 @@ export interface CompiledAllows {
   readonly read: Alternatives;
   readonly write: Alternatives;
   readonly exec: Alternatives;
+  readonly execPrivileged: Alternatives;
   readonly user: Alternatives;
   readonly global: Alternatives;
   readonly dirty: Alternatives;
@@ -50,6 +54,8 @@ export interface CompiledForm {
   readonly allows: CompiledAllows;
   readonly groups: readonly CompiledGroup[];
   readonly reserved: Word;
+  /** Which entries of the table below exist, where the entry tells. */
+  readonly window: { readonly first: readonly Piece[]; readonly last: readonly Piece[]; readonly unit: number } | undefined;
   /** Level that a table or hugepd points to, -1 for leaves. */
   readonly next: number;
   /** Pages of the mode that one entry maps or spans. */
@@ -105,7 +111,7 @@ export function compileMode(mode: PagingMode, kernel: string = DEFAULT_KERNEL, s
     mode,
     kernel: version,
     kernelText: kernel,
-    specials,
+    specials: { ...specials, device: typeof specials.device === 'string' ? inVersions(specials.device, version) : specials.device },
     levels,
     forms,
     swap: mode.swap.filter((s) => inVersions(s.kernel, version)).map((s) => compileSwap(s)),
@@ -158,7 +164,7 @@ function compileForm(mode: PagingMode, level: Level, index: number, form: Form, 
       docs.set(name, words.slice(1).join(' '));
     }
   }
-  const address = form.address ? compileAddress(form.address, entryBits, mode.pageShift, form.inverted === true) : undefined;
+  const address = form.address ? compileAddress(form.address, entryBits, mode.pageShift, form.inverted === true, form.mirror) : undefined;
   const next = form.kind === 'table' || form.kind === 'hugepd' ? nextLevel(mode, level, index, form) : -1;
   const size = form.size ?? 2 ** level.shift;
   const all = entryBits === 64 ? { lo: 0xffffffff, hi: 0xffffffff } : { lo: 0xffffffff, hi: 0 };
@@ -176,9 +182,11 @@ function compileForm(mode: PagingMode, level: Level, index: number, form: Form, 
       group,
       when: parseCondition(group.when, fields),
       differ: parseSetting(group.mayDiffer ?? '', fields).covered,
+      clear: parseSetting(group.mayClear ?? '', fields).covered,
       leafPages: (group.size ?? size * group.entries) / 2 ** mode.pageShift,
     })),
     reserved: form.kind === 'table' || form.kind === 'leaf' || form.kind === 'hugepd' ? reservedBits(all, fields, address, form, entryBits) : { lo: 0, hi: 0 },
+    window: form.window && { first: parseBits(form.window.first, entryBits), last: parseBits(form.window.last, entryBits), unit: form.window.unit },
     next,
     pages: size / 2 ** mode.pageShift,
   };
@@ -202,6 +210,7 @@ function compileAllows(form: Form, fields: FieldPieces): CompiledAllows {
     read: of(a.read, rest),
     write: of(a.write, rest),
     exec: of(a.exec, rest),
+    execPrivileged: of(a.execPrivileged, rest),
     user: of(a.user, rest),
     global: of(a.global, zeros),
     dirty: of(a.dirty, zeros),
@@ -210,10 +219,12 @@ function compileAllows(form: Form, fields: FieldPieces): CompiledAllows {
   };
 }
 
-function compileAddress(bits: NonNullable<Form['address']>, entryBits: number, pageShift: number, inverted: boolean): CompiledAddress {
+function compileAddress(bits: NonNullable<Form['address']>, entryBits: number, pageShift: number, inverted: boolean, second: string | undefined): CompiledAddress {
   const pieces = bits.flatMap(([text, at]) => parseBits(text, entryBits).map((p) => ({ ...p, at: p.at + at })));
-  const mask = maskOf(pieces);
-  return { mask, pieces, inverted, single: inverted ? undefined : singlePiece(pieces, mask, pageShift) };
+  const mirror = second === undefined ? undefined : parseBits(second, entryBits);
+  if (mirror && pieces.length !== 1) throw new TypeError('an address that stands twice must be one piece');
+  const mask = maskOf(mirror ? [...pieces, ...mirror] : pieces);
+  return { mask, pieces, inverted, mirror, single: inverted || mirror ? undefined : singlePiece(pieces, mask, pageShift) };
 }
 
 /** One contiguous piece that carries no address bit below the page: pages come out with one multiplication. */
@@ -232,7 +243,8 @@ function reservedBits(all: Word, fields: FieldPieces, address: CompiledAddress |
     hi = (hi & ~mask.hi) >>> 0;
   };
   for (const pieces of fields.values()) take(maskOf(pieces));
-  if (address) take(address.mask);
+  // A second copy of the address that differs from the first is an anomaly of its own: its bits stay reserved.
+  if (address) take(address.mirror ? maskOf(address.pieces) : address.mask);
   if (form.ignored) take(maskOf(parseBits(form.ignored, entryBits)));
   return { lo, hi };
 }

@@ -14,6 +14,8 @@ export interface Rights {
   readonly write: boolean;
   readonly exec: boolean;
   readonly user: boolean;
+  /** Of tables: execution by privileged code, where that is apart. A leaf's `exec` has it in already. */
+  readonly execPrivileged?: boolean;
 }
 
 export interface Entry {
@@ -54,6 +56,11 @@ export function decode(level: CompiledLevel, lo: number, hi: number): Entry {
     take(maskOf(pieces));
   }
   if (form.address) take(form.address.mask);
+  if (form.address?.mirror) {
+    const differs = mirrorDifference(form.address, lo, hi);
+    restLo |= differs.lo;
+    restHi |= differs.hi;
+  }
   return {
     kind: form.kind,
     form,
@@ -61,7 +68,7 @@ export function decode(level: CompiledLevel, lo: number, hi: number): Entry {
     hi,
     fields,
     address: form.address ? addressOf(form.address, lo, hi) : undefined,
-    rest: { lo: restLo, hi: restHi },
+    rest: { lo: restLo >>> 0, hi: restHi >>> 0 },
     reserved: { lo: (restLo & form.reserved.lo) >>> 0, hi: (restHi & form.reserved.hi) >>> 0 },
   };
 }
@@ -81,9 +88,10 @@ export function encode(form: CompiledForm, entry: { fields?: ReadonlyMap<string,
     put(pieces, BigInt(value));
   }
   if (entry.address !== undefined) {
+    // Exclusive or: in a second copy of the address, `rest` holds what differs from the first; elsewhere the bits are disjoint.
     const word = addressWord(form, entry.address);
-    lo |= word.lo;
-    hi |= word.hi;
+    lo ^= word.lo;
+    hi ^= word.hi;
   }
   return { lo: lo >>> 0, hi: hi >>> 0 };
 }
@@ -97,13 +105,22 @@ export function addressWord(form: CompiledForm, address: bigint): Word {
   for (const p of form.address.pieces) {
     const value = (address >> BigInt(p.at)) & ((1n << BigInt(p.width)) - 1n);
     back |= value << BigInt(p.at);
-    const word = scatter([{ ...p, at: 0 }], value);
-    lo |= word.lo;
-    hi |= word.hi;
+    for (const copy of form.address.mirror ? [[{ ...p, at: 0 }], form.address.mirror] : [[{ ...p, at: 0 }]]) {
+      const word = scatter(copy, value);
+      lo |= word.lo;
+      hi |= word.hi;
+    }
   }
   if (back !== address) throw new RangeError(`address 0x${address.toString(16)} does not fit the address bits of "${form.form.name}"`);
   if (form.address.inverted) return { lo: (lo ^ form.address.mask.lo) >>> 0, hi: (hi ^ form.address.mask.hi) >>> 0 };
   return { lo: lo >>> 0, hi: hi >>> 0 };
+}
+
+/** Bits of the second copy of an address that differ from the first. */
+function mirrorDifference(address: CompiledAddress, lo: number, hi: number): Word {
+  const copy = scatter(address.mirror ?? [], BigInt(gather([{ ...address.pieces[0], at: 0 }], lo, hi)));
+  const mask = maskOf(address.mirror ?? []);
+  return { lo: ((lo & mask.lo) ^ copy.lo) >>> 0, hi: ((hi & mask.hi) ^ copy.hi) >>> 0 };
 }
 
 /** Physical address in bytes. */
@@ -132,19 +149,32 @@ export function addressOffset(address: CompiledAddress, lo: number, hi: number):
   return offset;
 }
 
+/** Entries [first, entries) of the table below that exist, where the entry itself limits them; undefined: all. */
+export function windowOf(form: CompiledForm, lo: number, hi: number): { first: number; entries: number } | undefined {
+  const w = form.window;
+  return w && { first: gather(w.first, lo, hi) * w.unit, entries: (gather(w.last, lo, hi) + 1) * w.unit };
+}
+
 /** What a form grants (leaf) or lets pass (table). */
 export function rightsOf(form: CompiledForm, lo: number, hi: number): Rights {
   const a = form.allows;
   const is = (c: Alternatives): boolean => holds(c, lo, hi);
-  return { read: is(a.read), write: is(a.write), exec: is(a.exec), user: is(a.user) };
+  return { read: is(a.read), write: is(a.write), exec: is(a.exec), user: is(a.user), execPrivileged: is(a.execPrivileged) };
 }
 
-export const ALL_RIGHTS: Rights = { read: true, write: true, exec: true, user: true };
+export const ALL_RIGHTS: Rights = { read: true, write: true, exec: true, user: true, execPrivileged: true };
 
-export const bothRights = (a: Rights, b: Rights): Rights => ({ read: a.read && b.read, write: a.write && b.write, exec: a.exec && b.exec, user: a.user && b.user });
+export const bothRights = (a: Rights, b: Rights): Rights => ({ read: a.read && b.read, write: a.write && b.write, exec: a.exec && b.exec, user: a.user && b.user, execPrivileged: a.execPrivileged && b.execPrivileged });
 
-/** Rights as a number 0…15, and back: the key under which tables are shared. */
-export const rightsKey = (r: Rights): number => (r.read ? 1 : 0) | (r.write ? 2 : 0) | (r.exec ? 4 : 0) | (r.user ? 8 : 0);
+/** What a path allows with one more entry on it: a table hands both ways of execution on, a leaf grants what either way is left. */
+export function grantedRights(inherited: Rights, form: CompiledForm, lo: number, hi: number): Rights {
+  const { execPrivileged, ...both } = bothRights(inherited, rightsOf(form, lo, hi));
+  if (form.kind === 'table' || form.kind === 'hugepd') return { ...both, execPrivileged };
+  return { ...both, exec: both.exec || execPrivileged === true };
+}
+
+/** Rights as a number: the key under which tables are shared. */
+export const rightsKey = (r: Rights): number => (r.read ? 1 : 0) | (r.write ? 2 : 0) | (r.exec ? 4 : 0) | (r.user ? 8 : 0) | (r.execPrivileged ? 16 : 0);
 
 /** Reads the named level of a mode out of the compiled list. */
 export function levelNamed(compiled: CompiledMode, name: string): CompiledLevel {

@@ -13,7 +13,7 @@ import { holds } from '../arch/notation.ts';
 import { type Attribute, Attributes } from './attributes.ts';
 import { Items } from './columns.ts';
 import type { CompiledForm, CompiledGroup, CompiledLevel, CompiledMode } from './compile.ts';
-import { addressOffset, addressUnits, ALL_RIGHTS, formOf, levelNamed, type Rights, rightsKey } from './entry.ts';
+import { addressOffset, addressUnits, ALL_RIGHTS, formOf, levelNamed, type Rights, rightsKey, windowOf } from './entry.ts';
 import { PxdError } from './error.ts';
 import { FRAME_BYTES, FRAME_SHIFT, type FrameSource } from './source.ts';
 import { readTable, type TableChunk } from './table.ts';
@@ -124,12 +124,21 @@ class Reader {
     node.from = this.items.length;
     this.#nodeFrom = node.from;
     for (const chunk of readTable(this.#mode, level, this.#source, node.frame, node.offset, node.first, node.entries)) {
-      if (chunk.words === undefined) this.items.push(chunk.first, chunk.count, this.attributes.odd('missing', level, 0, 0, node.rights).id, 0, 0);
-      else this.#scanChunk(node, level, chunk as TableChunk & { words: Uint32Array });
+      if (chunk.words === undefined) {
+        if (!this.#isSharedEmpty(node)) this.items.push(chunk.first, chunk.count, this.attributes.odd('missing', level, 0, 0, node.rights).id, 0, 0);
+      } else this.#scanChunk(node, level, chunk as TableChunk & { words: Uint32Array });
     }
     node.to = this.items.length;
     if (this.items.length > this.#maxItems)
       throw new PxdError('limit', `the page tables have more than ${this.#maxItems} runs of entries; restrict the walk or raise the limit`);
+  }
+
+  /** Slots that point to each node; tables are read level by level, so a node's are counted before it is read. */
+  readonly #slots: number[] = [];
+
+  /** A table that the image lacks and that several slots share is the one that unused slots point to. */
+  #isSharedEmpty(node: TableNode): boolean {
+    return this.#mode.mode.sharedEmpty === true && (this.#slots[node.id] ?? 0) > 1;
   }
 
   /** Steps over runs: the inner loops compare masked words and only leave for an entry that differs. */
@@ -184,16 +193,19 @@ class Reader {
     let end = i + 1;
     while (end < count && words[end * step] === lo && (!wide || words[end * step + 1] === hi)) end++;
     const { frame, offset } = this.#pointer(form, lo, hi);
+    const window = windowOf(form, lo, hi);
+    const push = (at: number, n: number, piece: number): void => {
+      const child = this.#node(frame, offset, next.index, attribute.rights, piece, window?.entries ?? next.entries, window?.first);
+      this.#slots[child] = (this.#slots[child] ?? 0) + n;
+      this.items.push(at, n, attribute.id, child, 0);
+    };
     // A leaf larger than the slot that its directory hangs in: each slot maps its own piece of the leaf.
     const pieces = this.#leafPagesBelow(next) / level.pages;
     if (pieces > 1) {
-      for (let k = i; k < end; k++) {
-        const piece = ((first + k) % pieces) * level.pages;
-        this.items.push(first + k, 1, attribute.id, this.#node(frame, offset, next.index, attribute.rights, piece, next.entries), 0);
-      }
+      for (let k = i; k < end; k++) push(first + k, 1, ((first + k) % pieces) * level.pages);
       return end;
     }
-    this.items.push(first + i, end - i, attribute.id, this.#node(frame, offset, next.index, attribute.rights, 0, next.entries), 0);
+    push(first + i, end - i, 0);
     return end;
   }
 
@@ -215,7 +227,11 @@ class Reader {
   }
 
   #leaf(node: TableNode, level: CompiledLevel, form: CompiledForm, chunk: TableChunk & { words: Uint32Array }, i: number, lo: number, hi: number): number {
-    for (const group of form.groups) if (holds(group.when, lo, hi)) return this.#group(node, level, form, group, chunk, i);
+    for (const group of form.groups) {
+      if (!holds(group.when, lo, hi)) continue;
+      const end = this.#group(node, level, form, group, chunk, i);
+      if (end > i) return end;
+    }
     const attribute = this.attributes.of(level, form, lo, hi, node.rights);
     const address = form.address as NonNullable<CompiledForm['address']>;
     const pfn = addressUnits(address, lo, hi, this.#mode.mode.pageShift);
@@ -295,7 +311,7 @@ class Reader {
     items.push(index, 1, attribute, value, 1);
   }
 
-  /** A naturally aligned run that forms one leaf; a run that is incomplete or disagrees is reported entry by entry as broken. */
+  /** A naturally aligned run that forms one leaf; a run that is incomplete or disagrees is reported entry by entry as broken, or left alone (returns i) when its mark proves nothing. */
   #group(node: TableNode, level: CompiledLevel, form: CompiledForm, group: CompiledGroup, chunk: TableChunk & { words: Uint32Array }, i: number): number {
     const n = group.group.entries;
     const at = chunk.first + i;
@@ -308,17 +324,22 @@ class Reader {
     const base = addressUnits(address, union.lo, union.hi, pageShift);
     const leafBase = base - (base % group.leafPages);
     let whole = at % n === 0 && i + n <= count;
-    const keepLo = ~(address.mask.lo | group.differ.lo) >>> 0;
-    const keepHi = ~(address.mask.hi | group.differ.hi) >>> 0;
+    const keepLo = ~(address.mask.lo | group.differ.lo | group.clear.lo) >>> 0;
+    const keepHi = ~(address.mask.hi | group.differ.hi | group.clear.hi) >>> 0;
     for (let k = 1; whole && k < n; k++) {
       const lo = words[(i + k) * step];
       const hi = wide ? words[(i + k) * step + 1] : 0;
       if ((((lo ^ union.lo) & keepLo) | ((hi ^ union.hi) & keepHi)) !== 0) whole = false;
       const pfn = addressUnits(address, lo, hi, pageShift);
       if (group.group.address === 'advance' ? pfn !== base + k * entryPages : group.group.address === 'same' ? pfn !== base : pfn - (pfn % group.leafPages) !== leafBase) whole = false;
-      if (group.group.decides === undefined) union = { lo: (union.lo | (lo & group.differ.lo)) >>> 0, hi: (union.hi | (hi & group.differ.hi)) >>> 0 };
+      if (group.group.decides === undefined)
+        union = {
+          lo: ((union.lo | (lo & group.differ.lo)) & (lo | ~group.clear.lo)) >>> 0,
+          hi: ((union.hi | (hi & group.differ.hi)) & (hi | ~group.clear.hi)) >>> 0,
+        };
     }
     if (group.group.address === 'advance' && base % group.leafPages !== 0) whole = false;
+    if (!whole && group.group.optional) return i;
     if (!whole) {
       const attribute = this.attributes.of(level, form, words[i * step], wide ? words[i * step + 1] : 0, node.rights, { group, broken: true });
       const pfn = group.group.address === 'advance' ? base : leafBase + ((at * entryPages + node.piece) % group.leafPages);

@@ -5,7 +5,7 @@
 import type { Root } from '../../src/arch/mode.ts';
 import { holds } from '../../src/arch/notation.ts';
 import type { CompiledLevel, CompiledMode } from '../../src/pagetable/compile.ts';
-import { addressOf, bothRights, ALL_RIGHTS, decode, type Rights, rightsKey, rightsOf } from '../../src/pagetable/entry.ts';
+import { addressOf, ALL_RIGHTS, decode, grantedRights, type Rights, rightsKey } from '../../src/pagetable/entry.ts';
 import type { FrameSource } from '../../src/pagetable/source.ts';
 
 export interface Piece {
@@ -57,7 +57,7 @@ function visit(mode: CompiledMode, source: FrameSource, level: CompiledLevel, ta
     if (!entry) continue;
     const d = decode(level, entry.lo, entry.hi);
     if (!d.form || d.address === undefined) continue;
-    const own = bothRights(rights, rightsOf(d.form, entry.lo, entry.hi));
+    const own = grantedRights(rights, d.form, entry.lo, entry.hi);
     const here = va + BigInt(i) * span;
     if (d.kind === 'table' || d.kind === 'hugepd') {
       const next = mode.levels[d.form.next];

@@ -10,7 +10,7 @@ import { styleText } from 'node:util';
 export interface Io {
   /** Text for stdout. */
   write(text: string): void;
-  /** A line for stderr: remarks and progress, never results. */
+  /** A line for stderr beside the output: remarks, never results; dropped when the command fails. */
   note(line: string): void;
   /** Replaces the progress line on a terminal's stderr; nothing elsewhere. */
   progress(text: string): void;
@@ -50,6 +50,8 @@ export class ProcessIo implements Io {
   readonly color: boolean;
   readonly isTerminal: boolean;
   readonly #pending: string[] = [];
+  /** Notes wait for the first output, too: a command that fails says one sentence only. */
+  readonly #notes: string[] = [];
   #size = 0;
   #progress = '';
 
@@ -68,8 +70,9 @@ export class ProcessIo implements Io {
   }
 
   flush(): void {
-    if (this.#pending.length === 0) return;
     this.progress('');
+    if (this.#notes.length > 0) this.#writeNotes(this.#notes.splice(0).join(''));
+    if (this.#pending.length === 0) return;
     const text = this.#pending.join('');
     this.#pending.length = 0;
     this.#size = 0;
@@ -79,13 +82,17 @@ export class ProcessIo implements Io {
   /** Drops what was not yet written: the command failed. */
   discard(): void {
     this.#pending.length = 0;
+    this.#notes.length = 0;
     this.#size = 0;
   }
 
   note(line: string): void {
-    this.progress('');
+    this.#notes.push(`${line}\n`);
+  }
+
+  #writeNotes(text: string): void {
     try {
-      writeAll(2, `${line}\n`);
+      writeAll(2, text);
     } catch (e) {
       if (!(e instanceof PipeClosed)) throw e;
     }
@@ -124,6 +131,7 @@ export class MemoryIo implements Io {
 
   discard(): void {
     this.out = '';
+    this.err = '';
   }
 }
 

@@ -1,12 +1,9 @@
 /** Opens what the user named and hands it over as a session wants it: the image, and what lies beside it. */
-import { readFileSync, statSync, readdirSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import { MemoryBytes } from '../image/bytes.ts';
-import { openElf } from '../image/elf.ts';
 import type { Image } from '../image/image.ts';
-import { parseRoots, type RootEntry } from '../image/roots.ts';
+import { openImage, readRoots as readRootsFile } from '../image/node/open.ts';
+import type { ImageFormat } from '../image/open.ts';
+import type { RootEntry } from '../image/roots.ts';
 import type { Surroundings } from '../inspect/session.ts';
-import { PxdError } from '../pagetable/error.ts';
 
 export interface Opened {
   readonly image: Image;
@@ -14,28 +11,21 @@ export interface Opened {
 }
 
 /** @throws {PxdError} with one sentence for whatever is wrong with the path or the file. */
-export async function openForSession(path: string, _options: { layout?: string } = {}): Promise<Opened> {
-  const folder = statSync(path).isDirectory();
-  const file = folder ? join(path, readdirSync(path).find((f) => f.startsWith('image.elf')) ?? '') : path;
-  let bytes: Uint8Array = readFileSync(file);
-  if (file.endsWith('.zst')) {
-    const { ZSTDDecoder } = await import('zstddec');
-    const decoder = new ZSTDDecoder();
-    await decoder.init();
-    bytes = decoder.decode(bytes);
-  }
-  const image = openElf(new MemoryBytes(bytes));
-  if (!folder) return { image, around: { name: basename(path) } };
-  const meta = JSON.parse(readFileSync(join(path, 'meta.json'), 'utf8'));
-  return { image, around: { name: basename(path), roots: parseRoots(readFileSync(join(path, 'roots.json'), 'utf8')), mode: meta.mode, kernel: meta.kernel.release } };
+export async function openForSession(path: string, options: { layout?: string; format?: ImageFormat } = {}): Promise<Opened> {
+  const image = await openImage(path, options);
+  const { folder } = image;
+  if (folder === undefined) return { image, around: { name: path } };
+  const { meta, roots } = folder;
+  return {
+    image,
+    around: {
+      name: path,
+      roots,
+      ...(meta?.mode !== undefined ? { mode: meta.mode } : {}),
+      ...(meta?.kernel?.release !== undefined ? { kernel: meta.kernel.release } : {}),
+    },
+  };
 }
 
 /** Reads a roots file. */
-export async function readRoots(path: string): Promise<RootEntry[]> {
-  try {
-    return parseRoots(readFileSync(path, 'utf8'), path);
-  } catch (e) {
-    if (e instanceof PxdError) throw e;
-    throw new PxdError('unavailable', `cannot read the roots file ${path}: ${(e as Error).message}`);
-  }
-}
+export const readRoots = async (path: string): Promise<RootEntry[]> => readRootsFile(path);

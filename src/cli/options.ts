@@ -7,6 +7,7 @@
  * Invariant: what the user wrote is checked here, in words of the option that he wrote.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { ImageFormat } from '../image/open.ts';
 import type { Choice, Half, Session } from '../inspect/session.ts';
 import { PxdError } from '../pagetable/error.ts';
 import type { Io } from './io.ts';
@@ -23,6 +24,7 @@ export interface ImageOptions {
   /** The version; a bare `--kernel` arrives as `kernelHalf`. */
   readonly kernel?: string;
   readonly layout?: string;
+  readonly formatIn?: ImageFormat;
   readonly user?: boolean;
   readonly kernelHalf?: boolean;
   readonly range?: { readonly start: bigint; readonly end: bigint };
@@ -37,7 +39,8 @@ export function withImageOptions(command: Command, which: { half?: boolean; rang
     .addOption(new Option('--of <mode>', "which root of the process: user mode's, or the kernel's while it ran for it").choices(['user', 'kernel']))
     .option('--roots <file>', 'roots of processes, beside the image (JSON as in roots.json)')
     .option('--kernel [version]', 'with a version (6.12): how this Linux writes its entries; without: only the kernel half')
-    .option('--layout <file>', 'where the pieces of a raw image belong in physical memory (JSON)');
+    .option('--layout <file>', 'which part of a raw image is which physical memory')
+    .addOption(new Option('--format-in <format>', 'what the file is, when that cannot be told').choices(['elf', 'kdump', 'lime', 'raw']));
   if (which.half !== false) command.option('--user', 'only the user half').addOption(new Option('--kernel-half', 'only the kernel half (as a bare --kernel)'));
   if (which.range !== false) command.option('--range <start-end>', 'only these virtual addresses (end exclusive)', parseRange);
   return command;
@@ -62,7 +65,10 @@ export function separateKernel(argv: readonly string[]): string[] {
 export async function sessionFrom(path: string, options: ImageOptions, io: Io, more: Partial<Choice> = {}): Promise<Session> {
   const [{ openForSession, readRoots }, { openSession }] = await Promise.all([import('./open-image.ts'), import('../inspect/session.ts')]);
   if (io.isTerminal) io.progress(`opening ${path} …`);
-  const { image, around } = await openForSession(path, { ...(options.layout ? { layout: options.layout } : {}) });
+  const { image, around } = await openForSession(path, {
+    ...(options.layout !== undefined ? { layout: options.layout } : {}),
+    ...(options.formatIn !== undefined ? { format: options.formatIn } : {}),
+  });
   io.progress('');
   const roots = options.roots === undefined ? undefined : await readRoots(options.roots);
   return openSession(image, around, { ...choiceOf(options), ...(roots ? { roots } : {}), ...more });

@@ -75,6 +75,7 @@ function failed(e: unknown, io: Io): number {
   (io as Partial<ProcessIo>).discard?.();
   io.progress('');
   io.note(`pxd: ${sentence}`);
+  flush(io);
   return 2;
 }
 

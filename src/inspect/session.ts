@@ -161,7 +161,7 @@ function spacesOf(mode: CompiledMode, image: Image, around: Surroundings, choice
   ];
   const listed = lists.find(([list]) => list !== undefined && list.length > 0);
   if (listed?.[0]) for (const entry of listed[0]) addTo(spaces, listedSpace(mode, entry, listed[1], remarks));
-  if (!listed) for (const cpu of image.notes.cpus) addTo(spaces, cpuSpace(mode, cpu.cpu, cpu.pid, cpu.registers, remarks));
+  if (!listed) for (const cpu of image.notes.cpus) addTo(spaces, cpuSpace(mode, image, cpu.cpu, cpu.pid, cpu.registers, remarks));
   if (!spaces.some((s) => s.pid === 0)) addTo(spaces, kernelSpace(mode, image));
   if (spaces.length > 0) return spaces;
   const found = scanRoots(mode, image);
@@ -218,8 +218,10 @@ function listedSpace(mode: CompiledMode, entry: RootEntry, source: string, remar
   };
 }
 
-function cpuSpace(mode: CompiledMode, cpu: number, pid: number | undefined, registers: Registers, remarks: string[]): AddressSpace | undefined {
-  const roots = tryRoots(mode, registers, `CPU ${cpu}`, remarks);
+function cpuSpace(mode: CompiledMode, image: Image, cpu: number, pid: number | undefined, registers: Registers, remarks: string[]): AddressSpace | undefined {
+  const named = tryRoots(mode, registers, `CPU ${cpu}`, remarks);
+  const roots = named.filter((root) => image.frame(Number(root.table >> 12n)) !== undefined);
+  if (roots.length < named.length) remarks.push(`CPU ${cpu} ran on ${named.map((r) => r.label).join(' and ')}, but the image does not hold ${roots.length > 0 ? 'all of its' : 'its'} top table`);
   if (roots.length === 0) return undefined;
   return { name: `CPU ${cpu} when the dump was taken`, ...(pid ? { pid } : {}), roots, registers, evidence: `register notes of CPU ${cpu}`, confidence: 'given' };
 }

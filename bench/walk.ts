@@ -29,14 +29,21 @@ async function hogFile(dir: string): Promise<{ path: string; cr3: bigint; made: 
   const path = join(dir, 'hog.elf');
   if (existsSync(hogDir)) {
     const image = await openImage(hogDir);
-    const frames = [...image.frames()].map((n) => ({ frame: n, words: image.frame(n) as Uint32Array }));
-    writeFileSync(path, Buffer.concat([...writeCapture({ frames, elfMachine: 62, endian: 'little' })]));
-    image.close?.();
+    writeElf(
+      path,
+      [...image.frames()].map((n) => ({ frame: n, words: image.frame(n) as Uint32Array })),
+    );
+    image.close();
     return { path, cr3: HOG_CR3, made: false };
   }
   const { frames, cr3 } = makeHog();
-  writeFileSync(path, Buffer.concat([...writeCapture({ frames, elfMachine: 62, endian: 'little' })]));
+  writeElf(path, frames);
   return { path, cr3, made: true };
+}
+
+function writeElf(path: string, frames: readonly { frame: number; words: Uint32Array }[]): void {
+  const bytes = frames.map(({ frame, words }) => ({ frame, bytes: new Uint8Array(words.buffer, words.byteOffset, 4096) }));
+  writeFileSync(path, Buffer.concat(writeCapture({ frames: bytes, elfMachine: 62, endian: 'little', meta: { roots: [] } })));
 }
 
 /** The C walker's figures, or undefined without a compiler. */
@@ -66,7 +73,7 @@ async function runPxd(path: string, cr3: bigint): Promise<{ first: number; warm:
     leaves = 0;
     for (let i = 0; i < columns.length; i++) leaves += (columns.pages[i] / classes[columns.kind[i]].leafPages) * columns.count[i];
   }
-  image.close?.();
+  image.close();
   return { first: times[0], warm: median(times.slice(1)), leaves };
 }
 
@@ -100,7 +107,7 @@ async function bigImage(dir: string, path: string): Promise<{ path: string; byte
   }
   ftruncateSync(fd, Math.max((last + 1) * 4096, 5 * 2 ** 30));
   closeSync(fd);
-  image.close?.();
+  image.close();
   return { path: big, bytes: statSync(big).size };
 }
 

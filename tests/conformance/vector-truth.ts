@@ -70,6 +70,16 @@ const MODES: Record<string, string> = {
   'x86-64-5level': 'x86-5level',
 };
 
+/**
+ * What the recording program asked on a machine that the mode does not mean, since variables that boot code sets were zero, and the name under which
+ * the mode declares that case: the 5-level x86 build ran without LA57, and x86 believed to be a CPU older than the 486.
+ */
+const RECORDED_AS: Record<string, string> = {
+  'x86-5level pgd': 'pgd without LA57',
+  'x86-5level pgd_populate': 'pgd_populate without LA57',
+  ...Object.fromEntries(['2level', 'pae', '4level', '5level'].map((m) => [`x86-${m} pgprot_noncached`, 'pgprot_noncached on a 386'])),
+};
+
 const HUGEPD = ['ppc-8xx-4k', 'ppc-8xx-16k', 'ppc-e500', 'ppc64-e500', 'ppc64-hash-4k', 'ppc64-hash-64k'];
 
 export const loadVectors = (path: string): VectorFile => JSON.parse(gunzipSync(readFileSync(path)).toString());

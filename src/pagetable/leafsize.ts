@@ -2,8 +2,8 @@
 import { holds } from '../arch/notation.ts';
 import type { CompiledForm, CompiledLevel } from './compile.ts';
 
-/** Pages of the leaf: a group's where the entry carries a group's mark, else the form's own. */
+/** Pages of the leaf: a group's where the entry carries a group's mark (one that is proof by itself), else the form's own. */
 export function leafPagesOf(_level: CompiledLevel, form: CompiledForm, lo: number, hi: number): number {
-  for (const group of form.groups) if (holds(group.when, lo, hi)) return group.leafPages;
+  for (const group of form.groups) if (!group.group.optional && holds(group.when, lo, hi)) return group.leafPages;
   return form.pages;
 }

@@ -9,6 +9,7 @@ import type { LinuxSide } from '../arch/mode.ts';
 import { type CompiledForm, type CompiledLevel, type CompiledMode, levelFor } from './compile.ts';
 import { addressWord, encode, formOf } from './entry.ts';
 import type { FieldPieces } from '../arch/notation.ts';
+import { decodeSwap } from './swap.ts';
 
 interface CompiledStep {
   readonly when: Alternatives;
@@ -49,14 +50,17 @@ export class LinuxEntries {
   prot(name: string, level = 'pte'): Word {
     const text = this.side.prots[`${name}@${level}`] ?? this.side.prots[name];
     if (text === undefined) throw new RangeError(`${this.#mode.mode.name} has no protection "${name}"`);
-    return parseSetting(text, this.#fieldsOf(level)).set;
+    // A level without leaves of its own still has kernel operations on it: protections mean there what they mean in the lowest.
+    const leaves = this.#level(level).forms.some((f) => f.kind === 'leaf');
+    return parseSetting(text, this.#fieldsOf(leaves ? level : 'pte')).set;
   }
 
   /** `pfn_pte`, `pfn_pmd`, `pfn_pud`: a page frame under a protection. */
   pfn(level: string, pfn: number, prot: Word): Word {
     const form = this.#leafForm(level, prot);
     const address = addressWord(form, BigInt(pfn) << BigInt(this.#mode.mode.pageShift));
-    return { lo: (prot.lo | address.lo) >>> 0, hi: (prot.hi | address.hi) >>> 0 };
+    const word = { lo: (prot.lo | address.lo) >>> 0, hi: (prot.hi | address.hi) >>> 0 };
+    return this.hasEdit(`pfn_${level}`) ? this.edit(`pfn_${level}`, level, word) : word;
   }
 
   /** The leaf form that bits without an address belong to: an address may be stored inverted, so its form counts. */
@@ -64,6 +68,10 @@ export class LinuxEntries {
     const l = this.#level(level);
     const own = formOf(l, bits.lo, bits.hi);
     if (own?.kind === 'leaf') return own;
+    // pfn_pmd() comes before pmd_mkhuge(): the form that the bits will have with the huge mark tells how the frame stands (inverted or not).
+    const huge = this.hasEdit(`${level}_mkhuge`) ? this.#apply(this.#stepsOf(`${level}_mkhuge`, level, undefined), bits) : bits;
+    const marked = formOf(l, huge.lo, huge.hi);
+    if (marked?.kind === 'leaf' && marked.address) return marked;
     const first = l.forms.find((f) => f.kind === 'leaf' && f.address);
     // A level without leaves of its own still has kernel operations on it; they place frames as the lowest level does.
     const lowest = first ?? this.#level('pte').forms.find((f) => f.kind === 'leaf' && f.address);
@@ -73,8 +81,16 @@ export class LinuxEntries {
 
   /** Applies an edit by its kernel name; `size` (log2) picks a variant that depends on the page size. */
   edit(name: string, level: string, word: Word, size?: number): Word {
+    const made = this.#apply(this.#stepsOf(name, level, size), word);
+    const before = formOf(this.#level(level), word.lo, word.hi)?.address;
+    const after = formOf(this.#level(level), made.lo, made.hi)?.address;
+    if (!before || !after || before.inverted === after.inverted) return made;
+    return { lo: (made.lo ^ after.mask.lo) >>> 0, hi: (made.hi ^ after.mask.hi) >>> 0 };
+  }
+
+  #apply(steps: readonly CompiledStep[], word: Word): Word {
     let { lo, hi } = word;
-    for (const step of this.#stepsOf(name, level, size)) {
+    for (const step of steps) {
       if (!holds(step.when, lo, hi)) continue;
       lo = ((lo & ~step.clear.lo) | step.set.lo) >>> 0;
       hi = ((hi & ~step.clear.hi) | step.set.hi) >>> 0;
@@ -91,7 +107,7 @@ export class LinuxEntries {
     const id = `${level} ${key}`;
     const known = this.#steps.get(id);
     if (known) return known;
-    const steps = this.side.edits[key];
+    const steps = this.side.edits[`${key}@${level}`] ?? this.side.edits[key];
     if (!steps) throw new RangeError(`${this.#mode.mode.name} has no edit "${key}"`);
     const fields = this.#fieldsOf(level);
     const compiled = steps.map((s) => ({
@@ -104,12 +120,14 @@ export class LinuxEntries {
   }
 
   /** `pte_modify`, `pmd_modify`: keeps the frame and the bits of `keeps`, takes the rest from the protection. */
-  modify(level: string, word: Word, prot: Word): Word {
+  modify(level: string, entry: Word, prot: Word): Word {
+    const word = this.hasEdit(`${level}_modify before`) ? this.edit(`${level}_modify before`, level, entry) : entry;
     const form = formOf(this.#level(level), word.lo, word.hi);
     if (!form?.address) throw new RangeError('modify: the entry maps nothing');
     const keep = parseSetting(this.side.keeps[level] ?? '', this.#fieldsOf(level)).set;
     const before = form.address;
-    const bits = { lo: (word.lo & keep.lo & ~before.mask.lo) | prot.lo, hi: (word.hi & keep.hi & ~before.mask.hi) | prot.hi };
+    const fresh = this.side.masksProt ? { lo: prot.lo & ~keep.lo, hi: prot.hi & ~keep.hi } : prot;
+    const bits = { lo: (word.lo & keep.lo & ~before.mask.lo) | fresh.lo, hi: (word.hi & keep.hi & ~before.mask.hi) | fresh.hi };
     const after = this.#leafForm(level, { lo: bits.lo >>> 0, hi: bits.hi >>> 0 });
     const flip = before.inverted !== (after.address?.inverted ?? false);
     const lo = (flip ? ~word.lo : word.lo) & before.mask.lo;
@@ -135,11 +153,13 @@ export class LinuxEntries {
   /** A predicate as the kernel's code answers it, whatever the entry. */
   predicate(level: string, name: string, word: Word): boolean {
     const key = `${level} ${name}`;
+    const kind = / @([\w-]+)$/.exec(this.side.predicates[level]?.[name] ?? '')?.[1];
+    if (kind !== undefined && decodeSwap(this.#mode, level, word.lo, word.hi)?.kind !== kind) return false;
     let condition = this.#conditions.get(key);
     if (condition === undefined) {
       const text = this.side.predicates[level]?.[name];
       if (text === undefined) throw new RangeError(`${this.#mode.mode.name} has no predicate ${name} at level ${level}`);
-      condition = parseCondition(text, this.#fieldsOf(level));
+      condition = parseCondition(text.replace(/ @[\w-]+$/, ''), this.#fieldsOf(level.split(' ')[0]));
       this.#conditions.set(key, condition);
     }
     return holds(condition, word.lo, word.hi);

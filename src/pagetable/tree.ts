@@ -5,7 +5,7 @@
  * maps itself) is one node, read once. Work is bounded by the entries of the tables that exist, never by the address range they span,
  * so a hostile image costs no more than its size times the number of levels.
  *
- * Invariants: a node is (table address, level, inherited rights, piece); its items lie together in `items` and are in index order; a
+ * Invariants: a node is (table address, level, inherited rights, piece and whether it is torn); its items lie together in `items` and are in index order; a
  * child's level lies below its parent's, so the graph has no cycle even where the tables in memory do.
  */
 import type { Root } from '../arch/mode.ts';
@@ -28,6 +28,8 @@ export interface TableNode {
   readonly rights: Rights;
   /** Which part of a leaf larger than this table's span the table maps, in pages (hugepd and 8xx 8M); 0 elsewhere. */
   readonly piece: number;
+  /** The other slots of a leaf that reaches over several do not hold their parts of it. */
+  readonly torn: boolean;
   /** Entries read are [first, entries): fewer than the level's for a root that is short, or of which one half is asked for. */
   readonly first: number;
   readonly entries: number;
@@ -100,20 +102,20 @@ class Reader {
     const first = Math.min(entries, ...root.ranges.map((r) => r.from));
     if (this.#source.frame(frame) === undefined)
       throw new PxdError('bad-image', `${root.label}: the image does not hold the top table at physical address 0x${root.table.toString(16)}`, root.table);
-    this.#node(frame, Number(root.table & BigInt(FRAME_BYTES - 1)), level.index, ALL_RIGHTS, 0, entries, first);
+    this.#node(frame, Number(root.table & BigInt(FRAME_BYTES - 1)), level.index, ALL_RIGHTS, 0, entries, first, false);
     for (let id = 0; id < this.nodes.length; id++) this.#scan(this.nodes[id]);
   }
 
-  #node(frame: number, offset: number, level: number, rights: Rights, piece: number, entries: number, first = 0): number {
+  #node(frame: number, offset: number, level: number, rights: Rights, piece: number, entries: number, first: number, torn: boolean): number {
     const known = this.#byFrame.get(frame);
     const key = rightsKey(rights);
     if (known)
       for (const id of known) {
         const n = this.nodes[id];
-        if (n.offset === offset && n.level === level && n.piece === piece && n.entries === entries && n.first === first && rightsKey(n.rights) === key) return id;
+        if (n.offset === offset && n.level === level && n.piece === piece && n.entries === entries && n.first === first && n.torn === torn && rightsKey(n.rights) === key) return id;
       }
     const id = this.nodes.length;
-    this.nodes.push({ id, frame, offset, level, rights, piece, first, entries, from: 0, to: 0 });
+    this.nodes.push({ id, frame, offset, level, rights, piece, torn, first, entries, from: 0, to: 0 });
     if (known) known.push(id);
     else this.#byFrame.set(frame, [id]);
     return id;
@@ -194,19 +196,60 @@ class Reader {
     while (end < count && words[end * step] === lo && (!wide || words[end * step + 1] === hi)) end++;
     const { frame, offset } = this.#pointer(form, lo, hi);
     const window = windowOf(form, lo, hi);
-    const push = (at: number, n: number, piece: number): void => {
-      const child = this.#node(frame, offset, next.index, attribute.rights, piece, window?.entries ?? next.entries, window?.first);
+    const push = (at: number, n: number, piece: number, torn: boolean): void => {
+      const child = this.#node(frame, offset, next.index, attribute.rights, piece, next.entries, 0, torn);
       this.#slots[child] = (this.#slots[child] ?? 0) + n;
       this.items.push(at, n, attribute.id, child, 0);
     };
     // A leaf larger than the slot that its directory hangs in: each slot maps its own piece of the leaf.
     const pieces = this.#leafPagesBelow(next) / level.pages;
     if (pieces > 1) {
-      for (let k = i; k < end; k++) push(first + k, 1, ((first + k) % pieces) * level.pages);
+      let torn = false;
+      for (let k = i; k < end; k++) {
+        const part = (first + k) % pieces;
+        if (k === i || part === 0) torn = this.#isTorn(form, next, chunk, k - part, pieces, k);
+        push(first + k, 1, part * level.pages, torn);
+      }
       return end;
     }
-    push(first + i, end - i, 0);
+    push(first + i, end - i, 0, false);
     return end;
+  }
+
+  /**
+   * Do the slots [from, from + pieces) that one leaf takes disagree with slot `own`? They hold the same directory, or tables that begin with the
+   * same entry but for its address bits. What lies outside the chunk is not looked at.
+   */
+  #isTorn(form: CompiledForm, next: CompiledLevel, chunk: TableChunk & { words: Uint32Array }, from: number, pieces: number, own: number): boolean {
+    const { words, count, wide } = chunk;
+    const step = wide ? 2 : 1;
+    if (from < 0 || from + pieces > count) return false;
+    const word = (k: number): [number, number] => [words[k * step], wide ? words[k * step + 1] : 0];
+    const [lo, hi] = word(own);
+    const mask = (form.address as NonNullable<CompiledForm['address']>).mask;
+    let head: string | undefined;
+    for (let k = from; k < from + pieces; k++) {
+      const [l, h] = word(k);
+      if (l === lo && h === hi) continue;
+      if ((((l ^ lo) & ~mask.lo) | ((h ^ hi) & ~mask.hi)) !== 0) return true;
+      head ??= this.#headOf(form, next, lo, hi);
+      if (head === undefined || this.#headOf(form, next, l, h) !== head) return true;
+    }
+    return false;
+  }
+
+  /** What the first entry of the table behind a pointer says of its leaf: everything but the address below the leaf's size and what may differ. */
+  #headOf(form: CompiledForm, next: CompiledLevel, lo: number, hi: number): string | undefined {
+    const { frame, offset } = this.#pointer(form, lo, hi);
+    const [chunk] = readTable(this.#mode, next, this.#source, frame, offset, 0, 1);
+    const l = chunk.words?.[0] ?? 0;
+    const h = chunk.wide ? (chunk.words?.[1] ?? 0) : 0;
+    const leaf = formOf(next, l, h);
+    if (leaf?.kind !== 'leaf' || leaf.address === undefined) return undefined;
+    const group = leaf.groups.find((g) => holds(g.when, l, h));
+    const pages = group?.leafPages ?? leaf.pages;
+    const same = { lo: ~(leaf.address.mask.lo | (group?.differ.lo ?? 0)), hi: ~(leaf.address.mask.hi | (group?.differ.hi ?? 0)) };
+    return [(l & same.lo) >>> 0, (h & same.hi) >>> 0, Math.floor(addressUnits(leaf.address, l, h, this.#mode.mode.pageShift) / pages)].join(' ');
   }
 
   /** Largest leaf of a level in pages, counting groups that reach over several tables. */
@@ -232,7 +275,7 @@ class Reader {
       const end = this.#group(node, level, form, group, chunk, i);
       if (end > i) return end;
     }
-    const attribute = this.attributes.of(level, form, lo, hi, node.rights);
+    const attribute = this.attributes.of(level, form, lo, hi, node.rights, node.torn ? { group: undefined, broken: true } : undefined);
     const address = form.address as NonNullable<CompiledForm['address']>;
     const pfn = addressUnits(address, lo, hi, this.#mode.mode.pageShift);
     const at = chunk.first + i;
@@ -323,7 +366,7 @@ class Reader {
     let union = { lo: words[i * step], hi: wide ? words[i * step + 1] : 0 };
     const base = addressUnits(address, union.lo, union.hi, pageShift);
     const leafBase = base - (base % group.leafPages);
-    let whole = at % n === 0 && i + n <= count;
+    let whole = at % n === 0 && i + n <= count && !(node.torn && group.group.size !== undefined);
     const keepLo = ~(address.mask.lo | group.differ.lo | group.clear.lo) >>> 0;
     const keepHi = ~(address.mask.hi | group.differ.hi | group.clear.hi) >>> 0;
     for (let k = 1; whole && k < n; k++) {

@@ -3,7 +3,7 @@
  * `node scripts/build.mjs --no-types` leaves the declarations out, for quick turns.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,12 +16,11 @@ const external = Object.keys({ ...manifest.dependencies, ...manifest.optionalDep
 rmSync('dist', { recursive: true, force: true });
 
 const common = { bundle: true, format: 'esm', target: 'node20.19', sourcemap: true, logLevel: 'warning', external };
-const entries = Object.fromEntries(['pagetable', 'image', 'inspect'].map((n) => [n, `src/${n}/index.ts`]).filter(([, f]) => existsSync(f)));
+const entries = { pagetable: 'src/pagetable/index.ts', image: 'src/image/index.ts', inspect: 'src/inspect/index.ts' };
 await build({ ...common, platform: 'neutral', mainFields: ['module', 'main'], external: [...external, 'node:*'], entryPoints: entries, outdir: 'dist', splitting: true, chunkNames: 'chunks/[name]-[hash]' });
-if (existsSync('src/cli/main.ts')) {
-  await build({ ...common, platform: 'node', entryPoints: { cli: 'src/cli/main.ts' }, outdir: 'dist', splitting: true, chunkNames: 'chunks/cli-[name]-[hash]', banner: { js: '#!/usr/bin/env node' } });
-  chmodSync('dist/cli.js', 0o755);
-}
+await build({ ...common, platform: 'node', entryPoints: { cli: 'src/cli/main.ts', 'image-node': 'src/image/node/index.ts' }, outdir: 'dist', splitting: true, chunkNames: 'chunks/node-[name]-[hash]' });
+writeFileSync('dist/cli.js', `#!/usr/bin/env node\n${readFileSync('dist/cli.js', 'utf8').replace(/^#!.*\n/, '')}`);
+chmodSync('dist/cli.js', 0o755);
 if (!process.argv.includes('--no-types')) {
   const compiler = createRequire(import.meta.url).resolve('typescript/package.json');
   const bin = join(dirname(compiler), JSON.parse(readFileSync(compiler, 'utf8')).bin.tsc);

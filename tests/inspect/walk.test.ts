@@ -1,0 +1,42 @@
+/** A walk of one address says what the tree reader says, on random tables of every mode. */
+import { describe, expect, test } from 'vitest';
+import { allModes } from '../../src/arch/registry.ts';
+import { walk } from '../../src/inspect/walk.ts';
+import { compileMode } from '../../src/pagetable/compile.ts';
+import { extentsOf } from '../../src/pagetable/extents.ts';
+import { readPageTables } from '../../src/pagetable/tree.ts';
+import { random, randomTables } from '../support/random-tables.ts';
+
+describe.each(allModes().map((m) => [m.name, m] as const))('%s', (_, mode) => {
+  test('walks end where the extents say', () => {
+    const compiled = compileMode(mode);
+    const shift = BigInt(mode.pageShift);
+    let mapped = 0;
+    for (let seed = 1; seed <= 40; seed++) {
+      const { memory, root } = randomTables(compiled, seed, 8);
+      const { columns, classes } = extentsOf(readPageTables(compiled, memory, root), { all: true });
+      const next = random(seed);
+      for (let i = 0; i < Math.min(columns.length, 60); i++) {
+        const cls = classes[columns.kind[i]];
+        const k = Math.floor(next() * columns.count[i]);
+        const page = Math.floor(next() * columns.pages[i]);
+        const va = (BigInt(columns.vpn[i] + k * columns.stride[i] + page) << shift) + 5n;
+        const w = walk(compiled, memory, root, va);
+        const where = `seed ${seed}, extent ${i} (${cls.kind}), 0x${va.toString(16)}`;
+        if (cls.kind !== 'leaf') {
+          expect(w.end.kind, where).toBe('unmapped');
+          continue;
+        }
+        expect(w.end, where).toEqual({
+          kind: 'mapped',
+          pa: (BigInt(columns.pfn[i] + page) << shift) + 5n,
+          leafBytes: cls.leafPages * 2 ** mode.pageShift,
+          rights: { read: cls.read, write: cls.write, exec: cls.exec, user: cls.user },
+          present: cls.present,
+        });
+        mapped++;
+      }
+    }
+    expect(mapped).toBeGreaterThan(20);
+  });
+});

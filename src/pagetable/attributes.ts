@@ -33,7 +33,7 @@ export interface Attribute {
   /** Pages that one entry maps or spans. */
   readonly pages: number;
   readonly group: CompiledGroup | undefined;
-  /** A group's entries that do not stand in a complete, agreeing run. */
+  /** Entries that do not stand in a complete, agreeing run, or slots of a larger leaf whose other slots do not hold it. */
   readonly broken: boolean;
   readonly swap: SwapEntry | undefined;
   /** Bits set that must be zero. */
@@ -55,14 +55,14 @@ export class Attributes {
   }
 
   /** The attribute of a present or non-present word. `group` tells how the walk found it to stand (undefined: on its own). */
-  of(level: CompiledLevel, form: CompiledForm, lo: number, hi: number, inherited: Rights, group?: { group: CompiledGroup; broken: boolean }): Attribute {
+  of(level: CompiledLevel, form: CompiledForm, lo: number, hi: number, inherited: Rights, group?: { group: CompiledGroup | undefined; broken: boolean }): Attribute {
     const mask = this.#maskFor(level, form);
     const l = (lo & mask.lo) >>> 0;
     const h = (hi & mask.hi) >>> 0;
     const last = this.#last[form.id];
     const inheritedKey = rightsKey(inherited);
     if (last !== undefined && last.lo === l && last.hi === h && last.group === group?.group && last.broken === (group?.broken ?? false) && this.#inherited[last.id] === inheritedKey) return last;
-    const key = `${form.id} ${l} ${h} ${inheritedKey} ${group ? form.groups.indexOf(group.group) + (group.broken ? 100 : 0) : ''}`;
+    const key = `${form.id} ${l} ${h} ${inheritedKey} ${group ? form.groups.indexOf(group.group as CompiledGroup) + (group.broken ? 100 : 0) : ''}`;
     let id = this.#ids.get(key);
     if (id === undefined) {
       id = this.#add(level, form, l, h, mask, inherited, group);
@@ -108,7 +108,7 @@ export class Attributes {
 
   readonly #masks: Word[] = [];
 
-  #add(level: CompiledLevel, form: CompiledForm, lo: number, hi: number, mask: Word, inherited: Rights, found: { group: CompiledGroup; broken: boolean } | undefined): number {
+  #add(level: CompiledLevel, form: CompiledForm, lo: number, hi: number, mask: Word, inherited: Rights, found: { group: CompiledGroup | undefined; broken: boolean } | undefined): number {
     const rights = grantedRights(inherited, form, lo, hi);
     const whole = found && !found.broken ? found.group : undefined;
     const pages = Math.min(form.pages, level.pages);

@@ -197,18 +197,16 @@ class Reader {
     const { frame, offset } = this.#pointer(form, lo, hi);
     const window = windowOf(form, lo, hi);
     const push = (at: number, n: number, piece: number, torn: boolean): void => {
-      const child = this.#node(frame, offset, next.index, attribute.rights, piece, next.entries, 0, torn);
+      const child = this.#node(frame, offset, next.index, attribute.rights, piece, window?.entries ?? next.entries, window?.first ?? 0, torn);
       this.#slots[child] = (this.#slots[child] ?? 0) + n;
       this.items.push(at, n, attribute.id, child, 0);
     };
     // A leaf larger than the slot that its directory hangs in: each slot maps its own piece of the leaf.
     const pieces = this.#leafPagesBelow(next) / level.pages;
     if (pieces > 1) {
-      let torn = false;
       for (let k = i; k < end; k++) {
         const part = (first + k) % pieces;
-        if (k === i || part === 0) torn = this.#isTorn(form, next, chunk, k - part, pieces, k);
-        push(first + k, 1, part * level.pages, torn);
+        push(first + k, 1, part * level.pages, this.#isTorn(form, next, chunk, k - part, pieces));
       }
       return end;
     }
@@ -216,20 +214,30 @@ class Reader {
     return end;
   }
 
+  /** The slots of one leaf that were compared last. */
+  #block = { words: undefined as Uint32Array | undefined, from: 0, pieces: 0, torn: false };
+
   /**
-   * Do the slots [from, from + pieces) that one leaf takes disagree with slot `own`? They hold the same directory, or tables that begin with the
-   * same entry but for its address bits. What lies outside the chunk is not looked at.
+   * Do the slots [from, from + pieces) that one leaf takes disagree? They must hold the same directory, or tables that begin with the same entry but
+   * for its address bits. Slots outside the chunk are not looked at. Each block is compared once, so the work stays that of its slots.
    */
-  #isTorn(form: CompiledForm, next: CompiledLevel, chunk: TableChunk & { words: Uint32Array }, from: number, pieces: number, own: number): boolean {
-    const { words, count, wide } = chunk;
-    const step = wide ? 2 : 1;
+  #isTorn(form: CompiledForm, next: CompiledLevel, chunk: TableChunk & { words: Uint32Array }, from: number, pieces: number): boolean {
+    const { words, count } = chunk;
     if (from < 0 || from + pieces > count) return false;
-    const word = (k: number): [number, number] => [words[k * step], wide ? words[k * step + 1] : 0];
-    const [lo, hi] = word(own);
-    const mask = (form.address as NonNullable<CompiledForm['address']>).mask;
+    const last = this.#block;
+    if (last.words !== words || last.from !== from || last.pieces !== pieces) this.#block = { words, from, pieces, torn: this.#disagree(form, next, chunk, from, pieces) };
+    return this.#block.torn;
+  }
+
+  #disagree(form: CompiledForm, next: CompiledLevel, { words, wide }: TableChunk & { words: Uint32Array }, from: number, pieces: number): boolean {
+    const step = wide ? 2 : 1;
+    const { mask } = form.address as NonNullable<CompiledForm['address']>;
+    const lo = words[from * step];
+    const hi = wide ? words[from * step + 1] : 0;
     let head: string | undefined;
-    for (let k = from; k < from + pieces; k++) {
-      const [l, h] = word(k);
+    for (let k = from + 1; k < from + pieces; k++) {
+      const l = words[k * step];
+      const h = wide ? words[k * step + 1] : 0;
       if (l === lo && h === hi) continue;
       if ((((l ^ lo) & ~mask.lo) | ((h ^ hi) & ~mask.hi)) !== 0) return true;
       head ??= this.#headOf(form, next, lo, hi);

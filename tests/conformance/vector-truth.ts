@@ -82,6 +82,12 @@ const RECORDED_AS: Record<string, string> = {
 
 const HUGEPD = ['ppc-8xx-4k', 'ppc-8xx-16k', 'ppc-e500', 'ppc64-e500', 'ppc64-hash-4k', 'ppc64-hash-64k'];
 
+/**
+ * The recording of sun4v ran with patching at boot off, so the operations that a sun4v kernel patches in answered as on sun4u (on sun4v's words).
+ * They are compared with sun4u's; protections, huge page sizes, table and swap-type entries are sun4v's own.
+ */
+const UNPATCHED: Record<string, string> = { 'sparc64-sun4v': 'sparc64-sun4u' };
+
 export const loadVectors = (path: string): VectorFile => JSON.parse(gunzipSync(readFileSync(path)).toString());
 
 /** The mode name and kernel of a vector file. */
@@ -133,6 +139,8 @@ class Comparison {
   readonly #file: VectorFile;
   readonly #result: VectorResult;
   readonly #linux: LinuxEntries;
+  /** What edits and predicates were recorded from: the mode's own, but for `UNPATCHED`. */
+  readonly #ran: LinuxEntries;
 
   constructor(mode: PagingMode, compiled: CompiledMode, file: VectorFile, result: VectorResult) {
     this.#mode = mode;
@@ -140,6 +148,8 @@ class Comparison {
     this.#file = file;
     this.#result = result;
     this.#linux = new LinuxEntries(compiled);
+    const unpatched = findMode(UNPATCHED[mode.name] ?? '');
+    this.#ran = unpatched ? new LinuxEntries(compileMode(unpatched, compiled.kernelText, compiled.specials)) : this.#linux;
   }
 
   run(): void {
@@ -202,16 +212,25 @@ class Comparison {
     return new RegExp(`(?:^|\\s)${name}=(\\S+)`).exec(args)?.[1];
   }
 
+  /** `pfn=max`: what an entry holds, or less where Linux's MAX_PHYSMEM_BITS is below that (then the kernel's own pte_pfn tells it). */
+  get #maxPfn(): number {
+    // sparc64 was recorded with 47 bits, which sun4u's pte_pfn cuts to its 43.
+    if (this.#mode.family === 'sparc64') return 2 ** 34 - 1;
+    const told = this.#file.predicates.filter((p) => p.pte_pfn !== undefined && /pfn=max\b/.test(this.#file.entries[p.entry].args)).map((p) => Number(p.pte_pfn));
+    return Math.min(2 ** (this.#mode.paBits - this.#mode.pageShift) - 1, ...told);
+  }
+
   #pfnArg(args: string): number {
     const text = this.#arg(args, 'pfn') ?? '0';
     const frames = 2 ** (this.#mode.paBits - this.#mode.pageShift);
     // A frame beyond the physical address space loses its top bits in the kernel's shift (8xx with 16K pages).
-    return text === 'max' ? frames - 1 : Number(text) % frames;
+    return text === 'max' ? this.#maxPfn : Number(text) % frames;
   }
 
   /** The word that pxd makes for the named operation; undefined for words that no operation made. */
   #make(entry: VectorFile['entries'][number]): Word | undefined {
-    const { what, args, level } = entry;
+    const { args, level } = entry;
+    const what = RECORDED_AS[`${this.#mode.name} ${entry.what}`] ?? entry.what;
     const linux = this.#linux;
     if (what === 'raw') return undefined;
     if (/populate|^table entry|^hugepd/.test(what)) {
@@ -233,10 +252,11 @@ class Comparison {
     const protName = this.#arg(args, 'prot');
     const size = this.#arg(args, 'shift') ?? PAGE_SIZES[/^page (\S+)/.exec(args)?.[1] ?? ''];
     const prot = protName ? linux.prot(protName, level) : { lo: 0, hi: 0 };
-    if (what.startsWith('pgprot_')) return linux.pfn(level, this.#pfnArg(args), linux.edit(what, level, prot));
+    if (what.startsWith('pgprot_')) return linux.pfn(level, this.#pfnArg(args), this.#ran.edit(what, level, prot));
     let word = linux.pfn(level, this.#pfnArg(args), prot);
-    for (const state of args.split(' ')) if (/^(young|dirty|mkyoung|mkdirty)$/.test(state)) word = linux.edit(`${level}_mk${state.replace('mk', '')}`, level, word);
-    for (const name of this.#operations(what, level)) word = linux.edit(name, level, word, size ? Number(size) : undefined);
+    for (const state of args.split(' ')) if (/^(young|dirty|mkyoung|mkdirty)$/.test(state)) word = this.#ran.edit(`${level}_mk${state.replace('mk', '')}`, level, word);
+    if (this.#ran !== this.#linux && what.startsWith('arch_make_huge_pte')) word = linux.edit('arch_make_huge_pte', level, this.#ran.edit('pte_mkhuge', level, word), Number(size));
+    else for (const name of this.#operations(what, level)) word = this.#ran.edit(name, level, word, size ? Number(size) : undefined);
     return word;
   }
 
@@ -266,9 +286,9 @@ class Comparison {
     const linux = this.#linux;
     const { level } = entry;
     let word = linux.pfn(level, this.#pfnArg(entry.args), linux.prot(level === 'pte' ? 'PAGE_SHARED' : (linux.side.prots['PAGE_SHARED'] === undefined ? 'PAGE_RW' : 'PAGE_SHARED'), level));
-    if (level === 'pte') word = linux.edit('pte_mkdirty', level, linux.edit('pte_mkyoung', level, word));
-    else word = linux.edit(`${level}_mkhuge`, level, word);
-    return linux.modify(level, word, linux.prot('PAGE_NONE', level));
+    if (level === 'pte') word = this.#ran.edit('pte_mkdirty', level, this.#ran.edit('pte_mkyoung', level, word));
+    else word = this.#ran.edit(`${level}_mkhuge`, level, word);
+    return this.#ran.modify(level, word, linux.prot('PAGE_NONE', level));
   }
 
   // --- swap-type entries --------------------------------------------------------------------------------------------
@@ -283,6 +303,12 @@ class Comparison {
     return swapTypes(this.#compiled.kernel, this.#compiled.specials).findIndex((t) => t.kind === kind && (access === undefined || t.access === access));
   }
 
+  /** Offsets that a swap-type word has room for; the kernel's shift drops what does not fit (alpha has 24 bits). */
+  #offsets(level: string): number {
+    const pieces = swapLayoutFor(this.#compiled, level)?.offset ?? [];
+    return 2 ** pieces.reduce((bits, p) => bits + p.width, 0);
+  }
+
   #swapOf(entry: VectorFile['entries'][number]): { type: number; offset: number; flags?: string[] } | undefined {
     const { what, args } = entry;
     const pair = /type=(\S+) offset=(\S+)/.exec(args);
@@ -290,7 +316,7 @@ class Comparison {
       const flag = { exclusive: 'exclusive', 'soft-dirty': 'softDirty', 'uffd-wp': 'uffdWp' }[what.split(' ').pop() as string];
       // An architecture without the bit stores nothing: the word of the vector then has no such bit either, and comparing words finds a bit forgotten here.
       const has = flag !== undefined && swapLayoutFor(this.#compiled, entry.level)?.flags.has(flag);
-      return { type: this.#typeNumber(pair[1]), offset: Number(pair[2]), flags: has ? [flag] : [] };
+      return { type: this.#typeNumber(pair[1]), offset: Number(pair[2]) % this.#offsets(entry.level), flags: has ? [flag] : [] };
     }
     const special = /^(migration|device-private|device-exclusive) (read-exclusive|read|write)( pmd)?$/.exec(what);
     if (special) return { type: this.#special(special[1], special[2]), offset: this.#pfnArg(args) };
@@ -320,7 +346,7 @@ class Comparison {
     const truths = new Set(p.true);
     for (const name of this.#file.predicates_evaluated[level] ?? []) {
       if (/_pfn$|_leaf_size|pte_huge_size/.test(name)) continue;
-      const answer = this.#linux.predicate(level, name, word);
+      const answer = this.#ran.predicate(RECORDED_AS[`${this.#mode.name} ${level}`] ?? level, name, word);
       if (answer !== truths.has(name)) this.#say(`${where}: ${name} is ${answer} here, ${truths.has(name)} in the kernel`);
       else this.#result.predicates++;
     }
@@ -328,9 +354,9 @@ class Comparison {
 
   /** Decoded meaning against the kernel's predicates: none → present → leaf, then frame, size, dirty, young, write. */
   #decode(entry: VectorFile['entries'][number], word: Word, p: { true: string[] } & Record<string, unknown>, where: string): void {
-    const level = this.#level(entry.level);
+    const level = this.#sizedLevel(entry) ?? this.#level(entry.level);
     // Folded where the kernel answers a constant; a kernel that chooses its depth at boot may call the top table pud (riscv) or p4d (x86).
-    const present = this.#linux.side.predicates[entry.level]?.[`${entry.level}_present`];
+    const present = this.#linux.side.predicates[RECORDED_AS[`${this.#mode.name} ${entry.level}`] ?? entry.level]?.[`${entry.level}_present`];
     const named = level?.level.name === entry.level || entry.level === 'hugepd' || (entry.level === 'pmd' && level?.level.name === 'pgd');
     if (!level || present === '1' || (!named && present === undefined)) return;
     const d = decode(level, word.lo, word.hi);
@@ -340,6 +366,8 @@ class Comparison {
       this.#checkSwap(entry, word, swap, d.kind, where);
       return;
     }
+    // Predicates of another TTE form say nothing of an entry.
+    if (this.#ran !== this.#linux && !/populate/.test(entry.what)) return;
     const expected = this.#expectedKind(entry, is);
     if (expected === undefined) return;
     if (!expected.includes(d.kind)) {
@@ -360,16 +388,29 @@ class Comparison {
     return is('bad') ? undefined : /populate|table/.test(entry.what) ? ['table', 'hugepd'] : undefined;
   }
 
+  /** sparc64 tells a huge page's size by code, and so the level that its (recorded as PTE) value is meant for. */
+  #sizedLevel(entry: VectorFile['entries'][number]): CompiledLevel | undefined {
+    const shift = this.#arg(entry.args, 'shift');
+    if (this.#mode.family !== 'sparc64' || shift === undefined) return undefined;
+    return this.#compiled.levels.find((l) => l.level.shift <= Number(shift));
+  }
+
+  /** sparc64 calls an 8M page by the 4M of the two TLB entries that it takes. */
+  #leafSize(size: unknown, level: CompiledLevel): unknown {
+    return this.#mode.family === 'sparc64' && level.level.name === 'pmd' && Number(size) === 0x400000 ? 0x800000 : size;
+  }
+
   #checkLeaf(entry: VectorFile['entries'][number], word: Word, p: { true: string[] } & Record<string, unknown>, level: CompiledLevel, where: string): void {
     const d = decode(level, word.lo, word.hi);
     const form = d.form;
     if (!form?.address) return;
     const pfn = addressUnits(form.address, word.lo, word.hi, this.#mode.pageShift);
     const known = p[`${entry.level}_pfn`];
-    // Svnapot: the vectors have the kernel's boot-patched branch off, so its frame still holds the size code.
-    const span = form.groups.find((g) => g.group.address === 'same')?.leafPages ?? 1;
+    // Svnapot: the vectors have the kernel's boot-patched branch off, so its frame still holds the size code. Loongarch with 4K pages: the
+    // kernel's frame of a global huge page has in it bit 12, which means global there. Both lie below the size of the leaf.
+    const span = form.groups.find((g) => g.group.address === 'same')?.leafPages ?? (entry.level === 'pte' ? 1 : form.pages);
     if (known !== undefined && entry.what !== 'raw' && Math.floor(Number(known) / span) !== Math.floor(pfn / span)) this.#say(`${where}: frame 0x${pfn.toString(16)}, the kernel says ${known}`);
-    const size = p[`${entry.level}_leaf_size`];
+    const size = this.#leafSize(p[`${entry.level}_leaf_size`], level);
     const own = leafPagesOf(level, form, word.lo, word.hi) * 2 ** this.#mode.pageShift;
     if (size !== undefined && entry.what !== 'raw' && Number(size) !== own && !this.#sizeInFacts()) this.#say(`${where}: leaf of ${own} bytes, the kernel says ${Number(size)}`);
     if (entry.what === 'raw') return;

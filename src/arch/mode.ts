@@ -213,7 +213,8 @@ export interface LinuxSide {
   /**
    * `pte_mkdirty` … → steps, on the level whose name the edit begins with (`pgprot_*`, `arch_make_huge_pte` and others work on `pte`).
    * An edit that depends on the size of the page has one entry a size: `arch_make_huge_pte shift=24`. `pte_modify` names what follows after the
-   * protection was exchanged, `pte_modify before` what comes first.
+   * protection was exchanged, `pte_modify before` what comes first. An edit that differs by level has one entry a level (`X@pud`), as
+   * protections have. `pfn_pte` and its kin are edits too, where the kernel does more than put frame and protection together.
    */
   readonly edits: Readonly<Record<string, readonly EditStep[]>>;
   /** Bits (besides the address) that `pte_modify` and `pmd_modify` keep when they put a new protection in, by level. */

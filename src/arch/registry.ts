@@ -1,14 +1,20 @@
 /** Every paging mode by name. Invariant: names are unique; the order is that of `pxd modes`. */
 import type { PagingMode } from './mode.ts';
+import { alphaModes } from './alpha.ts';
+import { m68kModes } from './m68k.ts';
+import { pariscModes } from './parisc.ts';
+import { sparc64Modes } from './sparc64.ts';
 import { book3s32Modes } from './powerpc-book3s32.ts';
 import { e500Modes } from './powerpc-e500.ts';
 import { mipsModes } from './mips.ts';
 import { ppc8xxModes } from './powerpc-8xx.ts';
 import { powerpc64Modes } from './powerpc64.ts';
+import { loongarchModes } from './loongarch.ts';
 import { riscvModes } from './riscv.ts';
+import { s390Modes } from './s390.ts';
 import { x86Modes } from './x86.ts';
 
-const modes: readonly PagingMode[] = [...x86Modes, ...riscvModes, ...powerpc64Modes, ...ppc8xxModes, ...e500Modes, ...book3s32Modes, ...mipsModes];
+const modes: readonly PagingMode[] = [...x86Modes, ...riscvModes, ...s390Modes, ...loongarchModes, ...powerpc64Modes, ...ppc8xxModes, ...e500Modes, ...book3s32Modes, ...mipsModes, ...sparc64Modes, ...m68kModes, ...pariscModes, ...alphaModes];
 
 export const allModes = (): readonly PagingMode[] => modes;
 

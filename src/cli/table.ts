@@ -45,3 +45,15 @@ export function tableLines(columns: readonly Column[], rows: readonly (readonly 
   const header = columns.some((c) => c.title !== '') ? [(options.header ?? ((t) => t))(line(columns.map((c) => c.title)))] : [];
   return [...header, ...rows.map(line)];
 }
+
+/** Breaks at blanks into lines of at most `width` columns, all but the first behind two blanks; colour codes take no room. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines[lines.length - 1];
+    if (last === undefined) lines.push(word);
+    else if (widthOf(last) + 1 + widthOf(word) <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(`  ${word}`);
+  }
+  return lines;
+}

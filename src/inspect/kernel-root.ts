@@ -55,7 +55,7 @@ const WAYS: readonly Way[] = [
     how: 'less KERNELOFFSET, plus KERNELOFFPHYS; three levels assumed',
     register: (pa) => ({ cr13: pa | 7n }),
   },
-  { modes: /^ppc64-radix/, physical: (va) => va & 0x0fffffffffffffffn, how: 'less 0xc000000000000000', register: (pa) => ({ prte0: 0x4000000000000000n | pa | 0xadn }) },
+  { modes: /^ppc64-radix/, physical: (va) => va & 0x0fffffffffffffffn, how: 'less 0xc000000000000000', register: (pa) => ({ kernel_prte0: 0x4000000000000000n | pa | 0xadn }) },
   { modes: /^ppc64-/, physical: (va) => va & 0x0fffffffffffffffn, how: 'less 0xc000000000000000' },
   { modes: /^ppc-/, physical: (va) => minus(va, 0xc0000000n), how: 'less PAGE_OFFSET 0xc0000000' },
   { modes: /^loongarch64/, physical: (va) => va & 0x0000ffffffffffffn, how: 'low 48 bits of its direct-mapped address' },
@@ -70,7 +70,7 @@ export function kernelRegisters(mode: CompiledMode, image: Image): { registers: 
   const va = BigInt(`0x${symbol}`);
   const pa = way.physical(va, factsOf(image));
   if (pa === undefined || pa < 0n || pa >= 1n << 56n) return undefined;
-  const own = mode.mode.roots.find((r) => r.of !== 'user') ?? mode.mode.roots[0];
+  const own = mode.mode.roots.find((r) => r.of === 'kernel') ?? mode.mode.roots[0];
   return { registers: way.register?.(pa, mode.mode.name) ?? { [own.names[0]]: pa }, evidence: `VMCOREINFO: swapper_pg_dir 0x${symbol} ${way.how}` };
 }
 

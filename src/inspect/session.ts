@@ -163,7 +163,7 @@ function spacesOf(mode: CompiledMode, image: Image, around: Surroundings, choice
   if (listed?.[0]) for (const entry of listed[0]) addTo(spaces, listedSpace(mode, entry, listed[1], remarks));
   if (!listed) for (const cpu of image.notes.cpus) addTo(spaces, cpuSpace(mode, image, cpu.cpu, cpu.pid, cpu.registers, remarks));
   if (!spaces.some((s) => s.pid === 0)) addTo(spaces, kernelSpace(mode, image));
-  if (spaces.length > 0) return spaces;
+  if (spaces.length > 0) return withKernel(spaces);
   const found = scanRoots(mode, image);
   for (const root of found) {
     spaces.push({ name: `table at 0x${root.root.table.toString(16)}`, roots: [root.root], registers: root.registers, evidence: root.evidence, confidence: root.confidence });
@@ -173,6 +173,13 @@ function spacesOf(mode: CompiledMode, image: Image, around: Surroundings, choice
     'unknown',
     `${around.name}: no root of ${mode.mode.name} page tables is known: neither the image's notes nor a list of roots names one and no table in it looks like one; give --root ${mode.mode.roots[0]?.names[0] ?? ''}=VALUE`,
   );
+}
+
+/** Where the kernel's half hangs on a register of its own that the process's record lacks, the kernel's own record has it. */
+function withKernel(spaces: readonly AddressSpace[]): AddressSpace[] {
+  const has = (s: AddressSpace): boolean => s.roots.some((root) => root.ranges.some((r) => r.half === 'kernel'));
+  const own = spaces.find((s) => s.pid === 0)?.roots.filter((root) => root.ranges.every((r) => r.half === 'kernel')) ?? [];
+  return spaces.map((s) => (has(s) || own.length === 0 ? s : { ...s, roots: [...s.roots, ...own] }));
 }
 
 const addTo = (spaces: AddressSpace[], space: AddressSpace | undefined): void => {
@@ -189,15 +196,23 @@ function resolve(found: ReturnType<typeof rootRegisters>[number], registers: Reg
   }
 }
 
-/** Roots of both halves out of one set of registers; a register that serves both gives one root. */
+/**
+ * Roots of both halves out of one set of registers; a register that serves both gives one root. A register that serves one half need not make sense for
+ * the other, where it only stands for lack of a better one (the process-table entry of a process has no kernel addresses).
+ */
 export function rootsOfRegisters(mode: CompiledMode, registers: Registers, halves: readonly Half[] = ['user', 'kernel']): Root[] {
-  const used: { name: string; value: bigint }[] = [];
+  const used: bigint[] = [];
   const roots: Root[] = [];
   for (const half of halves) {
     const [found] = rootRegisters(mode, registers, half);
-    if (!found || used.some((u) => u.name === found.register.names[0] && u.value === found.value)) continue;
-    used.push({ name: found.register.names[0], value: found.value });
-    roots.push(resolve(found, registers));
+    if (!found || roots.some((root) => root.ranges.some((r) => r.half === half))) continue;
+    const again = used.includes(found.value);
+    try {
+      roots.push(resolve(found, registers));
+      used.push(found.value);
+    } catch (e) {
+      if (!again) throw e;
+    }
   }
   return roots;
 }

@@ -5,7 +5,7 @@ import type { CompiledLevel, CompiledMode } from '../../pagetable/compile.ts';
 import { parseAddress } from '../options.ts';
 import { type Io, paint } from '../io.ts';
 import type { Context } from '../run.ts';
-import { tableLines } from '../table.ts';
+import { tableLines, wrap } from '../table.ts';
 
 interface Options {
   readonly mode?: string;
@@ -124,14 +124,4 @@ function sentence(e: Explained): string {
     return [`${name} at ${hex(address ?? 0n)}`, letters, ...is].join(', ');
   }
   return e.entry.kind === 'nonpresent' ? `${name}: not present` : `${name} at ${hex(address ?? 0n)} (${e.entry.kind}, next level ${e.next}), lets pass ${letters}`;
-}
-
-function wrap(text: string, width: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines[lines.length - 1];
-    if (last === undefined || last.length + word.length + 1 > width) lines.push(lines.length > 0 ? `  ${word}` : word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
 }

@@ -21,8 +21,10 @@ export function random(seed: number): () => number {
 export function wordOf(level: CompiledLevel, form: CompiledForm, next: () => number, address: bigint): { lo: number; hi: number } | undefined {
   if (form.when.length === 0) return undefined;
   const conjunction = form.when[Math.floor(next() * form.when.length)];
-  let lo = 0;
-  let hi = 0;
+  // Software's own words may hold anything; elsewhere only named bits are set.
+  const any = form.kind === 'nonpresent' && next() < 0.9;
+  let lo = any ? Math.floor(next() * 2 ** 32) | 0 : 0;
+  let hi = any ? Math.floor(next() * 2 ** 32) | 0 : 0;
   for (const [, pieces] of form.fields) for (const p of pieces) if (next() < 0.5) {
     if (p.low < 32) lo |= 1 << p.low;
     else hi |= 1 << (p.low - 32);

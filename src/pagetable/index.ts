@@ -13,3 +13,4 @@ export * from './tree.ts';
 export * from './root.ts';
 export * from './linux.ts';
 export * from './leafsize.ts';
+export * from './hpt32.ts';

@@ -4,7 +4,7 @@ import { allModes } from '../../src/arch/registry.ts';
 import { compileMode } from '../../src/pagetable/compile.ts';
 import { cellsOf } from '../../src/pagetable/draw-form.ts';
 import { addressOf, addressUnits, decode, encode } from '../../src/pagetable/entry.ts';
-import { random, wordOf } from '../support/random-tables.ts';
+import { addressable, random, wordOf } from '../support/random-tables.ts';
 
 const word32 = fc.integer({ min: 0, max: 0xffffffff });
 
@@ -32,7 +32,7 @@ describe.each(allModes().map((m) => [m.name, m] as const))('%s', (_, mode) => {
         for (let seed = 0; seed < 60; seed++) {
           const next = random(seed);
           const base = form.kind === 'leaf' ? 0n : (mode.linearBase ?? 0n);
-          const address = form.address ? base + ((BigInt(Math.floor(next() * 2 ** 20)) << BigInt(Math.max(mode.pageShift, form.kind === 'leaf' ? level.level.shift : 0))) & addressable(form)) : undefined;
+          const address = form.address ? (base + (BigInt(Math.floor(next() * 2 ** 20)) << BigInt(Math.max(mode.pageShift, form.kind === 'leaf' ? level.level.shift : 0)))) & addressable(form) : undefined;
           const word = wordOf(level, form, next, address ?? 0n);
           if (!word) continue;
           met++;
@@ -70,10 +70,3 @@ describe.each(allModes().map((m) => [m.name, m] as const))('%s', (_, mode) => {
       }
   });
 });
-
-/** Address bits that the form can hold. */
-function addressable(form: { address?: { pieces: readonly { at: number; width: number }[] } }): bigint {
-  let mask = 0n;
-  for (const p of form.address?.pieces ?? []) mask |= ((1n << BigInt(p.width)) - 1n) << BigInt(p.at);
-  return mask;
-}

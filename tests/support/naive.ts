@@ -61,12 +61,25 @@ function visit(mode: CompiledMode, source: FrameSource, level: CompiledLevel, ta
     const here = va + BigInt(i) * span;
     if (d.kind === 'table' || d.kind === 'hugepd') {
       const next = mode.levels[d.form.next];
-      visit(mode, source, next, physical(mode, d.address), here, 0, next.entries, own, out, limit, work);
+      const [first, last] = windowAt(d, next);
+      visit(mode, source, next, physical(mode, d.address), here, first, last, own, out, limit, work);
     } else if (d.kind === 'leaf') {
       if (out.length >= limit) throw new TooMany();
       out.push({ va: here, pa: placed(mode, level, d, here), bytes: span, rights: rightsKey(own) | (holds(d.form.allows.present, entry.lo, entry.hi) ? 16 : 0) });
     }
   }
+}
+
+/** Entries of the table below that exist: a table entry may say that only a part does (s390). */
+function windowAt(d: ReturnType<typeof decode>, next: CompiledLevel): [number, number] {
+  const window = d.form?.form.window;
+  if (!window) return [0, next.entries];
+  const word = (BigInt(d.hi) << 32n) | BigInt(d.lo);
+  const value = (bits: string): number => {
+    const [high, low = high] = bits.split(':').map(BigInt);
+    return Number((word >> low) & ((1n << (high - low + 1n)) - 1n));
+  };
+  return [value(window.first) * window.unit, (value(window.last) + 1) * window.unit];
 }
 
 function physical(mode: CompiledMode, pointer: bigint): bigint {

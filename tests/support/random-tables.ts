@@ -17,6 +17,13 @@ export function random(seed: number): () => number {
   };
 }
 
+/** Address bits that the form can hold. */
+export function addressable(form: CompiledForm): bigint {
+  let mask = 0n;
+  for (const p of form.address?.pieces ?? []) mask |= ((1n << BigInt(p.width)) - 1n) << BigInt(p.at);
+  return mask;
+}
+
 /** A word of the form with random fields; undefined when chance makes it another form. */
 export function wordOf(level: CompiledLevel, form: CompiledForm, next: () => number, address: bigint): { lo: number; hi: number } | undefined {
   if (form.when.length === 0) return undefined;
@@ -36,13 +43,9 @@ export function wordOf(level: CompiledLevel, form: CompiledForm, next: () => num
   if (form.address) {
     lo &= ~form.address.mask.lo;
     hi &= ~form.address.mask.hi;
-    try {
-      const word = encode(form, { address });
-      lo |= word.lo;
-      hi |= word.hi;
-    } catch {
-      return undefined;
-    }
+    const word = encode(form, { address: address & addressable(form) });
+    lo |= word.lo;
+    hi |= word.hi;
   }
   lo >>>= 0;
   hi = level.wide ? hi >>> 0 : 0;

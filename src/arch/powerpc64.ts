@@ -255,7 +255,7 @@ const hash4kRegions: readonly Region[] = [
 
 // --- modes ------------------------------------------------------------------------------------------------------------
 
-const base = { family: 'powerpc', endian: 'big', specials: { hwpoison: true, migration: true, device: true, marker: false }, elfMachines: [21] } as const;
+const base = { family: 'powerpc', endian: 'big', specials: { hwpoison: true, migration: true, device: false, marker: false }, elfMachines: [21] } as const;
 const radixSources = ['Power ISA 3.0B book III, 6.7 (radix tree translation)', 'Linux arch/powerpc/include/asm/book3s/64/radix.h, radix-4k.h, radix-64k.h, pgtable.h'];
 const hashSources = ['Linux arch/powerpc/include/asm/book3s/64/hash.h, hash-4k.h, hash-64k.h, pgtable.h'];
 const hugepdSources = [...hashSources, 'Linux 6.1 arch/powerpc/include/asm/book3s/64/hugetlb.h, arch/powerpc/mm/hugetlbpage.c'];

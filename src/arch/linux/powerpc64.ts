@@ -163,7 +163,7 @@ function predicates(shape: Book3s64Shape, savedWrite: boolean): Record<string, R
       pmd_special: '0',
       is_hugepd: isHugepd,
       is_swap_pmd: swapPmd,
-      is_pmd_migration_entry: [0x18n, 0x19n, 0x1an].map((type) => `${swapPmd} ${raw(0x1fn, '=', type)}`).join(' | '),
+      is_pmd_migration_entry: `${swapPmd} @migration`,
     },
     pud: {
       ...common('pud', savedWrite),

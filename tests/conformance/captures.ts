@@ -9,6 +9,8 @@ import { rootFromRegisters } from '../../src/pagetable/root.ts';
 import type { FrameSource } from '../../src/pagetable/source.ts';
 import { readPageTables } from '../../src/pagetable/tree.ts';
 import { type RootRecord, readJson } from './dump-truth.ts';
+import { compareHash64 } from './hash64-truth.ts';
+import { compareHash32 } from './hash32-truth.ts';
 import { compareTlb, tlbSections } from './tlb-truth.ts';
 
 type ImageLike = FrameSource & { frames(): Iterable<number> };
@@ -34,8 +36,8 @@ export async function compareCaptureTlb(dir: string, image: FrameSource): Promis
 }
 
 /** powernv and ppc32: the hardware's hash table against Linux's tree. */
-export async function compareHash(_dir: string, _image: FrameSource): Promise<{ lookedUp: number; hits: number; differences: string[] } | undefined> {
-  return undefined;
+export async function compareHash(dir: string, image: FrameSource): Promise<{ lookedUp: number; hits: number; differences: string[] } | undefined> {
+  return compareHash32(dir, image) ?? compareHash64(dir, image);
 }
 
 /** Every other file form of the same memory in the folder, frame by frame. */

@@ -1,6 +1,7 @@
 /** Every paging mode by name. Invariant: names are unique; the order is that of `pxd modes`. */
 import type { PagingMode } from './mode.ts';
 import { alphaModes } from './alpha.ts';
+import { arm64Mode, arm64Modes } from './arm64.ts';
 import { m68kModes } from './m68k.ts';
 import { pariscModes } from './parisc.ts';
 import { sparc64Modes } from './sparc64.ts';
@@ -12,16 +13,31 @@ import { powerpc64Modes } from './powerpc64.ts';
 import { loongarchModes } from './loongarch.ts';
 import { riscvModes } from './riscv.ts';
 import { s390Modes } from './s390.ts';
-import { x86Modes } from './x86.ts';
+import { x86Encrypted, x86Modes } from './x86.ts';
 
-const modes: readonly PagingMode[] = [...x86Modes, ...riscvModes, ...s390Modes, ...loongarchModes, ...powerpc64Modes, ...ppc8xxModes, ...e500Modes, ...book3s32Modes, ...mipsModes, ...sparc64Modes, ...m68kModes, ...pariscModes, ...alphaModes];
+const modes: readonly PagingMode[] = [...x86Modes, ...arm64Modes, ...riscvModes, ...s390Modes, ...loongarchModes, ...powerpc64Modes, ...ppc8xxModes, ...e500Modes, ...book3s32Modes, ...mipsModes, ...sparc64Modes, ...m68kModes, ...pariscModes, ...alphaModes];
 
 export const allModes = (): readonly PagingMode[] => modes;
 
 export const modeNames = (): string[] => modes.map((m) => m.name);
 
+/** Families whose modes have a parameter in their name: what is not in the list above is made when it is asked for. */
+const makers: readonly ((name: string) => PagingMode | undefined)[] = [x86Encrypted, arm64Mode];
+
+const byName = new Map(modes.map((m) => [m.name, m]));
+
 /** The mode of a name, or undefined. */
-export const findMode = (name: string): PagingMode | undefined => modes.find((m) => m.name === name);
+export function findMode(name: string): PagingMode | undefined {
+  const known = byName.get(name);
+  if (known) return known;
+  for (const make of makers) {
+    const made = make(name);
+    if (!made) continue;
+    byName.set(name, made);
+    return made;
+  }
+  return undefined;
+}
 
 /** Modes whose dumps carry this ELF machine. */
 export const guessModes = (elfMachine: number): PagingMode[] => modes.filter((m) => m.elfMachines.includes(elfMachine));

@@ -116,7 +116,8 @@ function compareRun(run: Run, vma: TruthVma, shift: number, leaf: Map<number, Ma
     if (cls.write && !w) say(`${at}: writable in a ${vma.perms} area`);
     // An architecture without a no-execute or no-read bit grants more than the VMA; where it has them they must fit.
     if (cls.user && cls.present && !cls.read && r && !cls.exec) say(`${at}: not readable in a ${vma.perms} area`);
-    if (cls.present && (cls.read || cls.write || cls.exec) && !(r || w || x)) say(`${at}: accessible in a ${vma.perms} area`);
+    // A valid entry that only the kernel may use is inaccessible too (arm64 makes contiguous PROT_NONE pages so).
+    if (cls.present && cls.user && (cls.read || cls.write || cls.exec) && !(r || w || x)) say(`${at}: accessible in a ${vma.perms} area`);
     if (cls.present && cls.user && (cls.read || cls.exec)) tally.present++;
     else tally.protnone++;
   }

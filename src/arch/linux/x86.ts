@@ -197,6 +197,7 @@ function sideOf(shape: X86Shape, kernel: string, savedDirty: boolean): LinuxSide
   const pgd = shape === '5level' ? { pgd_none: '&=0', pgd_present: is(P), pgd_bad: `${hex(flagMask(b) & ~NX & ~0x4n)}!=0x63`, pgd_leaf: '0' } : folded('pgd');
   return {
     kernel,
+    masksProt: true,
     prots: protections(b),
     edits: {
       ...editsOf('pte', b),

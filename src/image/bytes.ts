@@ -45,6 +45,17 @@ export class MemoryBytes implements ByteSource {
   }
 }
 
+/** Whether all bytes are zero. */
+export function isZero(bytes: Uint8Array): boolean {
+  const start = (4 - (bytes.byteOffset & 3)) & 3;
+  if (bytes.length < 4 + start) return bytes.every((byte) => byte === 0);
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset + start, (bytes.length - start) >> 2);
+  for (let i = 0; i < start; i++) if (bytes[i] !== 0) return false;
+  for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
+  for (let i = start + 4 * words.length; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
+
 /** A number for people: hexadecimal, also when it is beyond what a file may hold. */
 export const hex = (n: number | bigint): string => (n < 0 ? `-0x${(-n).toString(16)}` : `0x${n.toString(16)}`);
 

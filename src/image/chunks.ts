@@ -5,7 +5,7 @@
  * stored are bounded, since a few bytes of compressed input may ask for any amount.
  */
 import { PxdError } from '../pagetable/error.ts';
-import { type ByteSource, checkRange } from './bytes.ts';
+import { type ByteSource, checkRange, isZero } from './bytes.ts';
 import { sizeText } from './image.ts';
 
 /** A multiple of every page size, so that aligned frames are views of one chunk. */
@@ -81,10 +81,4 @@ export class ChunkedBytes implements ByteSource {
     this.#chunks.length = 0;
     throw new PxdError('limit', `the unpacked image ${why}, too much to unpack into memory: unpack the file first and open the result`);
   }
-}
-
-function isZero(chunk: Uint8Array): boolean {
-  const words = new Uint32Array(chunk.buffer);
-  for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
-  return true;
 }

@@ -5,7 +5,7 @@
  * `rank` counts the set bits before a page, as the writer did when it wrote descriptors in ascending order.
  */
 import { PxdError } from '../pagetable/error.ts';
-import type { ByteSource } from './bytes.ts';
+import { type ByteSource, isZero } from './bytes.ts';
 
 const BLOCK = 4096;
 const BLOCK_BITS = 8 * BLOCK;
@@ -40,8 +40,7 @@ export class PageBitmap {
       const step = source.read(offset + at, Math.min(STEP, bytes - at));
       for (let from = 0; from < step.length; from += BLOCK) {
         const part = step.subarray(from, from + BLOCK);
-        const ones = countOnes(part);
-        if (ones === 0) continue;
+        if (isZero(part)) continue;
         if (this.#blocks.size === MOST_BLOCKS) throw new PxdError('limit', 'the dump has more pages than pxd can index', BigInt(offset));
         const bits = part.slice();
         const index = (at + from) / BLOCK;

@@ -3,7 +3,7 @@ import { MemoryBytes } from '../../src/image/bytes.ts';
 import { openElf } from '../../src/image/elf.ts';
 import type { Image } from '../../src/image/image.ts';
 import { PxdError } from '../../src/pagetable/error.ts';
-import { type ElfInput, makeElf, PAGE, pageOf, prstatus } from './make.ts';
+import { type ElfInput, expectBytes, makeElf, PAGE, pageOf, prstatus } from './make.ts';
 
 const open = (input: ElfInput): Image => openElf(new MemoryBytes(makeElf(input)));
 const bytesOf = (words: Uint32Array | undefined): Uint8Array | undefined => words && new Uint8Array(words.buffer, words.byteOffset, PAGE);
@@ -23,8 +23,8 @@ describe('ELF cores', () => {
       { start: 16, frames: 1 },
     ]);
     expect([...image.frames()]).toEqual([3, 4, 16]);
-    expect(bytesOf(image.frame(4))).toEqual(pageOf(1, 2 * PAGE).subarray(PAGE));
-    expect(bytesOf(image.frame(16))).toEqual(pageOf(2));
+    expectBytes(bytesOf(image.frame(4)), pageOf(1, 2 * PAGE).subarray(PAGE));
+    expectBytes(bytesOf(image.frame(16)), pageOf(2));
     expect(image.frame(5)).toBeUndefined();
     expect(image.has(5)).toBe(false);
     expect(image.frame(16)).toBe(image.frame(16));
@@ -51,9 +51,9 @@ describe('ELF cores', () => {
     });
     expect([...image.frames()]).toEqual([2]);
     expect(image.segments).toEqual([{ start: 2, frames: 1 }]);
-    expect(bytesOf(image.frame(2))).toEqual(whole.subarray(0x800, 0x1800));
+    expectBytes(bytesOf(image.frame(2)), whole.subarray(0x800, 0x1800));
     expect(image.frame(1)).toBeUndefined();
-    expect(image.readBytes(0x1800, 0x1900)).toEqual(whole.subarray(0, 0x1900));
+    expectBytes(image.readBytes(0x1800, 0x1900), whole.subarray(0, 0x1900));
     expect(image.readBytes(0x1800n, 0x1901)).toBeUndefined();
     expect(image.readBytes(0x17ff, 1)).toBeUndefined();
   });
@@ -65,8 +65,8 @@ describe('ELF cores', () => {
         { paddr: 0, bytes: pageOf(2, 3 * PAGE) },
       ],
     });
-    expect(bytesOf(image.frame(1))).toEqual(pageOf(1));
-    expect(bytesOf(image.frame(2))).toEqual(pageOf(2, 3 * PAGE).subarray(2 * PAGE));
+    expectBytes(bytesOf(image.frame(1)), pageOf(1));
+    expectBytes(bytesOf(image.frame(2)), pageOf(2, 3 * PAGE).subarray(2 * PAGE));
   });
 
   it('fills with zeros what memory has beyond the data, without counting it among the stored frames', () => {
@@ -77,9 +77,9 @@ describe('ELF cores', () => {
         { paddr: 2 ** 40, bytes: new Uint8Array(0), memsz: 2 ** 50 },
       ],
     });
-    expect(bytesOf(image.frame(1))?.subarray(0, 101)).toEqual(Uint8Array.from([...pageOf(1).subarray(0, 100), 0]));
+    expectBytes(bytesOf(image.frame(1))?.subarray(0, 101), Uint8Array.from([...pageOf(1).subarray(0, 100), 0]));
     expect(image.frame(2)?.every((w) => w === 0)).toBe(true);
-    expect(bytesOf(image.frame(3))).toEqual(pageOf(3));
+    expectBytes(bytesOf(image.frame(3)), pageOf(3));
     expect(image.has(2 ** 28 + 12345)).toBe(true);
     expect([...image.frames()]).toEqual([1, 3]);
   });
@@ -88,7 +88,7 @@ describe('ELF cores', () => {
     const segments = Array.from({ length: 300 }, (_, i) => ({ paddr: i * 0x2000, bytes: pageOf(i) }));
     const image = open({ segments, extended: true });
     expect(image.segments.length).toBe(300);
-    expect(bytesOf(image.frame(598))).toEqual(pageOf(299));
+    expectBytes(bytesOf(image.frame(598)), pageOf(299));
   });
 
   it('leaves out segments without a physical address', () => {

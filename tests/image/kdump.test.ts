@@ -4,7 +4,7 @@ import type { Image } from '../../src/image/image.ts';
 import { nodeCodecs } from '../../src/image/node/codecs.ts';
 import { openSource } from '../../src/image/open.ts';
 import { PxdError } from '../../src/pagetable/error.ts';
-import { type KdumpInput, type Method, makeElf, makeFlattened, makeKdump, PAGE, pageOf, prstatus } from './make.ts';
+import { expectBytes, type KdumpInput, makeElf, makeFlattened, makeKdump, type Method, PAGE, pageOf, prstatus } from './make.ts';
 
 const open = (file: Uint8Array): Promise<Image> => openSource(new MemoryBytes(file), { codecs: nodeCodecs });
 const bytesOf = (words: Uint32Array | undefined): Uint8Array | undefined => words && new Uint8Array(words.buffer, words.byteOffset, PAGE);
@@ -19,9 +19,9 @@ async function expectPages(file: Uint8Array, input: KdumpInput): Promise<Image> 
   for (const [number, bytes] of input.pages) {
     for (let i = 0; i < per; i++) {
       expect(image.has(number * per + i)).toBe(true);
-      expect(bytesOf(image.frame(number * per + i))).toEqual(bytes.subarray(i * PAGE, (i + 1) * PAGE));
+      expectBytes(bytesOf(image.frame(number * per + i)), bytes.subarray(i * PAGE, (i + 1) * PAGE));
     }
-    expect(image.readBytes(number * blockSize + 10, 100)).toEqual(bytes.subarray(10, 110));
+    expectBytes(image.readBytes(number * blockSize + 10, 100), bytes.subarray(10, 110));
   }
   return image;
 }
@@ -83,7 +83,7 @@ describe('kdump', () => {
     const whole = sparse(input);
     const image = await open(whole);
     expect([...image.frames()]).toEqual([5, 2 ** 31]);
-    expect(bytesOf(image.frame(2 ** 31))).toEqual(pageOf(2 ** 31));
+    expectBytes(bytesOf(image.frame(2 ** 31)), pageOf(2 ** 31));
   });
 
   describe('flattened', () => {
@@ -108,7 +108,7 @@ describe('kdump', () => {
     it('holds ELF as well', async () => {
       const elf = makeElf({ segments: [{ paddr: 0x1000, bytes: pageOf(1) }] });
       const image = await open(makeFlattened([[0, elf.subarray(0, 500)], [500, elf.subarray(500)]]));
-      expect(bytesOf(image.frame(1))).toEqual(pageOf(1));
+      expectBytes(bytesOf(image.frame(1)), pageOf(1));
     });
 
     it.each<[string, Uint8Array, RegExp]>([
@@ -164,7 +164,7 @@ describe('kdump', () => {
       const image = await damaged(method, damage);
       expect(() => image.frame(1)).toThrow(PxdError);
       expect(() => image.frame(1)).toThrow(message);
-      expect(bytesOf(image.frame(2))).toEqual(pageOf(2));
+      expectBytes(bytesOf(image.frame(2)), pageOf(2));
     });
   });
 

@@ -83,13 +83,14 @@ export function translateAddress(tables: PageTables, source: FrameSource, va: bi
   let node = nodes[0];
   let base = vpnOf(range.va, mode.mode.pageShift) - range.from * top.pages;
   const steps: Step[] = [];
-  let rights: Rights = ALL_RIGHTS;
+  const within = (r: Rights): Rights => (range.supervisor ? { ...r, user: false } : r);
+  let rights = within(ALL_RIGHTS);
   for (;;) {
     const level = mode.levels[node.level];
     const index = Math.floor((vpn - base) / level.pages);
     const item = itemAt(tables, node, index);
     const attribute = item < 0 ? undefined : tables.attributes[tables.items.attribute[item]];
-    if (attribute) rights = attribute.rights;
+    if (attribute) rights = within(attribute.rights);
     steps.push(stepOf(tables, source, node, index, attribute, rights));
     const slot = base + index * level.pages;
     if (attribute === undefined) {
@@ -100,11 +101,11 @@ export function translateAddress(tables: PageTables, source: FrameSource, va: bi
       base = slot;
       continue;
     }
-    return { ...end(tables, source, attribute, item, index, vpn - slot, va), half: range.half, level: level.level.name, steps };
+    return { ...end(tables, source, attribute, rights, item, index, vpn - slot, va), half: range.half, level: level.level.name, steps };
   }
 }
 
-function end(tables: PageTables, source: FrameSource, attribute: Attribute, item: number, index: number, within: number, va: bigint): Omit<Translation, 'half' | 'level' | 'steps'> {
+function end(tables: PageTables, source: FrameSource, attribute: Attribute, rights: Rights, item: number, index: number, within: number, va: bigint): Omit<Translation, 'half' | 'level' | 'steps'> {
   const { items, mode } = tables;
   const shift = mode.mode.pageShift;
   const value = items.value[item] + (items.step[item] === 1 ? (index - items.index[item]) * advanceOf(attribute) : 0);
@@ -125,7 +126,7 @@ function end(tables: PageTables, source: FrameSource, attribute: Attribute, item
   const beyond = inImage ? '' : '; the image does not hold its contents';
   const found = { ...nothing, pa, leafBytes, inImage };
   if (!attribute.present) return { ...found, reason: 'prot-none', text: `the entry keeps its frame but grants nothing (PROT_NONE, or a NUMA hint): ${page}${beyond}` };
-  return { ...found, reason: undefined, text: `${rightsLetters(attribute.rights)}, ${[page, ...is].join(', ')}${beyond}` };
+  return { ...found, reason: undefined, text: `${rightsLetters(rights)}, ${[page, ...is].join(', ')}${beyond}` };
 }
 
 function swapSentence(swap: SwapEntry | undefined, word: string): string {

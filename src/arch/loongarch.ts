@@ -8,8 +8,9 @@
  * V doubles as Linux's young bit and D as its dirty bit of writable pages, so a leaf grants what P and W promise. Lower half of the address
  * space: PGDL; upper half (bit 63): PGDH.
  */
-import type { Allows, Fields, Form, Level, LevelName, PagingMode, Registers, Root, RootRegister } from './mode.ts';
+
 import { loongarchLinux, loongarchSwap } from './linux/loongarch.ts';
+import type { Allows, Fields, Form, Level, LevelName, PagingMode, Registers, Root, RootRegister } from './mode.ts';
 
 const fields: Fields = {
   V: '0 valid (young in Linux)',
@@ -29,7 +30,16 @@ const fields: Fields = {
 };
 
 /** V D: what the hardware lets through whatever the software bits say. */
-const granted: Allows = { read: 'P !NR | V !NR', write: 'P W | V D', exec: 'P !NX | V !NX', user: 'PLV=3', global: 'G', dirty: 'D | MODIFIED', accessed: 'V', present: 'P | V' };
+const granted: Allows = {
+  read: 'P !NR | V !NR',
+  write: 'P W | V D',
+  exec: 'P !NX | V !NX',
+  user: 'PLV=3',
+  global: 'G',
+  dirty: 'D | MODIFIED',
+  accessed: 'V',
+  present: 'P | V',
+};
 
 const none: Form = { kind: 'none', name: 'empty', when: '&0xffffffffffffffbf=0', fields: { G: '6 global: the other entry of the pair is' } };
 
@@ -37,7 +47,14 @@ const none: Form = { kind: 'none', name: 'empty', when: '&0xffffffffffffffbf=0',
 function lastLevel(pageShift: number): Form[] {
   return [
     none,
-    { kind: 'leaf', name: `${1 << (pageShift - 10)}K page`, when: 'P | PROTNONE', fields: { ...fields, G: '6 global' }, address: [[`47:${pageShift}`, pageShift]], allows: granted },
+    {
+      kind: 'leaf',
+      name: `${1 << (pageShift - 10)}K page`,
+      when: 'P | PROTNONE',
+      fields: { ...fields, G: '6 global' },
+      address: [[`47:${pageShift}`, pageShift]],
+      allows: granted,
+    },
     { kind: 'nonpresent', name: 'swap-type entry', when: '!P !PROTNONE !V', fields: { V: fields.V, P: fields.P, PROTNONE: fields.PROTNONE } },
   ];
 }
@@ -48,8 +65,20 @@ function directory(shift: number, size: string, next: string, pageShift: number)
   const H = '6 huge page';
   return [
     { kind: 'none', name: 'empty', when: '&=0' },
-    { kind: 'leaf', name: `${size} page`, when: 'H P | H PROTNONE | H PRESENT_INVALID', fields: { ...fields, H, G: '12 global' }, address: [[`47:${shift}`, shift]], allows: granted },
-    { kind: 'nonpresent', name: 'swap-type entry', when: 'H !P !PROTNONE !PRESENT_INVALID !V', fields: { V: fields.V, P: fields.P, PROTNONE: fields.PROTNONE, H, PRESENT_INVALID: fields.PRESENT_INVALID } },
+    {
+      kind: 'leaf',
+      name: `${size} page`,
+      when: 'H P | H PROTNONE | H PRESENT_INVALID',
+      fields: { ...fields, H, G: '12 global' },
+      address: [[`47:${shift}`, shift]],
+      allows: granted,
+    },
+    {
+      kind: 'nonpresent',
+      name: 'swap-type entry',
+      when: 'H !P !PROTNONE !PRESENT_INVALID !V',
+      fields: { V: fields.V, P: fields.P, PROTNONE: fields.PROTNONE, H, PRESENT_INVALID: fields.PRESENT_INVALID },
+    },
     { kind: 'table', name: next, when: `!H &0x${low.toString(16)}=0`, fields: { H }, address: [[`63:${pageShift}`, pageShift]] },
   ];
 }
@@ -97,8 +126,13 @@ function geometry(pwcl: bigint, pwch: bigint): [number, number][] {
 /** PWCL and PWCH, where known, must describe the levels of the mode. */
 function checkGeometry(levels: readonly Level[], others: Registers): void {
   if (others.pwcl === undefined || others.pwch === undefined) return;
-  const said = geometry(others.pwcl, others.pwch).map(([base, width]) => `${base}/${width}`).join(', ');
-  const own = [...levels].reverse().map((l) => `${l.shift}/${l.bits}`).join(', ');
+  const said = geometry(others.pwcl, others.pwch)
+    .map(([base, width]) => `${base}/${width}`)
+    .join(', ');
+  const own = [...levels]
+    .reverse()
+    .map((l) => `${l.shift}/${l.bits}`)
+    .join(', ');
   if (said !== own) throw new RangeError(`PWCL and PWCH describe levels (shift/bits) ${said}, this mode has ${own}`);
 }
 
@@ -109,12 +143,27 @@ function rootsOf(levels: readonly Level[]): RootRegister[] {
   const top = levels[0];
   const root = (name: string, value: bigint, half: 'user' | 'kernel', others: Registers): Root => {
     checkGeometry(levels, others);
-    return { table: topTable(value), level: top.name, ranges: [{ half, va: half === 'user' ? 0n : KERNEL, from: 0, to: 2 ** top.bits }], label: `${name.toUpperCase()} ${hex(value)}` };
+    return {
+      table: topTable(value),
+      level: top.name,
+      ranges: [{ half, va: half === 'user' ? 0n : KERNEL, from: 0, to: 2 ** top.bits }],
+      label: `${name.toUpperCase()} ${hex(value)}`,
+    };
   };
   const isKernels = (value: bigint, others: Registers): boolean => others.pgdh !== undefined && (others.pgdh & LOW48) === (value & LOW48);
   return [
-    { names: ['pgdl'], of: 'user', doc: 'CSR PGDL: top table of the lower half, a direct-mapped or physical address', resolve: (value, others) => root('pgdl', value, 'user', others) },
-    { names: ['pgdh'], of: 'kernel', doc: 'CSR PGDH: top table of the upper half, a direct-mapped or physical address', resolve: (value, others) => root('pgdh', value, 'kernel', others) },
+    {
+      names: ['pgdl'],
+      of: 'user',
+      doc: 'CSR PGDL: top table of the lower half, a direct-mapped or physical address',
+      resolve: (value, others) => root('pgdl', value, 'user', others),
+    },
+    {
+      names: ['pgdh'],
+      of: 'kernel',
+      doc: 'CSR PGDH: top table of the upper half, a direct-mapped or physical address',
+      resolve: (value, others) => root('pgdh', value, 'kernel', others),
+    },
     {
       names: ['pgd'],
       of: 'user',
@@ -131,7 +180,10 @@ function loongarch(page: '4k' | '16k' | '64k', pageShift: number, names: readonl
     name: `loongarch64-${page}`,
     family: 'loongarch',
     title: `LoongArch64, ${page.toUpperCase()} pages, ${names.length} levels`,
-    sources: ['LoongArch Reference Manual volume 1, 5.4 "Page table mapping" and 7.5 "Control and status registers for page tables"', 'Linux arch/loongarch/include/asm/pgtable.h, pgtable-bits.h'],
+    sources: [
+      'LoongArch Reference Manual volume 1, 5.4 "Page table mapping" and 7.5 "Control and status registers for page tables"',
+      'Linux arch/loongarch/include/asm/pgtable.h, pgtable-bits.h',
+    ],
     endian: 'little',
     pageShift,
     vaBits,
@@ -152,4 +204,8 @@ function loongarch(page: '4k' | '16k' | '64k', pageShift: number, names: readonl
   };
 }
 
-export const loongarchModes: readonly PagingMode[] = [loongarch('4k', 12, ['pgd', 'pmd', 'pte']), loongarch('16k', 14, ['pgd', 'pmd', 'pte']), loongarch('64k', 16, ['pgd', 'pte'])];
+export const loongarchModes: readonly PagingMode[] = [
+  loongarch('4k', 12, ['pgd', 'pmd', 'pte']),
+  loongarch('16k', 14, ['pgd', 'pmd', 'pte']),
+  loongarch('64k', 16, ['pgd', 'pte']),
+];

@@ -6,11 +6,24 @@
  * reserved encoding and grants nothing. One table serves both halves of the address space. A NAPOT leaf is sixteen equal entries: bits 13:10 hold the size
  * code, hence the address starts at 64 KiB. The vendor memory types of T-Head cores (bits 63:59) are not declared: they come out as reserved bits.
  */
-import type { Allows, Fields, Form, Level, LevelName, PagingMode, Region, Root, RootRegister } from './mode.ts';
-import { riscvLinux, riscvSwap } from './linux/riscv.ts';
 
-const rights: Fields = { V: '0 valid', R: '1 read', W: '2 write', X: '3 execute', U: '4 user', G: '5 global (PROT_NONE in Linux while V is clear)', A: '6 accessed', D: '7 dirty' };
-const software: Fields = { SPECIAL: '8 RSW: software (special)', DEVMAP: ['..6.17 9 RSW: software (device memory with struct pages)', '6.17.. 9 RSW: software'] };
+import { riscvLinux, riscvSwap } from './linux/riscv.ts';
+import type { Allows, Fields, Form, Level, LevelName, PagingMode, Region, Root, RootRegister } from './mode.ts';
+
+const rights: Fields = {
+  V: '0 valid',
+  R: '1 read',
+  W: '2 write',
+  X: '3 execute',
+  U: '4 user',
+  G: '5 global (PROT_NONE in Linux while V is clear)',
+  A: '6 accessed',
+  D: '7 dirty',
+};
+const software: Fields = {
+  SPECIAL: '8 RSW: software (special)',
+  DEVMAP: ['..6.17 9 RSW: software (device memory with struct pages)', '6.17.. 9 RSW: software'],
+};
 /** What 64-bit entries hold above the page number. */
 const high: Fields = {
   SOFT_DIRTY: ['6.19.. 59 Svrsw60t59b: software (soft-dirty)'],

@@ -9,8 +9,9 @@
  * recorded young and dirty. A leaf therefore grants what Linux's bits promise, or what the hardware's allow, whichever is more. User and kernel
  * have spaces of their own: a table is the kernel's because CR13 names it. Kernel 6.13 moved the software bits of large entries.
  */
-import type { Allows, Condition, Fields, Form, Level, PagingMode, Registers, Root, RootRegister } from './mode.ts';
+
 import { s390Linux, s390Swap } from './linux/s390.ts';
+import type { Allows, Condition, Fields, Form, Level, PagingMode, Registers, Root, RootRegister } from './mode.ts';
 
 const pteFields: Fields = {
   PRESENT: '0 software: present',
@@ -68,12 +69,26 @@ function region(name: string, manual: string, shift: number, type: number, next:
 
 /** Leaf forms of a region-third or segment table, before and after 6.13, and the swap-type entry that came with it. */
 function largeForms(name: string, shift: number, type: number): Form[] {
-  const leaf = (when: Condition, kernel: string): Form => ({ kind: 'leaf', name, when, fields: large, address: [[`63:${shift}`, shift]], allows: granted, kernel });
+  const leaf = (when: Condition, kernel: string): Form => ({
+    kind: 'leaf',
+    name,
+    when,
+    fields: large,
+    address: [[`63:${shift}`, shift]],
+    allows: granted,
+    kernel,
+  });
   return [
     leaf(`FC TT=${type}`, '..6.13'),
     // A swap-type entry has I, C and no PRESENT; its type may reach into FC.
     leaf(`FC TT=${type} PRESENT | FC TT=${type} !I`, '6.13..'),
-    { kind: 'nonpresent', name: 'swap-type entry', when: `I C !PRESENT TT=${type}`, fields: { ...common, C: large.C, PRESENT: '0 software: present' }, kernel: '6.13..' },
+    {
+      kind: 'nonpresent',
+      name: 'swap-type entry',
+      when: `I C !PRESENT TT=${type}`,
+      fields: { ...common, C: large.C, PRESENT: '0 software: present' },
+      kernel: '6.13..',
+    },
   ];
 }
 
@@ -117,7 +132,10 @@ const hex = (value: bigint): string => `0x${value.toString(16)}`;
 /** What an address-space-control element designates. The kernel's space is not open to user mode, whatever its entries say. */
 function designated(register: string, value: bigint, half: 'user' | 'kernel'): Root {
   if (value >> 64n !== 0n) throw new RangeError('an address-space-control element has 64 bits');
-  if ((value & 0x20n) !== 0n) throw new RangeError('the element is a real-space designation (bit 0x20): its space has no tables, virtual addresses are real addresses; expected a region- or segment-table designation');
+  if ((value & 0x20n) !== 0n)
+    throw new RangeError(
+      'the element is a real-space designation (bit 0x20): its space has no tables, virtual addresses are real addresses; expected a region- or segment-table designation',
+    );
   const type = Number((value >> 2n) & 3n);
   const entries = (Number(value & 3n) + 1) * 512;
   return {
@@ -144,7 +162,10 @@ export const s390Modes: readonly PagingMode[] = [
     name: 's390x',
     family: 's390',
     title: 's390x, region, segment and page tables; 2 to 5 levels as the root says',
-    sources: ['z/Architecture Principles of Operation, chapter 3 "Storage", "Dynamic Address Translation"', 'Linux arch/s390/include/asm/pgtable.h, arch/s390/mm/hugetlbpage.c'],
+    sources: [
+      'z/Architecture Principles of Operation, chapter 3 "Storage", "Dynamic Address Translation"',
+      'Linux arch/s390/include/asm/pgtable.h, arch/s390/mm/hugetlbpage.c',
+    ],
     endian: 'big',
     pageShift: 12,
     vaBits: 64,

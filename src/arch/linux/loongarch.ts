@@ -38,7 +38,8 @@ const leafEdits: Readonly<Record<string, readonly EditStep[]>> = {
   wrprotect: [{ when: 'D', set: 'MODIFIED' }, { clear: 'W D' }],
   mkdevmap: [{ set: '&0x800000000000000' }],
 };
-const onLevel = (level: string): Record<string, readonly EditStep[]> => Object.fromEntries(Object.entries(leafEdits).map(([name, steps]) => [`${level}_${name}`, steps]));
+const onLevel = (level: string): Record<string, readonly EditStep[]> =>
+  Object.fromEntries(Object.entries(leafEdits).map(([name, steps]) => [`${level}_${name}`, steps]));
 
 const edits: LinuxSide['edits'] = {
   ...onLevel('pte'),

@@ -54,7 +54,8 @@ const leafEdits: Readonly<Record<string, readonly EditStep[]>> = {
   mkdevmap: [{ set: '&0x200' }],
   mkhuge: [],
 };
-const onLevel = (level: string): Record<string, readonly EditStep[]> => Object.fromEntries(Object.entries(leafEdits).map(([name, steps]) => [`${level}_${name}`, steps]));
+const onLevel = (level: string): Record<string, readonly EditStep[]> =>
+  Object.fromEntries(Object.entries(leafEdits).map(([name, steps]) => [`${level}_${name}`, steps]));
 
 const edits: LinuxSide['edits'] = {
   ...onLevel('pte'),
@@ -170,7 +171,10 @@ export function riscvLinux(shape: RiscvShape): readonly LinuxSide[] {
     // Table sizes are constants whatever the depth.
     geometry: { PTRS_PER_PUD: 512, PTRS_PER_P4D: 512 },
   };
-  return [{ ...side, kernel: '..6.19' }, { ...side, kernel: '6.19..', ...softBits(side) }];
+  return [
+    { ...side, kernel: '..6.19' },
+    { ...side, kernel: '6.19..', ...softBits(side) },
+  ];
 }
 
 /** Soft-dirty and userfaultfd write protection, from 6.19 on CPUs with Svrsw60t59b. */

@@ -29,7 +29,8 @@ function protections(present: string): Record<string, string> {
     PAGE_KERNEL_RO: 'PRESENT R Y P IEP',
   };
   const pmd: Record<string, string> = { PAGE_NONE: 'I P', PAGE_RO: 'P R IEP', PAGE_RX: 'P R', PAGE_RW: 'R W IEP' };
-  const of = (level: string, more: string): [string, string][] => Object.keys(pte).map((name) => [`${name}@${level}`, `${present}${pmd[name] ?? 'R W'}${more}`]);
+  const of = (level: string, more: string): [string, string][] =>
+    Object.keys(pte).map((name) => [`${name}@${level}`, `${present}${pmd[name] ?? 'R W'}${more}`]);
   return { ...pte, ...Object.fromEntries([...of('pmd', ''), ...of('pud', ' TT=1')]) };
 }
 
@@ -44,7 +45,8 @@ const leafEdits: Readonly<Record<string, readonly EditStep[]>> = {
   mksoft_dirty: [{ set: 'SOFT_DIRTY' }],
   clear_soft_dirty: [{ clear: 'SOFT_DIRTY' }],
 };
-const onLevel = (level: string): Record<string, readonly EditStep[]> => Object.fromEntries(Object.entries(leafEdits).map(([name, steps]) => [`${level}_${name}`, steps]));
+const onLevel = (level: string): Record<string, readonly EditStep[]> =>
+  Object.fromEntries(Object.entries(leafEdits).map(([name, steps]) => [`${level}_${name}`, steps]));
 
 /** A new protection has I and P set; young and dirty entries lose them again. */
 const afterModify: readonly EditStep[] = [

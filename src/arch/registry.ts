@@ -1,6 +1,7 @@
 /** Every paging mode by name. Invariant: names are unique; the order is that of `pxd modes`. */
 import type { PagingMode } from './mode.ts';
 import { alphaModes } from './alpha.ts';
+import { armModes } from './arm.ts';
 import { arm64Mode, arm64Modes } from './arm64.ts';
 import { m68kModes } from './m68k.ts';
 import { pariscModes } from './parisc.ts';
@@ -15,7 +16,7 @@ import { riscvModes } from './riscv.ts';
 import { s390Modes } from './s390.ts';
 import { x86Encrypted, x86Modes } from './x86.ts';
 
-const modes: readonly PagingMode[] = [...x86Modes, ...arm64Modes, ...riscvModes, ...s390Modes, ...loongarchModes, ...powerpc64Modes, ...ppc8xxModes, ...e500Modes, ...book3s32Modes, ...mipsModes, ...sparc64Modes, ...m68kModes, ...pariscModes, ...alphaModes];
+const modes: readonly PagingMode[] = [...x86Modes, ...armModes, ...arm64Modes, ...riscvModes, ...s390Modes, ...loongarchModes, ...powerpc64Modes, ...ppc8xxModes, ...e500Modes, ...book3s32Modes, ...mipsModes, ...sparc64Modes, ...m68kModes, ...pariscModes, ...alphaModes];
 
 export const allModes = (): readonly PagingMode[] => modes;
 

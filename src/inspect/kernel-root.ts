@@ -14,7 +14,7 @@ interface Way {
   readonly physical: (va: bigint, facts: Facts) => bigint | undefined;
   readonly how: string;
   /** Register and value for a table at that address; absent: the mode's first kernel register holds the plain address. */
-  readonly register?: (pa: bigint, mode: string) => Record<string, bigint>;
+  readonly register?: (pa: bigint, mode: string) => Registers;
 }
 
 interface Facts {
@@ -47,7 +47,7 @@ const WAYS: readonly Way[] = [
     modes: /^riscv-/,
     physical: (va, f) => minus(va, f.number('va_kernel_pa_offset')),
     how: 'less NUMBER(va_kernel_pa_offset)',
-    register: (pa, mode) => ({ satp: mode === 'riscv-sv32' ? (1n << 31n) | (pa >> 12n) : ((SATP_MODE[mode] ?? 8n) << 60n) | (pa >> 12n) }),
+    register: (pa, mode) => satp(pa, mode),
   },
   {
     modes: /^s390x$/,
@@ -61,6 +61,18 @@ const WAYS: readonly Way[] = [
   { modes: /^loongarch64/, physical: (va) => va & 0x0000ffffffffffffn, how: 'low 48 bits of its direct-mapped address' },
   { modes: /^mips/, physical: (va) => va & 0x1fffffffn, how: 'low 29 bits of its KSEG0 address' },
 ];
+
+/** Register values that make the hardware walk a table at this address; several where the value holds more than the address. */
+export function registersForTable(mode: CompiledMode, pa: bigint): Registers[] {
+  const { name, roots } = mode.mode;
+  if (name === 's390x') return [0xfn, 0xbn, 0x7n].map((type) => ({ cr1: pa | type }));
+  if (name.startsWith('ppc64-radix')) return [{ prte0: 0x4000000000000000n | pa | 0xadn }];
+  if (name.startsWith('riscv-')) return [satp(pa, name)];
+  const own = roots.find((r) => r.of !== 'kernel') ?? roots[0];
+  return [{ [own.names[0]]: pa }];
+}
+
+const satp = (pa: bigint, mode: string): Registers => ({ satp: mode === 'riscv-sv32' ? (1n << 31n) | (pa >> 12n) : ((SATP_MODE[mode] ?? 8n) << 60n) | (pa >> 12n) });
 
 /** Register values under which the kernel's own tables can be walked, and how they were worked out. */
 export function kernelRegisters(mode: CompiledMode, image: Image): { registers: Registers; evidence: string } | undefined {

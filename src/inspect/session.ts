@@ -201,17 +201,17 @@ function resolve(found: ReturnType<typeof rootRegisters>[number], registers: Reg
  * the other, where it only stands for lack of a better one (the process-table entry of a process has no kernel addresses).
  */
 export function rootsOfRegisters(mode: CompiledMode, registers: Registers, halves: readonly Half[] = ['user', 'kernel']): Root[] {
-  const used: bigint[] = [];
+  const used: ReturnType<typeof rootRegisters> = [];
   const roots: Root[] = [];
   for (const half of halves) {
     const [found] = rootRegisters(mode, registers, half);
     if (!found || roots.some((root) => root.ranges.some((r) => r.half === half))) continue;
-    const again = used.includes(found.value);
+    if (used.some((u) => u.register === found.register)) continue;
     try {
       roots.push(resolve(found, registers));
-      used.push(found.value);
+      used.push(found);
     } catch (e) {
-      if (!again) throw e;
+      if (!used.some((u) => u.value === found.value)) throw e;
     }
   }
   return roots;

@@ -16,7 +16,7 @@ import { riscvModes } from './riscv.ts';
 import { s390Modes } from './s390.ts';
 import { x86Encrypted, x86Modes } from './x86.ts';
 
-const modes: readonly PagingMode[] = [...x86Modes, ...armModes, ...arm64Modes, ...riscvModes, ...s390Modes, ...loongarchModes, ...powerpc64Modes, ...ppc8xxModes, ...e500Modes, ...book3s32Modes, ...mipsModes, ...sparc64Modes, ...m68kModes, ...pariscModes, ...alphaModes];
+const modes: readonly PagingMode[] = [...x86Modes, ...armModes, ...arm64Modes, ...riscvModes, ...s390Modes, ...powerpc64Modes, ...ppc8xxModes, ...e500Modes, ...book3s32Modes, ...loongarchModes, ...mipsModes, ...sparc64Modes, ...m68kModes, ...pariscModes, ...alphaModes];
 
 export const allModes = (): readonly PagingMode[] => modes;
 

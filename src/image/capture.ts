@@ -75,8 +75,10 @@ export function writeCapture(input: CaptureInput): Uint8Array[] {
 
 function checkFrames(frames: readonly CaptureFrame[]): void {
   frames.forEach(({ frame, bytes }, i) => {
-    if (!(Number.isSafeInteger(frame) && frame >= 0 && frame < 2 ** 41)) throw new PxdError('usage', `frame ${frame} of a capture is not the number of a frame`);
-    if (bytes.length !== FRAME_BYTES) throw new PxdError('usage', `frame 0x${frame.toString(16)} of a capture has ${bytes.length} bytes, expected ${FRAME_BYTES}`);
+    if (!(Number.isSafeInteger(frame) && frame >= 0 && frame < 2 ** 41))
+      throw new PxdError('usage', `frame ${frame} of a capture is not the number of a frame`);
+    if (bytes.length !== FRAME_BYTES)
+      throw new PxdError('usage', `frame 0x${frame.toString(16)} of a capture has ${bytes.length} bytes, expected ${FRAME_BYTES}`);
     if (i > 0 && frames[i - 1].frame === frame) throw new PxdError('usage', `frame 0x${frame.toString(16)} is twice in one capture`);
   });
 }
@@ -94,7 +96,13 @@ function runsOf(frames: readonly CaptureFrame[]): { frame: number; frames: numbe
 const UTF8 = new TextEncoder();
 
 function notesOf({ meta, vmcoreinfo, notes }: CaptureInput): Note[] {
-  const json = { ...meta.extra, schema: 1, ...(meta.mode === undefined ? {} : { mode: meta.mode }), ...(meta.kernel === undefined ? {} : { kernel: meta.kernel }), roots: meta.roots.map(rootToJson) };
+  const json = {
+    ...meta.extra,
+    schema: 1,
+    ...(meta.mode === undefined ? {} : { mode: meta.mode }),
+    ...(meta.kernel === undefined ? {} : { kernel: meta.kernel }),
+    roots: meta.roots.map(rootToJson),
+  };
   return [
     ...(notes ?? []),
     ...(vmcoreinfo === undefined ? [] : [{ name: 'VMCOREINFO', type: 0, data: UTF8.encode(vmcoreinfo) }]),
@@ -122,7 +130,9 @@ export function writeNotes(notes: readonly Note[], little: boolean): Uint8Array 
 }
 
 function writeHeader(view: DataView, little: boolean, machine: number, count: number, extended: boolean): void {
-  [0x7f, 0x45, 0x4c, 0x46, 2, little ? 1 : 2, 1].forEach((byte, i) => view.setUint8(i, byte));
+  [0x7f, 0x45, 0x4c, 0x46, 2, little ? 1 : 2, 1].forEach((byte, i) => {
+    view.setUint8(i, byte);
+  });
   view.setUint16(16, 4, little);
   view.setUint16(18, machine, little);
   view.setUint32(20, 1, little);
@@ -160,7 +170,8 @@ export function parseCaptureMeta(data: Uint8Array): CaptureMeta {
   const { schema, mode, kernel, roots, ...extra } = value;
   if (schema !== 1) throw new PxdError('bad-image', `the PXD note of the capture has schema ${shown(schema)}, expected 1: a newer pxd may have written it`);
   if (mode !== undefined && typeof mode !== 'string') throw new PxdError('bad-image', `the PXD note of the capture has mode ${shown(mode)}, expected a text`);
-  if (kernel !== undefined && typeof kernel !== 'string') throw new PxdError('bad-image', `the PXD note of the capture has kernel ${shown(kernel)}, expected a text`);
+  if (kernel !== undefined && typeof kernel !== 'string')
+    throw new PxdError('bad-image', `the PXD note of the capture has kernel ${shown(kernel)}, expected a text`);
   return {
     ...(mode === undefined ? {} : { mode }),
     ...(kernel === undefined ? {} : { kernel }),

@@ -109,11 +109,13 @@ function readHeader(source: ByteSource): Header {
   const ident = source.read(0, 20);
   const form = CLASSES[ident[4]];
   if (!form) throw new PxdError('bad-image', `the ELF header has class ${ident[4]} at offset 4, expected 1 (32-bit) or 2 (64-bit)`, 4n);
-  if (ident[5] !== 1 && ident[5] !== 2) throw new PxdError('bad-image', `the ELF header has byte order ${ident[5]} at offset 5, expected 1 (little) or 2 (big)`, 5n);
+  if (ident[5] !== 1 && ident[5] !== 2)
+    throw new PxdError('bad-image', `the ELF header has byte order ${ident[5]} at offset 5, expected 1 (little) or 2 (big)`, 5n);
   const little = ident[5] === 1;
   const fields = new Fields(source.read(0, form.header), little, 0, 'ELF header');
   const type = fields.u16(16);
-  if (type !== ET_CORE) throw new PxdError('bad-image', `the ELF file has type ${type}, expected 4: a core dump of memory, not a program, library or object`, 16n);
+  if (type !== ET_CORE)
+    throw new PxdError('bad-image', `the ELF file has type ${type}, expected 4: a core dump of memory, not a program, library or object`, 16n);
   const offset = (at: number, name: string): number => (form.bits === 64 ? fields.u64(at, name) : fields.u32(at));
   const phoff = offset(form.phoff, 'e_phoff');
   const size = fields.u16(form.phentsize);

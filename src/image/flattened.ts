@@ -54,7 +54,8 @@ function readRecords(source: ByteSource): Piece[] {
   }
   const records: Piece[] = [];
   for (let at = HEADER; ; ) {
-    if (at + RECORD > source.size) throw new PxdError('bad-image', `the flattened file ends at offset ${hex(source.size)} without its end mark: it was cut`, BigInt(at));
+    if (at + RECORD > source.size)
+      throw new PxdError('bad-image', `the flattened file ends at offset ${hex(source.size)} without its end mark: it was cut`, BigInt(at));
     const fields = new Fields(source.read(at, RECORD), false, at, 'record of the flattened file');
     // Both are signed; -1 in both marks the end.
     if (fields.big(0) === 0xffff_ffff_ffff_ffffn && fields.big(8) === 0xffff_ffff_ffff_ffffn) return records;
@@ -63,9 +64,14 @@ function readRecords(source: ByteSource): Piece[] {
     const data = at + RECORD;
     if (!Number.isSafeInteger(start + length)) throw new PxdError('bad-image', `the record at offset ${hex(at)} reaches beyond 2^53`, BigInt(at));
     if (data + length > source.size) {
-      throw new PxdError('bad-image', `the flattened file ends too early: the record at offset ${hex(at)} has ${length} bytes, ${source.size - data} are there`, BigInt(at));
+      throw new PxdError(
+        'bad-image',
+        `the flattened file ends too early: the record at offset ${hex(at)} has ${length} bytes, ${source.size - data} are there`,
+        BigInt(at),
+      );
     }
-    if (records.length === MOST_RECORDS) throw new PxdError('limit', `the flattened file has more than ${MOST_RECORDS} records: put it together first (makedumpfile -R)`, BigInt(at));
+    if (records.length === MOST_RECORDS)
+      throw new PxdError('limit', `the flattened file has more than ${MOST_RECORDS} records: put it together first (makedumpfile -R)`, BigInt(at));
     records.push({ start, end: start + length, offset: data });
     at = data + length;
   }

@@ -65,7 +65,9 @@ export function parseMeta(text: string, name = 'meta.json'): FolderMeta {
     vaBits: count('vaBits'),
     endian: endian as FolderMeta['endian'],
     kernel: isRecord(kernel) ? { release: text_(kernel, 'release'), version: text_(kernel, 'version'), machine: text_(kernel, 'machine') } : undefined,
-    symbols: Object.fromEntries(Object.entries(symbols as object).map(([symbol, value]) => [symbol, numberFrom(value, `${name}, symbol ${printable(symbol, 60)}`)])),
+    symbols: Object.fromEntries(
+      Object.entries(symbols as object).map(([symbol, value]) => [symbol, numberFrom(value, `${name}, symbol ${printable(symbol, 60)}`)]),
+    ),
     memoryMap: memoryMap as string[],
     json,
   };

@@ -93,27 +93,38 @@ function checked(source: ByteSource, bytes: Uint8Array, layout: Layout, little: 
   const header = new Fields(bytes, little, 0, 'kdump header');
   if (version > NEWEST) throw new PxdError('bad-image', `the kdump header has version ${version}, the newest that pxd knows is ${NEWEST}`, 8n);
   const [status, blockSize, subBlocks, bitmapBlocks, narrowPages] = [0, 4, 8, 12, 16].map((o) => header.u32(layout.status + o));
-  if (subBlocks === 0 || subBlocks > LARGEST_SUB_HEADER) throw new PxdError('bad-image', `the kdump header claims a sub header of ${subBlocks} blocks, expected a few`, BigInt(layout.status + 8));
+  if (subBlocks === 0 || subBlocks > LARGEST_SUB_HEADER)
+    throw new PxdError('bad-image', `the kdump header claims a sub header of ${subBlocks} blocks, expected a few`, BigInt(layout.status + 8));
   const sub = new Fields(source.read(blockSize, SUB_HEADER), little, blockSize, 'kdump sub header');
   const at = layout.sub;
   const long = (offset: number, name: string): number => (layout.bits === 64 ? sub.u64(offset, name) : sub.u32(offset));
   const pages = version >= 6 ? sub.u64(at.wide + 16, 'max_mapnr') : narrowPages;
   // In version 6 the old field holds the low half of the new one: which tells the layouts apart.
-  if (version >= 6 && pages % 2 ** 32 !== narrowPages) throw new PxdError('bad-image', `the kdump's header counts ${narrowPages} pages, but its sub header ${pages}`, BigInt(blockSize + at.wide + 16));
+  if (version >= 6 && pages % 2 ** 32 !== narrowPages)
+    throw new PxdError('bad-image', `the kdump's header counts ${narrowPages} pages, but its sub header ${pages}`, BigInt(blockSize + at.wide + 16));
   if (version >= 2 && sub.u32(at.split) !== 0) throw splitError(sub, layout, version);
   const bitmaps = blockSize * (1 + subBlocks);
   const bitmapBytes = bitmapBlocks * blockSize;
   const one = Math.ceil(pages / 8);
-  if (one > bitmapBytes) throw new PxdError('bad-image', `the kdump header gives bitmaps ${bitmapBytes} bytes, too few for ${pages} pages`, BigInt(layout.status + 12));
+  if (one > bitmapBytes)
+    throw new PxdError('bad-image', `the kdump header gives bitmaps ${bitmapBytes} bytes, too few for ${pages} pages`, BigInt(layout.status + 12));
   const descriptors = bitmaps + bitmapBytes;
   if (descriptors > source.size) {
-    throw new PxdError('bad-image', `the file ends too early: the kdump's bitmaps should end at offset ${hex(descriptors)}, but it has ${source.size} bytes`, BigInt(bitmaps));
+    throw new PxdError(
+      'bad-image',
+      `the file ends too early: the kdump's bitmaps should end at offset ${hex(descriptors)}, but it has ${source.size} bytes`,
+      BigInt(bitmaps),
+    );
   }
   const extent = (from: number, since: number, name: string): Extent => {
     if (version < since) return { offset: 0, size: 0 };
     const found = { offset: sub.u64(from, `the offset of ${name}`), size: long(from + at.sizeAfter, `the size of ${name}`) };
     if (found.size === 0 || found.offset + found.size <= source.size) return found;
-    throw new PxdError('bad-image', `the kdump's ${name} should lie at offset ${hex(found.offset)} with ${found.size} bytes, but the file has ${source.size}`, BigInt(blockSize + from));
+    throw new PxdError(
+      'bad-image',
+      `the kdump's ${name} should lie at offset ${hex(found.offset)} with ${found.size} bytes, but the file has ${source.size}`,
+      BigInt(blockSize + from),
+    );
   };
   return {
     version,
@@ -136,7 +147,10 @@ function checked(source: ByteSource, bytes: Uint8Array, layout: Layout, little: 
 
 function splitError(sub: Fields, layout: Layout, version: number): PxdError {
   const word = layout.bits / 8;
-  const [from, to] = version >= 6 ? [sub.big(layout.sub.wide), sub.big(layout.sub.wide + 8)] : [0, word].map((o) => BigInt(word === 8 ? sub.big(layout.sub.startPfn + o) : sub.u32(layout.sub.startPfn + o)));
+  const [from, to] =
+    version >= 6
+      ? [sub.big(layout.sub.wide), sub.big(layout.sub.wide + 8)]
+      : [0, word].map((o) => BigInt(word === 8 ? sub.big(layout.sub.startPfn + o) : sub.u32(layout.sub.startPfn + o)));
   return new PxdError('usage', `this is one file of a split dump (pages ${hex(from)} to ${hex(to)}): put the files together first (makedumpfile --reassemble)`);
 }
 

@@ -188,7 +188,8 @@ class KdumpStore implements FrameStore {
     const bytes = this.#source.read(offset, size);
     const method = (Object.keys(METHODS) as Method[]).find((m) => flags & METHODS[m]);
     const out = method === undefined ? bytes : this.#decode(method, bytes, page, at);
-    if (out.length !== this.#pageBytes) this.#refuse(page, at, `has ${out.length} bytes${method ? ` once its ${method} data is decompressed` : ''}, expected ${this.#pageBytes}`);
+    if (out.length !== this.#pageBytes)
+      this.#refuse(page, at, `has ${out.length} bytes${method ? ` once its ${method} data is decompressed` : ''}, expected ${this.#pageBytes}`);
     return out;
   }
 

@@ -20,7 +20,11 @@ export function openLime(source: ByteSource, layers: readonly string[] = []): Im
   for (let at = 0; at < source.size; ) {
     const fields = new Fields(source.read(at, HEADER), true, at, 'LiME header');
     if (fields.u32(0) !== LIME_MAGIC) {
-      throw new PxdError('bad-image', `a LiME header is expected at offset ${hex(at)}, but the magic there is ${hex(fields.u32(0))} instead of ${hex(LIME_MAGIC)}`, BigInt(at));
+      throw new PxdError(
+        'bad-image',
+        `a LiME header is expected at offset ${hex(at)}, but the magic there is ${hex(fields.u32(0))} instead of ${hex(LIME_MAGIC)}`,
+        BigInt(at),
+      );
     }
     if (fields.u32(4) !== 1) throw new PxdError('bad-image', `the LiME header at offset ${hex(at)} has version ${fields.u32(4)}, expected 1`, BigInt(at));
     const first = fields.u64(8, 'a first address');

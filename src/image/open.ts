@@ -36,7 +36,11 @@ export async function openSource(source: ByteSource, options: OpenOptions = {}):
   const layers: string[] = [];
   let inner = source;
   for (;;) {
-    if (inner.size === 0) throw new PxdError('bad-image', layers.length > 0 ? `the file is empty once its ${layers.join(' and ')} wrapper is taken off` : 'the file is empty: it has 0 bytes');
+    if (inner.size === 0)
+      throw new PxdError(
+        'bad-image',
+        layers.length > 0 ? `the file is empty once its ${layers.join(' and ')} wrapper is taken off` : 'the file is empty: it has 0 bytes',
+      );
     const head = inner.read(0, Math.min(inner.size, HEAD));
     const wrapper = wrapperOf(head);
     const flattened = wrapper === undefined && options.format !== 'raw' && startsWith(head, FLATTENED_MAGIC);
@@ -55,7 +59,8 @@ async function openPlain(source: ByteSource, head: Uint8Array, layers: readonly 
     throw new PxdError('usage', `a layout describes raw memory, but the format was given as ${options.format}`);
   }
   if (format === undefined) throw unknownFormat(head);
-  if (format !== 'raw' && formatOf(head) !== format) throw new PxdError('bad-image', `the file was said to be ${format}, but it does not begin like that: ${startOf(head)}`);
+  if (format !== 'raw' && formatOf(head) !== format)
+    throw new PxdError('bad-image', `the file was said to be ${format}, but it does not begin like that: ${startOf(head)}`);
   if (format === 'elf') return openElf(source, layers);
   if (format === 'kdump') return openKdump(source, codecs, layers);
   if (format === 'lime') return openLime(source, layers);
@@ -77,7 +82,7 @@ const OTHERS: readonly { readonly start: string; readonly is: string; readonly a
   { start: 'PAGEDUMP', is: 'a Windows crash dump', advice: 'pxd reads dumps of Linux' },
   { start: 'PAGEDU64', is: 'a Windows crash dump', advice: 'pxd reads dumps of Linux' },
   { start: 'MDMP', is: 'a Windows minidump', advice: 'pxd reads dumps of Linux' },
-  { start: 'QEVM', is: "a saved state of QEMU (migration or savevm)", advice: "use QEMU's dump-guest-memory instead" },
+  { start: 'QEVM', is: 'a saved state of QEMU (migration or savevm)', advice: "use QEMU's dump-guest-memory instead" },
   { start: 'QFI\xfb', is: 'a qcow2 disk image', advice: "use QEMU's dump-guest-memory for memory" },
   { start: 'KDMV', is: 'a VMware disk image' },
   { start: '\xd2\xbe\xd2\xbe', is: 'a VMware saved state', advice: 'convert it with vmss2core' },

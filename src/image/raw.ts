@@ -29,7 +29,11 @@ const MOST_RANGES = 1_000_000;
 
 /** Opens a file that is nothing but memory. */
 export function openRaw(source: ByteSource, layout?: readonly LayoutRange[], layers: readonly string[] = []): Image {
-  const ranges: Piece[] = (layout ?? [{ offset: 0, physical: 0, bytes: source.size }]).map((r) => ({ start: r.physical, end: r.physical + r.bytes, offset: r.offset }));
+  const ranges: Piece[] = (layout ?? [{ offset: 0, physical: 0, bytes: source.size }]).map((r) => ({
+    start: r.physical,
+    end: r.physical + r.bytes,
+    offset: r.offset,
+  }));
   for (const { offset, start, end } of ranges) {
     if (offset + (end - start) > source.size) {
       throw new PxdError(
@@ -44,8 +48,13 @@ export function openRaw(source: ByteSource, layout?: readonly LayoutRange[], lay
 
 /** Parses a layout in any of the three forms. */
 export function parseLayout(text: string, name = 'layout'): LayoutRange[] {
-  const ranges = text.trimStart().startsWith('[') ? fromJson(text, name) : /^\s*[0-9a-f]+-[0-9a-f]+ *:/im.test(text) ? fromIomem(text, name) : fromText(text, name);
-  if (ranges.length === 0) throw new PxdError('bad-image', `${name} has no range of memory, expected JSON, lines "physical offset bytes" or /proc/iomem's "start-end : System RAM"`);
+  const ranges = text.trimStart().startsWith('[')
+    ? fromJson(text, name)
+    : /^\s*[0-9a-f]+-[0-9a-f]+ *:/im.test(text)
+      ? fromIomem(text, name)
+      : fromText(text, name);
+  if (ranges.length === 0)
+    throw new PxdError('bad-image', `${name} has no range of memory, expected JSON, lines "physical offset bytes" or /proc/iomem's "start-end : System RAM"`);
   if (ranges.length > MOST_RANGES) throw new PxdError('limit', `${name} has ${ranges.length} ranges, more than the ${MOST_RANGES} that pxd reads`);
   return ranges;
 }
@@ -91,7 +100,8 @@ function fromIomem(text: string, name: string): LayoutRange[] {
     offset += end - start + 1;
   });
   // What an unprivileged reader of /proc/iomem sees.
-  if (out.length > 1 && out.every((r) => r.physical === 0)) throw new PxdError('bad-image', `${name} shows all ranges at address 0: /proc/iomem hides them from readers without privilege, read it as root`);
+  if (out.length > 1 && out.every((r) => r.physical === 0))
+    throw new PxdError('bad-image', `${name} shows all ranges at address 0: /proc/iomem hides them from readers without privilege, read it as root`);
   return out;
 }
 

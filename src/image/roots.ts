@@ -44,9 +44,11 @@ export function rootsFrom(value: unknown, name: string): RootEntry[] {
 function rootFrom(value: unknown, place: string): RootEntry {
   if (!isRecord(value)) throw new PxdError('bad-image', `${place} is ${kindOf(value)}, expected an object {pid, comm, mode, root}`);
   const { pid, comm, mode, pc, how, derived } = value;
-  if (typeof pid !== 'number' || !Number.isSafeInteger(pid) || pid < 0) throw new PxdError('bad-image', `${place} has pid ${shown(pid)}, expected a whole number`);
+  if (typeof pid !== 'number' || !Number.isSafeInteger(pid) || pid < 0)
+    throw new PxdError('bad-image', `${place} has pid ${shown(pid)}, expected a whole number`);
   if (comm !== undefined && typeof comm !== 'string') throw new PxdError('bad-image', `${place} has comm ${shown(comm)}, expected a text`);
-  if (mode !== undefined && mode !== 'user' && mode !== 'kernel') throw new PxdError('bad-image', `${place} has mode ${shown(mode)}, expected "user" or "kernel"`);
+  if (mode !== undefined && mode !== 'user' && mode !== 'kernel')
+    throw new PxdError('bad-image', `${place} has mode ${shown(mode)}, expected "user" or "kernel"`);
   const root = value.root ?? value.registers;
   if (!isRecord(root)) throw new PxdError('bad-image', `${place} has root ${shown(root)}, expected an object of registers and their values`);
   const explained = how ?? derived;

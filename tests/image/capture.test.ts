@@ -13,25 +13,49 @@ const reopen = (input: CaptureInput) => openElf(new MemoryBytes(concat(writeCapt
 describe('captures', () => {
   it('come back with frames, registers and all that was said', () => {
     fc.assert(
-      fc.property(fc.uniqueArray(fc.oneof(fc.nat(20), fc.nat(2 ** 30), fc.constant(2 ** 40))), fc.constantFrom('little' as const, 'big' as const), fc.bigInt(0n, 2n ** 64n - 1n), (frames, endian, value) => {
-        fc.pre(frames.length > 0);
-        const roots: RootEntry[] = [
-          { pid: 0, comm: 'kernel', mode: 'kernel', registers: { ttbr1: value }, how: 'by scan' },
-          { pid: 79, comm: 'a "b"', mode: 'user', pc: value, registers: { cr3: 1n, cr4: value } },
-        ];
-        const meta = { mode: 'x86-4level', kernel: '6.1.0-test', roots, extra: { note: 'für später' } };
-        const image = reopen({ elfMachine: 62, endian, frames: frames.map((frame) => ({ frame, bytes: pageOf(frame) })), meta, vmcoreinfo: 'PAGESIZE=4096\n' });
-        expect(image).toMatchObject({ format: 'pxd capture', elfMachine: 62, endian, bits: 64, capture: meta, kernelRelease: '6.1.0-test', vmcoreinfoText: 'PAGESIZE=4096\n' });
-        expect([...image.frames()]).toEqual([...frames].sort((a, b) => a - b));
-        for (const frame of frames) expectBytes(bytesOf(image.frame(frame)), pageOf(frame));
-      }),
+      fc.property(
+        fc.uniqueArray(fc.oneof(fc.nat(20), fc.nat(2 ** 30), fc.constant(2 ** 40))),
+        fc.constantFrom('little' as const, 'big' as const),
+        fc.bigInt(0n, 2n ** 64n - 1n),
+        (frames, endian, value) => {
+          fc.pre(frames.length > 0);
+          const roots: RootEntry[] = [
+            { pid: 0, comm: 'kernel', mode: 'kernel', registers: { ttbr1: value }, how: 'by scan' },
+            { pid: 79, comm: 'a "b"', mode: 'user', pc: value, registers: { cr3: 1n, cr4: value } },
+          ];
+          const meta = { mode: 'x86-4level', kernel: '6.1.0-test', roots, extra: { note: 'für später' } };
+          const image = reopen({
+            elfMachine: 62,
+            endian,
+            frames: frames.map((frame) => ({ frame, bytes: pageOf(frame) })),
+            meta,
+            vmcoreinfo: 'PAGESIZE=4096\n',
+          });
+          expect(image).toMatchObject({
+            format: 'pxd capture',
+            elfMachine: 62,
+            endian,
+            bits: 64,
+            capture: meta,
+            kernelRelease: '6.1.0-test',
+            vmcoreinfoText: 'PAGESIZE=4096\n',
+          });
+          expect([...image.frames()]).toEqual([...frames].sort((a, b) => a - b));
+          for (const frame of frames) expectBytes(bytesOf(image.frame(frame)), pageOf(frame));
+        },
+      ),
       { numRuns: 50 },
     );
   });
 
   it('may have more segments than a header can count', () => {
     const bytes = pageOf(1);
-    const image = reopen({ elfMachine: 183, endian: 'little', frames: Array.from({ length: 70_000 }, (_, i) => ({ frame: 2 * i, bytes })), meta: { roots: [] } });
+    const image = reopen({
+      elfMachine: 183,
+      endian: 'little',
+      frames: Array.from({ length: 70_000 }, (_, i) => ({ frame: 2 * i, bytes })),
+      meta: { roots: [] },
+    });
     expect(image.segments.length).toBe(70_000);
     expectBytes(bytesOf(image.frame(139_998)), bytes);
   });

@@ -16,7 +16,15 @@ describe('ELF cores', () => {
     [32, true],
     [32, false],
   ] as const)('of %i bits, little-endian %s', (bits, little) => {
-    const image = open({ bits, little, machine: little ? 3 : 20, segments: [{ paddr: 0x3000, bytes: pageOf(1, 2 * PAGE) }, { paddr: 0x10000, bytes: pageOf(2) }] });
+    const image = open({
+      bits,
+      little,
+      machine: little ? 3 : 20,
+      segments: [
+        { paddr: 0x3000, bytes: pageOf(1, 2 * PAGE) },
+        { paddr: 0x10000, bytes: pageOf(2) },
+      ],
+    });
     expect(image).toMatchObject({ bits, endian: little ? 'little' : 'big', elfMachine: little ? 3 : 20, format: 'ELF core' });
     expect(image.segments).toEqual([
       { start: 3, frames: 2 },
@@ -106,8 +114,14 @@ describe('ELF cores', () => {
     const image = open({
       segments: [{ paddr: 0, bytes: pageOf(0) }],
       notes: [
-        prstatus(42, Array.from({ length: names }, (_, i) => BigInt(i) + 2n ** 63n)),
-        prstatus(43, Array.from({ length: names }, (_, i) => BigInt(i))),
+        prstatus(
+          42,
+          Array.from({ length: names }, (_, i) => BigInt(i) + 2n ** 63n),
+        ),
+        prstatus(
+          43,
+          Array.from({ length: names }, (_, i) => BigInt(i)),
+        ),
         { name: 'QEMU', type: 0, data: qemuNote(0x1000n) },
         { name: 'QEMU', type: 0, data: qemuNote(0x2000n) },
         { name: 'VMCOREINFO', type: 0, data: text('OSRELEASE=6.1.0-test\nPAGESIZE=4096\nSYMBOL(swapper_pg_dir)=ffffffff82a0a000\nOSRELEASE=second\n') },
@@ -129,7 +143,14 @@ describe('ELF cores', () => {
   it('reads the control registers of s390', () => {
     const ctrs = new Uint8Array(128);
     new DataView(ctrs.buffer).setBigUint64(8, 0x1234n);
-    const notes = [prstatus(1, Array.from({ length: 27 }, () => 5n), false), { name: 'LINUX', type: 0x304, data: ctrs }];
+    const notes = [
+      prstatus(
+        1,
+        Array.from({ length: 27 }, () => 5n),
+        false,
+      ),
+      { name: 'LINUX', type: 0x304, data: ctrs },
+    ];
     const { registers } = open({ little: false, machine: 22, segments: [{ paddr: 0, bytes: pageOf(0) }], notes }).notes.cpus[0];
     expect([registers.cr1, registers.pswm, registers.r15]).toEqual([0x1234n, 5n, 5n]);
   });
@@ -140,16 +161,45 @@ describe('ELF cores', () => {
   });
 
   it.each<[string, ElfInput, RegExp]>([
-    ['a core of a process', { segments: [{ paddr: 0, vaddr: 0x400000, bytes: pageOf(1) }, { paddr: 0, vaddr: 0x600000, bytes: pageOf(2) }] }, /virtual memory of a process/],
-    ['a core of a process with one segment', { segments: [{ paddr: 0, vaddr: 0x400000, bytes: pageOf(1) }], notes: [{ name: 'CORE', type: 6, data: new Uint8Array(16) }] }, /virtual memory of a process/],
+    [
+      'a core of a process',
+      {
+        segments: [
+          { paddr: 0, vaddr: 0x400000, bytes: pageOf(1) },
+          { paddr: 0, vaddr: 0x600000, bytes: pageOf(2) },
+        ],
+      },
+      /virtual memory of a process/,
+    ],
+    [
+      'a core of a process with one segment',
+      { segments: [{ paddr: 0, vaddr: 0x400000, bytes: pageOf(1) }], notes: [{ name: 'CORE', type: 6, data: new Uint8Array(16) }] },
+      /virtual memory of a process/,
+    ],
     ['a program', { type: 2, segments: [{ paddr: 0x1000, bytes: pageOf(1) }] }, /type 2, expected 4/],
     ['no segment', { segments: [] }, /no segment with memory/],
     ['only virtual segments', { segments: [{ paddr: 2n ** 64n - 1n, bytes: pageOf(1) }] }, /no segment of the ELF core has a physical address/],
-    ['data beyond the end', { segments: [{ paddr: 0x1000, bytes: pageOf(1), offset: 0x100000 }] }, /ends too early: memory 0x1000 to 0x2000 should lie at offset 0x100000/],
+    [
+      'data beyond the end',
+      { segments: [{ paddr: 0x1000, bytes: pageOf(1), offset: 0x100000 }] },
+      /ends too early: memory 0x1000 to 0x2000 should lie at offset 0x100000/,
+    ],
     ['an offset beyond counting', { segments: [{ paddr: 0x1000, bytes: pageOf(1), offset: 2n ** 60n }] }, /p_offset 0x1000000000000000/],
     ['a size that overflows', { segments: [{ paddr: 2n ** 52n, bytes: pageOf(1), memsz: 2n ** 53n - 1n }] }, /beyond any memory/],
     ['an address beyond counting', { segments: [{ paddr: 2n ** 63n, bytes: pageOf(1) }] }, /beyond any memory/],
-    ['the same bytes as memory a hundred times', { segments: Array.from({ length: 100 }, (_, i) => ({ paddr: i * 2 ** 20, bytes: i === 0 ? pageOf(1, 2 ** 18) : new Uint8Array(0), offset: 5700, filesz: 2 ** 18, memsz: 2 ** 18 })) }, /cannot hold/],
+    [
+      'the same bytes as memory a hundred times',
+      {
+        segments: Array.from({ length: 100 }, (_, i) => ({
+          paddr: i * 2 ** 20,
+          bytes: i === 0 ? pageOf(1, 2 ** 18) : new Uint8Array(0),
+          offset: 5700,
+          filesz: 2 ** 18,
+          memsz: 2 ** 18,
+        })),
+      },
+      /cannot hold/,
+    ],
   ])('refuses %s', (_, input, message) => {
     expect(() => open(input)).toThrow(PxdError);
     expect(() => open(input)).toThrow(message);

@@ -13,12 +13,23 @@ const CASES = Number(process.env.PXD_FUZZ_CASES ?? 150);
 const MOST_FRAMES = 200;
 
 const pages = new Map([1, 2, 3, 40, 41, 5000].map((n) => [n, pageOf(n)]));
-const notes = [prstatus(1, Array.from({ length: 27 }, (_, i) => BigInt(i))), { name: 'VMCOREINFO', type: 0, data: new TextEncoder().encode('OSRELEASE=6.1\n') }];
+const notes = [
+  prstatus(
+    1,
+    Array.from({ length: 27 }, (_, i) => BigInt(i)),
+  ),
+  { name: 'VMCOREINFO', type: 0, data: new TextEncoder().encode('OSRELEASE=6.1\n') },
+];
 const segments = [...pages].map(([n, bytes]) => ({ paddr: n * 4096, bytes }));
 const elf = makeElf({ segments, notes });
 const kdump = makeKdump({ pages, notes, vmcoreinfo: 'OSRELEASE=6.1\n' });
 const capture = concat(
-  writeCapture({ elfMachine: 62, endian: 'little', frames: [...pages].map(([frame, bytes]) => ({ frame, bytes })), meta: { mode: 'x86-4level', roots: [{ pid: 1, comm: 'x', mode: 'user', registers: { cr3: 4096n } }] } }),
+  writeCapture({
+    elfMachine: 62,
+    endian: 'little',
+    frames: [...pages].map(([frame, bytes]) => ({ frame, bytes })),
+    meta: { mode: 'x86-4level', roots: [{ pid: 1, comm: 'x', mode: 'user', registers: { cr3: 4096n } }] },
+  }),
 );
 
 const files: Record<string, Uint8Array> = {
@@ -31,7 +42,11 @@ const files: Record<string, Uint8Array> = {
   'kdump snappy': makeKdump({ pages, method: 'snappy' }),
   'kdump zstd': makeKdump({ pages, method: 'zstd' }),
   'kdump 32': makeKdump({ pages, form: '32-natural', little: false, notes }),
-  flattened: makeFlattened([[0, kdump.subarray(0, 9000)], [9000, kdump.subarray(9000)], [0, kdump.subarray(0, 4096)]]),
+  flattened: makeFlattened([
+    [0, kdump.subarray(0, 9000)],
+    [9000, kdump.subarray(9000)],
+    [0, kdump.subarray(0, 4096)],
+  ]),
   lime: makeLime(segments.map(({ paddr, bytes }) => ({ start: paddr, bytes }))),
   gzip: gzipSync(elf),
   zstd: zstdFrame(elf),
@@ -124,9 +139,14 @@ describe.each(Object.entries(files))('damaged %s', (_, file) => {
 it('any bytes, said to be anything', async () => {
   const formats: (ImageFormat | undefined)[] = ['elf', 'kdump', 'lime', 'raw', undefined];
   await fc.assert(
-    fc.asyncProperty(fc.uint8Array({ maxLength: 5000 }), fc.constantFrom(...formats), fc.constantFrom('', '\x7fELF\x02\x01', 'KDUMP   \x06\0\0\0', 'EMiL', 'makedumpfile\0\0\0\0', '\x1f\x8b\x08', '(\xb5/\xfd'), async (bytes, format, start) => {
-      await survives(concat([Uint8Array.from(start, (c) => c.charCodeAt(0)), bytes]), format);
-    }),
+    fc.asyncProperty(
+      fc.uint8Array({ maxLength: 5000 }),
+      fc.constantFrom(...formats),
+      fc.constantFrom('', '\x7fELF\x02\x01', 'KDUMP   \x06\0\0\0', 'EMiL', 'makedumpfile\0\0\0\0', '\x1f\x8b\x08', '(\xb5/\xfd'),
+      async (bytes, format, start) => {
+        await survives(concat([Uint8Array.from(start, (c) => c.charCodeAt(0)), bytes]), format);
+      },
+    ),
     { numRuns: 500 },
   );
 });

@@ -4,7 +4,7 @@ import type { Image } from '../../src/image/image.ts';
 import { nodeCodecs } from '../../src/image/node/codecs.ts';
 import { openSource } from '../../src/image/open.ts';
 import { PxdError } from '../../src/pagetable/error.ts';
-import { expectBytes, type KdumpInput, makeElf, makeFlattened, makeKdump, type Method, PAGE, pageOf, prstatus } from './make.ts';
+import { expectBytes, type KdumpInput, type Method, makeElf, makeFlattened, makeKdump, PAGE, pageOf, prstatus } from './make.ts';
 
 const open = (file: Uint8Array): Promise<Image> => openSource(new MemoryBytes(file), { codecs: nodeCodecs });
 const bytesOf = (words: Uint32Array | undefined): Uint8Array | undefined => words && new Uint8Array(words.buffer, words.byteOffset, PAGE);
@@ -30,7 +30,17 @@ describe('kdump', () => {
   const numbers = [0, 1, 2, 9, 4095, 4096, 40000, 70001];
 
   it.each<Method>(['none', 'zlib', 'lzo', 'snappy', 'zstd'])('pages compressed with %s', async (method) => {
-    const input = { pages: pages(...numbers), method, vmcoreinfo: 'OSRELEASE=6.1.0-x\nPAGESIZE=4096\n', notes: [prstatus(9, Array.from({ length: 27 }, () => 1n))] };
+    const input = {
+      pages: pages(...numbers),
+      method,
+      vmcoreinfo: 'OSRELEASE=6.1.0-x\nPAGESIZE=4096\n',
+      notes: [
+        prstatus(
+          9,
+          Array.from({ length: 27 }, () => 1n),
+        ),
+      ],
+    };
     const image = await expectPages(makeKdump(input), input);
     expect(image).toMatchObject({ format: 'kdump', elfMachine: 62, endian: 'little', bits: 64, kernelRelease: '6.1.0-x' });
     expect(image.vmcoreinfo?.get('PAGESIZE')).toBe('4096');
@@ -89,7 +99,8 @@ describe('kdump', () => {
   describe('flattened', () => {
     const input = { pages: pages(...numbers), vmcoreinfo: 'OSRELEASE=6.1.0-x\n' };
     const plain = makeKdump(input);
-    const parts = (size: number): [number, Uint8Array][] => Array.from({ length: Math.ceil(plain.length / size) }, (_, i) => [i * size, plain.subarray(i * size, (i + 1) * size)]);
+    const parts = (size: number): [number, Uint8Array][] =>
+      Array.from({ length: Math.ceil(plain.length / size) }, (_, i) => [i * size, plain.subarray(i * size, (i + 1) * size)]);
 
     it.each([100, 4096, 1_000_000])('in records of %i bytes', async (size) => {
       const image = await expectPages(makeFlattened(parts(size)), input);
@@ -107,7 +118,12 @@ describe('kdump', () => {
 
     it('holds ELF as well', async () => {
       const elf = makeElf({ segments: [{ paddr: 0x1000, bytes: pageOf(1) }] });
-      const image = await open(makeFlattened([[0, elf.subarray(0, 500)], [500, elf.subarray(500)]]));
+      const image = await open(
+        makeFlattened([
+          [0, elf.subarray(0, 500)],
+          [500, elf.subarray(500)],
+        ]),
+      );
       expectBytes(bytesOf(image.frame(1)), pageOf(1));
     });
 
@@ -127,12 +143,12 @@ describe('kdump', () => {
     await expect(open(makeKdump({ pages: pages(1, 2), split: true }))).rejects.toThrow(/one file of a split dump \(pages 0x0 to 0x3\).*--reassemble/);
   });
 
-  it.each<[string, (view: DataView) => void, RegExp]>([
+  it.each<[string, (view: DataView) => unknown, RegExp]>([
     ['version', (v) => v.setUint32(8, 7, true), /version 7/],
     ['page size', (v) => v.setUint32(428, 5000, true), /no page size/],
     ['sub header', (v) => v.setUint32(432, 0xffffffff, true), /sub header of 4294967295 blocks/],
     ['number of pages', (v) => v.setBigUint64(PAGE + 96, 2n ** 40n, true), /too few for|counts/],
-    ['number of pages, both', (v) => (v.setBigUint64(PAGE + 96, 2n ** 40n, true), v.setUint32(440, 0, true)), /too few for 1099511627776 pages/],
+    ['number of pages, both', (v) => [v.setBigUint64(PAGE + 96, 2n ** 40n, true), v.setUint32(440, 0, true)], /too few for 1099511627776 pages/],
     ['bitmap', (v) => v.setUint32(436, 0xfffffff0, true), /bitmaps should end/],
     ['VMCOREINFO', (v) => v.setBigUint64(PAGE + 32, 2n ** 50n, true), /VMCOREINFO should lie at/],
     ['notes', (v) => v.setBigUint64(PAGE + 56, 2n ** 62n, true), /size of notes/],
@@ -194,7 +210,7 @@ function sparse(input: { pages: Map<number, Uint8Array>; maxPages: number }): Ui
   const shift = 2 * bitmapBlocks * PAGE - 2 * PAGE;
   const table = small.slice(4 * PAGE);
   const entries = new DataView(table.buffer);
-  [...input.pages].forEach((_, i) => entries.setBigUint64(24 * i, entries.getBigUint64(24 * i, true) + BigInt(shift), true));
+  for (let i = 0; i < input.pages.size; i++) entries.setBigUint64(24 * i, entries.getBigUint64(24 * i, true) + BigInt(shift), true);
   const bit = (page: number): [number, Uint8Array] => [2 * PAGE + bitmapBlocks * PAGE + Math.floor(page / 8), Uint8Array.from([1 << (page % 8)])];
   return makeFlattened([[0, small.subarray(0, 2 * PAGE)], ...[...input.pages.keys()].map(bit), [4 * PAGE + shift, table]]);
 }

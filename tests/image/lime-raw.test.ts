@@ -11,7 +11,13 @@ describe('LiME', () => {
   const lime = (file: Uint8Array) => openLime(new MemoryBytes(file));
 
   it('reads ranges', () => {
-    const image = lime(makeLime([{ start: 0x1000, bytes: pageOf(1, 2 * PAGE) }, { start: 0x100000000, bytes: pageOf(9) }, { start: 0x9f000, bytes: pageOf(3).subarray(0, 0xc00) }]));
+    const image = lime(
+      makeLime([
+        { start: 0x1000, bytes: pageOf(1, 2 * PAGE) },
+        { start: 0x100000000, bytes: pageOf(9) },
+        { start: 0x9f000, bytes: pageOf(3).subarray(0, 0xc00) },
+      ]),
+    );
     expect(image.format).toBe('LiME');
     expect([...image.frames()]).toEqual([1, 2, 0x100000]);
     expectBytes(bytesOf(image.frame(0x100000)), pageOf(9));
@@ -19,7 +25,10 @@ describe('LiME', () => {
     expect(image.readBytes(0x9f000, 0xc01)).toBeUndefined();
   });
 
-  const file = makeLime([{ start: 0x1000, bytes: pageOf(1) }, { start: 0x8000, bytes: pageOf(2) }]);
+  const file = makeLime([
+    { start: 0x1000, bytes: pageOf(1) },
+    { start: 0x8000, bytes: pageOf(2) },
+  ]);
   const second = 32 + PAGE;
   it.each<[string, (v: DataView) => void, RegExp]>([
     ['magic', (v) => v.setUint32(second, 0, true), /LiME header is expected at offset 0x1020/],
@@ -66,7 +75,8 @@ describe('raw memory', () => {
   });
 
   it('takes /proc/iomem as a layout, its RAM one after another', () => {
-    const iomem = '00000000-00000fff : Reserved\n00001000-00001fff : System RAM\n00100000-001fffff : PCI Bus\n  00100000-001000ff : System RAM\n40000000-40001fff : System RAM\n  40000000-400000ff : Kernel code\n';
+    const iomem =
+      '00000000-00000fff : Reserved\n00001000-00001fff : System RAM\n00100000-001fffff : PCI Bus\n  00100000-001000ff : System RAM\n40000000-40001fff : System RAM\n  40000000-400000ff : Kernel code\n';
     expect(parseLayout(iomem)).toEqual([
       { physical: 0x1000, offset: 0, bytes: 0x1000 },
       { physical: 0x40000000, offset: 0x1000, bytes: 0x2000 },

@@ -17,7 +17,9 @@ function stepsFrom(choices: readonly number[], size: number): Step[] {
     const literals = Uint8Array.from({ length: n }, (_, k) => (k * which + kind) & 0xff);
     done += n;
     const state = Math.min(n, 4);
-    const forms = (Object.keys(FORMS) as MatchForm[]).filter((f) => FORMS[f].state.includes(state) && FORMS[f].distance[0] <= done && FORMS[f].length[0] <= size - done);
+    const forms = (Object.keys(FORMS) as MatchForm[]).filter(
+      (f) => FORMS[f].state.includes(state) && FORMS[f].distance[0] <= done && FORMS[f].length[0] <= size - done,
+    );
     if (forms.length === 0) break;
     const form = forms[which % forms.length];
     const { distance, length } = FORMS[form];

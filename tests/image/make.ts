@@ -119,18 +119,44 @@ export function makeElf({ bits = 64, little = true, machine = 62, type = 4, segm
   }
   const noteBytes = writeNotes(notes, little);
   let data = phoff + count * size;
-  const entry = (i: number, s: { type: number; offset: number | bigint; vaddr: number | bigint; paddr: number | bigint; filesz: number | bigint; memsz: number | bigint }): void => {
+  const entry = (
+    i: number,
+    s: { type: number; offset: number | bigint; vaddr: number | bigint; paddr: number | bigint; filesz: number | bigint; memsz: number | bigint },
+  ): void => {
     const at = phoff + i * size;
     out.u32(at, s.type);
-    if (wide) for (const [o, v] of [[8, s.offset], [16, s.vaddr], [24, s.paddr], [32, s.filesz], [40, s.memsz]] as const) out.u64(at + o, v);
-    else for (const [o, v] of [[4, s.offset], [8, s.vaddr], [12, s.paddr], [16, s.filesz], [20, s.memsz]] as const) out.u32(at + o, Number(v));
+    if (wide)
+      for (const [o, v] of [
+        [8, s.offset],
+        [16, s.vaddr],
+        [24, s.paddr],
+        [32, s.filesz],
+        [40, s.memsz],
+      ] as const)
+        out.u64(at + o, v);
+    else
+      for (const [o, v] of [
+        [4, s.offset],
+        [8, s.vaddr],
+        [12, s.paddr],
+        [16, s.filesz],
+        [20, s.memsz],
+      ] as const)
+        out.u32(at + o, Number(v));
   };
   entry(0, { type: 4, offset: data, vaddr: 0, paddr: 0, filesz: noteBytes.length, memsz: 0 });
   out.put(data, noteBytes);
   data += noteBytes.length;
   segments.forEach((s, i) => {
     data = Math.ceil(data / align) * align;
-    entry(i + 1, { type: 1, offset: s.offset ?? data, vaddr: s.vaddr ?? 0, paddr: s.paddr, filesz: s.filesz ?? s.bytes.length, memsz: s.memsz ?? s.bytes.length });
+    entry(i + 1, {
+      type: 1,
+      offset: s.offset ?? data,
+      vaddr: s.vaddr ?? 0,
+      paddr: s.paddr,
+      filesz: s.filesz ?? s.bytes.length,
+      memsz: s.memsz ?? s.bytes.length,
+    });
     out.put(data, s.bytes);
     data += s.bytes.length;
   });
@@ -199,8 +225,12 @@ export function makeKdump(input: KdumpInput): Uint8Array {
   const blocks = input.single ? bitmapBlocks : 2 * bitmapBlocks;
   out.text(0, 'KDUMP   ');
   out.u32(8, version);
-  ['Linux', 'test', '6.1.0-test', '#1', input.machine ?? 'x86_64', ''].forEach((text, i) => out.text(12 + 65 * i, text));
-  [input.status ?? FLAGS[method], blockSize, 1, blocks, count % 2 ** 32, 0, 0, 0, 0, 1].forEach((value, i) => out.u32(at.status + 4 * i, value));
+  ['Linux', 'test', '6.1.0-test', '#1', input.machine ?? 'x86_64', ''].forEach((text, i) => {
+    out.text(12 + 65 * i, text);
+  });
+  [input.status ?? FLAGS[method], blockSize, 1, blocks, count % 2 ** 32, 0, 0, 0, 0, 1].forEach((value, i) => {
+    out.u32(at.status + 4 * i, value);
+  });
   const sub = blockSize;
   out.view(sub, blockSize);
   const long = (offset: number, value: number): void => (at.word === 8 ? out.u64(sub + offset, value) : out.u32(sub + offset, value));
@@ -209,7 +239,10 @@ export function makeKdump(input: KdumpInput): Uint8Array {
   out.u32(sub + at.split, input.split ? 1 : 0);
   long(at.pfns, 0);
   long(at.pfns + at.word, count);
-  if (version >= 6) [0, count, count].forEach((value, i) => out.u64(sub + at.wide + 8 * i, value));
+  if (version >= 6)
+    [0, count, count].forEach((value, i) => {
+      out.u64(sub + at.wide + 8 * i, value);
+    });
   const bitmaps = 2 * blockSize;
   out.view(bitmaps, blocks * blockSize);
   for (const number of numbers) {
@@ -295,6 +328,8 @@ export function prstatus(pid: number, registers: readonly bigint[], little = tru
   const data = new Uint8Array(112 + 8 * registers.length + 8);
   const view = new DataView(data.buffer);
   view.setUint32(32, pid, little);
-  registers.forEach((value, i) => view.setBigUint64(112 + 8 * i, value, little));
+  registers.forEach((value, i) => {
+    view.setBigUint64(112 + 8 * i, value, little);
+  });
   return { name: 'CORE', type: 1, data };
 }

@@ -1,4 +1,5 @@
-import { chmodSync, mkdirSync, mkdtempSync, openSync, closeSync, readdirSync, rmSync, symlinkSync, ftruncateSync, writeFileSync, writeSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, symlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -23,6 +24,15 @@ const write = (name: string, bytes: Uint8Array | string): string => {
   mkdirSync(join(path, '..'), { recursive: true });
   writeFileSync(path, bytes);
   return path;
+};
+const made = (name: string, make: (path: string) => void): string => {
+  make(join(dir, name));
+  return join(dir, name);
+};
+const folder = (name: string, files: Record<string, Uint8Array | string>): string => {
+  mkdirSync(join(dir, name));
+  for (const [file, bytes] of Object.entries(files)) write(join(name, file), bytes);
+  return join(dir, name);
 };
 const bytesOf = (words: Uint32Array | undefined): Uint8Array | undefined => words && new Uint8Array(words.buffer, words.byteOffset, PAGE);
 const elf = makeElf({ segments: [{ paddr: 0x1000, bytes: pageOf(1, 40 * PAGE) }] });
@@ -57,7 +67,12 @@ describe('openImage', () => {
     write('folder/meta.json', '{"mode":"x86-4level","kernel":{"release":"6.6.6"}}');
     write('folder/vmcoreinfo.txt.gz', gzipSync('PAGESIZE=4096\n'));
     const image = await openImage(join(dir, 'folder/'));
-    expect(image.folder).toMatchObject({ name: 'folder', roots: [{ pid: 7, registers: { cr3: 0x1000n } }], meta: { mode: 'x86-4level' }, vmcoreinfo: 'PAGESIZE=4096\n' });
+    expect(image.folder).toMatchObject({
+      name: 'folder',
+      roots: [{ pid: 7, registers: { cr3: 0x1000n } }],
+      meta: { mode: 'x86-4level' },
+      vmcoreinfo: 'PAGESIZE=4096\n',
+    });
     expect(image.kernelRelease).toBe('6.6.6');
     expect(image.vmcoreinfo?.get('PAGESIZE')).toBe('4096');
     expectBytes(bytesOf(image.frame(1)), pageOf(1, 40 * PAGE).subarray(0, PAGE));
@@ -73,14 +88,23 @@ describe('openImage', () => {
     ['a file that is not there', () => join(dir, 'nowhere'), /nowhere: the file cannot be opened: there is no such file$/],
     ['an empty file', () => write('empty', ''), /empty: the file is empty: it has 0 bytes$/],
     ['a file of one byte', () => write('one', 'x'), /it begins with 78/],
-    ['a directory without an image', () => (write('none/readme', ''), join(dir, 'none')), /none: the directory holds no image \(it has readme\)/],
-    ['an empty directory', () => (mkdirSync(join(dir, 'void')), join(dir, 'void')), /no image \(it is empty\)/],
-    ['a folder with bad roots', () => (write('badroots/image.elf', elf), write('badroots/roots.json', '{}'), join(dir, 'badroots')), /badroots\/roots\.json: roots\.json holds an object/],
-    ['a folder with a damaged vmcoreinfo', () => (write('badinfo/image.elf', elf), write('badinfo/vmcoreinfo.txt.gz', 'x'), join(dir, 'badinfo')), /vmcoreinfo\.txt\.gz: the gzip data is damaged/],
+    ['a directory without an image', () => folder('none', { readme: '' }), /none: the directory holds no image \(it has readme\)/],
+    ['an empty directory', () => folder('void', {}), /no image \(it is empty\)/],
+    ['a folder with bad roots', () => folder('badroots', { 'image.elf': elf, 'roots.json': '{}' }), /badroots\/roots\.json: roots\.json holds an object/],
+    [
+      'a folder with a damaged vmcoreinfo',
+      () => folder('badinfo', { 'image.elf': elf, 'vmcoreinfo.txt.gz': 'x' }),
+      /vmcoreinfo\.txt\.gz: the gzip data is damaged/,
+    ],
     ['a device', () => '/dev/null', /no regular file/],
-    ['a link to itself', () => (symlinkSync('loop', join(dir, 'loop')), join(dir, 'loop')), /too many symbolic links/],
+    ['a pipe', () => made('pipe', (path) => execFileSync('mkfifo', [path])), /no regular file/],
+    ['a link to itself', () => made('loop', (path) => symlinkSync('loop', path)), /too many symbolic links/],
     ['a path through a file', () => join(write('plain', 'x'), 'y'), /no directory/],
-    ['an unknown beginning', () => write('text', 'Hello, world, this is no image\n'), /no memory image that pxd knows \(it begins with 48 65 6c 6c 6f 2c 20 77\): expected an ELF core, a kdump, LiME/],
+    [
+      'an unknown beginning',
+      () => write('text', 'Hello, world, this is no image\n'),
+      /no memory image that pxd knows \(it begins with 48 65 6c 6c 6f 2c 20 77\): expected an ELF core, a kdump, LiME/,
+    ],
     ['a qcow2 image', () => write('disk', Uint8Array.from([0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3])), /is a qcow2 disk image, which pxd does not read/],
     ['an xz file', () => write('x.xz', Uint8Array.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0])), /packed with xz.*unpack it first/],
     ['an old diskdump', () => write('old', 'DISKDUMPxxxxxxxxxxxx'), /diskdump/],
@@ -117,7 +141,11 @@ describe('openImage', () => {
   });
 
   it('reads packed texts', async () => {
-    for (const [name, bytes] of [['t.gz', gzipSync('text')], ['t.zst', zstdFrame(new TextEncoder().encode('text'))], ['t', new TextEncoder().encode('text')]] as const) {
+    for (const [name, bytes] of [
+      ['t.gz', gzipSync('text')],
+      ['t.zst', zstdFrame(new TextEncoder().encode('text'))],
+      ['t', new TextEncoder().encode('text')],
+    ] as const) {
       expect(new TextDecoder().decode(await readWrapped(write(name, bytes)))).toBe('text');
     }
   });

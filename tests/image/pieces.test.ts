@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { copy, find, overlay, type Piece, ZERO } from '../../src/image/pieces.ts';
 
 const ranges = fc.array(
-  fc.record({ start: fc.nat(60), length: fc.nat(20), offset: fc.oneof(fc.constant(ZERO), fc.nat(1000)) }).map(({ start, length, offset }): Piece => ({ start, end: start + length, offset })),
+  fc
+    .record({ start: fc.nat(60), length: fc.nat(20), offset: fc.oneof(fc.constant(ZERO), fc.nat(1000)) })
+    .map(({ start, length, offset }): Piece => ({ start, end: start + length, offset })),
   { maxLength: 12 },
 );
 

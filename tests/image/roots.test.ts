@@ -19,7 +19,10 @@ describe('roots.json', () => {
 
   it('may name registers anything', () => {
     const [root] = parseRoots('[{"pid": 1, "root": {"__proto__": "0x10", "constructor": 1}}]');
-    expect(Object.entries(root.registers)).toEqual([['__proto__', 16n], ['constructor', 1n]]);
+    expect(Object.entries(root.registers)).toEqual([
+      ['__proto__', 16n],
+      ['constructor', 1n],
+    ]);
   });
 
   it('has its texts fit for a terminal', () => {
@@ -48,8 +51,19 @@ describe('roots.json', () => {
 describe('meta.json', () => {
   it('is read, with nothing that must be there', () => {
     expect(parseMeta('{}')).toMatchObject({ symbols: {}, memoryMap: [], json: {} });
-    const meta = parseMeta('{"name":"n","mode":"x86-pae","pageSize":4096,"endian":"big","kernel":{"release":"6.1"},"symbols":{"_text":"0xc1000000"},"memoryMap":["a"],"more":1}');
-    expect(meta).toMatchObject({ name: 'n', mode: 'x86-pae', pageSize: 4096, endian: 'big', kernel: { release: '6.1' }, symbols: { _text: 0xc1000000n }, memoryMap: ['a'], json: { more: 1 } });
+    const meta = parseMeta(
+      '{"name":"n","mode":"x86-pae","pageSize":4096,"endian":"big","kernel":{"release":"6.1"},"symbols":{"_text":"0xc1000000"},"memoryMap":["a"],"more":1}',
+    );
+    expect(meta).toMatchObject({
+      name: 'n',
+      mode: 'x86-pae',
+      pageSize: 4096,
+      endian: 'big',
+      kernel: { release: '6.1' },
+      symbols: { _text: 0xc1000000n },
+      memoryMap: ['a'],
+      json: { more: 1 },
+    });
   });
 
   it.each([

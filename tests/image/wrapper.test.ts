@@ -32,7 +32,11 @@ describe('packed images', () => {
     ['zstd', zstdFrame(elf), ['zstd']],
     ['zstd of unknown size', zstdFrame(elf, { sized: false }), ['zstd']],
     ['zstd in two frames', concat([zstdFrame(a), zstdFrame(b, { sized: false })]), ['zstd']],
-    ['zstd with frames to pass over', concat([zstdSkippable(noise(10)), zstdFrame(a), zstdSkippable(noise(1000)), zstdFrame(b), zstdSkippable(noise(0))]), ['zstd']],
+    [
+      'zstd with frames to pass over',
+      concat([zstdSkippable(noise(10)), zstdFrame(a), zstdSkippable(noise(1000)), zstdFrame(b), zstdSkippable(noise(0))]),
+      ['zstd'],
+    ],
     ['zstd in gzip', gzipSync(zstdFrame(elf)), ['gzip', 'zstd']],
   ])('%s', async (_, file, layers) => {
     const image = await open(file);
@@ -97,7 +101,15 @@ describe('ChunkedBytes', () => {
     for (let at = 0; at < bytes.length; at += 777) chunks.append(bytes.subarray(at, at + 777));
     chunks.finish();
     expect(chunks.size).toBe(bytes.length);
-    for (const [at, n] of [[0, 10], [65530, 12], [100_000, 200_000], [0, bytes.length], [bytes.length, 0], [350_000, 1]]) expectBytes(chunks.read(at, n), bytes.subarray(at, at + n));
+    for (const [at, n] of [
+      [0, 10],
+      [65530, 12],
+      [100_000, 200_000],
+      [0, bytes.length],
+      [bytes.length, 0],
+      [350_000, 1],
+    ])
+      expectBytes(chunks.read(at, n), bytes.subarray(at, at + n));
     expect(() => chunks.read(bytes.length, 1)).toThrow(PxdError);
     expect(() => chunks.read(-1, 1)).toThrow(PxdError);
   });

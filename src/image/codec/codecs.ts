@@ -4,8 +4,9 @@
  * Invariants: a page decoder returns at most `size` bytes, whatever the input asks for, and throws (anything) for damaged input; the caller checks the
  * length and makes the error's sentence. A stream decoder yields pieces as they come, holds a bounded amount itself and throws a `PxdError`.
  */
-import { snappyDecoder } from './snappy.ts';
+
 import { lzo1x } from './lzo1x.ts';
+import { snappyDecoder } from './snappy.ts';
 import { zstdCodec } from './zstd.ts';
 
 /** Decompresses one page of a dump of at most `size` bytes. The result belongs to the caller. */

@@ -45,7 +45,8 @@ async function compile(): Promise<WasmModule> {
     _init(result);
   };
   await carrier.init();
-  if (!module) throw new PxdError('unavailable', 'the zstd decoder cannot be set up: another part of this program has initialised the module zstddec/stream before');
+  if (!module)
+    throw new PxdError('unavailable', 'the zstd decoder cannot be set up: another part of this program has initialised the module zstddec/stream before');
   return module;
 }
 

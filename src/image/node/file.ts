@@ -4,7 +4,7 @@
  * Invariants: the file is opened for reading only; its size is taken once, when it is opened; small reads go through a bounded cache of blocks, so
  * do those that go on where the last one ended; others are read directly into what is returned.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { PxdError } from '../../pagetable/error.ts';
 import { type ByteSource, checkRange, hex } from '../bytes.ts';
 
@@ -23,10 +23,11 @@ export class FileBytes implements ByteSource {
 
   /** @throws {PxdError} when the file is not there, may not be read, or is no regular file. */
   constructor(path: string) {
-    this.#fd = attempt('cannot be opened', () => openSync(path, 'r'));
+    // Without O_NONBLOCK, opening a pipe waits for a writer.
+    this.#fd = attempt('cannot be opened', () => openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
     const fd = this.#fd;
     const stat = attempt('cannot be read', () => fstatSync(fd));
-    if (!stat.isFile() && !stat.isBlockDevice()) {
+    if (!stat.isFile()) {
       this.close();
       throw new PxdError('unavailable', `the file is ${stat.isDirectory() ? 'a directory' : 'no regular file'}, expected a memory image`);
     }
@@ -71,7 +72,8 @@ export class FileBytes implements ByteSource {
     const out = new Uint8Array(length);
     for (let done = 0; done < length; ) {
       const n = attempt(`cannot be read at offset ${hex(offset + done)}`, () => readSync(fd, out, done, length - done, offset + done));
-      if (n === 0) throw new PxdError('bad-image', `the file ends too early: it became shorter than ${this.size} bytes while it was read`, BigInt(offset + done));
+      if (n === 0)
+        throw new PxdError('bad-image', `the file ends too early: it became shorter than ${this.size} bytes while it was read`, BigInt(offset + done));
       done += n;
     }
     return out;

@@ -54,14 +54,29 @@ async function openFile(path: string, options: OpenOptions): Promise<Image> {
 }
 
 /** Names of images in a folder, best first. */
-const IMAGES: readonly RegExp[] = [/^image\.elf$/, /^image\.elf\.(zst|gz)$/, /^image(\.[\w.-]+)?$/, /^(vmcore|dump|memory)([\w.-]*)$/, /\.(elf|core|lime|kdump)(\.(zst|gz))?$/];
+const IMAGES: readonly RegExp[] = [
+  /^image\.elf$/,
+  /^image\.elf\.(zst|gz)$/,
+  /^image(\.[\w.-]+)?$/,
+  /^(vmcore|dump|memory)([\w.-]*)$/,
+  /\.(elf|core|lime|kdump)(\.(zst|gz))?$/,
+];
 
 async function openFolder(path: string, options: OpenOptions): Promise<Image> {
   const names = about(path, () => attempt('cannot be read', () => readdirSync(path))).sort();
   const name = IMAGES.map((pattern) => names.find((n) => pattern.test(n))).find((n) => n !== undefined);
   if (name === undefined) {
-    const beside = names.length === 0 ? 'it is empty' : `it has ${names.slice(0, 5).map((n) => printable(n, 40)).join(', ')}${names.length > 5 ? ', …' : ''}`;
-    throw new PxdError('unavailable', `${printable(path)}: the directory holds no image (${beside}): expected image.elf, image.elf.zst or a memory image under such a name`);
+    const beside =
+      names.length === 0
+        ? 'it is empty'
+        : `it has ${names
+            .slice(0, 5)
+            .map((n) => printable(n, 40))
+            .join(', ')}${names.length > 5 ? ', …' : ''}`;
+    throw new PxdError(
+      'unavailable',
+      `${printable(path)}: the directory holds no image (${beside}): expected image.elf, image.elf.zst or a memory image under such a name`,
+    );
   }
   const folder = readFolder(path, names);
   const image = await openFile(join(path, name), options);

@@ -28,11 +28,19 @@ const KEEP = 48 * 2 ** 20;
 type WasmModule = object;
 declare const WebAssembly: { readonly Instance: new (module: WasmModule, imports: object) => { readonly exports: object } };
 
+/**
+ * Where the compiled module is kept: at zstddec's class, since zstddec can be set up once only, and pxd's entry points may each carry a copy of
+ * this file.
+ */
+const SHARED = Symbol.for('pxd.zstd');
+const shared = ZSTDDecoder as unknown as { [SHARED]?: Promise<WasmModule> };
+
 let codec: Promise<ZstdCodec> | undefined;
 
 /** Compiles once; later calls are free. */
 export function zstdCodec(): Promise<ZstdCodec> {
-  codec ??= compile().then((module) => new Zstd(module));
+  shared[SHARED] ??= compile();
+  codec ??= shared[SHARED].then((module) => new Zstd(module));
   return codec;
 }
 

@@ -162,18 +162,31 @@ function ranges32(entries: number): RootRange[] {
   ];
 }
 
-/** 64-bit: entries from `kernelFrom` on serve CKSSEG and CKSEG3, whose high bits the index leaves out. */
-function ranges64(entries: number, shift: number, kernelFrom: number): { user: RootRange[]; kernel: RootRange[] } {
-  const top: RootRange[] = kernelFrom < entries ? [{ half: 'kernel', va: (1n << 64n) - (BigInt(entries - kernelFrom) << BigInt(shift)), from: kernelFrom, to: entries, supervisor: true }] : [];
+/**
+ * 64-bit: the index leaves out the high bits of an address, so a slot serves XKSEG (0xc000000000000000 upward) and, at the top of the table,
+ * CKSSEG and CKSEG3 (the last GiB). Linux leaves the last 4 GiB of XKSEG unused for that; where a slot is larger than that, both meet in one.
+ * `userTo`: entries that serve user space.
+ */
+function ranges64(entries: number, shift: number, userTo: number): { user: RootRange[]; kernel: RootRange[] } {
+  const span = (n: number): bigint => BigInt(n) << BigInt(shift);
+  const compat = (1n << 64n) - 0x80000000n;
+  const high = Math.max(1, Math.ceil(2 ** (30 - shift)));
+  const shared = 2 ** shift > 2 ** 32;
+  const top: RootRange = { half: 'kernel', va: (1n << 64n) - span(high), from: entries - high, to: entries, supervisor: true, ...(shared ? { window: { from: compat, to: 1n << 64n } } : {}) };
+  const xkseg = (from: number): RootRange => {
+    const va = 0xc000000000000000n + span(from);
+    const end = 0xc000000000000000n + span(entries) - 0x80000000n;
+    return { half: 'kernel', va, from, to: shared ? entries : entries - high, supervisor: true, ...(shared ? { window: { from: va, to: end } } : {}) };
+  };
   return {
-    user: [{ half: 'user', va: 0n, from: 0, to: kernelFrom }, ...top],
-    kernel: [{ half: 'kernel', va: 0xc000000000000000n, from: 0, to: kernelFrom, supervisor: true }, ...top],
+    user: [{ half: 'user', va: 0n, from: 0, to: userTo }, ...(userTo < entries ? [...(shared ? [xkseg(userTo)] : []), top] : [])],
+    kernel: [xkseg(0), top],
   };
 }
 
 const regions32: readonly Region[] = [{ name: 'kseg2 and kseg3 (vmalloc, fixmap)', start: 0xc0000000n, end: 0x100000000n }];
 const regions64: readonly Region[] = [
-  { name: 'xkseg (vmalloc)', start: 0xc000000000000000n, end: 0xc000010000000000n },
+  { name: 'xkseg (vmalloc)', start: 0xc000000000000000n, end: 0xc000800000000000n },
   { name: 'cksseg and ckseg3 (modules, fixmap)', start: 0xffffffffc0000000n, end: 0x10000000000000000n },
 ];
 
@@ -209,12 +222,12 @@ function mode32(name: string, title: string, pageShift: number, pgdBits: number,
   };
 }
 
-/** `kernelFrom`: first top entry of the kernel's; user space has at most 2^40 bytes unless the kernel has 48-bit addresses. */
-function mode64(name: string, title: string, pageShift: number, bits: { pgd: number; pmd: number; pte: number }, kernelFrom: number): PagingMode {
+/** `userTo`: top entries that serve user space; the rest of a process's table is the kernel's. */
+function mode64(name: string, title: string, pageShift: number, bits: { pgd: number; pmd: number; pte: number }, userTo: number): PagingMode {
   const shape: Shape = { wide: true, pageShift };
   const pmdShift = pageShift + bits.pte;
   const pgdShift = pmdShift + bits.pmd;
-  const ranges = ranges64(2 ** bits.pgd, pgdShift, kernelFrom);
+  const ranges = ranges64(2 ** bits.pgd, pgdShift, userTo);
   const top = bits.pmd === 0 ? [directory(shape, 'pgd', pgdShift, bits.pgd, 'page table')] : [directory(shape, 'pgd', pgdShift, bits.pgd, 'page middle directory'), directory(shape, 'pmd', pmdShift, bits.pmd, 'page table')];
   return {
     ...base,

@@ -141,6 +141,8 @@ export interface RootRange {
   readonly to: number;
   /** Nothing here is open to user mode, whatever the entries say: the architecture tells user from kernel by the address. */
   readonly supervisor?: boolean;
+  /** Only these addresses (`to` exclusive) are translated so, where an entry serves two places (mips: the end of XKSEG and CKSEG share a slot). */
+  readonly window?: { readonly from: bigint; readonly to: bigint };
 }
 
 /** A resolved root: where a walk starts. */

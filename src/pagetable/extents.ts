@@ -69,8 +69,9 @@ class Flattener {
   readonly #options: ExtentOptions;
   readonly #sink: ExtentSink;
   readonly #batch: number;
-  readonly #from: number;
-  readonly #to: number;
+  /** Pages [from, to) to hand on: what was asked for, within the window of the range being walked. */
+  #from = 0;
+  #to = Number.POSITIVE_INFINITY;
   /** Class id + 1 by attribute id, for the half being walked; 0 = not yet known. */
   #classOf: Uint32Array;
   readonly #byKey = new Map<string, number>();
@@ -83,8 +84,6 @@ class Flattener {
     this.#options = options;
     this.#sink = sink;
     this.#batch = options.batch ?? BATCH;
-    this.#from = options.range?.from ?? 0;
-    this.#to = options.range?.to ?? Number.POSITIVE_INFINITY;
     this.#classOf = new Uint32Array(tables.attributes.length);
   }
 
@@ -96,11 +95,19 @@ class Flattener {
       if (range.half !== this.#half) this.#classOf = new Uint32Array(this.#tables.attributes.length);
       this.#half = range.half;
       this.#supervisor = range.supervisor === true;
+      this.#crop(range);
       const base = vpnOf(range.va, mode.mode.pageShift) - range.from * level.pages;
       this.#node(nodes[0], base, range.from, range.to);
       if (this.#stopped) return;
     }
     if (this.out.length > 0) this.#sink(this.out, this.classes);
+  }
+
+  #crop(range: RootRange): void {
+    const shift = BigInt(this.#tables.mode.mode.pageShift);
+    const page = (va: bigint): number => Number(va >> shift);
+    this.#from = Math.max(this.#options.range?.from ?? 0, range.window ? page(range.window.from) : 0);
+    this.#to = Math.min(this.#options.range?.to ?? Number.POSITIVE_INFINITY, range.window ? page(range.window.to) : Number.POSITIVE_INFINITY);
   }
 
   /** Emits entries [first, last) of a node whose entry 0 lies at `base`. */

@@ -154,3 +154,20 @@ describe('pte_modify', () => {
     expect(linux.modify('pte', none, linux.prot('PAGE_READONLY'))).toEqual(halves(wide(0x12345000n, 0x1a05n)));
   });
 });
+
+describe('the top slot of a 16K kernel', () => {
+  it('serves the end of XKSEG and CKSEG, told apart by the address', () => {
+    const mode = modeNamed('mips64-16k');
+    const memory = new Memory('little');
+    memory.put(0x200000, 0n, 8);
+    memory.put(0x200000 + 2047 * 8, 0x9800000000308000n, 8);
+    memory.put(0x308000 + 1920 * 8, 0x980000000030c000n, 8);
+    memory.put(0x308000 + 2016 * 8, 0x980000000030c000n, 8);
+    memory.put(0x30c000, wide(0x8000n, 0x1f0fn), 8);
+    for (const half of ['user', 'kernel'] as const)
+      expect(translationOf(tablesAt(mode, memory, 0x200000n, half)).filter((l) => !l.includes('missing'))).toEqual([
+        'c0007fff00000000-c0007fff00004000 8000 rwxk 16384',
+        'ffffffffc0000000-ffffffffc0004000 8000 rwxk 16384',
+      ]);
+  });
+});

@@ -23,7 +23,10 @@ export function naiveLeaves(mode: CompiledMode, source: FrameSource, root: Root,
   const level = mode.levels.find((l) => l.level.name === root.level) as CompiledLevel;
   for (const range of root.ranges) {
     const base = range.va - (BigInt(range.from) << BigInt(level.level.shift));
-    visit(mode, source, level, root.table, base, range.from, range.to, ALL_RIGHTS, pieces, limit, { n: 0 });
+    const found: Piece[] = [];
+    visit(mode, source, level, root.table, base, range.from, range.to, ALL_RIGHTS, found, limit, { n: 0 });
+    const { from, to } = range.window ?? { from: 0n, to: 1n << 64n };
+    pieces.push(...found.filter((p) => p.va >= from && p.va < to));
   }
   return pieces;
 }

@@ -79,7 +79,7 @@ const SLB_E = compiled(hpt64.slb.esid);
 const SLB_V = compiled(hpt64.slb.vsid);
 
 const halves = (value: bigint): [number, number] => [Number(value & 0xffffffffn), Number((value >> 32n) & 0xffffffffn)];
-const valueOf = (pieces: readonly Piece[], value: bigint): number => gather(pieces, ...halves(value));
+const fieldValue = (pieces: readonly Piece[], value: bigint): number => gather(pieces, ...halves(value));
 const hex = (n: number | bigint): string => `0x${n.toString(16)}`;
 
 // --- where table and segments come from -------------------------------------------------------------------------------
@@ -89,20 +89,20 @@ export function hashTableOf(patb0: bigint): HashTable {
   const refuse = (why: string): never => {
     throw new PxdError('usage', `partition-table doubleword ${hex(patb0)}: ${why}`);
   };
-  if (valueOf(PARTITION.HR, patb0) !== 0) refuse('HR is set, the partition has a radix tree, expected a hash table');
-  const size = valueOf(PARTITION.HTABSIZE, patb0);
+  if (fieldValue(PARTITION.HR, patb0) !== 0) refuse('HR is set, the partition has a radix tree, expected a hash table');
+  const size = fieldValue(PARTITION.HTABSIZE, patb0);
   if (size > 28) refuse(`HTABSIZE is ${size}, expected at most 28`);
   const bytes = 2 ** (18 + size);
-  const origin = BigInt(valueOf(PARTITION.HTABORG, patb0)) << 18n;
+  const origin = BigInt(fieldValue(PARTITION.HTABORG, patb0)) << 18n;
   if (origin % BigInt(bytes) !== 0n) refuse(`the origin ${hex(origin)} is not aligned to the table's ${bytes} bytes`);
   return { origin, bytes, groups: bytes / (hpt64.entryBytes * hpt64.groupEntries) };
 }
 
 /** First doubleword of the partition's entry, through the partition table that PTCR names. @throws {PxdError} when the image does not hold it. */
 export function partitionEntry(source: FrameSource, ptcr: bigint, lpid = 0): bigint {
-  const entries = 2 ** (12 + valueOf(CONTROL.PATS, ptcr)) / 16;
+  const entries = 2 ** (12 + fieldValue(CONTROL.PATS, ptcr)) / 16;
   if (lpid >= entries) throw new PxdError('usage', `LPID ${lpid} is beyond the partition table, which has ${entries} entries`);
-  const at = valueOf(CONTROL.PATB, ptcr) * FRAME_BYTES + lpid * 16;
+  const at = fieldValue(CONTROL.PATB, ptcr) * FRAME_BYTES + lpid * 16;
   const words = source.frame(Math.floor(at / FRAME_BYTES));
   if (!words) throw new PxdError('bad-image', `PTCR ${hex(ptcr)}: the image does not hold the partition table`, BigInt(at));
   const w = (at % FRAME_BYTES) / 4;
@@ -111,14 +111,14 @@ export function partitionEntry(source: FrameSource, ptcr: bigint, lpid = 0): big
 
 /** A segment of an SLB entry (ESID and VSID words as the CPU holds them), undefined where it is not valid. */
 export function segmentOfSlb(esidWord: bigint, vsidWord: bigint): HashSegment | undefined {
-  if (valueOf(SLB_E.V, esidWord) === 0) return undefined;
-  const v = (name: string): number => valueOf(SLB_V[name], vsidWord);
+  if (fieldValue(SLB_E.V, esidWord) === 0) return undefined;
+  const v = (name: string): number => fieldValue(SLB_V[name], vsidWord);
   const size = hpt64.segments.find((s) => s.b === v('B'));
   const page = hpt64.basePages.find((p) => p.large === v('L') && p.lp === v('LP'));
   if (!size || !page) return undefined;
   return {
     size,
-    esid: Math.floor(valueOf(SLB_E.ESID, esidWord) / 2 ** (size.shift - 28)),
+    esid: Math.floor(fieldValue(SLB_E.ESID, esidWord) / 2 ** (size.shift - 28)),
     vsid: Math.floor(v('VSID') / 2 ** (size.shift - 28)),
     base: page.base,
     kp: v('KP') as 0 | 1,

@@ -14,3 +14,4 @@ export * from './root.ts';
 export * from './linux.ts';
 export * from './leafsize.ts';
 export * from './hpt32.ts';
+export * from './hpt64.ts';

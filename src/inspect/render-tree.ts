@@ -21,36 +21,41 @@ export interface RenderOptions {
 interface Shown {
   readonly node: Node;
   readonly depth: number;
-  /** Children that are drawn, -1 for none (the node is closed). */
+  /** Children that are drawn, -1 for none (the node is closed); of more the first and the last ones. */
   open: number;
   readonly children: Shown[];
 }
 
 /** The lines of the given halves. */
 export function treeLines(mode: CompiledMode, halves: readonly Folded[], options: RenderOptions): string[] {
-  const tops = halves.map((h) => h.regions.map((node): Shown => ({ node, depth: 0, open: -1, children: [] })));
-  openHalves(tops, options.rows - halves.length);
+  const tops = halves.map((h): Shown => ({ node: wholeOf(h), depth: -1, open: -1, children: [] }));
+  openHalves(tops, options.rows);
   const draw = new Drawer(mode, options);
-  return halves.flatMap((half, i) => [draw.header(half), ...tops[i].flatMap((s) => draw.lines(s))]);
+  return halves.flatMap((half, i) => [draw.header(half), ...draw.below(tops[i])]);
 }
 
+/** A half as one node: its line is the header. */
+const wholeOf = (half: Folded): Node => ({
+  vpn: half.regions[0]?.vpn ?? 0, pages: 0, count: 1, stride: 0, sums: [], runs: 0, pfn: undefined, children: [...half.regions], level: -1, index: -1, shape: 0, areas: 0,
+});
+
 /** The first half (the user's, mostly) gets a good share of the rows; what it leaves goes to the rest. */
-function openHalves(tops: readonly Shown[][], rows: number): void {
+function openHalves(tops: readonly Shown[], rows: number): void {
   let left = rows;
   tops.forEach((half, i) => {
-    const rest = tops.slice(i + 1).reduce((n, t) => n + t.length, 0);
+    const rest = tops.slice(i + 1).reduce((n, t) => n + 1 + t.node.children.length, 0);
     const share = i === tops.length - 1 ? left : Math.max(left * 0.45, left - rest - 12);
-    open(half, Math.floor(Math.max(half.length, Math.min(share, left - rest))));
-    left -= half.reduce((n, s) => n + linesOf(s), 0);
+    open(half, Math.floor(Math.min(share, Math.max(left - rest, left / 2))));
+    left -= linesOf(half);
   });
 }
 
 const linesOf = (s: Shown): number => 1 + s.children.reduce((n, c) => n + linesOf(c), 0) + (s.open >= 0 && s.open < s.node.children.length ? 1 : 0);
 
 /** Opens nodes, outermost and smallest first, while the rows last; the remaining rows show the beginning of one more. */
-function open(tops: Shown[], rows: number): void {
-  let left = rows - tops.length;
-  const closed = tops.filter((s) => s.node.children.length > 1 || (s.node.children.length === 1 && s.node.children[0].children.length > 0));
+function open(top: Shown, rows: number): void {
+  let left = rows - 1;
+  const closed = [top];
   while (closed.length > 0) {
     closed.sort((a, b) => a.depth - b.depth || a.node.children.length - b.node.children.length || a.node.vpn - b.node.vpn);
     const at = closed.findIndex((s) => s.node.children.length <= left);
@@ -58,16 +63,24 @@ function open(tops: Shown[], rows: number): void {
     const [next] = closed.splice(at, 1);
     show(next, next.node.children.length);
     left -= next.node.children.length;
-    for (const c of next.children) if (c.node.children.length > 1) closed.push(c);
+    for (const c of next.children) if (worthOpening(c.node)) closed.push(c);
   }
   const [more] = closed;
-  if (more !== undefined && left >= 4) show(more, Math.min(more.node.children.length, left - 1));
+  if (more !== undefined && (left >= 4 || more === top)) show(more, Math.min(more.node.children.length, Math.max(3, left - 1)));
 }
 
+/** A single area below is drawn in its parent's line. */
+const worthOpening = (node: Node): boolean => node.children.length > 1 || (node.children.length === 1 && node.children[0].children.length > 0);
+
 function show(s: Shown, n: number): void {
+  const { children } = s.node;
   s.open = n;
-  for (const node of s.node.children.slice(0, n)) s.children.push({ node, depth: s.depth + 1, open: -1, children: [] });
+  const head = headOf(n, children.length);
+  for (const node of [...children.slice(0, head), ...children.slice(children.length - (n - head))]) s.children.push({ node, depth: s.depth + 1, open: -1, children: [] });
 }
+
+/** How many of `n` drawn children come from the beginning: both ends of an address space are worth seeing. */
+const headOf = (n: number, all: number): number => (n >= all ? n : Math.ceil(n * 0.6));
 
 class Drawer {
   readonly #shift: number;
@@ -88,11 +101,14 @@ class Drawer {
     return this.#cut([['head', `${half.half} half`], ['plain', `  ${sums === '' ? 'nothing is mapped' : sums}`]]).map(([i, t]) => ink(i, t)).join('');
   }
 
-  lines(s: Shown): string[] {
-    const own = this.#line(s);
-    const below = s.children.flatMap((c) => this.lines(c));
-    const hidden = s.open >= 0 ? s.node.children.slice(s.open) : [];
-    return hidden.length === 0 ? [own, ...below] : [own, ...below, this.#more(hidden, s.depth + 1)];
+  /** What is open below a node, with a line for what is not. */
+  below(s: Shown): string[] {
+    const { children } = s.node;
+    const lines = s.children.map((c) => [this.#line(c), ...this.below(c)]);
+    if (s.open < 0 || s.open >= children.length) return lines.flat();
+    const head = headOf(s.open, children.length);
+    const hidden = children.slice(head, children.length - (s.open - head));
+    return [...lines.slice(0, head), [this.#more(hidden, s.depth + 1)], ...lines.slice(head)].flat();
   }
 
   #more(hidden: readonly Node[], depth: number): string {

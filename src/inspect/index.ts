@@ -1,0 +1,27 @@
+/**
+ * `pxd/inspect`: questions about images. Everything here loads in a browser; files are opened by `pxd/image`.
+ *
+ * ```ts
+ * const session = openSession(image, { name: 'dump' }, { pid: 79 });
+ * for (const root of rootsFor(session.chosen[0], 'user')) {
+ *   const tables = tablesOf(session, root);
+ *   translateAddress(tables, session.image, 0x401000n).text;   // 'r-xu, 4K page, accessed'
+ *   foldHalf(tables, 'user', []).sums;                         // totals by rights and size
+ * }
+ * ```
+ */
+export * from './aliases.ts';
+export * from './audit.ts';
+export { type CapturedTables, captureOf } from './capture.ts';
+export * from './diff.ts';
+export { bitsText, type Explained, type ExplainedField, explainEntry, unnamedBits } from './explain.ts';
+export { type AreaKind, endOf, foldHalf, type Folded, type Node, type Sum } from './fold.ts';
+export { csvWriter, forEachRow, jsonlWriter, kindOfSwap, type Missing, type NonPresentKind, type RowOptions, type RowSink, type RowText, rowText, type Total, Totals } from './leaves.ts';
+export { type NamedRegion, regionsOf } from './regions.ts';
+export { type Ink, type RenderOptions, sumsText, totalLines, treeLines } from './render-tree.ts';
+export { type ScannedRoot, scanRoots } from './scan.ts';
+export {
+  type AddressSpace, type Choice, type Confidence, type Half, openSession, rootsFor, rootsOfRegisters, sameTables, type Session, type Surroundings, tablesOf,
+} from './session.ts';
+export { covers, type Reason, type Step, translateAddress, type Translation } from './translate.ts';
+export { compileWhere, emptyRow, type Filter, FILTER_FIELDS, type FilterRow, WHERE_HELP } from './where.ts';

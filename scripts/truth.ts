@@ -39,7 +39,7 @@ async function dumpRows(dir: string): Promise<Row[]> {
     differences: r.differences,
   });
   const tlb = await compareCaptureTlb(dir, image);
-  if (tlb) rows.push({ check: 'info tlb', name, mode: r.mode, compared: `${tlb.roots} roots, both halves`, count: tlb.leaves, differences: tlb.differences });
+  if (tlb) rows.push({ check: 'info tlb', name, mode: r.mode, compared: `${tlb.roots} roots, both halves: ${tlb.leaves} leaves equal${tlb.aged > 0 ? `, ${tlb.aged} more but for the accessed bit` : ''}`, count: tlb.leaves, differences: tlb.differences });
   const hash = await compareHash(dir, image);
   if (hash) rows.push({ check: 'hash table', name, mode: r.mode, compared: `${hash.lookedUp} pages looked up, ${hash.hits} found`, count: hash.hits, differences: hash.differences });
   for (const form of await compareCaptureForms(dir, image)) rows.push({ check: 'form', name: form.file, mode: r.mode, compared: `${form.frames} frames equal`, count: form.frames, differences: form.differences });

@@ -16,20 +16,21 @@ import { compareTlb, tlbSections } from './tlb-truth.ts';
 type ImageLike = FrameSource & { frames(): Iterable<number> };
 
 /** x86: every root for which `info tlb` was printed. */
-export async function compareCaptureTlb(dir: string, image: FrameSource): Promise<{ roots: number; leaves: number; differences: string[] } | undefined> {
+export async function compareCaptureTlb(dir: string, image: FrameSource): Promise<{ roots: number; leaves: number; aged: number; differences: string[] } | undefined> {
   const file = join(dir, 'info_tlb.txt.zst');
   const meta = readJson(join(dir, 'meta.json')) as { mode: string; kernel: { release: string } };
   const mode = findMode(meta.mode);
   if (!mode || mode.family !== 'x86' || !existsSync(file)) return undefined;
   const sections = tlbSections(new TextDecoder().decode(await readWrapped(file)));
   const compiled = compileMode(mode, meta.kernel.release);
-  const result = { roots: 0, leaves: 0, differences: [] as string[] };
+  const result = { roots: 0, leaves: 0, aged: 0, differences: [] as string[] };
   for (const record of readJson(join(dir, 'roots.json')) as RootRecord[]) {
     const lines = sections.get(record.pid);
     if (record.mode !== 'user' || !lines) continue;
     const tally = compareTlb(readPageTables(compiled, image, rootFromRegisters(compiled, { cr3: BigInt(record.root.cr3) }, 'user')), lines);
     result.roots++;
     result.leaves += tally.leaves;
+    result.aged += tally.aged;
     result.differences.push(...tally.differences.map((d) => `pid ${record.pid}: ${d}`));
   }
   return result;

@@ -250,7 +250,7 @@ describe('swap-type words', () => {
 });
 
 describe("Linux's own operations", () => {
-  it('PROT_NONE was privileged until 6.7, and a hint could remember that it was writable until 6.2', () => {
+  it('PROT_NONE was privileged until 6.8, and a hint could remember that it was writable until 6.2', () => {
     const old = new LinuxEntries(modeNamed('ppc64-radix-4k', '6.1'));
     const now = new LinuxEntries(modeNamed('ppc64-radix-4k', '6.12'));
     expect(old.prot('PAGE_NONE').lo).toBe(0x108);

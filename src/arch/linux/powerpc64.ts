@@ -29,7 +29,7 @@ export const book3s64Swap = (pageShift: 12 | 16): readonly SwapLayout[] => [
 
 // --- protections ------------------------------------------------------------------------------------------------------
 
-/** _PAGE_BASE with the leaf mark that pfn_pte and its kin add. PROT_NONE was a privileged page without rights until 6.7. */
+/** _PAGE_BASE with the leaf mark that pfn_pte and its kin add. PROT_NONE was a privileged page without rights until 6.8. */
 function prots(shape: Book3s64Shape, protNone: '' | 'PRIVILEGED'): Record<string, Setting> {
   const base = 'V L R';
   const kernel = `${base} PRIVILEGED READ`;
@@ -132,7 +132,7 @@ function predicates(shape: Book3s64Shape, savedWrite: boolean): Record<string, R
   const notNone = some(0xffffffffffffffffn & ~NOISE[key]);
   const swapPmd = `&!=0x0 ${none(PRESENT | INVALID)}`;
   const leaf = set(PTE);
-  // pmd_huge and pud_huge (until 6.11) are constants where huge pages are directories.
+  // pmd_huge and pud_huge (gone with 6.10) are constants where huge pages are directories.
   const huge = shape.mmu === 'hash' && shape.pageShift === 12 ? '0' : leaf;
   const trans = { 'radix 12': raw(PTE | 0x800n, '=', PTE), 'radix 16': raw(PTE | 0x800n, '=', PTE), 'hash 12': '0', 'hash 16': raw(PTE | 0x2800n, '=', PTE | 0x2000n) }[key];
   const isHugepd = shape.hugepd ? `${raw(PRESENT | PTE, '=', PRESENT)} ${some(0x3fn)}` : '0';
@@ -213,5 +213,5 @@ export function book3s64Linux(shape: Book3s64Shape): readonly LinuxSide[] {
     predicates: predicates(shape, savedWrite),
     populate: populate(shape),
   });
-  return [side('..6.2', true, 'PRIVILEGED'), side('6.2..6.7', false, 'PRIVILEGED'), side('6.7..', false, '')];
+  return [side('..6.2', true, 'PRIVILEGED'), side('6.2..6.8', false, 'PRIVILEGED'), side('6.8..', false, '')];
 }

@@ -155,8 +155,10 @@ export function windowOf(form: CompiledForm, lo: number, hi: number): { first: n
   return w && { first: gather(w.first, lo, hi) * w.unit, entries: (gather(w.last, lo, hi) + 1) * w.unit };
 }
 
-/** What a form grants (leaf) or lets pass (table). */
-export function rightsOf(form: CompiledForm, lo: number, hi: number): Rights {
+/** What an entry grants (leaf) or lets pass (table) on its own. */
+export const rightsOf = (form: CompiledForm, lo: number, hi: number): Rights => grantedRights(ALL_RIGHTS, form, lo, hi);
+
+function ownRights(form: CompiledForm, lo: number, hi: number): Rights {
   const a = form.allows;
   const is = (c: Alternatives): boolean => holds(c, lo, hi);
   return { read: is(a.read), write: is(a.write), exec: is(a.exec), user: is(a.user), execPrivileged: is(a.execPrivileged) };
@@ -168,7 +170,7 @@ export const bothRights = (a: Rights, b: Rights): Rights => ({ read: a.read && b
 
 /** What a path allows with one more entry on it: a table hands both ways of execution on, a leaf grants what either way is left. */
 export function grantedRights(inherited: Rights, form: CompiledForm, lo: number, hi: number): Rights {
-  const { execPrivileged, ...both } = bothRights(inherited, rightsOf(form, lo, hi));
+  const { execPrivileged, ...both } = bothRights(inherited, ownRights(form, lo, hi));
   if (form.kind === 'table' || form.kind === 'hugepd') return { ...both, execPrivileged };
   return { ...both, exec: both.exec || execPrivileged === true };
 }

@@ -41,15 +41,15 @@ export function aligned(rows: readonly (readonly string[])[], right: readonly nu
   return rows.map((row) => row.map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join(gap).trimEnd());
 }
 
-/** Breaks words into lines of at most `width`, every line but the first behind `indent`. */
+/** Breaks words into lines of at most `width`, every line but the first behind `indent`. Blanks within a line stay as they are. */
 export function wrapped(text: string, width: number, indent = ''): string[] {
   const lines: string[] = [];
   let line = '';
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
+  for (const word of text.match(/\s*\S+/g) ?? []) {
+    if (line !== '' && line.length + word.length > width) {
       lines.push(line);
-      line = indent + word;
-    } else line = line === '' ? word : `${line} ${word}`;
+      line = indent + word.trimStart();
+    } else line += word;
   }
   return [...lines, line];
 }

@@ -36,12 +36,11 @@ const sectionAllows: Allows = {
   read: 'AP!=0',
   write: 'AP=1,3 !AP2',
   user: 'AP=2,3',
-  exec: 'AP!=0 !XN',
+  exec: 'AP=2,3 !XN',
   execPrivileged: 'AP=1 !XN !PXN',
   global: '!nG',
 };
 
-/** User pages are executable for user mode unless XN; PXN and the right to read matter for the kernel's own pages. */
 const firstLevel: Level = {
   name: 'pgd',
   manual: 'first level',
@@ -198,7 +197,8 @@ const longAllows: Allows = {
   // A clean page is read-only to hardware until the first write makes it dirty.
   write: '!RDONLY !AP2 | !RDONLY !DIRTY',
   user: 'AP1',
-  exec: '!XN',
+  // User mode executes only what it may read.
+  exec: 'AP1 !XN',
   execPrivileged: '!AP1 !XN !PXN',
   global: '!nG',
   dirty: 'DIRTY',

@@ -23,6 +23,7 @@ export interface ImageOptions {
   readonly roots?: string;
   /** The version; a bare `--kernel` arrives as `kernelHalf`. */
   readonly kernel?: string;
+  readonly scan?: boolean;
   readonly layout?: string;
   readonly formatIn?: ImageFormat;
   readonly user?: boolean;
@@ -39,6 +40,7 @@ export function withImageOptions(command: Command, which: { half?: boolean; rang
     .addOption(new Option('--of <mode>', "which root of the process: user mode's, or the kernel's while it ran for it").choices(['user', 'kernel']))
     .option('--roots <file>', 'roots of processes, beside the image (JSON as in roots.json)')
     .option('--kernel [version]', 'with a version (6.12): how this Linux writes its entries; without: only the kernel half')
+    .option('--scan', 'look for root tables by their structure even where some are known')
     .option('--layout <file>', 'which part of a raw image is which physical memory')
     .addOption(new Option('--format-in <format>', 'what the file is, when that cannot be told').choices(['elf', 'kdump', 'lime', 'raw']));
   if (which.half !== false) command.option('--user', 'only the user half').addOption(new Option('--kernel-half', 'only the kernel half (as a bare --kernel)'));
@@ -71,7 +73,10 @@ export async function sessionFrom(path: string, options: ImageOptions, io: Io, m
   });
   io.progress('');
   const roots = options.roots === undefined ? undefined : await readRoots(options.roots);
-  return openSession(image, around, { ...choiceOf(options), ...(roots ? { roots } : {}), ...more });
+  const progress = (share: number): void => io.progress(`looking for root tables: ${Math.round(share * 100)} %`);
+  const session = openSession(image, around, { ...choiceOf(options), ...(roots ? { roots } : {}), progress, ...more });
+  io.progress('');
+  return session;
 }
 
 /** The part of the options that is the user's choice, without the roots file. */
@@ -87,6 +92,7 @@ export function choiceOf(options: ImageOptions): Choice {
     ...(of !== undefined ? { of } : {}),
     ...(half !== undefined ? { half } : {}),
     ...(range !== undefined ? { range } : {}),
+    ...(options.scan ? { scan: true } : {}),
   };
 }
 

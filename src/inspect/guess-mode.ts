@@ -2,7 +2,7 @@
  * Works out the paging mode from what an image says of itself: the ELF machine, lines of VMCOREINFO, registers of the CPUs.
  *
  * Invariant: the first clue of the machine's list that holds decides, and its text is the evidence; a list ends with a default that says so.
- * A clue is `KEY=value` (a line of VMCOREINFO), `reg&mask=value` or `reg>>shift=value` (any CPU); several joined by blanks must all hold; '' always does.
+ * A clue is `KEY=value` (a line of VMCOREINFO), `KEY~pattern`, `reg&mask=value` or `reg>>shift=value` (any CPU); several joined by blanks must all hold; '' always does.
  */
 import { guessModes, modeNames } from '../arch/registry.ts';
 import type { Image } from '../image/image.ts';
@@ -45,28 +45,42 @@ const CLUES: Readonly<Record<number, Clues>> = {
     ['', 'ppc64-hash-{page}'],
   ],
   20: [['', 'ppc-book3s32']],
-  8: [['', 'mips64-{page}']],
+  // A 32-bit kernel's addresses have eight digits.
+  8: [
+    ['SYMBOL(swapper_pg_dir)~^[0-9a-f]{8}$', 'mips32-{page}'],
+    ['', 'mips64-{page}'],
+  ],
   258: [['PAGESIZE=16384', 'loongarch64-16k'], ['', 'loongarch64-{page}']],
 };
 
+/** A mode and why; `others` are those that it might be as well, to be told apart by what the tables look like. */
+export interface GuessedMode {
+  readonly name: string;
+  readonly evidence: string;
+  readonly others: readonly string[];
+}
+
 /** The mode and why. @throws {PxdError} when nothing tells even the architecture. */
-export function guessMode(image: Image, name: string): { name: string; evidence: string } {
+export function guessMode(image: Image, name: string): GuessedMode {
   const machine = image.elfMachine;
   if (machine === undefined) throw new PxdError('unknown', `${name}: the image does not tell its architecture: give --mode (one of ${modeNames().slice(0, 4).join(', ')} …; "pxd modes" lists all)`);
   const clues = CLUES[machine];
   if (!clues) return onlyMode(machine, name);
   for (const [clue, template] of clues) {
     if (!clueHolds(clue, image)) continue;
-    const mode = filled(machine === 8 && image.bits === 32 ? 'mips32-{page}' : template, image);
-    return { name: mode, evidence: `${machineName(machine)} image${clue ? ` with ${clue}` : clues.length > 1 ? ', nothing says otherwise' : sizes(template, image)}` };
+    const mode = filled(template, image);
+    const sure = clue !== '' || image.vmcoreinfo !== undefined;
+    const others = sure ? [] : guessModes(machine).map((m) => m.name).filter((m) => m !== mode);
+    const because = clue ? ` with ${clue.replaceAll(' ', ' and ')}${template.includes('{') ? ` and${sizes(template, image).slice(5)}` : ''}` : clues.length > 1 ? ', nothing says otherwise' : sizes(template, image);
+    return { name: mode, evidence: `${machineName(machine)} image${because}`, others };
   }
   throw new PxdError('unknown', `${name}: cannot tell the paging mode of this ${machineName(machine)} image: give --mode`);
 }
 
-function onlyMode(machine: number, name: string): { name: string; evidence: string } {
+function onlyMode(machine: number, name: string): GuessedMode {
   const modes = guessModes(machine);
   if (modes.length === 0) throw new PxdError('unknown', `${name}: the image is of ${machineName(machine)}, of which pxd knows no paging mode; give --mode if it is mislabelled`);
-  return { name: modes[0].name, evidence: `${machineName(machine)} image${modes.length > 1 ? `; could also be ${modes.slice(1).map((m) => m.name).join(', ')}` : ''}` };
+  return { name: modes[0].name, evidence: `${machineName(machine)} image`, others: modes.slice(1).map((m) => m.name) };
 }
 
 const line = (image: Image, key: string): string | undefined => image.vmcoreinfo?.get(key);
@@ -82,6 +96,8 @@ function clueHolds(clue: string, image: Image): boolean {
         return value !== undefined && (mask ? value & BigInt(mask) : value >> BigInt(shift)) === BigInt(want);
       });
     }
+    const pattern = /^(.+?)~(.+)$/.exec(one);
+    if (pattern) return new RegExp(pattern[2]).test(line(image, pattern[1]) ?? '');
     const [key, value] = one.split('=');
     return line(image, key) === value;
   });

@@ -11,7 +11,7 @@ import type { Registers, Root } from '../arch/mode.ts';
 import { holds } from '../arch/notation.ts';
 import type { Image } from '../image/image.ts';
 import type { CompiledLevel, CompiledMode } from '../pagetable/compile.ts';
-import { addressOffset, addressUnits, formOf, levelNamed } from '../pagetable/entry.ts';
+import { addressOffset, addressUnits, decode, formOf, levelNamed } from '../pagetable/entry.ts';
 import { rootRegisters } from '../pagetable/root.ts';
 import { FRAME_BYTES } from '../pagetable/source.ts';
 import { readTable } from '../pagetable/table.ts';
@@ -24,6 +24,8 @@ export interface ScannedRoot {
   readonly registers: Registers;
   readonly evidence: string;
   readonly confidence: 'likely' | 'guess';
+  /** Leaves seen in the tables that were looked at: how much of memory the guess explains. */
+  readonly leaves: number;
 }
 
 const MOST_CANDIDATES = 4096;
@@ -65,6 +67,7 @@ export function scanRoots(mode: CompiledMode, image: Image, progress: (share: nu
     registers: c.registers,
     evidence: evidenceOf(c, shared),
     confidence: shared > 1 ? 'likely' : 'guess',
+    leaves: c.leaves,
   }));
 }
 
@@ -153,7 +156,12 @@ function survey(mode: CompiledMode, image: Image, level: CompiledLevel, address:
       const hi = chunk.wide ? chunk.words[i * step + 1] : 0;
       const form = formOf(level, lo, hi);
       // Emulators leave odd bits in some top tables (an accessed bit in PAE's four entries): there the tables below decide.
-      if (form === undefined || (strict && ((lo & form.reserved.lo) | (hi & form.reserved.hi)) !== 0)) return undefined;
+      if (form === undefined) return undefined;
+      if (strict && ((lo & form.reserved.lo) | (hi & form.reserved.hi)) !== 0) {
+        // Bits that look reserved may be the second copy of an address; only decoding tells.
+        const { reserved } = decode(level, lo, hi);
+        if ((reserved.lo | reserved.hi) !== 0) return undefined;
+      }
       if (form.kind === 'nonpresent') nonpresent++;
       if (form.kind === 'leaf' && holds(form.allows.present, lo, hi)) {
         // A frame number far beyond the last frame of the image is no memory of this machine, nor a device's.

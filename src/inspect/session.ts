@@ -7,7 +7,7 @@
  * Invariants: every root in `spaces` was accepted by its mode's root register; `chosen` is never empty; a session holds no state but the cache of
  * tables, so any number of commands may share it.
  */
-import type { Registers, Root } from '../arch/mode.ts';
+import type { PagingMode, Registers, Root } from '../arch/mode.ts';
 import { versionNumber } from '../arch/notation.ts';
 import { findMode, modeNames } from '../arch/registry.ts';
 import type { Image } from '../image/image.ts';
@@ -17,9 +17,9 @@ import { PxdError } from '../pagetable/error.ts';
 import type { ExtentOptions } from '../pagetable/extents.ts';
 import { rootRegisters } from '../pagetable/root.ts';
 import { type PageTables, readPageTables } from '../pagetable/tree.ts';
-import { guessMode } from './guess-mode.ts';
+import { type GuessedMode, guessMode } from './guess-mode.ts';
 import { kernelRegisters } from './kernel-root.ts';
-import { scanRoots } from './scan.ts';
+import { type ScannedRoot, scanRoots } from './scan.ts';
 
 export type Half = 'user' | 'kernel';
 
@@ -67,6 +67,10 @@ export interface Choice {
   readonly half?: Half;
   /** Only these byte addresses, [start, end). */
   readonly range?: { readonly start: bigint; readonly end: bigint };
+  /** Look for root tables by structure even where some are known. */
+  readonly scan?: boolean;
+  /** Hears of the share of a scan that is done. */
+  readonly progress?: (share: number) => void;
 }
 
 export interface Session {
@@ -90,12 +94,9 @@ export interface Session {
 /** Puts a session together. @throws {PxdError} when no mode or no root can be found, or what was asked for does not exist. */
 export function openSession(image: Image, around: Surroundings, choice: Choice = {}): Session {
   const remarks: string[] = [];
-  const { name: modeName, evidence: modeEvidence } = modeOf(image, around, choice);
+  const guessed = modeOf(image, around, choice);
   const { kernel, evidence: kernelEvidence } = kernelOf(image, around, choice);
-  const declared = findMode(modeName);
-  if (!declared) throw new PxdError('unknown', `there is no paging mode "${modeName}" (${modeEvidence}); "pxd modes" lists the ${modeNames().length} there are${similar(modeName)}`);
-  const mode = compile(declared, kernel);
-  const spaces = spacesOf(mode, image, around, choice, remarks);
+  const { mode, spaces, evidence: modeEvidence } = settle(guessed, kernel, image, around, choice, remarks);
   const chosen = choose(spaces, choice, around.name);
   return {
     name: around.name,
@@ -114,6 +115,61 @@ export function openSession(image: Image, around: Surroundings, choice: Choice =
   };
 }
 
+interface Settled {
+  readonly mode: CompiledMode;
+  readonly spaces: readonly AddressSpace[];
+  readonly evidence: string;
+}
+
+/** Mode and address spaces; where the mode is one of several, the one under which most tables are found. */
+function settle(guessed: GuessedMode, kernel: string, image: Image, around: Surroundings, choice: Choice, remarks: string[]): Settled {
+  const mode = compile(declaredMode(guessed.name, guessed.evidence), kernel);
+  const spaces = knownSpaces(mode, image, around, choice, remarks);
+  const processes = spaces.some((s) => s.pid !== 0);
+  if (processes && choice.scan !== true) return { mode, spaces, evidence: guessed.evidence };
+  const frames = image.segments.reduce((n, s) => n + s.frames, 0);
+  if (spaces.length > 0 && choice.scan !== true && frames > SCANNED_FRAMES) {
+    remarks.push('only the kernel\'s own root is known; --scan looks for those of processes');
+    return { mode, spaces, evidence: guessed.evidence };
+  }
+  const found = scanRoots(mode, image, choice.progress);
+  let best: Settled = { mode, spaces: [...spaces, ...scannedSpaces(found, spaces)], evidence: guessed.evidence };
+  let most = explained(found);
+  if (spaces.length === 0)
+    for (const name of guessed.others) {
+      const other = compile(declaredMode(name, guessed.evidence), kernel);
+      const roots = scanRoots(other, image, choice.progress);
+      if (explained(roots) <= most) continue;
+      most = explained(roots);
+      best = { mode: other, spaces: scannedSpaces(roots, []), evidence: `${guessed.evidence}; of its modes this one explains most of what looks like page tables` };
+    }
+  if (best.spaces.length > 0) return best;
+  throw new PxdError(
+    'unknown',
+    `${around.name}: no root of ${mode.mode.name} page tables is known: neither the image's notes nor a list of roots names one and no table in it looks like one; give --root ${mode.mode.roots[0]?.names[0] ?? ''}=VALUE`,
+  );
+}
+
+/** Up to 1 GiB of frames is looked through without being asked when only the kernel's root is known. */
+const SCANNED_FRAMES = 262_144;
+
+const explained = (roots: readonly ScannedRoot[]): number => roots.reduce((n, r) => n + r.leaves, 0);
+
+function declaredMode(name: string, evidence: string): PagingMode {
+  const declared = findMode(name);
+  if (declared) return declared;
+  throw new PxdError('unknown', `there is no paging mode "${name}" (${evidence}); "pxd modes" lists the ${modeNames().length} there are${similar(name)}`);
+}
+
+function scannedSpaces(found: readonly ScannedRoot[], known: readonly AddressSpace[]): AddressSpace[] {
+  const tables = new Set(known.flatMap((s) => s.roots.map((r) => r.table)));
+  const own = known.find((s) => s.pid === 0);
+  const spaces = found
+    .filter((r) => !tables.has(r.root.table))
+    .map(({ root, registers, evidence, confidence }): AddressSpace => ({ name: `table at 0x${root.table.toString(16)}`, roots: [root], registers, evidence, confidence }));
+  return own ? withKernel([...spaces, own]).slice(0, -1) : spaces;
+}
+
 function compile(declared: Parameters<typeof compileMode>[0], kernel: string): CompiledMode {
   try {
     versionNumber(kernel);
@@ -129,10 +185,10 @@ function similar(name: string): string {
   return near.length > 0 ? `, for example ${near.slice(0, 8).join(', ')}` : '';
 }
 
-function modeOf(image: Image, around: Surroundings, choice: Choice): { name: string; evidence: string } {
-  if (choice.mode !== undefined) return { name: choice.mode, evidence: 'as asked for' };
-  if (image.capture?.mode !== undefined) return { name: image.capture.mode, evidence: 'the capture says so' };
-  if (around.mode !== undefined) return { name: around.mode, evidence: 'meta.json says so' };
+function modeOf(image: Image, around: Surroundings, choice: Choice): GuessedMode {
+  if (choice.mode !== undefined) return { name: choice.mode, evidence: 'as asked for', others: [] };
+  if (image.capture?.mode !== undefined) return { name: image.capture.mode, evidence: 'the capture says so', others: [] };
+  if (around.mode !== undefined) return { name: around.mode, evidence: 'meta.json says so', others: [] };
   return guessMode(image, around.name);
 }
 
@@ -151,7 +207,8 @@ const pageRange = (range: { start: bigint; end: bigint }, pageShift: number): { 
 
 // ---- address spaces ----
 
-function spacesOf(mode: CompiledMode, image: Image, around: Surroundings, choice: Choice, remarks: string[]): AddressSpace[] {
+/** Address spaces that someone names: the user, a list, the CPUs' notes, VMCOREINFO. */
+function knownSpaces(mode: CompiledMode, image: Image, around: Surroundings, choice: Choice, remarks: string[]): AddressSpace[] {
   if (choice.root !== undefined && choice.root.length > 0) return givenSpaces(mode, choice);
   const spaces: AddressSpace[] = [];
   const lists: [readonly RootEntry[] | undefined, string][] = [
@@ -163,16 +220,7 @@ function spacesOf(mode: CompiledMode, image: Image, around: Surroundings, choice
   if (listed?.[0]) for (const entry of listed[0]) addTo(spaces, listedSpace(mode, entry, listed[1], remarks));
   if (!listed) for (const cpu of image.notes.cpus) addTo(spaces, cpuSpace(mode, image, cpu.cpu, cpu.pid, cpu.registers, remarks));
   if (!spaces.some((s) => s.pid === 0)) addTo(spaces, kernelSpace(mode, image));
-  if (spaces.length > 0) return withKernel(spaces);
-  const found = scanRoots(mode, image);
-  for (const root of found) {
-    spaces.push({ name: `table at 0x${root.root.table.toString(16)}`, roots: [root.root], registers: root.registers, evidence: root.evidence, confidence: root.confidence });
-  }
-  if (spaces.length > 0) return spaces;
-  throw new PxdError(
-    'unknown',
-    `${around.name}: no root of ${mode.mode.name} page tables is known: neither the image's notes nor a list of roots names one and no table in it looks like one; give --root ${mode.mode.roots[0]?.names[0] ?? ''}=VALUE`,
-  );
+  return withKernel(spaces);
 }
 
 /** Where the kernel's half hangs on a register of its own that the process's record lacks, the kernel's own record has it. */

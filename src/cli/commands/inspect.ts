@@ -23,12 +23,19 @@ inferred from the tables. "pxd leaves" lists every extent, "pxd audit" tells whe
 const STYLES: Readonly<Record<Ink, Parameters<typeof paint>[1]>> = { head: 'bold', name: ['bold', 'green'], address: 'cyan', dim: 'dim', warn: 'yellow', plain: 'reset' };
 
 export function register(program: Command, { io }: Context): void {
-  withImageOptions(program.command('inspect').description('show what is mapped where, folded to fit a window, with totals and findings').argument('<image>', IMAGE_ARGUMENT))
+  withImageOptions(program.command('inspect').description('show what is mapped where, folded to fit a window, with totals and findings').argument('[image]', `${IMAGE_ARGUMENT}; none: --pid is a process of this machine`))
     .option('--full', 'everything, however long')
     .option('--rows <number>', 'fit this many lines instead of the window', parseRows)
     .option('-w, --where <expression>', 'only extents for which this holds (as for "pxd leaves")')
     .addHelpText('after', HELP)
-    .action((image: string, options: Options) => inspect(image, options, io));
+    .action((image: string | undefined, options: Options) => (image === undefined ? live(options, io) : inspect(image, options, io)));
+}
+
+async function live(options: Options, io: Io): Promise<void> {
+  const { PxdError } = await import('../../pagetable/error.ts');
+  if (options.pid === undefined) throw new PxdError('usage', 'nothing to inspect: give an image, or --pid for a live process of this machine');
+  const [{ readLive }, { writeLive }] = await Promise.all([import('../../image/node/live.ts'), import('../live.ts')]);
+  writeLive(readLive(options.pid), io, options.full ? Number.POSITIVE_INFINITY : (options.rows ?? io.rows));
 }
 
 function parseRows(text: string): number {

@@ -25,13 +25,24 @@ NUMA hints).
 Further fields: half (user, kernel), level (pgd … pte), kind, swapType, swapOffset.`;
 
 export function register(program: Command, { io }: Context): void {
-  withImageOptions(program.command('leaves').description('list what is mapped, one line an extent').argument('<image>', IMAGE_ARGUMENT))
+  withImageOptions(program.command('leaves').description('list what is mapped, one line an extent').argument('[image]', `${IMAGE_ARGUMENT}; none: --pid is a process of this machine`))
     .addOption(new Option('-f, --format <format>', 'how to write it').choices(['table', 'jsonl', 'csv']).default('table'))
     .option('-a, --all', 'entries that are not present, too (swapped, migrating, markers, …)')
     .option('-w, --where <expression>', 'only extents for which this holds, for example "write && exec"')
     .option('-s, --summary', 'only the exact totals')
     .addHelpText('after', HELP)
-    .action((image: string, options: Options) => leaves(image, options, io));
+    .action((image: string | undefined, options: Options) => (image === undefined ? live(options, io) : leaves(image, options, io)));
+}
+
+/** Runs of pages of a live process; always as JSON lines, since pagemap knows other things than tables do. */
+async function live(options: Options, io: Io): Promise<void> {
+  const { PxdError } = await import('../../pagetable/error.ts');
+  if (options.pid === undefined) throw new PxdError('usage', 'nothing to list: give an image, or --pid for a live process of this machine');
+  if (options.format !== 'jsonl' || options.summary || options.where !== undefined) throw new PxdError('usage', 'a live process is listed with --format jsonl only, without --summary and --where ("pxd inspect --pid" shows it as a table)');
+  const [{ readLive }, { liveJson }] = await Promise.all([import('../../image/node/live.ts'), import('../live.ts')]);
+  const process = readLive(options.pid);
+  for (const note of process.notes) io.note(`note: ${note}`);
+  for (const run of process.runs) if (options.all || run.kind === 'present') io.write(`${JSON.stringify(liveJson(run, process.pageBytes))}\n`);
 }
 
 async function leaves(path: string, options: Options, io: Io): Promise<void> {

@@ -14,7 +14,7 @@ interface Reference {
 }
 
 const dirs = allCaptureDirs().filter((d) => /hash.*-powernv$/.test(d));
-if (!existsSync(SHARED)) console.log('skipped: ../shared/dumps is not here; no capture kept with the tests has a 64-bit hash table');
+if (!existsSync(SHARED)) console.log('skipped: ../shared/dumps is not here; only the 64K capture kept with the tests is compared');
 
 describe.skipIf(dirs.length === 0).each(dirs.map((d) => [d.split('/').pop(), d]))('hash table of %s', (name, dir) => {
   it('holds nothing that the trees do not say, and what an independent reader found', async () => {

@@ -12,6 +12,7 @@ import { type Folder, parseMeta } from '../folder.ts';
 import type { Image, ImageFacts } from '../image.ts';
 import { parseVmcoreinfo } from '../notes.ts';
 import { type ImageFormat, type OpenOptions, openSource } from '../open.ts';
+import { MemoryBytes } from '../bytes.ts';
 import { type LayoutRange, parseLayout } from '../raw.ts';
 import { parseRoots, type RootEntry } from '../roots.ts';
 import { nodeCodecs } from './codecs.ts';
@@ -40,15 +41,23 @@ export const readRoots = (path: string): RootEntry[] => about(path, () => parseR
 /** Reads a layout file. */
 export const readLayout = (path: string): LayoutRange[] => about(path, () => parseLayout(readText(path), basename(path)));
 
+/** Files up to this size are read at once: one read instead of thousands, and frames are views of it. */
+const RESIDENT = 32 * 2 ** 20;
+
 async function openFile(path: string, options: OpenOptions): Promise<Image> {
-  const source = about(path, () => new FileBytes(path));
+  const file = about(path, () => new FileBytes(path));
+  let source: FileBytes | MemoryBytes = file;
   try {
+    if (file.size <= RESIDENT) {
+      source = new MemoryBytes(file.read(0, file.size));
+      file.close();
+    }
     const image = await openSource(source, options);
     // What was unpacked into memory needs the file no more.
-    if (image.layers.some((layer) => layer === 'gzip' || layer === 'zstd')) source.close();
+    if (image.layers.some((layer) => layer === 'gzip' || layer === 'zstd')) file.close();
     return image;
   } catch (error) {
-    source.close();
+    file.close();
     throw prefixed(path, error);
   }
 }

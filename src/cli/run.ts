@@ -1,7 +1,7 @@
 /**
  * One run of pxd: arguments in, output to an `Io`, exit code out.
  *
- * Exit codes: 0 fine, 1 findings of `audit --strict`, 2 bad input: then exactly one sentence is on stderr and nothing on stdout.
+ * Exit codes: 0 fine, 1 findings of `audit --strict`, 2 bad input: then exactly one sentence is on stderr and nothing on stdout; 70 a bug of pxd itself.
  * Invariant: a command loads what it needs only when it runs, so that starting is fast; `run` never ends the process.
  */
 import { Command, CommanderError } from 'commander';
@@ -54,7 +54,8 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   const context: Context = { io, exitCode: 0 };
   try {
     const program = await programFor(argv, context);
-    await program.parseAsync(separateKernel(argv), { from: 'user' });
+    const halves = program.commands.some((c) => argv.includes(c.name()) && c.options.some((o) => o.long === '--kernel-half'));
+    await program.parseAsync(halves ? separateKernel(argv) : [...argv], { from: 'user' });
     flush(io);
     return context.exitCode;
   } catch (e) {
@@ -71,12 +72,21 @@ function failed(e: unknown, io: Io): number {
     return 0;
   }
   const sentence = sentenceOf(e);
-  if (sentence === undefined) throw e;
+  if (sentence === undefined) return crashed(e, io);
   (io as Partial<ProcessIo>).discard?.();
   io.progress('');
   io.note(`pxd: ${sentence}`);
   flush(io);
   return 2;
+}
+
+/** A bug of ours: neither a finding nor bad input, and the exit code says so. */
+function crashed(e: unknown, io: Io): number {
+  (io as Partial<ProcessIo>).discard?.();
+  io.progress('');
+  io.note(`pxd: internal error: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`);
+  flush(io);
+  return 70;
 }
 
 /** The one sentence of an input error; undefined for what is a bug of ours. */

@@ -194,9 +194,14 @@ function modeOf(image: Image, around: Surroundings, choice: Choice): GuessedMode
 
 function kernelOf(image: Image, around: Surroundings, choice: Choice): { kernel: string; evidence: string } {
   if (choice.kernel !== undefined) return { kernel: choice.kernel, evidence: 'as asked for' };
-  if (image.capture?.kernel !== undefined) return { kernel: image.capture.kernel, evidence: 'the capture says so' };
-  if (image.kernelRelease !== undefined) return { kernel: image.kernelRelease, evidence: 'the image says so (OSRELEASE)' };
-  if (around.kernel !== undefined) return { kernel: around.kernel, evidence: 'meta.json says so' };
+  const told: readonly [string | undefined, string][] = [
+    [image.capture?.kernel, 'the capture says so'],
+    [image.kernelRelease, 'the image says so (OSRELEASE)'],
+    [around.kernel, 'meta.json says so'],
+  ];
+  // A release that begins with no version tells nothing.
+  const found = told.find(([kernel]) => kernel !== undefined && /^v?\d+\.\d+/.test(kernel));
+  if (found?.[0] !== undefined) return { kernel: found[0], evidence: found[1] };
   return { kernel: DEFAULT_KERNEL, evidence: `nothing tells it: entries are read as Linux ${DEFAULT_KERNEL} writes them (--kernel VERSION changes that)` };
 }
 
@@ -354,13 +359,13 @@ const caches = new WeakMap<Session, { root: Root; tables: PageTables }[]>();
 /** Trees kept per session: enough for comparing two, few enough for memory. */
 const KEPT = 2;
 
-/** The tables below a root; the last few are kept. @throws {PxdError} when the image lacks the top table. */
+/** The tables below a root (of the half that was asked for); the last few are kept. @throws {PxdError} when the image lacks the top table. */
 export function tablesOf(session: Session, root: Root): PageTables {
   const kept = caches.get(session) ?? [];
   caches.set(session, kept);
   const known = kept.find((k) => k.root === root);
   if (known) return known.tables;
-  const tables = readPageTables(session.mode, session.image, root);
+  const tables = readPageTables(session.mode, session.image, root, session.limits.half ? { half: session.limits.half } : {});
   kept.unshift({ root, tables });
   kept.length = Math.min(kept.length, KEPT);
   return tables;

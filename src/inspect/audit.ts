@@ -220,6 +220,7 @@ const halfOf = (flags: number): 'user' | 'kernel' => (flags & KERNEL_HALF ? 'ker
 function mappings(map: ReverseMap, found: Collector, options: AuditOptions): void {
   const { mode } = found;
   const canForbid = forbidsExecution(mode);
+  const controlled = canForbid && usesNoExec(map);
   const exempt = (mode.mode.regions ?? []).filter((r) => MEANT_FOR_USERS.includes(r.name) && inVersions(r.kernel, mode.kernel));
   const ram = options.ram && ramPages(options.ram, map.pageShift);
   for (let row = 0; row < map.length; row++) {
@@ -230,8 +231,9 @@ function mappings(map: ReverseMap, found: Collector, options: AuditOptions): voi
     const at = span(map, row);
     if (ram) outsideRam(map, row, ram, (range) => found.add('beyond-ram', half, root, range, range.pages, { detail: `${hexPage(range.vpn, map.pageShift)} maps ${hexPage(map.pfn[row] + (range.vpn - map.vpn[row]), map.pageShift)}` }));
     if (!(flags & PRESENT)) continue;
-    if (canForbid && (flags & (WRITE | EXEC)) === (WRITE | EXEC)) found.add('write-exec', half, root, at, pages);
-    if (canForbid && (flags & (DIRTY | EXEC)) === (DIRTY | EXEC)) found.add('dirty-exec', half, root, at, pages);
+    if (canForbid && (flags & (WRITE | EXEC)) === (WRITE | EXEC))
+      found.add('write-exec', half, root, at, pages, controlled ? {} : { severity: 'note', sentence: 'nothing is marked no-execute (the CPU or the kernel does without), so all that is writable is executable' });
+    if (controlled && (flags & (DIRTY | EXEC)) === (DIRTY | EXEC)) found.add('dirty-exec', half, root, at, pages);
     if (half === 'kernel' && flags & USER && flags & (READ | WRITE | EXEC)) {
       const region = regionAt(exempt, at, map.pageShift);
       found.add('user-kernel', half, root, at, pages, region ? { severity: 'note', sentence: `user mode may access the ${region.name} page, as it is meant to` } : {});
@@ -246,6 +248,12 @@ export function forbidsExecution(mode: CompiledMode): boolean {
     if (f.kind === 'table') return allows?.exec !== undefined && allows.exec !== '1';
     return f.kind === 'leaf' && allows?.exec !== undefined && allows.exec !== '0' && allows.exec !== '1' && allows.exec !== allows.read && allows.exec !== allows.present;
   });
+}
+
+/** Is anything readable that may not be executed? If not, neither CPU nor kernel controls execution here, and nothing follows from it. */
+function usesNoExec(map: ReverseMap): boolean {
+  for (let row = 0; row < map.length; row++) if ((map.flags[row] & (PRESENT | READ | EXEC)) === (PRESENT | READ)) return true;
+  return false;
 }
 
 function regionAt(regions: readonly Region[], at: FindingRange, pageShift: number): Region | undefined {
@@ -278,7 +286,7 @@ function outsideRam(map: ReverseMap, row: number, ram: readonly FrameRun[], say:
 
 /** Executable here, writable there. The kernel's own writable map of user memory is how Linux works, hence no finding. */
 function aliases(map: ReverseMap, found: Collector): void {
-  if (!forbidsExecution(found.mode)) return;
+  if (!forbidsExecution(found.mode) || !usesNoExec(map)) return;
   const some = (c: SweepCounters, mask: number, value: number): boolean => {
     for (let rights = 0; rights < 16; rights++) if ((rights & mask) === value && c.rows[rights] > 0) return true;
     return false;
@@ -314,7 +322,9 @@ function pairUp(map: ReverseMap, executable: readonly FrameUser[], writable: rea
     const from = Math.max(x.pfn, partner.pfn);
     const pages = Math.min(x.pfn + x.pages, partner.pfn + partner.pages) - from;
     const detail = `${hexRange(x.vpn + (from - x.pfn), pages, map.pageShift)} is writable at ${hexPage(partner.vpn + (from - partner.pfn), map.pageShift)} in ${partner.root.name}`;
-    found.add('writable-alias', halfOf(x.flags), x.root.name, { vpn: x.vpn, pages: x.pages }, x.pages, { detail });
+    // The kernel itself may write its code through another mapping; that user mode may is the grave case.
+    const kernelOnly = halfOf(x.flags) === 'kernel' && !(partner.flags & USER);
+    found.add('writable-alias', halfOf(x.flags), x.root.name, { vpn: x.vpn, pages: x.pages }, x.pages, { detail, ...(kernelOnly ? { severity: 'warning' as const } : {}) });
   }
 }
 

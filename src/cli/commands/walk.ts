@@ -29,7 +29,7 @@ export function register(program: Command, context: Context): void {
   const { io } = context;
   withImageOptions(
     program.command('walk').description('Draws the walk of an address level by level, or how the kernel\'s loops crop and iterate a range').argument('<image>', `${IMAGE_ARGUMENT}; or the name of a paging mode, to walk a range of full tables`),
-    { half: false, range: false },
+    { range: false },
   )
     .argument('<address...>', 'virtual address, START-END or START+LENGTH; several are drawn one after the other')
     .option('--fields', 'every field of each entry with its bits and meaning')
@@ -66,7 +66,10 @@ function parseAsked(text: string): Asked {
 function rootFor(session: Session, va: bigint): { root: Root; space: AddressSpace } {
   const vpn = vpnOf(va, session.mode.mode.pageShift);
   const [space] = session.chosen;
-  return { space, root: space.roots.find((r) => rangeOf(session.mode, r, vpn) !== undefined) ?? space.roots[0] };
+  // Where both halves have all addresses (s390) --kernel asks for the kernel's.
+  const { half } = session.limits;
+  const roots = space.roots.filter((r) => half === undefined || r.ranges.some((range) => range.half === half));
+  return { space, root: roots.find((r) => rangeOf(session.mode, r, vpn) !== undefined) ?? roots[0] ?? space.roots[0] };
 }
 
 const widthOf = (io: Io, options: WalkOptions): number => Math.max(60, options.width ?? io.columns);

@@ -120,12 +120,12 @@ function parseAtom(atom: string, fields: FieldPieces, text: string): Atom[][] {
   const pieces = fieldOf(fields, found[2], text);
   const mask = maskOf(pieces);
   if (found[3] === undefined) return [[{ mask, value: { lo: 0, hi: 0 }, negated: found[1] === undefined }]];
-  const values = found[4].split(',').map((v) => scatter(pieces, valueOf(v, pieces, text)));
+  const values = found[4].split(',').map((v) => scatter(pieces, numberIn(v, pieces, text)));
   if (found[3] === '!=') return [values.map((value) => ({ mask, value, negated: true }))];
   return values.map((value) => [{ mask, value, negated: false }]);
 }
 
-function valueOf(text: string, pieces: readonly Piece[], where: string): bigint {
+function numberIn(text: string, pieces: readonly Piece[], where: string): bigint {
   const value = BigInt(text);
   if (value >> BigInt(widthOf(pieces)) !== 0n) throw new TypeError(`"${where}": ${text} does not fit its field`);
   return value;
@@ -147,7 +147,7 @@ export function parseSetting(text: string, fields: FieldPieces): { set: Word; co
     const [name, value] = part.split('=');
     const pieces = fieldOf(fields, name, text);
     const mask = maskOf(pieces);
-    set = or(set, value === undefined ? mask : scatter(pieces, valueOf(value, pieces, text)));
+    set = or(set, value === undefined ? mask : scatter(pieces, numberIn(value, pieces, text)));
     covered = or(covered, mask);
   }
   return { set, covered };

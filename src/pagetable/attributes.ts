@@ -5,7 +5,7 @@
  * walk compares masked words. Invariant: two entries with the same id differ in nothing but their address (or swap offset).
  */
 import { type Alternatives, holds, maskOf, type Word } from '../arch/notation.ts';
-import type { CompiledForm, CompiledGroup, CompiledLevel, CompiledMode } from './compile.ts';
+import type { CompiledForm, CompiledGroup, CompiledLevel, CompiledMode, SinglePiece } from './compile.ts';
 import { grantedRights, type Rights, rightsKey } from './entry.ts';
 import { decodeSwap, type SwapEntry, swapLayoutFor, withOffset } from './swap.ts';
 
@@ -38,8 +38,8 @@ export interface Attribute {
   readonly swap: SwapEntry | undefined;
   /** Bits set that must be zero. */
   readonly reserved: Word;
-  /** The walk may stay on its fast path while only address bits change. */
-  readonly fast: boolean;
+  /** The address field where the walk may stay on its fast path while only address bits change. */
+  readonly fast: SinglePiece | undefined;
   /** Mask of the attribute bits. */
   readonly mask: Word;
 }
@@ -85,7 +85,7 @@ export class Attributes {
       const none = { lo: 0, hi: 0 };
       this.list.push({
         id, kind, form: undefined, level: level.index, lo, hi, rights: inherited, present: false, global: false, dirty: false, accessed: false,
-        leafPages: level.pages, contig: 1, pages: level.pages, group: undefined, broken: false, swap: undefined, reserved: none, fast: false, mask: none,
+        leafPages: level.pages, contig: 1, pages: level.pages, group: undefined, broken: false, swap: undefined, reserved: none, fast: undefined, mask: none,
       });
       this.#ids.set(key, id);
     }
@@ -133,7 +133,7 @@ export class Attributes {
       broken: found?.broken ?? false,
       swap: form.kind === 'nonpresent' ? decodeSwap(this.#mode, level.level.name, lo, hi) : undefined,
       reserved: { lo: (lo & form.reserved.lo) >>> 0, hi: (hi & form.reserved.hi) >>> 0 },
-      fast: form.address?.single !== undefined && found === undefined && form.groups.every((g) => ruledOut(g.when, lo, hi, mask)) && staysInForm(level, form, lo, hi, mask),
+      fast: found === undefined && form.groups.every((g) => ruledOut(g.when, lo, hi, mask)) && staysInForm(level, form, lo, hi, mask) ? form.address?.single : undefined,
       mask,
     });
     return id;

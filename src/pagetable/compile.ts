@@ -10,14 +10,23 @@ import { type Alternatives, type Atom, type FieldPieces, inVersions, maskOf, typ
 /** The version assumed when nothing tells it. */
 export const DEFAULT_KERNEL = '6.12';
 
-/** An address field. `single` is its fast form: pages = ((hi & hiMask) * hiScale + ((lo & loMask) >>> loShift)). */
+/** An address field of one piece: pages = ((hi & hiMask) * hiScale + ((lo & loMask) >>> loShift)) * scale. */
+export interface SinglePiece {
+  readonly loMask: number;
+  readonly loShift: number;
+  readonly hiMask: number;
+  readonly hiScale: number;
+  readonly scale: number;
+}
+
+/** Where an entry holds its address; `single` where that is one piece. */
 export interface CompiledAddress {
   readonly mask: Word;
   /** Pieces of the physical address: entry bits → address bits. */
   readonly pieces: readonly Piece[];
   /** The second copy where the address stands twice; `mask` covers both. */
   readonly mirror: readonly Piece[] | undefined;
-  readonly single: { readonly loMask: number; readonly loShift: number; readonly hiMask: number; readonly hiScale: number; readonly scale: number } | undefined;
+  readonly single: SinglePiece | undefined;
   readonly inverted: boolean;
 }
 
@@ -228,7 +237,7 @@ function compileAddress(bits: NonNullable<Form['address']>, entryBits: number, p
 }
 
 /** One contiguous piece that carries no address bit below the page: pages come out with one multiplication. */
-function singlePiece(pieces: readonly Piece[], mask: Word, pageShift: number): CompiledAddress['single'] {
+function singlePiece(pieces: readonly Piece[], mask: Word, pageShift: number): SinglePiece | undefined {
   if (pieces.length !== 1 || pieces[0].low >= 32 || pieces[0].at < pageShift) return undefined;
   const [p] = pieces;
   // The walk adds to the low word as a whole: the field must reach its top bit, or a carry would run into attribute bits.

@@ -7,6 +7,7 @@
  */
 import type { RootRange } from '../arch/mode.ts';
 import type { Attribute } from './attributes.ts';
+import { checkExpansion, expansionLimit, tooManyExtents } from './bounds.ts';
 import { ExtentColumns } from './columns.ts';
 import { advanceOf, type PageTables, type TableNode } from './tree.ts';
 
@@ -78,12 +79,17 @@ class Flattener {
   #half: RootRange['half'] = 'user';
   #supervisor = false;
   #stopped = false;
+  /** Items looked at so far, and how many may be. */
+  #work = 0;
+  readonly #limit: number;
 
   constructor(tables: PageTables, options: ExtentOptions, sink: ExtentSink) {
     this.#tables = tables;
     this.#options = options;
     this.#sink = sink;
     this.#batch = options.batch ?? BATCH;
+    this.#limit = expansionLimit(tables);
+    if (options.range === undefined) checkExpansion(tables);
     this.#classOf = new Uint32Array(tables.attributes.length);
   }
 
@@ -114,6 +120,8 @@ class Flattener {
   #node(node: TableNode, base: number, first: number, last: number): void {
     const { items, attributes, nodes, mode } = this.#tables;
     const pages = mode.levels[node.level].pages;
+    this.#work += 1 + node.to - node.from;
+    if (this.#work > this.#limit) throw tooManyExtents(this.#tables);
     for (let i = node.from; i < node.to && !this.#stopped; i++) {
       const from = Math.max(items.index[i], first);
       const to = Math.min(items.index[i] + items.count[i], last);

@@ -99,13 +99,13 @@ function meaningOf(mode: CompiledMode, layout: CompiledSwap, raw: Pick<SwapEntry
 export function encodeSwap(mode: CompiledMode, level: string, entry: { type: number; offset: number; flags?: readonly string[] }): Word {
   const layout = swapLayoutFor(mode, level);
   if (!layout) throw new RangeError(`mode ${mode.mode.name} has no swap-type entries at level ${level}`);
-  const fit = (what: string, value: number, pieces: CompiledSwap['type']): Word => {
+  const placed = (what: string, value: number, pieces: CompiledSwap['type']): Word => {
     const word = scatter(pieces, BigInt(value));
     if (gather(pieces, word.lo, word.hi) !== value) throw new RangeError(`swap ${what} ${value} does not fit mode ${mode.mode.name}`);
     return word;
   };
-  const type = fit('type', entry.type, layout.type);
-  const offset = fit('offset', entry.offset, layout.offset);
+  const type = placed('type', entry.type, layout.type);
+  const offset = placed('offset', entry.offset, layout.offset);
   let lo = type.lo | layout.always.lo;
   let hi = type.hi | layout.always.hi;
   if (layout.layout.inverted) {

@@ -12,7 +12,7 @@ import type { Root } from '../arch/mode.ts';
 import { holds } from '../arch/notation.ts';
 import { type Attribute, Attributes } from './attributes.ts';
 import { Items } from './columns.ts';
-import type { CompiledForm, CompiledGroup, CompiledLevel, CompiledMode } from './compile.ts';
+import type { CompiledForm, CompiledGroup, CompiledLevel, CompiledMode, SinglePiece } from './compile.ts';
 import { addressOffset, addressUnits, ALL_RIGHTS, formOf, levelNamed, type Rights, rightsKey, windowOf } from './entry.ts';
 import { PxdError } from './error.ts';
 import { FRAME_BYTES, FRAME_SHIFT, type FrameSource } from './source.ts';
@@ -294,20 +294,20 @@ class Reader {
       this.#append(at, attribute.id, base + ((at * slotPages + node.piece) % form.pages), slotPages);
       return i + 1;
     }
-    if (!attribute.fast) {
+    if (attribute.fast === undefined) {
       this.#append(at, attribute.id, pfn, attribute.pages);
       return i + 1;
     }
-    return this.#fastLeaves(chunk, i, attribute, pfn);
+    return this.#fastLeaves(chunk, i, attribute, attribute.fast, pfn);
   }
 
   /**
    * Follows leaves whose attribute bits do not change. Frames that follow one another differ by a constant in the low word, so the inner
    * loop is two integer comparisons an entry; a carry into the high word merely starts the next run, which joins the one before.
    */
-  #fastLeaves(chunk: TableChunk & { words: Uint32Array }, from: number, attribute: Attribute, firstPfn: number): number {
+  #fastLeaves(chunk: TableChunk & { words: Uint32Array }, from: number, attribute: Attribute, address: SinglePiece, firstPfn: number): number {
     const { words, first, count, wide } = chunk;
-    const { loMask, loShift, hiMask, hiScale, scale } = (attribute.form as CompiledForm).address?.single as NonNullable<NonNullable<CompiledForm['address']>['single']>;
+    const { loMask, loShift, hiMask, hiScale, scale } = address;
     const { mask, lo: wantLo, hi: wantHi, pages } = attribute;
     const next = (pages / scale) * 2 ** loShift;
     let i = from;

@@ -25,7 +25,7 @@ export interface ImageOptions {
   readonly kernel?: string;
   readonly scan?: boolean;
   readonly layout?: string;
-  readonly formatIn?: ImageFormat;
+  readonly inputFormat?: ImageFormat;
   readonly user?: boolean;
   readonly kernelHalf?: boolean;
   readonly range?: { readonly start: bigint; readonly end: bigint };
@@ -42,7 +42,7 @@ export function withImageOptions(command: Command, which: { half?: boolean; rang
     .option('--kernel [version]', 'with a version (6.12): how this Linux writes its entries; without: only the kernel half')
     .option('--scan', 'look for root tables by their structure even where some are known')
     .option('--layout <file>', 'which part of a raw image is which physical memory')
-    .addOption(new Option('--format-in <format>', 'what the file is, when that cannot be told').choices(['elf', 'kdump', 'lime', 'raw']));
+    .addOption(new Option('--input-format <format>', 'what the file is, when that cannot be told').choices(['elf', 'kdump', 'lime', 'raw']));
   if (which.half !== false) command.option('--user', 'only the user half').addOption(new Option('--kernel-half', 'only the kernel half (as a bare --kernel)'));
   if (which.range !== false) command.option('--range <start-end>', 'only these virtual addresses (end exclusive)', parseRange);
   return command;
@@ -69,7 +69,7 @@ export async function sessionFrom(path: string, options: ImageOptions, io: Io, m
   if (io.isTerminal) io.progress(`opening ${path} …`);
   const { image, around } = await openForSession(path, {
     ...(options.layout !== undefined ? { layout: options.layout } : {}),
-    ...(options.formatIn !== undefined ? { format: options.formatIn } : {}),
+    ...(options.inputFormat !== undefined ? { format: options.inputFormat } : {}),
   });
   io.progress('');
   const roots = options.roots === undefined ? undefined : await readRoots(options.roots);

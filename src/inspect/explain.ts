@@ -3,9 +3,10 @@
  *
  * Invariant: every bit of the word is accounted for: as part of a field, of the address, of the swap word, or as "not named".
  */
-import { holds, maskOf, type Piece, type Word } from '../arch/notation.ts';
+import { holds, maskOf, parseSetting, type Piece, type Word } from '../arch/notation.ts';
 import type { CompiledForm, CompiledLevel, CompiledMode } from '../pagetable/compile.ts';
-import { decode, type Entry, type Rights, rightsOf } from '../pagetable/entry.ts';
+import { addressWord, decode, type Entry, formOf, type Rights, rightsOf } from '../pagetable/entry.ts';
+import { PxdError } from '../pagetable/error.ts';
 import { LinuxEntries } from '../pagetable/linux.ts';
 import { leafPagesOf } from '../pagetable/leafsize.ts';
 import { decodeSwap, type SwapEntry, swapLayoutFor } from '../pagetable/swap.ts';
@@ -111,6 +112,33 @@ function predicatesOf(mode: CompiledMode, level: CompiledLevel, lo: number, hi: 
   if (names.length === 0) return [];
   const entries = new LinuxEntries(mode);
   return names.map((name) => ({ name, holds: entries.predicate(level.level.name, name, { lo, hi }) }));
+}
+
+/**
+ * Makes an entry from field names: `P RW=1 address=0x1234000`. The form is the first of the level whose condition the result meets, so the fields decide
+ * whether it is a leaf or a table. @throws {PxdError} `usage` for an unknown field, a value or address that does not fit, or fields that make no form.
+ */
+export function composeEntry(mode: CompiledMode, level: CompiledLevel, text: string): Word {
+  const settings = text.trim().split(/\s+/).filter((w) => w !== '');
+  const addresses = settings.filter((w) => w.startsWith('address='));
+  const fields = settings.filter((w) => !w.startsWith('address=')).join(' ');
+  if (addresses.length > 1 || addresses.some((a) => !/^address=(0x)?[0-9a-f]{1,16}$/i.test(a))) throw new PxdError('usage', `--encode: expected one address=HEX, found "${addresses.join(' ')}"`);
+  const address = addresses.length > 0 ? BigInt(`0x${addresses[0].slice(8).replace(/^0x/i, '')}`) : undefined;
+  let reason = '';
+  for (const form of level.forms) {
+    try {
+      const { set } = parseSetting(fields, form.fields);
+      const at = address === undefined ? { lo: 0, hi: 0 } : addressWord(form, address);
+      const word = { lo: (set.lo | at.lo) >>> 0, hi: (set.hi | at.hi) >>> 0 };
+      if (formOf(level, word.lo, word.hi) === form) return word;
+    } catch (e) {
+      if (!(e instanceof TypeError) && !(e instanceof RangeError) && !(e instanceof SyntaxError)) throw e;
+      if (reason === '' && form.kind === 'leaf') reason = e.message;
+    }
+  }
+  const place = `${mode.mode.name} at level ${level.level.name}`;
+  if (reason !== '') throw new PxdError('usage', `--encode: no entry of ${place}: ${reason}`);
+  throw new PxdError('usage', `--encode: these fields make no entry of ${place}: expected one of ${level.forms.map((f) => `${f.form.name} (${f.form.when})`).join(', ')}`);
 }
 
 /** Entry bits that no field, address or swap layout of the word's form names. */

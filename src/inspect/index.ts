@@ -14,7 +14,7 @@ export * from './aliases.ts';
 export * from './audit.ts';
 export { type CapturedTables, captureOf } from './capture.ts';
 export * from './diff.ts';
-export { bitsText, type Explained, type ExplainedField, explainEntry, unnamedBits } from './explain.ts';
+export { bitsText, composeEntry, type Explained, type ExplainedField, explainEntry, unnamedBits } from './explain.ts';
 export { type AreaKind, endOf, foldHalf, type Folded, type Node, type Sum } from './fold.ts';
 export { csvWriter, forEachRow, jsonlWriter, kindOfSwap, type Missing, type NonPresentKind, type RowOptions, type RowSink, type RowText, rowText, type Total, Totals } from './leaves.ts';
 export { type NamedRegion, regionsOf } from './regions.ts';

@@ -22,11 +22,11 @@ export function register(program: Command, { io }: Context): void {
 }
 
 async function capture(path: string, options: Options, io: Io): Promise<void> {
-  const [{ captureOf }, { writeChunks }, { grouped, sizeOf }] = await Promise.all([import('../../inspect/capture.ts'), import('../write-file.ts'), import('../../inspect/text.ts')]);
+  const [{ captureOf }, { writeChunks }, { plural, sizeOf }] = await Promise.all([import('../../inspect/capture.ts'), import('../write-file.ts'), import('../../inspect/text.ts')]);
   const session = await sessionFrom(path, options, io);
   const { chunks, frames, roots } = captureOf(session, (what) => io.progress(what));
   io.progress('');
   writeChunks(options.output, chunks, options.force === true);
   const bytes = chunks.reduce((n, c) => n + c.length, 0);
-  io.write(`${paint(io, 'bold', options.output)}: ${grouped(frames)} frames of page tables, ${grouped(roots)} roots, ${sizeOf(bytes)}\n`);
+  io.write(`${paint(io, 'bold', options.output)}: ${plural(frames, 'frame')} of page tables, ${plural(roots, 'root')}, ${sizeOf(bytes)}\n`);
 }

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { RowOptions } from '../../inspect/leaves.ts';
 import type { Session } from '../../inspect/session.ts';
+import type { PageTables } from '../../pagetable/tree.ts';
 import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
 import { type Io, paint } from '../io.ts';
 import type { Context } from '../run.ts';
@@ -72,7 +73,7 @@ async function leaves(path: string, options: Options, io: Io): Promise<void> {
         csvHeader = false;
         missing = library.forEachRow(tables, rows, writer.sink, writer.batchDone);
       } else {
-        const sink = tableSink(library, tables, io);
+        const sink = tableSink(library, tables, await namer(opened, tables, io), io);
         missing = library.forEachRow(tables, rows, sink);
       }
       if (missing.tables > 0) {
@@ -90,7 +91,21 @@ function explainChoice(session: Session, io: Io): void {
   if (others > 0) io.note(`note: ${session.chosen[0].name} of ${session.spaces.length} known roots (--pid or --root choose another, "pxd inspect" lists them)`);
 }
 
-function tableSink(library: typeof import('../../inspect/leaves.ts'), tables: Parameters<typeof library.rowText>[0], io: Io): Parameters<typeof library.forEachRow>[2] {
+/** Names of regions, where the line has room for them. */
+async function namer(session: Session, tables: PageTables, io: Io): Promise<(vpn: number) => string> {
+  if (io.columns < 100) return () => '';
+  const { regionsOf } = await import('../../inspect/regions.ts');
+  const regions = regionsOf(session.mode, session.image, tables);
+  let at = 0;
+  return (vpn) => {
+    if (at >= regions.length || regions[at].start > vpn) at = 0;
+    while (at < regions.length && regions[at].end <= vpn) at++;
+    const found = at < regions.length && regions[at].start <= vpn ? regions[at] : undefined;
+    return found === undefined ? '' : `${found.name}${found.guessed ? '?' : ''}`;
+  };
+}
+
+function tableSink(library: typeof import('../../inspect/leaves.ts'), tables: PageTables, name: (vpn: number) => string, io: Io): Parameters<typeof library.forEachRow>[2] {
   let head = true;
   const width = tables.mode.mode.vaBits <= 32 ? 17 : 33;
   return (e, i, cls) => {
@@ -98,7 +113,9 @@ function tableSink(library: typeof import('../../inspect/leaves.ts'), tables: Pa
     if (head) io.write(`${paint(io, 'dim', `${padEnd('virtual', width)} ${padStart('physical', 13)} ${padStart('size', 6)} ${padStart('page', 5)} rights`)}\n`);
     head = false;
     const rights = cls.kind === 'leaf' ? `${rightsPainted(io, t.rights)} ${t.flags}` : '        ';
-    const line = `${t.virtual} ${t.physical.padStart(13)} ${t.size.padStart(6)} ${t.page.padStart(5)} ${rights}${t.more ? ` ${paint(io, 'yellow', t.more)}` : ''}`;
+    const region = cls.half === 'kernel' ? name(e.vpn[i]) : '';
+    const more = `${t.more ? ` ${paint(io, 'yellow', t.more)}` : ''}${region ? ` ${paint(io, 'green', region)}` : ''}`;
+    const line = `${t.virtual} ${t.physical.padStart(13)} ${t.size.padStart(6)} ${t.page.padStart(5)} ${rights}${more}`;
     io.write(`${line.trimEnd()}\n`);
   };
 }

@@ -11,12 +11,14 @@ interface Options {
   readonly mode?: string;
   readonly level?: string;
   readonly kernel?: string;
+  readonly encode?: string;
   readonly json?: boolean;
 }
 
 const HELP = `
 Examples:
   pxd pte x86-4level pte 0x8000000001234067
+  pxd pte x86-4level pmd --encode 'P RW US PS address=0x40000000'
   pxd pte --mode arm64-4k-48 --level pmd --kernel 6.1 0x60000040000f11
 Without a level the lowest one is meant; "all" shows what the value would be at each level. Values are hexadecimal, as the CPU
 reads them (32-bit ARM's short descriptors: hardware's word, then Linux's own, as one 64-bit number).`;
@@ -29,6 +31,7 @@ export function register(program: Command, { io }: Context): void {
     .option('-m, --mode <mode>', 'paging mode')
     .option('-l, --level <level>', 'level: pgd, p4d, pud, pmd, pte, or all')
     .option('--kernel <version>', 'as this Linux version writes its entries')
+    .option('-e, --encode <fields>', 'make an entry instead: fields to set, for example "P RW US address=0x1234000"')
     .option('--json', 'one object an entry')
     .addHelpText('after', HELP)
     .action((words: string[], options: Options) => pte(words, options, io));
@@ -55,8 +58,15 @@ async function pte(words: readonly string[], options: Options, io: Io): Promise<
   const known = new Map(mode.levels.map((l) => [l.level.name, l]));
   const first = rest[0]?.toLowerCase();
   const level = options.level?.toLowerCase() ?? (first !== undefined && (known.has(first) || first === 'all' || !/^(0x)?[0-9a-f_]+$/i.test(first)) ? rest.shift()?.toLowerCase() : undefined);
-  const levels = level === 'all' ? mode.levels : [level === undefined ? mode.levels[mode.levels.length - 1] : known.get(level)];
-  if (levels.includes(undefined as never)) throw new PxdError('unknown', `mode ${name} has no level "${level}": it has ${[...known.keys()].join(', ')}`);
+  const levels: (CompiledLevel | undefined)[] = level === 'all' ? [...mode.levels] : [level === undefined ? mode.levels[mode.levels.length - 1] : known.get(level)];
+  if (levels.includes(undefined)) throw new PxdError('unknown', `mode ${name} has no level "${level}": it has ${[...known.keys()].join(', ')}`);
+  if (options.encode !== undefined) {
+    if (rest.length > 0) throw new PxdError('usage', '--encode makes a value: expected none beside it');
+    const { composeEntry } = await import('../../inspect/explain.ts');
+    const { lo, hi } = composeEntry(mode, levels[0] as CompiledLevel, options.encode);
+    rest.push(((BigInt(hi) << 32n) | BigInt(lo)).toString(16));
+    levels.length = 1;
+  }
   if (rest.length === 0) throw new PxdError('usage', 'no value to take apart: expected MODE LEVEL VALUE…');
   let separate = false;
   for (const text of rest) {

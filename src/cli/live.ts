@@ -8,7 +8,12 @@ import { cut, wrap } from './table.ts';
 export function writeLive(process: LiveProcess, io: Io, rows: number): void {
   const { pageBytes, vmas, runs, notes } = process;
   const name = `pid ${process.pid} ${process.comm}`;
-  io.write(`${paint(io, 'bold', name)}: a live process of this machine, as /proc/${process.pid} shows it (areas and frames; not the tables themselves)\n`.slice(0, 4 * io.columns));
+  io.write(
+    `${paint(io, 'bold', name)}: a live process of this machine, as /proc/${process.pid} shows it (areas and frames; not the tables themselves)\n`.slice(
+      0,
+      4 * io.columns,
+    ),
+  );
   for (const note of notes) for (const line of wrap(`note: ${note}`, io.columns)) io.write(`${paint(io, 'yellow', line)}\n`);
   const byVma = new Map<LiveVma, LiveRun[]>();
   for (const run of runs) {
@@ -42,7 +47,10 @@ function areaLine(vma: LiveVma, runs: readonly LiveRun[], pageBytes: number, io:
   const swapped = sum('swap');
   const perms = /wx/.test(vma.perms) ? paint(io, ['bold', 'red'], vma.perms) : vma.perms;
   const size = sizeOf(Number(vma.end - vma.start)).padStart(7);
-  return cut(`${paint(io, 'cyan', range)} ${size} ${sizeOf(sum('present')).padStart(8)} ${(swapped > 0 ? sizeOf(swapped) : '').padStart(7)} ${perms}  ${sizeOf(vma.kernelPageSize).padStart(3)} ${what}`.trimEnd(), io.columns);
+  return cut(
+    `${paint(io, 'cyan', range)} ${size} ${sizeOf(sum('present')).padStart(8)} ${(swapped > 0 ? sizeOf(swapped) : '').padStart(7)} ${perms}  ${sizeOf(vma.kernelPageSize).padStart(3)} ${what}`.trimEnd(),
+    io.columns,
+  );
 }
 
 /** One object a run, as `pxd leaves` prints extents; what pagemap cannot tell is left out. */
@@ -67,5 +75,12 @@ export function liveJson(run: LiveRun, pageBytes: number): Record<string, unknow
     };
   }
   const kind = run.kind === 'guard' ? 'marker' : 'swap';
-  return { ...common, bytes: run.pages * pageBytes, page: run.pageBytes, present: false, kind, ...(run.swap ? { swapType: run.swap.type, swapOffset: `0x${run.swap.offset.toString(16)}` } : {}) };
+  return {
+    ...common,
+    bytes: run.pages * pageBytes,
+    page: run.pageBytes,
+    present: false,
+    kind,
+    ...(run.swap ? { swapType: run.swap.type, swapOffset: `0x${run.swap.offset.toString(16)}` } : {}),
+  };
 }

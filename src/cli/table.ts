@@ -9,6 +9,9 @@ export interface Column {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is taken out
 const ESCAPES = /\u001b\[[0-9;]*m/g;
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: as above, keeping the sequences
+const PARTS = /(\u001b\[[0-9;]*m)/;
+
 /** Columns that a text takes on a terminal. */
 export const widthOf = (text: string): number => text.replace(ESCAPES, '').length;
 
@@ -18,7 +21,7 @@ export function cut(text: string, width: number): string {
   let shown = 0;
   let out = '';
   let colored = false;
-  for (const part of text.split(/(\u001b\[[0-9;]*m)/)) {
+  for (const part of text.split(PARTS)) {
     if (part.startsWith('\u001b[')) {
       out += part;
       colored = true;
@@ -35,10 +38,16 @@ export const padEnd = (text: string, width: number): string => text + ' '.repeat
 export const padStart = (text: string, width: number): string => ' '.repeat(Math.max(0, width - widthOf(text))) + text;
 
 /** Lines of a table, header first (no header when all titles are empty); the last column is not padded. */
-export function tableLines(columns: readonly Column[], rows: readonly (readonly string[])[], options: { indent?: string; header?: (text: string) => string; width?: number } = {}): string[] {
+export function tableLines(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  options: { indent?: string; header?: (text: string) => string; width?: number } = {},
+): string[] {
   const widths = columns.map((c, i) => Math.max(widthOf(c.title), ...rows.map((r) => widthOf(r[i] ?? ''))));
   const line = (cells: readonly string[]): string => {
-    const text = columns.map((c, i) => (c.right ? padStart(cells[i] ?? '', widths[i]) : i === columns.length - 1 ? (cells[i] ?? '') : padEnd(cells[i] ?? '', widths[i]))).join('  ');
+    const text = columns
+      .map((c, i) => (c.right ? padStart(cells[i] ?? '', widths[i]) : i === columns.length - 1 ? (cells[i] ?? '') : padEnd(cells[i] ?? '', widths[i])))
+      .join('  ');
     const whole = `${options.indent ?? ''}${text}`.trimEnd();
     return options.width ? cut(whole, options.width) : whole;
   };

@@ -3,12 +3,12 @@
  *
  * Invariant: every bit of the word is accounted for: as part of a field, of the address, of the swap word, or as "not named".
  */
-import { holds, maskOf, parseSetting, type Piece, type Word } from '../arch/notation.ts';
+import { holds, maskOf, type Piece, parseSetting, type Word } from '../arch/notation.ts';
 import type { CompiledForm, CompiledLevel, CompiledMode } from '../pagetable/compile.ts';
 import { addressWord, decode, type Entry, formOf, type Rights, rightsOf } from '../pagetable/entry.ts';
 import { PxdError } from '../pagetable/error.ts';
-import { LinuxEntries } from '../pagetable/linux.ts';
 import { leafPagesOf } from '../pagetable/leafsize.ts';
+import { LinuxEntries } from '../pagetable/linux.ts';
 import { decodeSwap, type SwapEntry, swapLayoutFor } from '../pagetable/swap.ts';
 
 export interface ExplainedField {
@@ -61,7 +61,7 @@ export function explainEntry(mode: CompiledMode, level: CompiledLevel, lo: numbe
   };
 }
 
-const valueOf = (pieces: readonly Piece[], lo: number, hi: number): bigint => {
+const fieldValue = (pieces: readonly Piece[], lo: number, hi: number): bigint => {
   const word = (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
   let value = 0n;
   for (const p of pieces) value |= ((word >> BigInt(p.low)) & ((1n << BigInt(p.width)) - 1n)) << BigInt(p.at);
@@ -78,7 +78,7 @@ export const bitsText = (pieces: readonly Piece[]): string =>
 function fieldsOf(mode: CompiledMode, level: CompiledLevel, entry: Entry): ExplainedField[] {
   const { form, lo, hi } = entry;
   const out: { at: number; field: ExplainedField }[] = [];
-  const put = (name: string, pieces: readonly Piece[], meaning: string, value = valueOf(pieces, lo, hi)): void => {
+  const put = (name: string, pieces: readonly Piece[], meaning: string, value = fieldValue(pieces, lo, hi)): void => {
     out.push({ at: Math.max(...pieces.map((p) => p.low + p.width)), field: { bits: bitsText(pieces), name, value, meaning } });
   };
   if (form) for (const [name, pieces] of form.fields) put(name, pieces, form.docs.get(name) ?? '');
@@ -96,7 +96,8 @@ function fieldsOf(mode: CompiledMode, level: CompiledLevel, entry: Entry): Expla
 }
 
 function addressMeaning(form: CompiledForm, mode: CompiledMode): string {
-  const what = form.kind === 'leaf' ? 'physical address of the page' : form.kind === 'hugepd' ? 'physical address of the directory' : 'physical address of the table';
+  const what =
+    form.kind === 'leaf' ? 'physical address of the page' : form.kind === 'hugepd' ? 'physical address of the directory' : 'physical address of the table';
   const pointer = form.kind !== 'leaf' && mode.mode.pointers !== undefined ? 'kernel virtual address of the table' : what;
   return form.address?.inverted ? `${pointer}, stored inverted` : pointer;
 }
@@ -119,10 +120,14 @@ function predicatesOf(mode: CompiledMode, level: CompiledLevel, lo: number, hi: 
  * whether it is a leaf or a table. @throws {PxdError} `usage` for an unknown field, a value or address that does not fit, or fields that make no form.
  */
 export function composeEntry(mode: CompiledMode, level: CompiledLevel, text: string): Word {
-  const settings = text.trim().split(/\s+/).filter((w) => w !== '');
+  const settings = text
+    .trim()
+    .split(/\s+/)
+    .filter((w) => w !== '');
   const addresses = settings.filter((w) => w.startsWith('address='));
   const fields = settings.filter((w) => !w.startsWith('address=')).join(' ');
-  if (addresses.length > 1 || addresses.some((a) => !/^address=(0x)?[0-9a-f]{1,16}$/i.test(a))) throw new PxdError('usage', `--encode: expected one address=HEX, found "${addresses.join(' ')}"`);
+  if (addresses.length > 1 || addresses.some((a) => !/^address=(0x)?[0-9a-f]{1,16}$/i.test(a)))
+    throw new PxdError('usage', `--encode: expected one address=HEX, found "${addresses.join(' ')}"`);
   const address = addresses.length > 0 ? BigInt(`0x${addresses[0].slice(8).replace(/^0x/i, '')}`) : undefined;
   let reason = '';
   for (const form of level.forms) {
@@ -138,7 +143,10 @@ export function composeEntry(mode: CompiledMode, level: CompiledLevel, text: str
   }
   const place = `${mode.mode.name} at level ${level.level.name}`;
   if (reason !== '') throw new PxdError('usage', `--encode: no entry of ${place}: ${reason}`);
-  throw new PxdError('usage', `--encode: these fields make no entry of ${place}: expected one of ${level.forms.map((f) => `${f.form.name} (${f.form.when})`).join(', ')}`);
+  throw new PxdError(
+    'usage',
+    `--encode: these fields make no entry of ${place}: expected one of ${level.forms.map((f) => `${f.form.name} (${f.form.when})`).join(', ')}`,
+  );
 }
 
 /** Entry bits that no field, address or swap layout of the word's form names. */

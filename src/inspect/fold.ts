@@ -110,8 +110,18 @@ class Folder {
       }
     }
     const area: Node = {
-      vpn, pages, count, stride, sums: [{ kind, pages: pages * count }], runs: 1, pfn: cls.kind === 'leaf' ? pfn : undefined,
-      children: [], level: -1, index: -1, shape: 0, areas: 1,
+      vpn,
+      pages,
+      count,
+      stride,
+      sums: [{ kind, pages: pages * count }],
+      runs: 1,
+      pfn: cls.kind === 'leaf' ? pfn : undefined,
+      children: [],
+      level: -1,
+      index: -1,
+      shape: 0,
+      areas: 1,
     };
     this.#areas.push({ area, region });
   }

@@ -5,6 +5,7 @@
  * A clue is `KEY=value` (a line of VMCOREINFO), `KEY~pattern`, `reg&mask=value` or `reg>>shift=value` (any CPU); several joined by blanks must all hold; '' always does.
  */
 import { guessModes, modeNames } from '../arch/registry.ts';
+import { printable } from '../image/bytes.ts';
 import type { Image } from '../image/image.ts';
 import { machineName } from '../image/machines.ts';
 import { PxdError } from '../pagetable/error.ts';
@@ -50,7 +51,10 @@ const CLUES: Readonly<Record<number, Clues>> = {
     ['SYMBOL(swapper_pg_dir)~^[0-9a-f]{8}$', 'mips32-{page}'],
     ['', 'mips64-{page}'],
   ],
-  258: [['PAGESIZE=16384', 'loongarch64-16k'], ['', 'loongarch64-{page}']],
+  258: [
+    ['PAGESIZE=16384', 'loongarch64-16k'],
+    ['', 'loongarch64-{page}'],
+  ],
 };
 
 /** A mode and why; `others` are those that it might be as well, to be told apart by what the tables look like. */
@@ -63,27 +67,47 @@ export interface GuessedMode {
 /** The mode and why. @throws {PxdError} when nothing tells even the architecture. */
 export function guessMode(image: Image, name: string): GuessedMode {
   const machine = image.elfMachine;
-  if (machine === undefined) throw new PxdError('unknown', `${name}: the image does not tell its architecture: give --mode (one of ${modeNames().slice(0, 4).join(', ')} …; "pxd modes" lists all)`);
+  if (machine === undefined)
+    throw new PxdError(
+      'unknown',
+      `${printable(name)}: the image does not tell its architecture: give --mode (one of ${modeNames().slice(0, 4).join(', ')} …; "pxd modes" lists all)`,
+    );
   const clues = CLUES[machine];
   if (!clues) return onlyMode(machine, name);
   for (const [clue, template] of clues) {
     if (!clueHolds(clue, image)) continue;
     const mode = filled(template, image);
     const sure = clue !== '' || image.vmcoreinfo !== undefined;
-    const others = sure ? [] : guessModes(machine).map((m) => m.name).filter((m) => m !== mode);
-    const because = clue ? ` with ${clue.replaceAll(' ', ' and ')}${template.includes('{') ? ` and${sizes(template, image).slice(5)}` : ''}` : clues.length > 1 ? ', nothing says otherwise' : sizes(template, image);
+    const others = sure
+      ? []
+      : guessModes(machine)
+          .map((m) => m.name)
+          .filter((m) => m !== mode);
+    const because = clue
+      ? ` with ${clue.replaceAll(' ', ' and ')}${template.includes('{') ? ` and${sizes(template, image).slice(5)}` : ''}`
+      : clues.length > 1
+        ? ', nothing says otherwise'
+        : sizes(template, image);
     return { name: mode, evidence: `${machineName(machine)} image${because}`, others };
   }
-  throw new PxdError('unknown', `${name}: cannot tell the paging mode of this ${machineName(machine)} image: give --mode`);
+  throw new PxdError('unknown', `${printable(name)}: cannot tell the paging mode of this ${machineName(machine)} image: give --mode`);
 }
 
 function onlyMode(machine: number, name: string): GuessedMode {
   const modes = guessModes(machine);
-  if (modes.length === 0) throw new PxdError('unknown', `${name}: the image is of ${machineName(machine)}, of which pxd knows no paging mode; give --mode if it is mislabelled`);
+  if (modes.length === 0)
+    throw new PxdError(
+      'unknown',
+      `${printable(name)}: the image is of ${machineName(machine)}, of which pxd knows no paging mode; give --mode if it is mislabelled`,
+    );
   return { name: modes[0].name, evidence: `${machineName(machine)} image`, others: modes.slice(1).map((m) => m.name) };
 }
 
-const line = (image: Image, key: string): string | undefined => image.vmcoreinfo?.get(key);
+/** A line of VMCOREINFO, fit to be shown. */
+function line(image: Image, key: string): string | undefined {
+  const value = image.vmcoreinfo?.get(key);
+  return value === undefined ? undefined : printable(value, 40);
+}
 
 function clueHolds(clue: string, image: Image): boolean {
   return clue.split(' ').every((one) => {
@@ -113,7 +137,11 @@ function filled(template: string, image: Image): string {
 function sizes(template: string, image: Image): string {
   const told = [
     template.includes('{page}') ? (line(image, 'PAGESIZE') ? `PAGESIZE=${line(image, 'PAGESIZE')}` : 'page size not told') : '',
-    template.includes('{va}') ? (line(image, 'NUMBER(TCR_EL1_T1SZ)') ? `TCR_EL1.T1SZ=${line(image, 'NUMBER(TCR_EL1_T1SZ)')}` : `VA_BITS ${line(image, 'NUMBER(VA_BITS)') ?? 'not told'}`) : '',
+    template.includes('{va}')
+      ? line(image, 'NUMBER(TCR_EL1_T1SZ)')
+        ? `TCR_EL1.T1SZ=${line(image, 'NUMBER(TCR_EL1_T1SZ)')}`
+        : `VA_BITS ${line(image, 'NUMBER(VA_BITS)') ?? 'not told'}`
+      : '',
   ].filter((s) => s !== '');
   return told.length > 0 ? ` with ${told.join(', ')}` : '';
 }

@@ -15,13 +15,36 @@ export * from './audit.ts';
 export { type CapturedTables, captureOf } from './capture.ts';
 export * from './diff.ts';
 export { bitsText, composeEntry, type Explained, type ExplainedField, explainEntry, unnamedBits } from './explain.ts';
-export { type AreaKind, endOf, foldHalf, type Folded, type Node, type Sum } from './fold.ts';
-export { csvWriter, forEachRow, jsonlWriter, kindOfSwap, type Missing, type NonPresentKind, type RowOptions, type RowSink, type RowText, rowText, type Total, Totals } from './leaves.ts';
+export { type AreaKind, endOf, type Folded, foldHalf, type Node, type Sum } from './fold.ts';
+export {
+  csvWriter,
+  forEachRow,
+  jsonlWriter,
+  kindOfSwap,
+  type Missing,
+  type NonPresentKind,
+  type RowOptions,
+  type RowSink,
+  type RowText,
+  rowText,
+  type Total,
+  Totals,
+} from './leaves.ts';
 export { type NamedRegion, regionsOf } from './regions.ts';
 export { type Ink, type RenderOptions, sumsText, totalLines, treeLines } from './render-tree.ts';
 export { type ScannedRoot, scanRoots } from './scan.ts';
 export {
-  type AddressSpace, type Choice, type Confidence, type Half, openSession, rootsFor, rootsOfRegisters, sameTables, type Session, type Surroundings, tablesOf,
+  type AddressSpace,
+  type Choice,
+  type Confidence,
+  type Half,
+  openSession,
+  rootsFor,
+  rootsOfRegisters,
+  type Session,
+  type Surroundings,
+  sameTables,
+  tablesOf,
 } from './session.ts';
-export { covers, type Reason, type Step, translateAddress, type Translation } from './translate.ts';
-export { compileWhere, emptyRow, type Filter, FILTER_FIELDS, type FilterRow, WHERE_HELP } from './where.ts';
+export { covers, type Reason, type Step, type Translation, translateAddress } from './translate.ts';
+export { compileWhere, emptyRow, FILTER_FIELDS, type Filter, type FilterRow, WHERE_HELP } from './where.ts';

@@ -55,7 +55,12 @@ const WAYS: readonly Way[] = [
     how: 'less KERNELOFFSET, plus KERNELOFFPHYS; three levels assumed',
     register: (pa) => ({ cr13: pa | 7n }),
   },
-  { modes: /^ppc64-radix/, physical: (va) => va & 0x0fffffffffffffffn, how: 'less 0xc000000000000000', register: (pa) => ({ kernel_prte0: 0x4000000000000000n | pa | 0xadn }) },
+  {
+    modes: /^ppc64-radix/,
+    physical: (va) => va & 0x0fffffffffffffffn,
+    how: 'less 0xc000000000000000',
+    register: (pa) => ({ kernel_prte0: 0x4000000000000000n | pa | 0xadn }),
+  },
   { modes: /^ppc64-/, physical: (va) => va & 0x0fffffffffffffffn, how: 'less 0xc000000000000000' },
   { modes: /^ppc-/, physical: (va) => minus(va, 0xc0000000n), how: 'less PAGE_OFFSET 0xc0000000' },
   { modes: /^loongarch64/, physical: (va) => va & 0x0000ffffffffffffn, how: 'low 48 bits of its direct-mapped address' },
@@ -72,7 +77,9 @@ export function registersForTable(mode: CompiledMode, pa: bigint): Registers[] {
   return [{ [own.names[0]]: pa }];
 }
 
-const satp = (pa: bigint, mode: string): Registers => ({ satp: mode === 'riscv-sv32' ? (1n << 31n) | (pa >> 12n) : ((SATP_MODE[mode] ?? 8n) << 60n) | (pa >> 12n) });
+const satp = (pa: bigint, mode: string): Registers => ({
+  satp: mode === 'riscv-sv32' ? (1n << 31n) | (pa >> 12n) : ((SATP_MODE[mode] ?? 8n) << 60n) | (pa >> 12n),
+});
 
 /** Register values under which the kernel's own tables can be walked, and how they were worked out. */
 export function kernelRegisters(mode: CompiledMode, image: Image): { registers: Registers; evidence: string } | undefined {

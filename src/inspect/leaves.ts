@@ -20,9 +20,7 @@ export interface RowOptions {
 }
 
 /** One kept extent of a batch: indexes and numbers only. */
-export interface RowSink {
-  (extents: ExtentColumns, i: number, cls: ExtentClass): void;
-}
+export type RowSink = (extents: ExtentColumns, i: number, cls: ExtentClass) => void;
 
 export type NonPresentKind = 'swap' | 'migration' | 'device-private' | 'device-exclusive' | 'hwpoison' | 'marker' | 'unknown';
 
@@ -42,26 +40,30 @@ export function forEachRow(tables: PageTables, options: RowOptions, sink: RowSin
   const row = emptyRow();
   const fill = rowFiller(tables);
   const { where, all } = options;
-  forEachExtent(tables, { all: true, batch: 16384, ...(options.half ? { half: options.half } : {}), ...(options.range ? { range: options.range } : {}) }, (extents, classes) => {
-    for (let i = 0; i < extents.length; i++) {
-      const cls = classes[extents.kind[i]];
-      if (cls.kind !== 'leaf') {
-        if (cls.kind === 'missing') {
-          missing.tables += extents.count[i];
-          if (missing.first.length === 0) missing.first.push(extents.vpn[i]);
-          continue;
+  forEachExtent(
+    tables,
+    { all: true, batch: 16384, ...(options.half ? { half: options.half } : {}), ...(options.range ? { range: options.range } : {}) },
+    (extents, classes) => {
+      for (let i = 0; i < extents.length; i++) {
+        const cls = classes[extents.kind[i]];
+        if (cls.kind !== 'leaf') {
+          if (cls.kind === 'missing') {
+            missing.tables += extents.count[i];
+            if (missing.first.length === 0) missing.first.push(extents.vpn[i]);
+            continue;
+          }
+          if (all !== true) continue;
         }
-        if (all !== true) continue;
+        if (where !== undefined) {
+          fill(row, extents, i, cls);
+          if (!where(row)) continue;
+        }
+        sink(extents, i, cls);
       }
-      if (where !== undefined) {
-        fill(row, extents, i, cls);
-        if (!where(row)) continue;
-      }
-      sink(extents, i, cls);
-    }
-    batchDone?.();
-    return true;
-  });
+      batchDone?.();
+      return true;
+    },
+  );
   return missing;
 }
 
@@ -148,7 +150,9 @@ export function csvWriter(tables: PageTables, write: (text: string) => void): { 
       lines.push(`${va},0x${pageHex(e.pfn[i], shift)},${bytes},${c.leafPages * size},${flags},${c.contig},${e.count[i]},${stride},leaf,,`);
     } else {
       const { swap } = c.attribute;
-      lines.push(`${va},,${bytes},${c.leafPages * size},,,,,0,,,,1,${e.count[i]},${stride},${kindOfSwap(swap)},${swap ? `${swap.type},0x${e.pfn[i].toString(16)}` : ','}`);
+      lines.push(
+        `${va},,${bytes},${c.leafPages * size},,,,,0,,,,1,${e.count[i]},${stride},${kindOfSwap(swap)},${swap ? `${swap.type},0x${e.pfn[i].toString(16)}` : ','}`,
+      );
     }
   };
   const batchDone = (): void => {
@@ -181,7 +185,15 @@ export function rowText(tables: PageTables, e: ExtentColumns, i: number, cls: Ex
   if (cls.kind !== 'leaf') return { virtual, physical: '', size, page, rights: '', flags: '', more: join(describeSwap(tables, e, i, cls), repeats) };
   const flags = `${cls.global ? 'G' : '-'}${cls.dirty ? 'D' : '-'}${cls.accessed ? 'A' : '-'}`;
   const group = cls.contig > 1 ? `${cls.contig} entries a page` : '';
-  return { virtual, physical: pageHex(e.pfn[i], shift), size, page, rights: rightsLetters(cls), flags, more: join(cls.present ? '' : 'PROT_NONE', group, repeats) };
+  return {
+    virtual,
+    physical: pageHex(e.pfn[i], shift),
+    size,
+    page,
+    rights: rightsLetters(cls),
+    flags,
+    more: join(cls.present ? '' : 'PROT_NONE', group, repeats),
+  };
 }
 
 const join = (...parts: string[]): string => parts.filter((p) => p !== '').join(', ');
@@ -203,7 +215,8 @@ function describeSwap(tables: PageTables, e: ExtentColumns, i: number, cls: Exte
   return `${swap.kind}${swap.access ? ` ${swap.access}` : ''}${first.pfn !== undefined ? `, frame 0x${first.pfn.toString(16)}` : `, 0x${first.offset.toString(16)}`}`;
 }
 
-export const wordHex = (lo: number, hi: number): string => (hi === 0 ? (lo >>> 0).toString(16) : `${(hi >>> 0).toString(16)}${(lo >>> 0).toString(16).padStart(8, '0')}`);
+export const wordHex = (lo: number, hi: number): string =>
+  hi === 0 ? (lo >>> 0).toString(16) : `${(hi >>> 0).toString(16)}${(lo >>> 0).toString(16).padStart(8, '0')}`;
 
 // ---- totals ----
 
@@ -254,7 +267,11 @@ export class Totals {
     }
     const page = cls.leafPages * 2 ** this.#tables.mode.mode.pageShift;
     const rights = rightsLetters(cls);
-    return [this.all, of(this.bySize, `${half} ${page}`, { half, page }), of(this.byRights, `${half} ${rights} ${cls.present}`, { half, rights, present: cls.present })];
+    return [
+      this.all,
+      of(this.bySize, `${half} ${page}`, { half, page }),
+      of(this.byRights, `${half} ${rights} ${cls.present}`, { half, rights, present: cls.present }),
+    ];
   }
 
   toJson(): Record<string, unknown> {
@@ -271,11 +288,20 @@ export class Totals {
   /** Rows `[half, what, leaves, bytes]` for a table. */
   rows(): string[][] {
     const shift = this.#tables.mode.mode.pageShift;
-    const row = (half: string, what: string, t: Total, unit: string): string[] => [half, what, plural(t.leaves, unit, unit === 'entry' ? 'entries' : `${unit}s`), sizeOf(pageBytes(t.pages, shift)), plural(t.extents, 'extent')];
-    const order = (a: { half: string; pages: number }, b: { half: string; pages: number }): number => (a.half === b.half ? b.pages - a.pages : a.half === 'user' ? -1 : 1);
+    const row = (half: string, what: string, t: Total, unit: string): string[] => [
+      half,
+      what,
+      plural(t.leaves, unit, unit === 'entry' ? 'entries' : `${unit}s`),
+      sizeOf(pageBytes(t.pages, shift)),
+      plural(t.extents, 'extent'),
+    ];
+    const order = (a: { half: string; pages: number }, b: { half: string; pages: number }): number =>
+      a.half === b.half ? b.pages - a.pages : a.half === 'user' ? -1 : 1;
     return [
       ...[...this.bySize.values()].sort(order).map((t) => row(t.half, `${sizeOf(t.page)} pages`, t, 'leaf').map((c) => c.replace('leafs', 'leaves'))),
-      ...[...this.byRights.values()].sort(order).map((t) => row(t.half, `${t.rights}${t.present ? '' : ' PROT_NONE'}`, t, 'leaf').map((c) => c.replace('leafs', 'leaves'))),
+      ...[...this.byRights.values()]
+        .sort(order)
+        .map((t) => row(t.half, `${t.rights}${t.present ? '' : ' PROT_NONE'}`, t, 'leaf').map((c) => c.replace('leafs', 'leaves'))),
       ...[...this.byKind.values()].sort(order).map((t) => row(t.half, t.kind, t, 'entry')),
     ];
   }

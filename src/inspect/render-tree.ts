@@ -36,7 +36,18 @@ export function treeLines(mode: CompiledMode, halves: readonly Folded[], options
 
 /** A half as one node: its line is the header. */
 const wholeOf = (half: Folded): Node => ({
-  vpn: half.regions[0]?.vpn ?? 0, pages: 0, count: 1, stride: 0, sums: [], runs: 0, pfn: undefined, children: [...half.regions], level: -1, index: -1, shape: 0, areas: 0,
+  vpn: half.regions[0]?.vpn ?? 0,
+  pages: 0,
+  count: 1,
+  stride: 0,
+  sums: [],
+  runs: 0,
+  pfn: undefined,
+  children: [...half.regions],
+  level: -1,
+  index: -1,
+  shape: 0,
+  areas: 0,
 });
 
 /** The first half (the user's, mostly) gets a good share of the rows; what it leaves goes to the rest. */
@@ -76,7 +87,8 @@ function show(s: Shown, n: number): void {
   const { children } = s.node;
   s.open = n;
   const head = headOf(n, children.length);
-  for (const node of [...children.slice(0, head), ...children.slice(children.length - (n - head))]) s.children.push({ node, depth: s.depth + 1, open: -1, children: [] });
+  for (const node of [...children.slice(0, head), ...children.slice(children.length - (n - head))])
+    s.children.push({ node, depth: s.depth + 1, open: -1, children: [] });
 }
 
 /** How many of `n` drawn children come from the beginning: both ends of an address space are worth seeing. */
@@ -98,7 +110,12 @@ class Drawer {
   header(half: Folded): string {
     const { ink } = this.#options;
     const sums = sumsText(half.sums, this.#shift);
-    return this.#cut([['head', `${half.half} half`], ['plain', `  ${sums === '' ? 'nothing is mapped' : sums}`]]).map(([i, t]) => ink(i, t)).join('');
+    return this.#cut([
+      ['head', `${half.half} half`],
+      ['plain', `  ${sums === '' ? 'nothing is mapped' : sums}`],
+    ])
+      .map(([i, t]) => ink(i, t))
+      .join('');
   }
 
   /** What is open below a node, with a line for what is not. */
@@ -115,7 +132,10 @@ class Drawer {
     const areas = hidden.reduce((n, h) => n + h.areas, 0);
     const pages = hidden.reduce((n, h) => n + h.sums.reduce((m, x) => m + x.pages, 0), 0);
     const text = `… ${plural(areas, 'more area')}, ${sizeOf(pageBytes(pages, this.#shift))} (--full shows all)`;
-    return this.#paint([['plain', this.#indent(depth)], ['dim', text]]);
+    return this.#paint([
+      ['plain', this.#indent(depth)],
+      ['dim', text],
+    ]);
   }
 
   /** Deeper levels do not move further to the right: addresses stay readable at 80 columns. */
@@ -133,8 +153,19 @@ class Drawer {
     const pages = only.sums.reduce((n, x) => n + x.pages, 0);
     const size = sizeOf(pageBytes(pages, this.#shift)).padStart(6);
     const gap = ' '.repeat(Math.max(1, 5 - indent.length));
-    const label: [Ink, string][] = node.name ? [['name', `${node.name}${node.guessed ? '?' : ''}`], ['plain', '  ']] : [];
-    return this.#paint([['plain', indent], ['address', `${start}-${end}`], ['plain', `${gap}${size} `], ...label, ...this.#text(only, node.name !== undefined)]);
+    const label: [Ink, string][] = node.name
+      ? [
+          ['name', `${node.name}${node.guessed ? '?' : ''}`],
+          ['plain', '  '],
+        ]
+      : [];
+    return this.#paint([
+      ['plain', indent],
+      ['address', `${start}-${end}`],
+      ['plain', `${gap}${size} `],
+      ...label,
+      ...this.#text(only, node.name !== undefined),
+    ]);
   }
 
   #text(node: Node, region: boolean): [Ink, string][] {
@@ -143,10 +174,17 @@ class Drawer {
       const text = node.sums.map((x) => this.#kindText(x)).join(' + ');
       const where = node.pfn === undefined ? '' : node.runs > 1 ? `${grouped(node.runs)} pieces` : `at ${pageHex(node.pfn, this.#shift)}`;
       const odd = node.sums.some((x) => x.kind.what !== 'leaf' || /^.wx/.test(x.kind.rights));
-      return [[odd ? 'warn' : 'plain', text], ['dim', where === '' ? '' : `  ${where}`], ['dim', every]];
+      return [
+        [odd ? 'warn' : 'plain', text],
+        ['dim', where === '' ? '' : `  ${where}`],
+        ['dim', every],
+      ];
     }
     const at = node.level >= 0 && !region ? `${this.#levels[node.level]}[${node.index}] ` : '';
-    return [['dim', `${at}${plural(node.areas, 'area')}${every}: `], ['plain', sumsText(node.sums, this.#shift)]];
+    return [
+      ['dim', `${at}${plural(node.areas, 'area')}${every}: `],
+      ['plain', sumsText(node.sums, this.#shift)],
+    ];
   }
 
   #kindText(x: Sum): string {
@@ -184,7 +222,10 @@ class Drawer {
 export function sumsText(sums: readonly Sum[], pageShift: number): string {
   return [...sums]
     .sort((a, b) => b.pages - a.pages)
-    .map(({ kind, pages }) => `${sizeOf(pageBytes(pages, pageShift))} ${kind.rights}${kind.what === 'leaf' ? '' : `${kind.rights ? ' ' : ''}${kind.what}`}${kind.rights === '' ? '' : `/${sizeOf(kind.leafPages * 2 ** pageShift)}`}`)
+    .map(
+      ({ kind, pages }) =>
+        `${sizeOf(pageBytes(pages, pageShift))} ${kind.rights}${kind.what === 'leaf' ? '' : `${kind.rights ? ' ' : ''}${kind.what}`}${kind.rights === '' ? '' : `/${sizeOf(kind.leafPages * 2 ** pageShift)}`}`,
+    )
     .join(', ');
 }
 
@@ -221,5 +262,8 @@ function tableCounts(tables: readonly PageTables[]): string {
     }
   }
   const { levels } = tables[0].mode;
-  return `${grouped(seen.size)}: ${[...byLevel].sort((a, b) => a[0] - b[0]).map(([level, n]) => `${grouped(n)} ${levels[level].level.name}`).join(', ')}`;
+  return `${grouped(seen.size)}: ${[...byLevel]
+    .sort((a, b) => a[0] - b[0])
+    .map(([level, n]) => `${grouped(n)} ${levels[level].level.name}`)
+    .join(', ')}`;
 }

@@ -10,6 +10,7 @@
 import type { PagingMode, Registers, Root } from '../arch/mode.ts';
 import { versionNumber } from '../arch/notation.ts';
 import { findMode, modeNames } from '../arch/registry.ts';
+import { printable } from '../image/bytes.ts';
 import type { Image } from '../image/image.ts';
 import type { RootEntry } from '../image/roots.ts';
 import { type CompiledMode, compileMode, DEFAULT_KERNEL } from '../pagetable/compile.ts';
@@ -97,9 +98,9 @@ export function openSession(image: Image, around: Surroundings, choice: Choice =
   const guessed = modeOf(image, around, choice);
   const { kernel, evidence: kernelEvidence } = kernelOf(image, around, choice);
   const { mode, spaces, evidence: modeEvidence } = settle(guessed, kernel, image, around, choice, remarks);
-  const chosen = choose(spaces, choice, around.name);
+  const chosen = choose(spaces, choice, printable(around.name));
   return {
-    name: around.name,
+    name: printable(around.name),
     image,
     mode,
     modeEvidence,
@@ -129,7 +130,7 @@ function settle(guessed: GuessedMode, kernel: string, image: Image, around: Surr
   if (processes && choice.scan !== true) return { mode, spaces, evidence: guessed.evidence };
   const frames = image.segments.reduce((n, s) => n + s.frames, 0);
   if (spaces.length > 0 && choice.scan !== true && frames > SCANNED_FRAMES) {
-    remarks.push('only the kernel\'s own root is known; --scan looks for those of processes');
+    remarks.push("only the kernel's own root is known; --scan looks for those of processes");
     return { mode, spaces, evidence: guessed.evidence };
   }
   const found = scanRoots(mode, image, choice.progress);
@@ -141,12 +142,16 @@ function settle(guessed: GuessedMode, kernel: string, image: Image, around: Surr
       const roots = scanRoots(other, image, choice.progress);
       if (explained(roots) <= most) continue;
       most = explained(roots);
-      best = { mode: other, spaces: scannedSpaces(roots, []), evidence: `${guessed.evidence}; of its modes this one explains most of what looks like page tables` };
+      best = {
+        mode: other,
+        spaces: scannedSpaces(roots, []),
+        evidence: `${guessed.evidence}; of its modes this one explains most of what looks like page tables`,
+      };
     }
   if (best.spaces.length > 0) return best;
   throw new PxdError(
     'unknown',
-    `${around.name}: no root of ${mode.mode.name} page tables is known: neither the image's notes nor a list of roots names one and no table in it looks like one; give --root ${mode.mode.roots[0]?.names[0] ?? ''}=VALUE`,
+    `${printable(around.name)}: no root of ${mode.mode.name} page tables is known: neither the image's notes nor a list of roots names one and no table in it looks like one; give --root ${mode.mode.roots[0]?.names[0] ?? ''}=VALUE`,
   );
 }
 
@@ -158,7 +163,10 @@ const explained = (roots: readonly ScannedRoot[]): number => roots.reduce((n, r)
 function declaredMode(name: string, evidence: string): PagingMode {
   const declared = findMode(name);
   if (declared) return declared;
-  throw new PxdError('unknown', `there is no paging mode "${name}" (${evidence}); "pxd modes" lists the ${modeNames().length} there are${similar(name)}`);
+  throw new PxdError(
+    'unknown',
+    `there is no paging mode "${printable(name, 40)}" (${evidence}); "pxd modes" lists the ${modeNames().length} there are${similar(name)}`,
+  );
 }
 
 function scannedSpaces(found: readonly ScannedRoot[], known: readonly AddressSpace[]): AddressSpace[] {
@@ -166,7 +174,15 @@ function scannedSpaces(found: readonly ScannedRoot[], known: readonly AddressSpa
   const own = known.find((s) => s.pid === 0);
   const spaces = found
     .filter((r) => !tables.has(r.root.table))
-    .map(({ root, registers, evidence, confidence }): AddressSpace => ({ name: `table at 0x${root.table.toString(16)}`, roots: [root], registers, evidence, confidence }));
+    .map(
+      ({ root, registers, evidence, confidence }): AddressSpace => ({
+        name: `table at 0x${root.table.toString(16)}`,
+        roots: [root],
+        registers,
+        evidence,
+        confidence,
+      }),
+    );
   return own ? withKernel([...spaces, own]).slice(0, -1) : spaces;
 }
 
@@ -201,7 +217,7 @@ function kernelOf(image: Image, around: Surroundings, choice: Choice): { kernel:
   ];
   // A release that begins with no version tells nothing.
   const found = told.find(([kernel]) => kernel !== undefined && /^v?\d+\.\d+/.test(kernel));
-  if (found?.[0] !== undefined) return { kernel: found[0], evidence: found[1] };
+  if (found?.[0] !== undefined) return { kernel: printable(found[0], 80), evidence: found[1] };
   return { kernel: DEFAULT_KERNEL, evidence: `nothing tells it: entries are read as Linux ${DEFAULT_KERNEL} writes them (--kernel VERSION changes that)` };
 }
 
@@ -289,9 +305,19 @@ function listedSpace(mode: CompiledMode, entry: RootEntry, source: string, remar
 function cpuSpace(mode: CompiledMode, image: Image, cpu: number, pid: number | undefined, registers: Registers, remarks: string[]): AddressSpace | undefined {
   const named = tryRoots(mode, registers, `CPU ${cpu}`, remarks);
   const roots = named.filter((root) => image.frame(Number(root.table >> 12n)) !== undefined);
-  if (roots.length < named.length) remarks.push(`CPU ${cpu} ran on ${named.map((r) => r.label).join(' and ')}, but the image does not hold ${roots.length > 0 ? 'all of its' : 'its'} top table`);
+  if (roots.length < named.length)
+    remarks.push(
+      `CPU ${cpu} ran on ${named.map((r) => r.label).join(' and ')}, but the image does not hold ${roots.length > 0 ? 'all of its' : 'its'} top table`,
+    );
   if (roots.length === 0) return undefined;
-  return { name: `CPU ${cpu} when the dump was taken`, ...(pid ? { pid } : {}), roots, registers, evidence: `register notes of CPU ${cpu}`, confidence: 'given' };
+  return {
+    name: `CPU ${cpu} when the dump was taken`,
+    ...(pid ? { pid } : {}),
+    roots,
+    registers,
+    evidence: `register notes of CPU ${cpu}`,
+    confidence: 'given',
+  };
 }
 
 function kernelSpace(mode: CompiledMode, image: Image): AddressSpace | undefined {
@@ -345,7 +371,10 @@ function choose(spaces: readonly AddressSpace[], choice: Choice, name: string): 
   const own = spaces.filter((s) => s.pid === choice.pid);
   if (own.length === 0) {
     const pids = [...new Set(spaces.flatMap((s) => (s.pid === undefined ? [] : [s.pid])))].sort((a, b) => a - b);
-    throw new PxdError('unknown', `${name}: no root of pid ${choice.pid} is known, ${pids.length > 0 ? `only of ${pids.join(', ')}` : 'and of no other pid either'}`);
+    throw new PxdError(
+      'unknown',
+      `${name}: no root of pid ${choice.pid} is known, ${pids.length > 0 ? `only of ${pids.join(', ')}` : 'and of no other pid either'}`,
+    );
   }
   return [preferred(own, choice.of)];
 }
@@ -372,7 +401,8 @@ export function tablesOf(session: Session, root: Root): PageTables {
 }
 
 /** Roots of a space that have anything in the half asked for. */
-export const rootsFor = (space: AddressSpace, half?: Half): readonly Root[] => space.roots.filter((root) => half === undefined || root.ranges.some((r) => r.half === half));
+export const rootsFor = (space: AddressSpace, half?: Half): readonly Root[] =>
+  space.roots.filter((root) => half === undefined || root.ranges.some((r) => r.half === half));
 
 /** Do two spaces walk the same tables (a process in user and in kernel mode, mostly)? */
 export const sameTables = (a: AddressSpace, b: AddressSpace): boolean =>

@@ -5,15 +5,15 @@
  * Invariant: exactly one reason is given for an address that has no frame; an address whose entry keeps a frame but grants nothing has both.
  */
 import type { Root } from '../arch/mode.ts';
-import type { FrameSource } from '../pagetable/source.ts';
 import type { Attribute } from '../pagetable/attributes.ts';
-import { type Rights, ALL_RIGHTS } from '../pagetable/entry.ts';
+import { ALL_RIGHTS, type Rights } from '../pagetable/entry.ts';
 import { vpnOf } from '../pagetable/extents.ts';
+import type { FrameSource } from '../pagetable/source.ts';
 import type { SwapEntry } from '../pagetable/swap.ts';
 import { readTable } from '../pagetable/table.ts';
 import { advanceOf, type PageTables, type TableNode } from '../pagetable/tree.ts';
-import { rightsLetters, sizeOf } from './text.ts';
 import { wordHex } from './leaves.ts';
+import { rightsLetters, sizeOf } from './text.ts';
 
 /** One entry on the path. */
 export interface Step {
@@ -37,7 +37,13 @@ export interface Step {
 export type Reason =
   | 'outside' // the root does not translate this address
   | 'none' // an entry is empty: never faulted in, or unmapped
-  | 'swap' | 'migration' | 'device-private' | 'device-exclusive' | 'hwpoison' | 'marker' | 'unknown' // a swap-type entry
+  | 'swap'
+  | 'migration'
+  | 'device-private'
+  | 'device-exclusive'
+  | 'hwpoison'
+  | 'marker'
+  | 'unknown' // a swap-type entry
   | 'prot-none' // the entry keeps its frame but grants nothing
   | 'missing' // the image does not hold the table
   | 'bad'; // no entry of this mode looks so
@@ -76,7 +82,14 @@ export function translateAddress(tables: PageTables, source: FrameSource, va: bi
   const range = covers(tables, root, va);
   const nothing = { va, pa: undefined, leafBytes: undefined, attribute: undefined, swap: undefined, inImage: false };
   if (range === undefined) {
-    return { ...nothing, half: undefined, reason: 'outside', level: undefined, steps: [], text: `outside of what ${root.label} translates: ${root.ranges.map((r) => rangeText(tables, r)).join(' and ')}` };
+    return {
+      ...nothing,
+      half: undefined,
+      reason: 'outside',
+      level: undefined,
+      steps: [],
+      text: `outside of what ${root.label} translates: ${root.ranges.map((r) => rangeText(tables, r)).join(' and ')}`,
+    };
   }
   const vpn = vpnOf(va, mode.mode.pageShift);
   const top = mode.levels[nodes[0].level];
@@ -94,7 +107,14 @@ export function translateAddress(tables: PageTables, source: FrameSource, va: bi
     steps.push(stepOf(tables, source, node, index, attribute, rights));
     const slot = base + index * level.pages;
     if (attribute === undefined) {
-      return { ...nothing, half: range.half, reason: 'none', level: level.level.name, steps, text: `nothing is mapped here: the ${level.level.name} entry, which spans ${sizeOf(level.pages * 2 ** mode.mode.pageShift)}, is empty (never faulted in, or unmapped)` };
+      return {
+        ...nothing,
+        half: range.half,
+        reason: 'none',
+        level: level.level.name,
+        steps,
+        text: `nothing is mapped here: the ${level.level.name} entry, which spans ${sizeOf(level.pages * 2 ** mode.mode.pageShift)}, is empty (never faulted in, or unmapped)`,
+      };
     }
     if (attribute.kind === 'table' || attribute.kind === 'hugepd') {
       node = nodes[tables.items.value[item]];
@@ -105,7 +125,16 @@ export function translateAddress(tables: PageTables, source: FrameSource, va: bi
   }
 }
 
-function end(tables: PageTables, source: FrameSource, attribute: Attribute, rights: Rights, item: number, index: number, within: number, va: bigint): Omit<Translation, 'half' | 'level' | 'steps'> {
+function end(
+  tables: PageTables,
+  source: FrameSource,
+  attribute: Attribute,
+  rights: Rights,
+  item: number,
+  index: number,
+  within: number,
+  va: bigint,
+): Omit<Translation, 'half' | 'level' | 'steps'> {
   const { items, mode } = tables;
   const shift = mode.mode.pageShift;
   const value = items.value[item] + (items.step[item] === 1 ? (index - items.index[item]) * advanceOf(attribute) : 0);
@@ -122,10 +151,16 @@ function end(tables: PageTables, source: FrameSource, attribute: Attribute, righ
   const inImage = source.frame(Number(pa >> 12n)) !== undefined;
   const leafBytes = attribute.leafPages * 2 ** shift;
   const page = `${sizeOf(leafBytes)} page`;
-  const is = [attribute.global ? 'global' : '', attribute.dirty ? 'dirty' : '', attribute.accessed ? 'accessed' : '', attribute.contig > 1 ? `${attribute.contig} entries a page` : ''].filter((s) => s !== '');
+  const is = [
+    attribute.global ? 'global' : '',
+    attribute.dirty ? 'dirty' : '',
+    attribute.accessed ? 'accessed' : '',
+    attribute.contig > 1 ? `${attribute.contig} entries a page` : '',
+  ].filter((s) => s !== '');
   const beyond = inImage ? '' : '; the image does not hold its contents';
   const found = { ...nothing, pa, leafBytes, inImage };
-  if (!attribute.present) return { ...found, reason: 'prot-none', text: `the entry keeps its frame but grants nothing (PROT_NONE, or a NUMA hint): ${page}${beyond}` };
+  if (!attribute.present)
+    return { ...found, reason: 'prot-none', text: `the entry keeps its frame but grants nothing (PROT_NONE, or a NUMA hint): ${page}${beyond}` };
   return { ...found, reason: undefined, text: `${rightsLetters(rights)}, ${[page, ...is].join(', ')}${beyond}` };
 }
 

@@ -38,8 +38,26 @@ export interface FilterRow {
 }
 
 export const emptyRow = (): FilterRow => ({
-  va: 0, pa: 0, bytes: 0, page: 0, read: false, write: false, exec: false, user: false, present: false, global: false, dirty: false, accessed: false,
-  contig: 1, count: 1, stride: 0, kind: 'leaf', swapType: -1, swapOffset: -1, half: 'user', level: '',
+  va: 0,
+  pa: 0,
+  bytes: 0,
+  page: 0,
+  read: false,
+  write: false,
+  exec: false,
+  user: false,
+  present: false,
+  global: false,
+  dirty: false,
+  accessed: false,
+  contig: 1,
+  count: 1,
+  stride: 0,
+  kind: 'leaf',
+  swapType: -1,
+  swapOffset: -1,
+  half: 'user',
+  level: '',
 });
 
 export const FILTER_FIELDS: readonly string[] = Object.keys(emptyRow());
@@ -84,7 +102,10 @@ class Parser {
       const at = pattern.lastIndex;
       const found = pattern.exec(text);
       if (!found) throw new PxdError('usage', `--where: cannot read "${text.slice(at).trim().slice(0, 20)}" at character ${at + 1} of "${short(text)}"`);
-      this.#tokens.push({ text: found[4] !== undefined || found[5] !== undefined ? `'${found[4] ?? found[5]}` : (WORDS[found[0].trim().toLowerCase()] ?? found[0].trim()), at });
+      this.#tokens.push({
+        text: found[4] !== undefined || found[5] !== undefined ? `'${found[4] ?? found[5]}` : (WORDS[found[0].trim().toLowerCase()] ?? found[0].trim()),
+        at,
+      });
     }
   }
 
@@ -146,7 +167,10 @@ class Parser {
 
   #fail(expected: string, token = this.#next): never {
     const found = this.#tokens[token];
-    throw new PxdError('usage', `--where: expected ${expected} ${found ? `at character ${found.at + 1}, found "${found.text.slice(0, 20)}",` : 'at the end'} in "${short(this.#text)}"`);
+    throw new PxdError(
+      'usage',
+      `--where: expected ${expected} ${found ? `at character ${found.at + 1}, found "${found.text.slice(0, 20)}",` : 'at the end'} in "${short(this.#text)}"`,
+    );
   }
 }
 
@@ -176,7 +200,8 @@ function bound(operand: Operand, operator: string): number {
 
 function compare(left: Operand, operator: string, right: Operand, fail: () => never): Value {
   if ((left.type === 'string') !== (right.type === 'string')) return fail();
-  if (left.exact !== undefined && right.exact === undefined) return compare(right, { '<': '>', '>': '<', '<=': '>=', '>=': '<=' }[operator] ?? operator, left, fail);
+  if (left.exact !== undefined && right.exact === undefined)
+    return compare(right, { '<': '>', '>': '<', '<=': '>=', '>=': '<=' }[operator] ?? operator, left, fail);
   const a = left.value;
   const limit = right.exact === undefined ? undefined : bound(right, operator);
   const b: Value = limit === undefined ? right.value : () => limit;

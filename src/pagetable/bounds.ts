@@ -11,7 +11,10 @@ import type { PageTables } from './tree.ts';
 export const expansionLimit = (tables: PageTables): number => 8_000_000 + 8 * tables.items.length;
 
 export const tooManyExtents = (tables: PageTables): PxdError =>
-  new PxdError('limit', `${tables.root.label}: the tables point to each other so often that they stand for more than ${expansionLimit(tables)} runs of pages; restrict the walk to a range`);
+  new PxdError(
+    'limit',
+    `${tables.root.label}: the tables point to each other so often that they stand for more than ${expansionLimit(tables)} runs of pages; restrict the walk to a range`,
+  );
 
 /**
  * Refuses tables whose expansion is beyond the limit before anything is handed on. Runs of equal entries count once, so this is a lower bound;

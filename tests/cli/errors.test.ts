@@ -3,8 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PipeClosed } from '../../src/cli/io.ts';
-import { MemoryIo } from '../../src/cli/io.ts';
+import { MemoryIo, PipeClosed } from '../../src/cli/io.ts';
 import { separateKernel } from '../../src/cli/options.ts';
 import { run } from '../../src/cli/run.ts';
 import { CAPTURES, pxd } from './pxd.ts';

@@ -2,14 +2,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openImage } from '../../src/image/node/open.ts';
 import { findMode } from '../../src/arch/registry.ts';
+import { openImage } from '../../src/image/node/open.ts';
 import { scanRoots } from '../../src/inspect/scan.ts';
 import { openSession, rootsOfRegisters } from '../../src/inspect/session.ts';
 import { compileMode } from '../../src/pagetable/compile.ts';
 
 const CAPTURES = 'tests/fixtures/captures';
-const names = readdirSync(CAPTURES, { withFileTypes: true }).filter((e) => e.isDirectory()).map((e) => e.name);
+const names = readdirSync(CAPTURES, { withFileTypes: true })
+  .filter((e) => e.isDirectory())
+  .map((e) => e.name);
 
 describe.each(names)('%s', (name) => {
   const meta = JSON.parse(readFileSync(join(CAPTURES, name, 'meta.json'), 'utf8')) as { mode: string; kernel: { release: string } };
@@ -46,7 +48,11 @@ describe.each(names)('%s', (name) => {
   it('the kernel root that VMCOREINFO gives is the one that was recorded', async () => {
     const image = await openImage(join(CAPTURES, name, 'image.elf.zst'));
     const kernel = openSession(image, { name }).spaces.find((s) => s.pid === 0);
-    const folder = openSession(await openImage(join(CAPTURES, name)), { name, roots: (await openImage(join(CAPTURES, name))).folder?.roots ?? [], mode: meta.mode });
+    const folder = openSession(await openImage(join(CAPTURES, name)), {
+      name,
+      roots: (await openImage(join(CAPTURES, name))).folder?.roots ?? [],
+      mode: meta.mode,
+    });
     const recorded = folder.spaces.find((s) => s.pid === 0);
     if (kernel !== undefined && recorded !== undefined) expect(kernel.roots.at(-1)?.table).toBe(recorded.roots.at(-1)?.table);
   });

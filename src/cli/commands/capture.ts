@@ -1,7 +1,7 @@
 /** `pxd capture`: a small file with nothing in it but page tables, to send around. */
 import type { Command } from 'commander';
-import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
 import { type Io, paint } from '../io.ts';
+import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
 import type { Context } from '../run.ts';
 
 interface Options extends ImageOptions {
@@ -14,7 +14,10 @@ A capture is a sparse ELF core that holds the frames of page tables, VMCOREINFO,
 Every command opens it. Without --pid or --root the tables of all known roots go in.`;
 
 export function register(program: Command, { io }: Context): void {
-  withImageOptions(program.command('capture').description('write the page tables of an image, and nothing else, to a small file').argument('<image>', IMAGE_ARGUMENT), { half: false, range: false })
+  withImageOptions(
+    program.command('capture').description('write the page tables of an image, and nothing else, to a small file').argument('<image>', IMAGE_ARGUMENT),
+    { half: false, range: false },
+  )
     .requiredOption('-o, --output <file>', 'the file to write')
     .option('--force', 'overwrite the file when it exists')
     .addHelpText('after', HELP)
@@ -22,7 +25,11 @@ export function register(program: Command, { io }: Context): void {
 }
 
 async function capture(path: string, options: Options, io: Io): Promise<void> {
-  const [{ captureOf }, { writeChunks }, { plural, sizeOf }] = await Promise.all([import('../../inspect/capture.ts'), import('../write-file.ts'), import('../../inspect/text.ts')]);
+  const [{ captureOf }, { writeChunks }, { plural, sizeOf }] = await Promise.all([
+    import('../../inspect/capture.ts'),
+    import('../write-file.ts'),
+    import('../../inspect/text.ts'),
+  ]);
   const session = await sessionFrom(path, options, io);
   const { chunks, frames, roots } = captureOf(session, (what) => io.progress(what));
   io.progress('');

@@ -1,9 +1,9 @@
 /** `pxd inspect`: what an image maps, folded so that it fits a window; then totals and findings. */
 import { type Command, InvalidArgumentError } from 'commander';
-import type { AddressSpace, Half, Session } from '../../inspect/session.ts';
 import type { Finding } from '../../inspect/audit.ts';
-import { pageHex } from '../../inspect/text.ts';
 import type { Ink } from '../../inspect/render-tree.ts';
+import type { AddressSpace, Half, Session } from '../../inspect/session.ts';
+import { pageHex } from '../../inspect/text.ts';
 import { type Io, paint } from '../io.ts';
 import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
 import type { Context } from '../run.ts';
@@ -20,10 +20,22 @@ A line is a run of pages alike in rights and size, contiguous virtually; "pieces
 "areas" stand for what lies below one table entry. Rights: r read, w write, x execute, u user (k: kernel only). A name with ? was
 inferred from the tables. "pxd leaves" lists every extent, "pxd audit" tells where the findings are.`;
 
-const STYLES: Readonly<Record<Ink, Parameters<typeof paint>[1]>> = { head: 'bold', name: ['bold', 'green'], address: 'cyan', dim: 'dim', warn: 'yellow', plain: 'reset' };
+const STYLES: Readonly<Record<Ink, Parameters<typeof paint>[1]>> = {
+  head: 'bold',
+  name: ['bold', 'green'],
+  address: 'cyan',
+  dim: 'dim',
+  warn: 'yellow',
+  plain: 'reset',
+};
 
 export function register(program: Command, { io }: Context): void {
-  withImageOptions(program.command('inspect').description('show what is mapped where, folded to fit a window, with totals and findings').argument('[image]', `${IMAGE_ARGUMENT}; none: --pid is a process of this machine`))
+  withImageOptions(
+    program
+      .command('inspect')
+      .description('show what is mapped where, folded to fit a window, with totals and findings')
+      .argument('[image]', `${IMAGE_ARGUMENT}; none: --pid is a process of this machine`),
+  )
     .option('--full', 'everything, however long')
     .option('--rows <number>', 'fit this many lines instead of the window', parseRows)
     .option('-w, --where <expression>', 'only extents for which this holds (as for "pxd leaves")')
@@ -96,20 +108,42 @@ function headLines(session: Session, io: Io): string[] {
 /** Roots that are known, several a line; a process that has one table in both CPU modes is named once. */
 function rootLines(session: Session, same: (a: AddressSpace, b: AddressSpace) => boolean, io: Io): string[] {
   const { spaces } = session;
-  if (spaces.length < 2) return spaces.map((s) => cut(`root ${s.roots.map((r) => r.label).join(', ')} ${paint(io, 'dim', `(${s.evidence}${s.confidence === 'given' ? '' : `; ${s.confidence}`})`)}`, io.columns));
+  if (spaces.length < 2)
+    return spaces.map((s) =>
+      cut(
+        `root ${s.roots.map((r) => r.label).join(', ')} ${paint(io, 'dim', `(${s.evidence}${s.confidence === 'given' ? '' : `; ${s.confidence}`})`)}`,
+        io.columns,
+      ),
+    );
   const cells: string[] = [];
   for (const [i, s] of spaces.entries()) {
     if (spaces.findIndex((o) => o.pid === s.pid && same(o, s)) < i) continue;
     const both = spaces.some((o) => o !== s && o.pid === s.pid && same(o, s));
     const chosen = session.chosen.some((c) => c.pid === s.pid && same(c, s));
-    const what = s.pid === undefined ? s.name : s.pid === 0 ? 'kernel' : `${s.pid} ${s.comm ?? ''}${both || s.cpuMode === undefined ? '' : `/${s.cpuMode}`}`;
-    cells.push(`${chosen ? '*' : ' '}${what.trim()} 0x${s.roots[0].table.toString(16)}`);
+    const what =
+      s.pid === undefined
+        ? s.name.replace(/^table at .*/, '')
+        : s.pid === 0
+          ? 'kernel'
+          : `${s.pid} ${s.comm ?? ''}${both || s.cpuMode === undefined ? '' : `/${s.cpuMode}`}`;
+    cells.push(`${chosen ? '*' : ' '}${`${what.trim()} 0x${s.roots[0].table.toString(16)}`.trim()}`);
   }
   const width = Math.max(...cells.map((c) => c.length)) + 2;
   const perLine = Math.max(1, Math.floor((io.columns - 6) / width));
-  const source = spaces.find((s) => s.pid !== 0)?.evidence.split(':')[0] ?? '';
-  const lines = [`${paint(io, 'bold', `${cells.length} roots`)} ${paint(io, 'dim', `(${source}; --pid and --of choose one; * is shown below)`)}`];
-  for (let i = 0; i < cells.length; i += perLine) lines.push(`  ${cells.slice(i, i + perLine).map((c) => c.padEnd(width)).join('').trimEnd()}`);
+  const first = spaces.find((s) => s.pid !== 0) ?? spaces[0];
+  const inferred = first.confidence === 'likely' || first.confidence === 'guess';
+  const source = inferred
+    ? `${first.confidence === 'likely' ? 'likely' : 'guessed'}, ${first.evidence}; --root chooses one`
+    : `${first.evidence.split(':')[0]}; --pid and --of choose one`;
+  const lines = wrap(`${paint(io, 'bold', `${cells.length} roots`)} (${source}; * is shown below)`, io.columns);
+  for (let i = 0; i < cells.length; i += perLine)
+    lines.push(
+      `  ${cells
+        .slice(i, i + perLine)
+        .map((c) => c.padEnd(width))
+        .join('')
+        .trimEnd()}`,
+    );
   return lines.map((l) => cut(l, io.columns));
 }
 
@@ -117,13 +151,19 @@ function rootLines(session: Session, same: (a: AddressSpace, b: AddressSpace) =>
 async function findingLines(session: Session, space: AddressSpace, tables: readonly import('../../pagetable/tree.ts').PageTables[], io: Io): Promise<string[]> {
   if (tables.length === 0) return [];
   const { audit } = await import('../../inspect/audit.ts');
-  const findings = audit(tables.map((t) => ({ name: space.name, ...(space.pid !== undefined ? { pid: space.pid } : {}), tables: t })), { ...session.limits });
+  const findings = audit(
+    tables.map((t) => ({ name: space.name, ...(space.pid !== undefined ? { pid: space.pid } : {}), tables: t })),
+    { ...session.limits },
+  );
   if (findings.length === 0) return [`${paint(io, 'bold', 'findings')} none`];
   const shown = findings.slice(0, 5);
   const style = { error: 'red', warning: 'yellow', note: 'dim' } as const;
   const lines = shown.flatMap((f, i) => {
     const [first, ...rest] = wrap(findingSentence(f), io.columns - 9);
-    return [`${paint(io, 'bold', (i === 0 ? 'findings' : '').padEnd(8))} ${paint(io, style[f.severity], first)}`, ...rest.map((l) => `         ${paint(io, style[f.severity], l)}`)];
+    return [
+      `${paint(io, 'bold', (i === 0 ? 'findings' : '').padEnd(8))} ${paint(io, style[f.severity], first)}`,
+      ...rest.map((l) => `         ${paint(io, style[f.severity], l)}`),
+    ];
   });
   if (findings.length > shown.length) lines.push(`         and ${findings.length - shown.length} more ("pxd audit" shows all)`);
   return lines;

@@ -3,8 +3,8 @@ import { type Command, Option } from 'commander';
 import type { RowOptions } from '../../inspect/leaves.ts';
 import type { Session } from '../../inspect/session.ts';
 import type { PageTables } from '../../pagetable/tree.ts';
-import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
 import { type Io, paint } from '../io.ts';
+import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
 import type { Context } from '../run.ts';
 import { padEnd, padStart, tableLines } from '../table.ts';
 
@@ -26,7 +26,12 @@ NUMA hints).
 Further fields: half (user, kernel), level (pgd … pte), kind, swapType, swapOffset.`;
 
 export function register(program: Command, { io }: Context): void {
-  withImageOptions(program.command('leaves').description('list what is mapped, one line an extent').argument('[image]', `${IMAGE_ARGUMENT}; none: --pid is a process of this machine`))
+  withImageOptions(
+    program
+      .command('leaves')
+      .description('list what is mapped, one line an extent')
+      .argument('[image]', `${IMAGE_ARGUMENT}; none: --pid is a process of this machine`),
+  )
     .addOption(new Option('-f, --format <format>', 'how to write it').choices(['table', 'jsonl', 'csv']).default('table'))
     .option('-a, --all', 'entries that are not present, too (swapped, migrating, markers, …)')
     .option('-w, --where <expression>', 'only extents for which this holds, for example "write && exec"')
@@ -39,7 +44,8 @@ export function register(program: Command, { io }: Context): void {
 async function live(options: Options, io: Io): Promise<void> {
   const { PxdError } = await import('../../pagetable/error.ts');
   if (options.pid === undefined) throw new PxdError('usage', 'nothing to list: give an image, or --pid for a live process of this machine');
-  if (options.format !== 'jsonl' || options.summary || options.where !== undefined) throw new PxdError('usage', 'a live process is listed with --format jsonl only, without --summary and --where ("pxd inspect --pid" shows it as a table)');
+  if (options.format !== 'jsonl' || options.summary || options.where !== undefined)
+    throw new PxdError('usage', 'a live process is listed with --format jsonl only, without --summary and --where ("pxd inspect --pid" shows it as a table)');
   const [{ readLive }, { liveJson }] = await Promise.all([import('../../image/node/live.ts'), import('../live.ts')]);
   const process = readLive(options.pid);
   for (const note of process.notes) io.note(`note: ${note}`);
@@ -47,7 +53,11 @@ async function live(options: Options, io: Io): Promise<void> {
 }
 
 async function leaves(path: string, options: Options, io: Io): Promise<void> {
-  const [library, { compileWhere }, session] = await Promise.all([import('../../inspect/leaves.ts'), import('../../inspect/where.ts'), import('../../inspect/session.ts')]);
+  const [library, { compileWhere }, session] = await Promise.all([
+    import('../../inspect/leaves.ts'),
+    import('../../inspect/where.ts'),
+    import('../../inspect/session.ts'),
+  ]);
   const where = options.where === undefined ? undefined : compileWhere(options.where);
   const opened = await sessionFrom(path, options, io);
   const rows: RowOptions = { ...opened.limits, ...(options.all ? { all: true } : {}), ...(where ? { where } : {}) };
@@ -79,7 +89,9 @@ async function leaves(path: string, options: Options, io: Io): Promise<void> {
       if (missing.tables > 0) {
         const { pageHex, plural } = await import('../../inspect/text.ts');
         const at = pageHex(missing.first[0], opened.mode.mode.pageShift);
-        io.note(`note: ${plural(missing.tables, 'table or part of one lies', 'tables or parts of them lie')} outside the image, the first one for address 0x${at}`);
+        io.note(
+          `note: ${plural(missing.tables, 'table or part of one lies', 'tables or parts of them lie')} outside the image, the first one for address 0x${at}`,
+        );
       }
     }
   }
@@ -105,7 +117,12 @@ async function namer(session: Session, tables: PageTables, io: Io): Promise<(vpn
   };
 }
 
-function tableSink(library: typeof import('../../inspect/leaves.ts'), tables: PageTables, name: (vpn: number) => string, io: Io): Parameters<typeof library.forEachRow>[2] {
+function tableSink(
+  library: typeof import('../../inspect/leaves.ts'),
+  tables: PageTables,
+  name: (vpn: number) => string,
+  io: Io,
+): Parameters<typeof library.forEachRow>[2] {
   let head = true;
   const width = tables.mode.mode.vaBits <= 32 ? 17 : 33;
   return (e, i, cls) => {
@@ -121,10 +138,13 @@ function tableSink(library: typeof import('../../inspect/leaves.ts'), tables: Pa
 }
 
 /** Writable and executable at once stands out. */
-export const rightsPainted = (io: Io, rights: string): string => (/^.wx/.test(rights) ? paint(io, ['bold', 'red'], rights) : rights.endsWith('u') ? paint(io, 'cyan', rights) : rights);
+export const rightsPainted = (io: Io, rights: string): string =>
+  /^.wx/.test(rights) ? paint(io, ['bold', 'red'], rights) : rights.endsWith('u') ? paint(io, 'cyan', rights) : rights;
 
 function writeSummary(label: string, totals: InstanceType<typeof import('../../inspect/leaves.ts').Totals>, io: Io): void {
   io.write(`${paint(io, 'bold', label)}\n`);
-  const lines = tableLines([{ title: '' }, { title: '' }, { title: '', right: true }, { title: '', right: true }, { title: '', right: true }], totals.rows(), { indent: '  ' });
+  const lines = tableLines([{ title: '' }, { title: '' }, { title: '', right: true }, { title: '', right: true }, { title: '', right: true }], totals.rows(), {
+    indent: '  ',
+  });
   io.write(lines.length > 0 ? `${lines.join('\n')}\n` : '  nothing is mapped\n');
 }

@@ -2,8 +2,8 @@
 import type { Command } from 'commander';
 import type { Explained } from '../../inspect/explain.ts';
 import type { CompiledLevel, CompiledMode } from '../../pagetable/compile.ts';
-import { parseAddress } from '../options.ts';
 import { type Io, paint } from '../io.ts';
+import { parseAddress } from '../options.ts';
 import type { Context } from '../run.ts';
 import { tableLines, wrap } from '../table.ts';
 
@@ -57,8 +57,11 @@ async function pte(words: readonly string[], options: Options, io: Io): Promise<
   }
   const known = new Map(mode.levels.map((l) => [l.level.name, l]));
   const first = rest[0]?.toLowerCase();
-  const level = options.level?.toLowerCase() ?? (first !== undefined && (known.has(first) || first === 'all' || !/^(0x)?[0-9a-f_]+$/i.test(first)) ? rest.shift()?.toLowerCase() : undefined);
-  const levels: (CompiledLevel | undefined)[] = level === 'all' ? [...mode.levels] : [level === undefined ? mode.levels[mode.levels.length - 1] : known.get(level)];
+  const level =
+    options.level?.toLowerCase() ??
+    (first !== undefined && (known.has(first) || first === 'all' || !/^(0x)?[0-9a-f_]+$/i.test(first)) ? rest.shift()?.toLowerCase() : undefined);
+  const levels: (CompiledLevel | undefined)[] =
+    level === 'all' ? [...mode.levels] : [level === undefined ? mode.levels[mode.levels.length - 1] : known.get(level)];
   if (levels.includes(undefined)) throw new PxdError('unknown', `mode ${name} has no level "${level}": it has ${[...known.keys()].join(', ')}`);
   if (options.encode !== undefined) {
     if (rest.length > 0) throw new PxdError('usage', '--encode makes a value: expected none beside it');
@@ -112,13 +115,22 @@ function print(mode: CompiledMode, value: bigint, e: Explained, unnamed: readonl
   io.write(`${paint(io, 'bold', hex(value))}  ${mode.mode.name}, ${level.name} (${level.manual}), Linux ${mode.kernelText}\n`);
   io.write(`  ${sentence(e)}\n`);
   const rows = e.fields.map((f) => [f.bits, f.name, f.value < 10n ? String(f.value) : hex(f.value), f.meaning]);
-  const lines = tableLines([{ title: 'bits', right: true }, { title: 'field' }, { title: 'value', right: true }, { title: 'meaning' }], rows, { indent: '  ', header: (t) => paint(io, 'dim', t), width: io.columns });
+  const lines = tableLines([{ title: 'bits', right: true }, { title: 'field' }, { title: 'value', right: true }, { title: 'meaning' }], rows, {
+    indent: '  ',
+    header: (t) => paint(io, 'dim', t),
+    width: io.columns,
+  });
   lines.forEach((line, i) => io.write(`${i > 0 && e.fields[i - 1].value === 0n ? paint(io, 'dim', line) : line}\n`));
   if (e.reserved.length > 0) io.write(`  ${paint(io, ['bold', 'red'], `reserved bits set: ${e.reserved.join(', ')}`)}\n`);
   const others = unnamed.filter((b) => !e.reserved.includes(b));
   if (others.length > 0) io.write(`  further bits set: ${others.join(', ')}\n`);
   const yes = e.predicates.filter((p) => p.holds).map((p) => p.name);
-  if (e.predicates.length > 0) io.write(`${wrap(`Linux says: ${yes.join(' ') || 'nothing'}`, io.columns - 2).map((l) => `  ${l}\n`).join('')}`);
+  if (e.predicates.length > 0)
+    io.write(
+      `${wrap(`Linux says: ${yes.join(' ') || 'nothing'}`, io.columns - 2)
+        .map((l) => `  ${l}\n`)
+        .join('')}`,
+    );
 }
 
 function sentence(e: Explained): string {
@@ -126,12 +138,17 @@ function sentence(e: Explained): string {
   if (form === undefined) return 'no entry of this level looks like this';
   const { name } = form.form;
   if (e.entry.kind === 'none') return `${name}: nothing is mapped`;
-  if (e.swap) return `${name}: ${e.swap.kind}${e.swap.access ? ` (${e.swap.access})` : ''}, type ${e.swap.type}, offset 0x${e.swap.offset.toString(16)}${e.swap.pfn === undefined ? '' : `, frame 0x${e.swap.pfn.toString(16)}`}${e.swap.marker ? `, marks ${e.swap.marker.join(', ')}` : ''}`;
+  if (e.swap)
+    return `${name}: ${e.swap.kind}${e.swap.access ? ` (${e.swap.access})` : ''}, type ${e.swap.type}, offset 0x${e.swap.offset.toString(16)}${e.swap.pfn === undefined ? '' : `, frame 0x${e.swap.pfn.toString(16)}`}${e.swap.marker ? `, marks ${e.swap.marker.join(', ')}` : ''}`;
   const r = e.rights;
   const letters = r ? `${r.read ? 'r' : '-'}${r.write ? 'w' : '-'}${r.exec ? 'x' : '-'}${r.user ? 'u' : 'k'}` : '';
   if (e.entry.kind === 'leaf') {
-    const is = [e.present ? '' : 'grants nothing (PROT_NONE)', e.global ? 'global' : '', e.dirty ? 'dirty' : '', e.accessed ? 'accessed' : ''].filter((s) => s !== '');
+    const is = [e.present ? '' : 'grants nothing (PROT_NONE)', e.global ? 'global' : '', e.dirty ? 'dirty' : '', e.accessed ? 'accessed' : ''].filter(
+      (s) => s !== '',
+    );
     return [`${name} at ${hex(address ?? 0n)}`, letters, ...is].join(', ');
   }
-  return e.entry.kind === 'nonpresent' ? `${name}: not present` : `${name} at ${hex(address ?? 0n)} (${e.entry.kind}, next level ${e.next}), lets pass ${letters}`;
+  return e.entry.kind === 'nonpresent'
+    ? `${name}: not present`
+    : `${name} at ${hex(address ?? 0n)} (${e.entry.kind}, next level ${e.next}), lets pass ${letters}`;
 }

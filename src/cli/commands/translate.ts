@@ -2,8 +2,8 @@
 import type { Command } from 'commander';
 import type { Session } from '../../inspect/session.ts';
 import type { Translation } from '../../inspect/translate.ts';
-import { IMAGE_ARGUMENT, type ImageOptions, parseAddress, sessionFrom, withImageOptions } from '../options.ts';
 import { type Io, paint } from '../io.ts';
+import { IMAGE_ARGUMENT, type ImageOptions, parseAddress, sessionFrom, withImageOptions } from '../options.ts';
 import type { Context } from '../run.ts';
 
 interface Options extends ImageOptions {
@@ -29,7 +29,8 @@ async function translate(path: string, addresses: readonly bigint[], options: Op
   const [{ covers, translateAddress }, { rootsFor, tablesOf }] = await Promise.all([import('../../inspect/translate.ts'), import('../../inspect/session.ts')]);
   const session = await sessionFrom(path, options, io);
   for (const space of session.chosen) {
-    if (!session.asked && session.spaces.length > 1) io.note(`note: ${space.name}, the first of ${session.spaces.length} known roots (--pid or --root choose another)`);
+    if (!session.asked && session.spaces.length > 1)
+      io.note(`note: ${space.name}, the first of ${session.spaces.length} known roots (--pid or --root choose another)`);
     const roots = rootsFor(space, session.limits.half);
     for (const va of addresses) {
       const root = roots.find((r) => covers(session, r, va)) ?? roots[0];
@@ -58,8 +59,17 @@ function toJson(t: Translation, root: string, session: Session, path: boolean): 
     ...(t.level ? { level: t.level } : {}),
     ...(leaf
       ? {
-          page: t.leafBytes, read: a.rights.read, write: a.rights.write, exec: a.rights.exec, user: a.rights.user, present: a.present,
-          global: a.global, dirty: a.dirty, accessed: a.accessed, contig: a.contig, inImage: t.inImage,
+          page: t.leafBytes,
+          read: a.rights.read,
+          write: a.rights.write,
+          exec: a.rights.exec,
+          user: a.rights.user,
+          present: a.present,
+          global: a.global,
+          dirty: a.dirty,
+          accessed: a.accessed,
+          contig: a.contig,
+          inImage: t.inImage,
         }
       : {}),
     ...(t.reason ? { reason: t.reason } : {}),
@@ -68,8 +78,12 @@ function toJson(t: Translation, root: string, session: Session, path: boolean): 
     ...(path
       ? {
           path: t.steps.map((s) => ({
-            level: s.level, table: hex(s.table), index: s.index, entryAddress: hex(s.entryAddress),
-            ...(s.lo === undefined ? {} : { entry: hexWord(s.lo, s.hi ?? 0) }), ...(s.form ? { form: s.form } : {}),
+            level: s.level,
+            table: hex(s.table),
+            index: s.index,
+            entryAddress: hex(s.entryAddress),
+            ...(s.lo === undefined ? {} : { entry: hexWord(s.lo, s.hi ?? 0) }),
+            ...(s.form ? { form: s.form } : {}),
           })),
         }
       : {}),

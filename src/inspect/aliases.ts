@@ -5,7 +5,7 @@
  * cost is that of a sort whatever the answer. Invariants: a repeated extent stays one row (`count`, `stride`); a mapping that several
  * roots share (the kernel half, the two roots of one process) is one row, with `roots` telling how many; frames count in pages of the mode.
  */
-import { ExtentColumns } from '../pagetable/columns.ts';
+import type { ExtentColumns } from '../pagetable/columns.ts';
 import { PxdError } from '../pagetable/error.ts';
 import { type ExtentClass, forEachExtent } from '../pagetable/extents.ts';
 import type { PageTables } from '../pagetable/tree.ts';
@@ -69,6 +69,9 @@ export interface FrameRun {
   readonly end: number;
 }
 
+/** Rows kept at most: about 60 bytes each, and as much again while they are sorted. */
+const MAX_ROWS = 3_000_000;
+
 /** Distinct rights combinations (rwx and user) that a frame may show. */
 const MIXES = 16;
 
@@ -86,12 +89,16 @@ export class ReverseMap {
   root = new Uint32Array(4096);
   /** Roots that share the row. */
   shared = new Uint32Array(4096);
+  /** Roots that could not be looked at in full: their tables unfold to more extents than can be kept. */
+  readonly cutShort: WalkedRoot[] = [];
+  readonly #maxRows: number;
   /** Rows by first frame. */
   order: Uint32Array = new Uint32Array(0);
 
   /** @throws {PxdError} when the roots are of modes with different page sizes. */
-  constructor(roots: readonly WalkedRoot[]) {
+  constructor(roots: readonly WalkedRoot[], options: { readonly maxRows?: number } = {}) {
     this.roots = roots;
+    this.#maxRows = options.maxRows ?? MAX_ROWS;
     this.pageShift = roots[0]?.tables.mode.mode.pageShift ?? 12;
     for (const root of roots)
       if (root.tables.mode.mode.pageShift !== this.pageShift)
@@ -99,14 +106,28 @@ export class ReverseMap {
     const known: SharedRows = { kernel: new Map(), byPid: new Map() };
     const pids = new Map<number, number>();
     for (const root of roots) if (root.pid !== undefined) pids.set(root.pid, (pids.get(root.pid) ?? 0) + 1);
-    roots.forEach((root, i) => this.#add(root, i, known, (pids.get(root.pid ?? -1) ?? 0) > 1));
+    roots.forEach((root, i) => {
+      if (!this.#complete(root, i, known, (pids.get(root.pid ?? -1) ?? 0) > 1)) this.cutShort.push(root);
+    });
     this.order = sortedBy(this.pfn, this.length);
+  }
+
+  /** Takes a root's rows; false when they are too many. What was taken until then stays. */
+  #complete(root: WalkedRoot, index: number, known: SharedRows, twoRoots: boolean): boolean {
+    try {
+      this.#add(root, index, known, twoRoots);
+    } catch (e) {
+      if (e instanceof PxdError && e.code === 'limit') return false;
+      throw e;
+    }
+    return this.length < this.#maxRows;
   }
 
   #add(root: WalkedRoot, index: number, known: SharedRows, twoRoots: boolean): void {
     const several = this.roots.length > 1;
     forEachExtent(root.tables, {}, (extents, classes) => {
       for (let i = 0; i < extents.length; i++) {
+        if (this.length >= this.#maxRows) return false;
         const cls = classes[extents.kind[i]];
         const half = cls.half === 'kernel' ? known.kernel : twoRoots ? ofPid(known, root.pid as number) : undefined;
         if (!several || half === undefined) this.#push(extents, i, cls, index);

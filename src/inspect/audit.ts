@@ -28,7 +28,8 @@ export type FindingId =
   | 'table-missing'
   | 'beyond-ram'
   | 'group-broken'
-  | 'bad-entry';
+  | 'bad-entry'
+  | 'cut-short';
 
 export interface FindingRange {
   readonly vpn: number;
@@ -56,6 +57,8 @@ export interface Finding {
 export interface AuditOptions {
   /** What is RAM, in 4 KiB frames; without it frames beyond RAM are not looked for. */
   readonly ram?: readonly { readonly start: number; readonly frames: number }[];
+  /** Most mappings looked at. */
+  readonly maxRows?: number;
   /** Most ranges kept for a finding. */
   readonly maxRanges?: number;
   /** Pages [from, to): findings elsewhere are left out. */
@@ -98,6 +101,7 @@ const RULES: Readonly<Record<FindingId, Rule>> = {
   'beyond-ram': same('note', 'page', 'frames are mapped that lie outside RAM (device memory, or a damaged entry)'),
   'group-broken': same('error', 'entry', 'entries claim to be part of a contiguous run, but the run is incomplete or disagrees'),
   'bad-entry': same('error', 'entry', 'entries fit no form that the level has'),
+  'cut-short': same('warning', 'table', 'the tables unfold to more mappings than can be looked at: these were not checked in full'),
 };
 
 /** Places in the kernel half that user mode is meant to reach. */
@@ -112,7 +116,8 @@ const ORDER: readonly Severity[] = ['error', 'warning', 'note'];
 export function audit(roots: readonly WalkedRoot[], options: AuditOptions = {}): Finding[] {
   if (roots.length === 0) return [];
   const found = new Collector(roots[0].tables.mode, options);
-  const map = new ReverseMap(roots);
+  const map = new ReverseMap(roots, options);
+  for (const root of map.cutShort) found.add('cut-short', root.tables.root.ranges[0]?.half ?? 'user', root.name, { vpn: 0, pages: 1 }, 1);
   mappings(map, found, options);
   aliases(map, found);
   tablesMapped(map, roots, found);
@@ -134,6 +139,7 @@ interface Bucket {
   readonly roots: Set<string>;
   ranges: FindingRange[];
   dropped: number;
+  full: boolean;
   count: number;
   readonly details: string[];
 }
@@ -165,15 +171,18 @@ class Collector {
     const key = `${id} ${half} ${severity} ${sentence} ${half === 'user' ? root : ''}`;
     let bucket = this.#buckets.get(key);
     if (bucket === undefined) {
-      bucket = { id, half, severity, sentence, roots: new Set(), ranges: [], dropped: 0, count: 0, details: [] };
+      bucket = { id, half, severity, sentence, roots: new Set(), ranges: [], dropped: 0, full: false, count: 0, details: [] };
       this.#buckets.set(key, bucket);
     }
     bucket.roots.add(root);
     bucket.count += count;
     if (more.detail !== undefined && bucket.details.length < MAX_DETAILS) bucket.details.push(more.detail);
-    // Twice the limit may pile up before neighbours are joined.
-    if (bucket.ranges.length >= 2 * this.#max) bucket.ranges = joined(bucket.ranges);
-    if (bucket.ranges.length >= 2 * this.#max) bucket.dropped++;
+    // Twice the limit may pile up before neighbours are joined; what is still over the limit then is only counted.
+    if (bucket.ranges.length >= 2 * this.#max && !bucket.full) {
+      bucket.ranges = joined(bucket.ranges);
+      bucket.full = bucket.ranges.length > this.#max;
+    }
+    if (bucket.full) bucket.dropped++;
     else bucket.ranges.push(range);
   }
 
@@ -426,7 +435,7 @@ function tellEntry(root: WalkedRoot, node: TableNode, item: number, id: FindingI
   const detail = {
     'reserved-bits': `${where}: bits ${bits} of "${attribute.form?.form.name}"`,
     'bad-entry': `${where}: ${word}`,
-    'group-broken': `${where}: ${attribute.form?.form.name}, run of ${attribute.group?.group.entries}`,
+    'group-broken': `${where}: ${attribute.form?.form.name}, ${attribute.group ? `run of ${attribute.group.group.entries}` : 'whose other slots do not hold its parts'}`,
     'table-missing': `${level.level.name} table ${table}`,
   }[id as string];
   found.add(id, place.half, root.name, place.range, id === 'table-missing' ? 1 : items.count[item], { detail });

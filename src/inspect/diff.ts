@@ -52,6 +52,7 @@ export interface DiffOptions extends Pick<ExtentOptions, 'half' | 'range' | 'all
 }
 
 const MAX_UNFOLDED = 1_000_000;
+const MAX_ROWS = 3_000_000;
 
 /** Differences between the address spaces that two lists of tables make up. @throws {PxdError} when their page sizes differ. */
 export function diff(before: readonly PageTables[], after: readonly PageTables[], options: DiffOptions = {}): Difference[] {
@@ -116,6 +117,7 @@ class Rows {
   constructor(tables: readonly PageTables[], kinds: Kinds, options: DiffOptions) {
     for (const one of tables)
       forEachExtent(one, { ...(options.half ? { half: options.half } : {}), ...(options.range ? { range: options.range } : {}), all: options.all === true }, (extents, classes) => {
+        if (this.length > MAX_ROWS) throw new PxdError('limit', `an address space has more than ${MAX_ROWS} extents; compare a --range of it`);
         for (let i = 0; i < extents.length; i++) this.push(extents.vpn[i], extents.pages[i], extents.pfn[i], kinds.of(classes[extents.kind[i]]), extents.count[i], extents.stride[i]);
         return true;
       });

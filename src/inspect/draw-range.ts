@@ -68,7 +68,7 @@ const KINDS: Readonly<Record<RangeStep['kind'], string>> = { none: 'empty', tabl
 function stepText(step: RangeStep, sisters: readonly RangeStep[], indent: number, d: Drawing): string {
   const at = `${d.tableName(step.table)}[${step.index}]`;
   const pointer = step.folded ? `↑ same pointer${sisters.length > 1 ? ` ${at}` : ''}` : at;
-  const notes = [KINDS[step.kind], step.overrun ? 'beyond the copy on the stack!' : ''].filter((s) => s !== '');
+  const notes = [KINDS[step.kind], step.overrun ? 'past its copy!' : ''].filter((s) => s !== '');
   const range = `${hexPage(step.from, d.pageShift)}-${hexPage(step.to, d.pageShift)}`;
   return `${' '.repeat(indent)}${padded(step.level, 4)} ${range}  ${pointer}${notes.length > 0 ? `  ${notes.join(', ')}` : ''}`;
 }

@@ -7,7 +7,7 @@
 import { pageSizeText } from './draw-text.ts';
 import { type Layout, layoutsFor, type LayoutLeaf, type LayoutLevel, leafText } from './layout.ts';
 
-const escape = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
+const escaped = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
 
 class Svg {
   readonly #parts: string[] = [];
@@ -25,13 +25,13 @@ class Svg {
   }
 
   text(x: number, y: number, text: string, cls = 't', more = ''): void {
-    this.#parts.push(`<text x="${x}" y="${y}" class="${cls}">${escape(text)}${more ? `<tspan class="d" dx="8">${escape(more)}</tspan>` : ''}</text>`);
+    this.#parts.push(`<text x="${x}" y="${y}" class="${cls}">${escaped(text)}${more ? `<tspan class="d" dx="8">${escaped(more)}</tspan>` : ''}</text>`);
   }
 
   toString(width: number, height: number, title: string): string {
     return [
-      `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(title)}">`,
-      `<title>${escape(title)}</title>`,
+      `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escaped(title)}">`,
+      `<title>${escaped(title)}</title>`,
       `<style>${STYLE}</style>`,
       ...this.#parts,
       '</svg>',

@@ -48,3 +48,25 @@ export {
 } from './session.ts';
 export { covers, type Reason, type Step, type Translation, translateAddress } from './translate.ts';
 export { compileWhere, emptyRow, FILTER_FIELDS, type Filter, type FilterRow, WHERE_HELP } from './where.ts';
+export { groupText, walkJson, walkText } from './draw-walk.ts';
+export { rangeJson, rangeText } from './draw-range.ts';
+export { layoutJson, layoutText, overviewText } from './draw-layout.ts';
+export { layoutSvg } from './draw-svg.ts';
+export * from './layout.ts';
+export { FINAL_TABLES, stageAnomalies, stageRoots, STAGING, type Staging, TABLE_DOCS } from './sql-tables.ts';
+export { swapText, takenAway, type Walk, type WalkEnd, type WalkGroup, type WalkStep, walk } from './walk.ts';
+export {
+  addrEnd,
+  checkTrace,
+  type Convention,
+  type Geometry,
+  geometryOf,
+  type Handover,
+  imageTables,
+  populated,
+  type RangeStep,
+  type RangeTables,
+  type RangeTrace,
+  walkRange,
+} from './walk-range.ts';
+export { walkedRoots } from './walked.ts';

@@ -214,7 +214,7 @@ export function* flattened(steps: readonly RangeStep[]): Generator<RangeStep> {
  */
 export function checkTrace(geometry: Geometry, trace: RangeTrace): string[] {
   const broken: string[] = [];
-  if (trace.overruns > 0) broken.push(`${trace.overruns} entries were read beyond a copy on the stack`);
+  if (trace.overruns > 0) broken.push(`${trace.overruns} ${trace.overruns === 1 ? 'entry was' : 'entries were'} read beyond a copy on the stack`);
   if (new Set(trace.entries).size !== trace.entries.length) broken.push('an entry was visited twice');
   for (const step of flattened(trace.steps)) {
     const { pages } = geometry.reals[step.real];

@@ -63,7 +63,7 @@ describe('s390, three levels, a range over one 2 GB line', () => {
     const bad = walkRange(g, populated(g), A, B, 'middle', { ...options, handover: 'copy' });
     expect(bad.overruns).toBe(1);
     expect([...flattened(bad.steps)].filter((s) => s.overrun).map(row)).toEqual([['pud', G2, B, '0[1]']]);
-    expect(checkTrace(g, bad)).toEqual(['1 entries were read beyond a copy on the stack']);
+    expect(checkTrace(g, bad)).toEqual(['1 entry was read beyond a copy on the stack']);
     expect(walkRange(g, populated(g), A, B, 'top', { ...options, handover: 'copy' }).overruns).toBe(0);
   });
 

@@ -1,10 +1,14 @@
 /** A walk of one address says what the tree reader says, on random tables of every mode. */
+import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { allModes } from '../../src/arch/registry.ts';
+import { openForSession } from '../../src/cli/open-image.ts';
+import { openSession } from '../../src/inspect/session.ts';
 import { walk } from '../../src/inspect/walk.ts';
 import { compileMode } from '../../src/pagetable/compile.ts';
 import { extentsOf } from '../../src/pagetable/extents.ts';
 import { readPageTables } from '../../src/pagetable/tree.ts';
+import { captureDirs } from '../support/fixtures.ts';
 import { random, randomTables } from '../support/random-tables.ts';
 
 describe.each(allModes().map((m) => [m.name, m] as const))('%s', (_, mode) => {
@@ -37,6 +41,31 @@ describe.each(allModes().map((m) => [m.name, m] as const))('%s', (_, mode) => {
         mapped++;
       }
     }
-    expect(mapped).toBeGreaterThan(5);
+    // Chance hardly ever makes an s390 table whose type and length fit; the captures below do.
+    if (mode.name !== 's390x') expect(mapped).toBeGreaterThan(5);
   });
+});
+
+test.each(captureDirs().map((dir) => [basename(dir), dir] as const))('capture %s: every extent of every root', async (_, dir) => {
+  const { image, around } = await openForSession(dir);
+  const session = openSession(image, around);
+  const shift = BigInt(session.mode.mode.pageShift);
+  let mapped = 0;
+  for (const root of session.spaces.slice(0, 4).flatMap((space) => space.roots)) {
+    const { columns, classes } = extentsOf(readPageTables(session.mode, image, root), { all: true });
+    for (let i = 0; i < columns.length; i++) {
+      const cls = classes[columns.kind[i]];
+      const page = columns.pages[i] - 1;
+      const { end } = walk(session.mode, image, root, BigInt(columns.vpn[i] + page) << shift);
+      const where = `${root.label} extent ${i}, page 0x${(columns.vpn[i] + page).toString(16)}`;
+      if (cls.kind !== 'leaf') {
+        expect(end.kind, where).toBe('unmapped');
+        continue;
+      }
+      expect(end, where).toMatchObject({ kind: 'mapped', pa: BigInt(columns.pfn[i] + page) << shift, leafBytes: cls.leafPages * 2 ** Number(shift), present: cls.present });
+      if (end.kind === 'mapped') expect([end.rights.read, end.rights.write, end.rights.exec], where).toEqual([cls.read, cls.write, cls.exec]);
+      mapped++;
+    }
+  }
+  expect(mapped).toBeGreaterThan(100);
 });

@@ -26,6 +26,7 @@ export function register(program: Command, context: Context): void {
       const session = await sessionFrom(path, options, io);
       const map = new ReverseMap(walkedRoots(session, (what) => io.progress(what)));
       io.progress('');
+      for (const root of map.cutShort) io.note(`pxd: the tables of ${root.name} unfold to more mappings than can be kept: not all of them are looked at`);
       if (wanted === undefined) summary(io, map, options);
       else users(io, map, wanted(map.pageShift), options);
     });

@@ -134,7 +134,6 @@ describe('hostile tables', () => {
         ['leaves', ...image],
         ['leaves', ...image, '--summary'],
         ['inspect', ...image],
-        ['audit', ...image],
       ]) {
         const { code, out, err } = await pxd(argv);
         expect([code, out]).toEqual([2, '']);

@@ -10,8 +10,9 @@ interface Options extends ImageOptions {
 }
 
 const HELP = `
-A capture is a sparse ELF core that holds the frames of page tables, VMCOREINFO, and the root registers; no contents of other memory.
-Every command opens it. Without --pid or --root the tables of all known roots go in.`;
+A capture is a sparse ELF core that holds the frames of page tables, VMCOREINFO
+and the root registers; no contents of other memory. Every command opens it.
+Without --pid or --root the tables of all known roots go in.`;
 
 export function register(program: Command, { io }: Context): void {
   withImageOptions(

@@ -16,9 +16,11 @@ interface Options extends ImageOptions {
 }
 
 const HELP = `
-A line is a run of pages alike in rights and size, contiguous virtually; "pieces" says how many runs it is physically. Lines with
-"areas" stand for what lies below one table entry. Rights: r read, w write, x execute, u user (k: kernel only). A name with ? was
-inferred from the tables. "pxd leaves" lists every extent, "pxd audit" tells where the findings are.`;
+A line is a run of pages alike in rights and size, contiguous virtually;
+"pieces" says how many runs it is physically. Lines with "areas" stand for what
+lies below one table entry. Rights: r read, w write, x execute, u user (k:
+kernel only). A name with ? was inferred from the tables. "pxd leaves" lists
+every extent, "pxd audit" tells where the findings are.`;
 
 const STYLES: Readonly<Record<Ink, Parameters<typeof paint>[1]>> = {
   head: 'bold',

@@ -16,14 +16,18 @@ interface Options extends ImageOptions {
 }
 
 const HELP = `
-An extent is a run of pages equal in rights and leaf size, contiguous virtually and physically. In JSON, "bytes" is one repetition,
-"page" the leaf size, "contig" the entries of the contiguous group a leaf belongs to (1 when none), "count" how often a shared
-subtable repeats the extent, "stride" bytes apart. "present" is false where the entry keeps its frame but grants nothing (PROT_NONE,
-NUMA hints).
+An extent is a run of pages equal in rights and leaf size, contiguous virtually
+and physically. In JSON, "bytes" is one repetition, "page" the leaf size,
+"contig" the entries of the contiguous group that a leaf belongs to (1 when
+none), "count" how often the extent repeats (a shared subtable, or one frame
+mapped over and over), "stride" bytes apart. "present" is false where the entry
+keeps its frame but grants nothing (PROT_NONE, NUMA hints).
 
---where takes conditions over these fields, joined by && and ||, negated by !, with numbers such as 4096, 0x1000 or 2M:
-  write && exec     page >= 2M     user && !present     pa < 0x1000000     kind == swap
-Further fields: half (user, kernel), level (pgd … pte), kind, swapType, swapOffset.`;
+--where takes conditions over these fields, joined by && and ||, negated by !,
+with numbers such as 4096, 0x1000 or 2M:
+  write && exec     page >= 2M     user && !present     pa < 0x1000000
+Further fields: half (user, kernel), level (pgd … pte), kind (leaf, swap,
+migration, marker, …), swapType, swapOffset.`;
 
 export function register(program: Command, { io }: Context): void {
   withImageOptions(

@@ -20,8 +20,9 @@ Examples:
   pxd pte x86-4level pte 0x8000000001234067
   pxd pte x86-4level pmd --encode 'P RW US PS address=0x40000000'
   pxd pte --mode arm64-4k-48 --level pmd --kernel 6.1 0x60000040000f11
-Without a level the lowest one is meant; "all" shows what the value would be at each level. Values are hexadecimal, as the CPU
-reads them (32-bit ARM's short descriptors: hardware's word, then Linux's own, as one 64-bit number).`;
+Without a level the lowest one is meant; "all" shows what the value would be at
+each level. Values are hexadecimal, as the CPU reads them (32-bit ARM's short
+descriptors: hardware's word, then Linux's own, as one 64-bit number).`;
 
 export function register(program: Command, { io }: Context): void {
   program

@@ -14,12 +14,13 @@ export function register(program: Command, context: Context): void {
   withImageOptions(program.command('audit').description('Finds writable code, exposed page tables, reserved bits, cycles and the like').argument('<image>', IMAGE_ARGUMENT))
     .option('--strict', 'exit with 1 when there are errors or warnings')
     .option('--json', 'one finding a line, as JSON')
+    .option('--full-image', 'the image holds all of RAM: report frames that lie beyond it')
     .option('--all', 'every range of a finding, not only the first ones')
-    .action(async (path: string, options: ImageOptions & { strict?: boolean; json?: boolean; all?: boolean }) => {
+    .action(async (path: string, options: ImageOptions & { strict?: boolean; json?: boolean; all?: boolean; fullImage?: boolean }) => {
       const session = await sessionFrom(path, options, io);
       const roots = walkedRoots(session, (what) => io.progress(what));
       io.progress('auditing');
-      const findings = audit(roots, { ...session.limits, ...(options.all ? { maxRanges: 1_000_000 } : {}) });
+      const findings = audit(roots, { ...session.limits, ...(options.fullImage ? { ram: session.image.segments } : {}), ...(options.all ? { maxRanges: 1_000_000 } : {}) });
       io.progress('');
       if (options.strict && isGrave(findings)) context.exitCode = 1;
       if (options.json) {

@@ -248,7 +248,7 @@ const paeMode: PagingMode = {
       entryBytes: 8,
       forms: [
         { kind: 'none', name: 'empty', when: '&=0' },
-        { kind: 'table', name: 'page directory', when: 'P', fields: { P: common.P, PWT: common.PWT, PCD: common.PCD, IGN: '11:9 ignored (software)' }, address: [['51:12', 12]] },
+        { kind: 'table', name: 'page directory', when: 'P', fields: { P: common.P, PWT: common.PWT, PCD: common.PCD, A5: '5 reserved by the manual, but QEMU marks entries that it walked here', IGN: '11:9 ignored (software)' }, address: [['51:12', 12]] },
         swapForm,
       ],
     },

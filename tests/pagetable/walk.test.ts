@@ -22,6 +22,9 @@ function pieces(tables: ReturnType<typeof readPageTables>, limit: number): Piece
   return out.sort((a, b) => (a.va < b.va ? -1 : a.va > b.va ? 1 : 0));
 }
 
+/** CI takes the same cases every time; PXD_SEED=N takes others. */
+const seed = Number(process.env.PXD_SEED ?? 1);
+
 describe.each(allModes().map((m) => [m.name, m] as const))('%s: random tables', (_, mode) => {
   it('translate as a naive walker translates them', () => {
     const compiled = compileMode(mode);
@@ -30,15 +33,15 @@ describe.each(allModes().map((m) => [m.name, m] as const))('%s: random tables', 
       fc.property(fc.integer({ min: 0, max: 2 ** 31 }), fc.integer({ min: 1, max: 10 }), (seed, density) => {
         const { memory, root } = randomTables(compiled, seed, density);
         try {
-          const want = joined(naiveLeaves(compiled, memory, root, 1_500));
-          const have = joined(pieces(readPageTables(compiled, memory, root), 1_500));
+          const want = joined(naiveLeaves(compiled, memory, root, 1_000));
+          const have = joined(pieces(readPageTables(compiled, memory, root), 1_000));
           expect(have).toEqual(want);
           compared++;
         } catch (e) {
           if (!(e instanceof TooMany)) throw e;
         }
       }),
-      { numRuns: 15 },
+      { numRuns: 12, seed },
     );
     expect(compared).toBeGreaterThan(2);
   });
@@ -52,7 +55,7 @@ describe.each(allModes().map((m) => [m.name, m] as const))('%s: random tables', 
         // Five blocks of tables, each read at most once for every level, right and piece.
         expect(tables.nodes.length).toBeLessThan(80 * 16 * 16 * compiled.levels.length);
       }),
-      { numRuns: 4 },
+      { numRuns: 3, seed },
     );
   });
 });
@@ -80,7 +83,7 @@ describe('extents of a range', () => {
         const ranged = extentsOf(tables, { range: { from, to: from + length } }).columns;
         expect(joinText(cut(ranged))).toEqual(joinText(cut(whole)));
       }),
-      { numRuns: 60 },
+      { numRuns: 40, seed },
     );
   });
 });

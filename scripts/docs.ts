@@ -24,16 +24,31 @@ function rights(form: CompiledForm): string[] {
 }
 
 function formText(mode: PagingMode, level: CompiledLevel, form: CompiledForm): string[] {
-  const lines = [`**${form.form.name}** (${form.kind}${form.form.kernel ? `, Linux ${form.form.kernel}` : ''}), where \`${form.form.when.replaceAll('|', '\\|')}\``.replaceAll('\\|', '|'), ''];
-  if (form.kind === 'none') return [`**${form.form.name}** (none), where \`${form.form.when}\``, ''];
-  lines.push('```text', ...drawForm(level, form), '```', '');
-  for (const [name, doc] of form.docs) lines.push(`- \`${name}\` ${doc}`);
-  lines.push(...rights(form));
-  if (form.form.inverted) lines.push('- the address is stored inverted');
-  if (form.form.size) lines.push(`- maps ${sizeText(form.form.size)}`);
-  for (const { group, leafPages } of form.groups) lines.push(`- where \`${group.when}\`: one of ${group.entries} entries of a ${sizeText(leafPages * 2 ** mode.pageShift)} leaf (address: ${group.address})`);
+  const { kind, form: declared } = form;
+  const versions = declared.kernel ? `, Linux ${declared.kernel}` : '';
+  const head = `**${declared.name}** (${kind}${versions}), where \`${declared.when}\``;
+  if (kind === 'none') return [head, ''];
+  const lines = [head, '', '```text', ...drawForm(level, form), '```', ''];
+  if (form.docs.size > 0) lines.push(`${[...form.docs].map(([name, doc]) => `\`${name}\` ${doc}`).join('; ')}.`, '');
+  const facts = [...rights(form), ...remarks(mode, form)];
+  if (facts.length > 0) lines.push(...facts, '');
+  return lines;
+}
+
+/** What else a form says of itself. */
+function remarks(mode: PagingMode, form: CompiledForm): string[] {
+  const { form: declared } = form;
+  const lines: string[] = [];
+  if (declared.inverted) lines.push('- the address is stored inverted');
+  if (declared.mirror) lines.push(`- bits ${declared.mirror} hold the address a second time`);
+  if (declared.size) lines.push(`- maps ${sizeText(declared.size)}`);
+  for (const { group, leafPages } of form.groups) {
+    const address = { advance: 'each maps its own part', same: 'all hold the address of the whole', ignore: 'address bits below the size mean nothing' }[group.address];
+    const more = [group.mayDiffer ? `may differ in \`${group.mayDiffer}\`` : '', group.decides ? 'the first entry decides what may differ' : '', group.optional ? 'a mark without a whole run means nothing' : ''].filter(Boolean);
+    lines.push(`- where \`${group.when}\`: one of ${group.entries} entries of a ${sizeText(leafPages * 2 ** mode.pageShift)} leaf; ${[address, ...more].join('; ')}`);
+  }
   if (form.next >= 0) lines.push(`- points to a table of level ${mode.levels[form.next].name}`);
-  lines.push('');
+  if (declared.window) lines.push(`- of that table, entries from bits ${declared.window.first} × ${declared.window.unit} to (bits ${declared.window.last} + 1) × ${declared.window.unit} exist`);
   return lines;
 }
 
@@ -51,11 +66,12 @@ function swapText(mode: PagingMode): string[] {
 function modeText(mode: PagingMode): string[] {
   const compiled = compileMode(mode);
   const lines = [`## ${mode.name}`, '', `${mode.title}. ${mode.endian === 'big' ? 'Big' : 'Little'}-endian entries, base page ${sizeText(2 ** mode.pageShift)}, ${mode.vaBits}-bit virtual and ${mode.paBits}-bit physical addresses.`, ''];
-  lines.push(...levelTable(mode), '', 'Roots: ', '');
+  lines.push(...levelTable(mode), '', 'Roots:', '');
   for (const r of mode.roots) lines.push(`- \`${r.names[0]}\`${r.names.length > 1 ? ` (also ${r.names.slice(1).join(', ')})` : ''}, ${r.of === 'both' ? 'both halves' : `${r.of} half`}: ${r.doc}`);
   lines.push('', `Sources: ${mode.sources.join('; ')}.`, '');
   for (const level of compiled.levels) {
     lines.push(`### ${level.level.name}: ${level.level.manual}`, '');
+    if (level.level.companion !== undefined) lines.push(`Entries are pairs: bits 63:32 the word that hardware reads, bits 31:0 the one that Linux keeps ${Math.abs(level.level.companion)} bytes ${level.level.companion < 0 ? 'before' : 'behind'} it.`, '');
     for (const form of level.forms) lines.push(...formText(mode, level, form));
   }
   return [...lines, ...swapText(mode)];

@@ -31,7 +31,13 @@ export function report(rows: readonly BenchRow[], json: boolean): void {
   const cells = [columns.map(String), ...full.map((r) => columns.map((c) => (r[c] === null ? '-' : String(r[c]))))];
   const widths = columns.map((_, i) => Math.max(...cells.map((row) => row[i].length)));
   const right = new Set(['value', 'referenceValue', 'ratio']);
-  for (const row of cells) console.log(row.map((cell, i) => (right.has(columns[i]) ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join('  ').trimEnd());
+  for (const row of cells)
+    console.log(
+      row
+        .map((cell, i) => (right.has(columns[i]) ? cell.padStart(widths[i]) : cell.padEnd(widths[i])))
+        .join('  ')
+        .trimEnd(),
+    );
 }
 
 export const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];

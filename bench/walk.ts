@@ -16,8 +16,8 @@ import { compileMode } from '../src/pagetable/compile.ts';
 import { extentsOf } from '../src/pagetable/extents.ts';
 import { rootFromRegisters } from '../src/pagetable/root.ts';
 import { readPageTables } from '../src/pagetable/tree.ts';
-import { type BenchRow, median, report } from './report.ts';
 import { makeHog } from './hog.ts';
+import { type BenchRow, median, report } from './report.ts';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const hogDir = join(here, '../../shared/dumps/x86_64-hog');
@@ -130,10 +130,25 @@ async function main(): Promise<void> {
     if (inspect && node.status === 0) {
       const start = performance.now();
       spawnSync(process.execPath, ['-e', '']);
-      rows.push({ name: 'inspect x86_64-hog', value: inspect.ms, unit: 'ms', reference: 'node starting and ending', referenceValue: performance.now() - start, goal: 'value < 1000' });
+      rows.push({
+        name: 'inspect x86_64-hog',
+        value: inspect.ms,
+        unit: 'ms',
+        reference: 'node starting and ending',
+        referenceValue: performance.now() - start,
+        goal: 'value < 1000',
+      });
       const big = await bigImage(dir, path);
       const peak = runInspect(['inspect', big.path, '--input-format', 'raw', ...root]);
-      if (peak) rows.push({ name: 'peak memory, 5 GiB image', value: peak.megabytes, unit: 'MB', reference: 'size of the image', referenceValue: big.bytes / 2 ** 20, goal: 'value < 200' });
+      if (peak)
+        rows.push({
+          name: 'peak memory, 5 GiB image',
+          value: peak.megabytes,
+          unit: 'MB',
+          reference: 'size of the image',
+          referenceValue: big.bytes / 2 ** 20,
+          goal: 'value < 200',
+        });
     }
     report(rows, json);
   } finally {

@@ -17,8 +17,24 @@ rmSync('dist', { recursive: true, force: true });
 
 const common = { bundle: true, format: 'esm', target: 'node20.19', sourcemap: true, logLevel: 'warning', external };
 const entries = { pagetable: 'src/pagetable/index.ts', image: 'src/image/index.ts', inspect: 'src/inspect/index.ts' };
-await build({ ...common, platform: 'neutral', mainFields: ['module', 'main'], external: [...external, 'node:*'], entryPoints: entries, outdir: 'dist', splitting: true, chunkNames: 'chunks/[name]-[hash]' });
-await build({ ...common, platform: 'node', entryPoints: { cli: 'src/cli/main.ts', 'image-node': 'src/image/node/index.ts' }, outdir: 'dist', splitting: true, chunkNames: 'chunks/node-[name]-[hash]' });
+await build({
+  ...common,
+  platform: 'neutral',
+  mainFields: ['module', 'main'],
+  external: [...external, 'node:*'],
+  entryPoints: entries,
+  outdir: 'dist',
+  splitting: true,
+  chunkNames: 'chunks/[name]-[hash]',
+});
+await build({
+  ...common,
+  platform: 'node',
+  entryPoints: { cli: 'src/cli/main.ts', 'image-node': 'src/image/node/index.ts' },
+  outdir: 'dist',
+  splitting: true,
+  chunkNames: 'chunks/node-[name]-[hash]',
+});
 writeFileSync('dist/cli.js', `#!/usr/bin/env node\n${readFileSync('dist/cli.js', 'utf8').replace(/^#!.*\n/, '')}`);
 chmodSync('dist/cli.js', 0o755);
 if (!process.argv.includes('--no-types')) {

@@ -12,14 +12,17 @@ const path = join(dirname(fileURLToPath(import.meta.url)), '../docs/paging-modes
 
 function levelTable(mode: PagingMode): string[] {
   const lines = ['| level | manual | bits of the address | entries | entry bytes | one entry spans |', '|-|-|-|-|-|-|'];
-  for (const l of mode.levels) lines.push(`| ${l.name} | ${l.manual} | ${l.shift + l.bits - 1}:${l.shift} | ${2 ** l.bits} | ${l.stride ?? l.entryBytes} | ${sizeText(2 ** l.shift)} |`);
+  for (const l of mode.levels)
+    lines.push(`| ${l.name} | ${l.manual} | ${l.shift + l.bits - 1}:${l.shift} | ${2 ** l.bits} | ${l.stride ?? l.entryBytes} | ${sizeText(2 ** l.shift)} |`);
   return lines;
 }
 
 function rights(form: CompiledForm): string[] {
   const a = form.form.allows ?? {};
   const verb = form.kind === 'table' || form.kind === 'hugepd' ? 'lets pass' : 'grants';
-  const parts = Object.entries(a).map(([what, condition]) => (condition === '1' ? `${what} always` : condition === '0' ? `${what} never` : `${what} where \`${condition}\``));
+  const parts = Object.entries(a).map(([what, condition]) =>
+    condition === '1' ? `${what} always` : condition === '0' ? `${what} never` : `${what} where \`${condition}\``,
+  );
   return parts.length > 0 ? [`- ${verb}: ${parts.join('; ')}`] : [];
 }
 
@@ -43,12 +46,23 @@ function remarks(mode: PagingMode, form: CompiledForm): string[] {
   if (declared.mirror) lines.push(`- bits ${declared.mirror} hold the address a second time`);
   if (declared.size) lines.push(`- maps ${sizeText(declared.size)}`);
   for (const { group, leafPages } of form.groups) {
-    const address = { advance: 'each maps its own part', same: 'all hold the address of the whole', ignore: 'address bits below the size mean nothing' }[group.address];
-    const more = [group.mayDiffer ? `may differ in \`${group.mayDiffer}\`` : '', group.decides ? 'the first entry decides what may differ' : '', group.optional ? 'a mark without a whole run means nothing' : ''].filter(Boolean);
-    lines.push(`- where \`${group.when}\`: one of ${group.entries} entries of a ${sizeText(leafPages * 2 ** mode.pageShift)} leaf; ${[address, ...more].join('; ')}`);
+    const address = { advance: 'each maps its own part', same: 'all hold the address of the whole', ignore: 'address bits below the size mean nothing' }[
+      group.address
+    ];
+    const more = [
+      group.mayDiffer ? `may differ in \`${group.mayDiffer}\`` : '',
+      group.decides ? 'the first entry decides what may differ' : '',
+      group.optional ? 'a mark without a whole run means nothing' : '',
+    ].filter(Boolean);
+    lines.push(
+      `- where \`${group.when}\`: one of ${group.entries} entries of a ${sizeText(leafPages * 2 ** mode.pageShift)} leaf; ${[address, ...more].join('; ')}`,
+    );
   }
   if (form.next >= 0) lines.push(`- points to a table of level ${mode.levels[form.next].name}`);
-  if (declared.window) lines.push(`- of that table, entries from bits ${declared.window.first} × ${declared.window.unit} to (bits ${declared.window.last} + 1) × ${declared.window.unit} exist`);
+  if (declared.window)
+    lines.push(
+      `- of that table, entries from bits ${declared.window.first} × ${declared.window.unit} to (bits ${declared.window.last} + 1) × ${declared.window.unit} exist`,
+    );
   return lines;
 }
 
@@ -56,7 +70,9 @@ function swapText(mode: PagingMode): string[] {
   if (mode.swap.length === 0) return [];
   const lines = ['### Swap-type entries', '', '| Linux | levels | type | offset | other |', '|-|-|-|-|-|'];
   for (const s of mode.swap) {
-    const other = [s.inverted ? 'offset inverted' : '', s.always ? `always \`${s.always}\`` : '', ...Object.entries(s.flags ?? {}).map(([n, b]) => `${n} ${b}`)].filter(Boolean).join(', ');
+    const other = [s.inverted ? 'offset inverted' : '', s.always ? `always \`${s.always}\`` : '', ...Object.entries(s.flags ?? {}).map(([n, b]) => `${n} ${b}`)]
+      .filter(Boolean)
+      .join(', ');
     lines.push(`| ${s.kernel ?? 'all'} | ${s.levels?.join(', ') ?? 'all'} | ${s.type} | ${s.offset} | ${other} |`);
   }
   return [...lines, ''];
@@ -65,13 +81,25 @@ function swapText(mode: PagingMode): string[] {
 /** One mode as Markdown. */
 function modeText(mode: PagingMode): string[] {
   const compiled = compileMode(mode);
-  const lines = [`## ${mode.name}`, '', `${mode.title}. ${mode.endian === 'big' ? 'Big' : 'Little'}-endian entries, base page ${sizeText(2 ** mode.pageShift)}, ${mode.vaBits}-bit virtual and ${mode.paBits}-bit physical addresses.`, ''];
+  const lines = [
+    `## ${mode.name}`,
+    '',
+    `${mode.title}. ${mode.endian === 'big' ? 'Big' : 'Little'}-endian entries, base page ${sizeText(2 ** mode.pageShift)}, ${mode.vaBits}-bit virtual and ${mode.paBits}-bit physical addresses.`,
+    '',
+  ];
   lines.push(...levelTable(mode), '', 'Roots:', '');
-  for (const r of mode.roots) lines.push(`- \`${r.names[0]}\`${r.names.length > 1 ? ` (also ${r.names.slice(1).join(', ')})` : ''}, ${r.of === 'both' ? 'both halves' : `${r.of} half`}: ${r.doc}`);
+  for (const r of mode.roots)
+    lines.push(
+      `- \`${r.names[0]}\`${r.names.length > 1 ? ` (also ${r.names.slice(1).join(', ')})` : ''}, ${r.of === 'both' ? 'both halves' : `${r.of} half`}: ${r.doc}`,
+    );
   lines.push('', `Sources: ${mode.sources.join('; ')}.`, '');
   for (const level of compiled.levels) {
     lines.push(`### ${level.level.name}: ${level.level.manual}`, '');
-    if (level.level.companion !== undefined) lines.push(`Entries are pairs: bits 63:32 the word that hardware reads, bits 31:0 the one that Linux keeps ${Math.abs(level.level.companion)} bytes ${level.level.companion < 0 ? 'before' : 'behind'} it.`, '');
+    if (level.level.companion !== undefined)
+      lines.push(
+        `Entries are pairs: bits 63:32 the word that hardware reads, bits 31:0 the one that Linux keeps ${Math.abs(level.level.companion)} bytes ${level.level.companion < 0 ? 'before' : 'behind'} it.`,
+        '',
+      );
     for (const form of level.forms) lines.push(...formText(mode, level, form));
   }
   return [...lines, ...swapText(mode)];

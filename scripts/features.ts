@@ -62,7 +62,8 @@ function main(): void {
     }
   }
   console.log(`features: ${totals(features)}`);
-  if (process.argv.includes('--check') && !readFileSync(join(root, 'README.md'), 'utf8').includes(totals(features))) errors.push(`README.md does not say "${totals(features)}"`);
+  if (process.argv.includes('--check') && !readFileSync(join(root, 'README.md'), 'utf8').includes(totals(features)))
+    errors.push(`README.md does not say "${totals(features)}"`);
   for (const e of errors) console.log(`error: ${e}`);
   process.exitCode = errors.length > 0 ? 1 : 0;
 }

@@ -28,7 +28,10 @@ for (let i = 0; i < cases; i++) {
   }
   if (process.stderr.isTTY && i % 500 === 499) process.stderr.write(`\r${i + 1} of ${cases}`);
 }
-for (const [name, f] of [...families].sort()) console.log(`${name.padEnd(16)} ${String(f.cases).padStart(6)} cases  ${String(f.refused).padStart(6)} refused  ${(f.ms / f.cases).toFixed(2).padStart(7)} ms each  slowest ${Math.round(f.slowest)} ms (seed ${f.seed})`);
+for (const [name, f] of [...families].sort())
+  console.log(
+    `${name.padEnd(16)} ${String(f.cases).padStart(6)} cases  ${String(f.refused).padStart(6)} refused  ${(f.ms / f.cases).toFixed(2).padStart(7)} ms each  slowest ${Math.round(f.slowest)} ms (seed ${f.seed})`,
+  );
 const megabytes = process.resourceUsage().maxRSS / 1024;
 if (megabytes > MOST_MEGABYTES) {
   failed++;

@@ -23,7 +23,8 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
 
 const MAY_USE_NODE = /^(cli\/|image\/node\/|inspect\/node\/)/;
 
-const importsOf = (text: string): string[] => [...text.matchAll(/(?:^|\n)\s*(?:import|export)\b[^'"\n]*?(?:from\s*)?['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]/g)].map((m) => m[1] ?? m[2]);
+const importsOf = (text: string): string[] =>
+  [...text.matchAll(/(?:^|\n)\s*(?:import|export)\b[^'"\n]*?(?:from\s*)?['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]/g)].map((m) => m[1] ?? m[2]);
 
 /** Violations of one file, as sentences. */
 export function violations(file: string, text: string): string[] {

@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { allModes, findMode } from '../src/arch/registry.ts';
-import { layoutText, LEGEND, overviewText } from '../src/inspect/draw-layout.ts';
+import { LEGEND, layoutText, overviewText } from '../src/inspect/draw-layout.ts';
 import { layoutSvg } from '../src/inspect/draw-svg.ts';
 import { compileMode } from '../src/pagetable/compile.ts';
 
@@ -10,7 +10,9 @@ const WIDTH = 110;
 const folder = join(import.meta.dirname, '..', 'docs', 'layout');
 
 /** A mode with huge page directories shares the page of the one without. */
-const names = allModes().map((m) => m.name).filter((n) => !(n.endsWith('-hugepd') && findMode(n.replace(/-hugepd$/, ''))));
+const names = allModes()
+  .map((m) => m.name)
+  .filter((n) => !(n.endsWith('-hugepd') && findMode(n.replace(/-hugepd$/, ''))));
 
 const files = new Map<string, string>();
 for (const name of names) {
@@ -31,7 +33,9 @@ files.set(
     ...[...new Set(allModes().map((m) => m.family))].flatMap((family) => [
       `## ${family}`,
       '',
-      ...names.filter((n) => findMode(n)?.family === family).flatMap((n) => [`### ${n}`, '', `![${findMode(n)?.title}](${n}.svg)`, '', '```', ...layoutText(n, WIDTH), '', LEGEND, '```', '']),
+      ...names
+        .filter((n) => findMode(n)?.family === family)
+        .flatMap((n) => [`### ${n}`, '', `![${findMode(n)?.title}](${n}.svg)`, '', '```', ...layoutText(n, WIDTH), '', LEGEND, '```', '']),
     ]),
   ].join('\n'),
 );

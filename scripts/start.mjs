@@ -35,7 +35,10 @@ for (const { name } of readdirSync(join(root, captures), { withFileTypes: true }
     process.exitCode = 1;
     continue;
   }
-  const totals = stdout.trim().split('\n').map((line) => JSON.parse(line));
+  const totals = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
   rows.push([name, meta.kernel.release, meta.mode, sizes(totals, 'user'), sizes(totals, 'kernel')]);
 }
 const widths = rows[0].map((_, i) => Math.max(...rows.map((r) => r[i].length)));

@@ -8,10 +8,10 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { openImage } from '../src/image/node/open.ts';
 import { compareCaptureForms, compareCaptureTlb, compareHash } from '../tests/conformance/captures.ts';
 import { compareDump } from '../tests/conformance/dump-truth.ts';
 import { compareVectors, loadVectors } from '../tests/conformance/vector-truth.ts';
-import { openImage } from '../src/image/node/open.ts';
 
 interface Row {
   readonly check: string;
@@ -39,10 +39,27 @@ async function dumpRows(dir: string): Promise<Row[]> {
     differences: r.differences,
   });
   const tlb = await compareCaptureTlb(dir, image);
-  if (tlb) rows.push({ check: 'info tlb', name, mode: r.mode, compared: `${tlb.roots} roots, both halves: ${tlb.leaves} leaves equal${tlb.aged > 0 ? `, ${tlb.aged} more but for the accessed bit` : ''}`, count: tlb.leaves, differences: tlb.differences });
+  if (tlb)
+    rows.push({
+      check: 'info tlb',
+      name,
+      mode: r.mode,
+      compared: `${tlb.roots} roots, both halves: ${tlb.leaves} leaves equal${tlb.aged > 0 ? `, ${tlb.aged} more but for the accessed bit` : ''}`,
+      count: tlb.leaves,
+      differences: tlb.differences,
+    });
   const hash = await compareHash(dir, image);
-  if (hash) rows.push({ check: 'hash table', name, mode: r.mode, compared: `${hash.lookedUp} pages looked up, ${hash.hits} found`, count: hash.hits, differences: hash.differences });
-  for (const form of await compareCaptureForms(dir, image)) rows.push({ check: 'form', name: form.file, mode: r.mode, compared: `${form.frames} frames equal`, count: form.frames, differences: form.differences });
+  if (hash)
+    rows.push({
+      check: 'hash table',
+      name,
+      mode: r.mode,
+      compared: `${hash.lookedUp} pages looked up, ${hash.hits} found`,
+      count: hash.hits,
+      differences: hash.differences,
+    });
+  for (const form of await compareCaptureForms(dir, image))
+    rows.push({ check: 'form', name: form.file, mode: r.mode, compared: `${form.frames} frames equal`, count: form.frames, differences: form.differences });
   image.close?.();
   return rows;
 }
@@ -60,8 +77,15 @@ function vectorRow(path: string): Row {
 }
 
 function print(rows: readonly Row[]): void {
-  const widths = { check: Math.max(...rows.map((r) => r.check.length)), name: Math.max(...rows.map((r) => r.name.length)), mode: Math.max(...rows.map((r) => r.mode.length)) };
-  for (const r of rows) console.log(`${r.check.padEnd(widths.check)}  ${r.name.padEnd(widths.name)}  ${r.mode.padEnd(widths.mode)}  ${String(r.differences.length).padStart(5)} differences  ${r.compared}`);
+  const widths = {
+    check: Math.max(...rows.map((r) => r.check.length)),
+    name: Math.max(...rows.map((r) => r.name.length)),
+    mode: Math.max(...rows.map((r) => r.mode.length)),
+  };
+  for (const r of rows)
+    console.log(
+      `${r.check.padEnd(widths.check)}  ${r.name.padEnd(widths.name)}  ${r.mode.padEnd(widths.mode)}  ${String(r.differences.length).padStart(5)} differences  ${r.compared}`,
+    );
   for (const r of rows) for (const d of r.differences.slice(0, 20)) console.log(`DIFFERENT ${r.check} ${r.name}: ${d}`);
   const different = rows.reduce((n, r) => n + r.differences.length, 0);
   console.log(`${rows.length} comparisons, ${rows.reduce((n, r) => n + r.count, 0)} facts equal, ${different} differences`);
@@ -73,7 +97,8 @@ async function main(): Promise<void> {
   const vectors = values.vectors ?? firstThere([join(here, '../../shared/vectors'), join(here, '../tests/fixtures/vectors')]);
   const wanted = (name: string): boolean => values.only === undefined || name.includes(values.only);
   const rows: Row[] = [];
-  if (dumps) for (const d of readdirSync(dumps).filter((d) => wanted(d) && existsSync(join(dumps, d, 'truth.json.gz')))) rows.push(...(await dumpRows(join(dumps, d))));
+  if (dumps)
+    for (const d of readdirSync(dumps).filter((d) => wanted(d) && existsSync(join(dumps, d, 'truth.json.gz')))) rows.push(...(await dumpRows(join(dumps, d))));
   if (vectors) for (const f of readdirSync(vectors).filter((f) => wanted(f) && f.endsWith('.json.gz'))) rows.push(vectorRow(join(vectors, f)));
   if (rows.length === 0) throw new Error('nothing to compare with: no captures and no vectors found');
   if (values.json) for (const r of rows) console.log(JSON.stringify(r));

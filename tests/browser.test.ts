@@ -4,7 +4,16 @@ import { describe, expect, it } from 'vitest';
 
 /** A bundle for the browser, run where nothing of Node exists. */
 async function inBrowser(entry: string, code: string): Promise<unknown> {
-  const { outputFiles } = await build({ entryPoints: [entry], bundle: true, write: false, platform: 'browser', format: 'iife', globalName: 'pxd', target: 'es2022', logLevel: 'silent' });
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    platform: 'browser',
+    format: 'iife',
+    globalName: 'pxd',
+    target: 'es2022',
+    logLevel: 'silent',
+  });
   const context = createContext({ TextDecoder, TextEncoder, WebAssembly: Reflect.get(globalThis, 'WebAssembly'), console: { log: () => undefined } });
   runInContext(outputFiles[0].text, context);
   return runInContext(code, context);

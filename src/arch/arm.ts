@@ -8,8 +8,9 @@
  * page is not young or PROT_NONE, and read-only while it is clean: such a page stays a leaf, writable when Linux says so. The first level has
  * no second word. LPAE keeps Linux's bits in the entry itself, with the same meaning of clean pages.
  */
-import type { Allows, Fields, Form, Level, PagingMode, Region, Registers, Root, RootRegister } from './mode.ts';
+
 import { armLpaeLinux, armLpaeSwap, armShortLinux, armShortSwap } from './linux/arm.ts';
+import type { Allows, Fields, Form, Level, PagingMode, Region, Registers, Root, RootRegister } from './mode.ts';
 
 const noneForm: Form = { kind: 'none', name: 'empty', when: '&=0' };
 
@@ -56,7 +57,11 @@ const firstLevel: Level = {
       size: 2 ** 24,
       fields: sectionFields,
       // The same word stands in sixteen entries; bits 23:20 and 8:5 are the top of a 40-bit address.
-      address: [['31:24', 24], ['23:20', 32], ['8:5', 36]],
+      address: [
+        ['31:24', 24],
+        ['23:20', 32],
+        ['8:5', 36],
+      ],
       allows: sectionAllows,
     },
     { kind: 'leaf', name: '1M section', when: 'SECTION', fields: { ...sectionFields, DOMAIN: '8:5 domain' }, address: [['31:20', 20]], allows: sectionAllows },
@@ -64,7 +69,14 @@ const firstLevel: Level = {
       kind: 'table',
       name: 'page table',
       when: 'TYPE=1',
-      fields: { TYPE: '1:0 type', PXN: '2 privileged execute-never below', NS: '3 non-secure', BIT4: '4 must be one before ARMv6', DOMAIN: '8:5 domain', IMP: '9 implementation defined (ECC)' },
+      fields: {
+        TYPE: '1:0 type',
+        PXN: '2 privileged execute-never below',
+        NS: '3 non-secure',
+        BIT4: '4 must be one before ARMv6',
+        DOMAIN: '8:5 domain',
+        IMP: '9 implementation defined (ECC)',
+      },
       address: [['31:10', 10]],
       allows: { execPrivileged: '!PXN' },
     },
@@ -146,7 +158,15 @@ const secondLevel: Level = {
       when: 'L_PRESENT &0x300000000=0',
       fields: { ...linuxWord, HW: '63:32 word of the CPU' },
       address: [['31:12', 12]],
-      allows: { read: '!L_NONE', write: '!L_NONE !L_RDONLY', user: '!L_NONE L_USER', exec: '!L_NONE !L_XN', dirty: 'L_DIRTY', accessed: 'L_YOUNG', present: '!L_NONE' },
+      allows: {
+        read: '!L_NONE',
+        write: '!L_NONE !L_RDONLY',
+        user: '!L_NONE L_USER',
+        exec: '!L_NONE !L_XN',
+        dirty: 'L_DIRTY',
+        accessed: 'L_YOUNG',
+        present: '!L_NONE',
+      },
     },
     { kind: 'nonpresent', name: 'swap-type entry', when: '!L_PRESENT &0x300000000=0', fields: { L_PRESENT: '0 Linux: present' } },
     {
@@ -313,7 +333,12 @@ const shortRoots: readonly RootRegister[] = [
       // With N=0 hardware does not look here; what Linux keeps in it is the kernel's own first level, so it is read as such.
       const n = shortControl(others);
       const first = n === 0 ? USER_SECTIONS : 4096 >> n;
-      return { table: value & 0xffffc000n, level: 'pgd', ranges: [{ half: 'kernel', va: BigInt(first) << 20n, from: first, to: 4096 }], label: `TTBR1 0x${value.toString(16)}` };
+      return {
+        table: value & 0xffffc000n,
+        level: 'pgd',
+        ranges: [{ half: 'kernel', va: BigInt(first) << 20n, from: first, to: 4096 }],
+        label: `TTBR1 0x${value.toString(16)}`,
+      };
     },
   },
 ];
@@ -402,7 +427,10 @@ export const armModes: readonly PagingMode[] = [
     ...base,
     name: 'arm-short',
     title: 'arm, short descriptors (sections, 4K and 64K pages)',
-    sources: ['ARM Architecture Reference Manual DDI 0406, B3.5', 'Linux arch/arm/include/asm/pgtable-2level.h, pgtable-2level-hwdef.h, arch/arm/mm/proc-v7-2level.S'],
+    sources: [
+      'ARM Architecture Reference Manual DDI 0406, B3.5',
+      'Linux arch/arm/include/asm/pgtable-2level.h, pgtable-2level-hwdef.h, arch/arm/mm/proc-v7-2level.S',
+    ],
     levels: [firstLevel, secondLevel],
     roots: shortRoots,
     swap: armShortSwap,
@@ -412,7 +440,10 @@ export const armModes: readonly PagingMode[] = [
     ...base,
     name: 'arm-lpae',
     title: 'arm, long descriptors (LPAE, 3 levels)',
-    sources: ['ARM Architecture Reference Manual DDI 0406, B3.6', 'Linux arch/arm/include/asm/pgtable-3level.h, pgtable-3level-hwdef.h, arch/arm/mm/proc-v7-3level.S'],
+    sources: [
+      'ARM Architecture Reference Manual DDI 0406, B3.6',
+      'Linux arch/arm/include/asm/pgtable-3level.h, pgtable-3level-hwdef.h, arch/arm/mm/proc-v7-3level.S',
+    ],
     levels: longLevels,
     roots: longRoots,
     swap: armLpaeSwap,

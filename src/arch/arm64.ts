@@ -8,8 +8,9 @@
  * stand in two pieces: with 64K pages bits 51:48 in 15:12 (LPA), with 4K and 16K pages and 49 to 52 virtual bits bits 51:50 in 9:8, where
  * shareability was (LPA2). Until 6.10 Linux marked present-but-inaccessible pages by bit 58, since then by nG in an invalid entry.
  */
-import type { AddressBits, Allows, Fields, Form, Group, Level, PagingMode, Region, Registers, Root, RootRegister } from './mode.ts';
+
 import { arm64Linux, arm64Swap } from './linux/arm64.ts';
+import type { AddressBits, Allows, Fields, Form, Group, Level, PagingMode, Region, Registers, Root, RootRegister } from './mode.ts';
 
 export type Granule = '4k' | '16k' | '64k';
 
@@ -37,8 +38,16 @@ const shiftOf = (g: Arm64Geometry, number: number): number => g.page + (3 - numb
 
 /** An output address from bit `low` up, with its high piece. */
 function outputAddress(g: Arm64Geometry, low: number): AddressBits {
-  if (g.high === 'lpa2') return [[`49:${low}`, low], ['9:8', 50]];
-  if (g.high === 'lpa') return [[`47:${low}`, low], ['15:12', 48]];
+  if (g.high === 'lpa2')
+    return [
+      [`49:${low}`, low],
+      ['9:8', 50],
+    ];
+  if (g.high === 'lpa')
+    return [
+      [`47:${low}`, low],
+      ['15:12', 48],
+    ];
   return [[`47:${low}`, low]];
 }
 

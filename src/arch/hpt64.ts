@@ -51,7 +51,13 @@ export const hpt64 = {
     },
   },
   entry: {
-    first: { AVPN: '51:7 abbreviated virtual page (virtual address / 2^23)', SW: '6:3 software (Linux: bolted, locked)', L: '2 large page', H: '1 stands in the secondary group', V: '0 valid' },
+    first: {
+      AVPN: '51:7 abbreviated virtual page (virtual address / 2^23)',
+      SW: '6:3 software (Linux: bolted, locked)',
+      L: '2 large page',
+      H: '1 stands in the secondary group',
+      V: '0 valid',
+    },
     second: {
       PP0: '63 page protection, first bit',
       KEY: '61:60,11:9 storage key',

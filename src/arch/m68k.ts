@@ -7,8 +7,9 @@
  * Invariants: descriptors are big-endian, 4 bytes (long-format ones do not occur under Linux); there is no execute bit on the Motorola
  * MMUs; user and kernel have tables of their own.
  */
-import type { Fields, Form, Level, PagingMode, Registers, Root, RootRange, RootRegister } from './mode.ts';
+
 import { coldfireLinux, coldfireSwap, motorolaLinux, motorolaSwap } from './linux/m68k.ts';
+import type { Fields, Form, Level, PagingMode, Registers, Root, RootRange, RootRegister } from './mode.ts';
 
 const descriptor: Fields = {
   DT: '1:0 descriptor type (1 page, 2 valid 4-byte table)',
@@ -61,7 +62,14 @@ const motorolaPte: Level = {
     { kind: 'none', name: 'empty', when: '&=0' },
     { kind: 'leaf', name: '4K page', when: 'DT=1,3', fields: pageFields, address: [['31:12', 12]], allows: pageAllows },
     // Linux marks PROT_NONE by WP in a descriptor that hardware calls invalid.
-    { kind: 'leaf', name: '4K page, PROT_NONE', when: '&0x5=0x4', fields: pageFields, address: [['31:12', 12]], allows: { user: '!S', dirty: 'M', accessed: 'U', present: '0' } },
+    {
+      kind: 'leaf',
+      name: '4K page, PROT_NONE',
+      when: '&0x5=0x4',
+      fields: pageFields,
+      address: [['31:12', 12]],
+      allows: { user: '!S', dirty: 'M', accessed: 'U', present: '0' },
+    },
     { kind: 'nonpresent', name: 'swap-type entry', when: '&0x5=0', fields: { DT: '1:0 descriptor type', WP: descriptor.WP } },
   ],
 };
@@ -76,7 +84,8 @@ function rootPointer(names: readonly string[], of: RootRegister['of'], doc: stri
     doc,
     resolve: (value: bigint, _others: Registers): Root => {
       const upper = value >> 32n;
-      if (upper !== 0n && (upper & 3n) !== 2n) throw new RangeError(`descriptor type ${upper & 3n} in the upper half, expected 2 (a table of 4-byte descriptors)`);
+      if (upper !== 0n && (upper & 3n) !== 2n)
+        throw new RangeError(`descriptor type ${upper & 3n} in the upper half, expected 2 (a table of 4-byte descriptors)`);
       const table = value & 0xffffffffn;
       if (table === 0n || table % align !== 0n) throw new RangeError(`expected the address of a top table, a multiple of ${align}`);
       return { table, level: 'pgd', ranges, label: `${names[0].toUpperCase()} 0x${value.toString(16)}` };
@@ -144,7 +153,11 @@ export const m68kModes: readonly PagingMode[] = [
     ...base,
     name: 'm68k',
     title: 'm68k, Motorola MMUs (68020/68851, 68030, 68040, 68060; 3-level)',
-    sources: ["MC68030 User's Manual, section 9", "MC68040 User's Manual, section 3", 'Linux arch/m68k/include/asm/motorola_pgtable.h, arch/m68k/mm/motorola.c'],
+    sources: [
+      "MC68030 User's Manual, section 9",
+      "MC68040 User's Manual, section 3",
+      'Linux arch/m68k/include/asm/motorola_pgtable.h, arch/m68k/mm/motorola.c',
+    ],
     pageShift: 12,
     vaBits: 32,
     paBits: 32,

@@ -9,8 +9,9 @@
  * Invariants: table pointers are kernel virtual addresses; an unused slot points to `invalid_pte_table` or `invalid_pmd_table`, whose
  * entries are empty; there is no user bit: kernel mappings are the global ones.
  */
-import type { Fields, Form, Level, PagingMode, PointerRule, Region, Root, RootRange, RootRegister } from './mode.ts';
+
 import { mipsLinux, mipsSwap } from './linux/mips.ts';
+import type { Fields, Form, Level, PagingMode, PointerRule, Region, Root, RootRange, RootRegister } from './mode.ts';
 
 const software: Fields = {
   PRESENT: '0 present (software)',
@@ -141,7 +142,8 @@ function resolver(shape: Shape, ranges: readonly RootRange[]) {
   return (value: bigint): Root => {
     const rule = (shape.wide ? pointers64 : pointers32).find((p) => (value & p.mask) === p.value);
     const table = rule ? value & rule.keep : value;
-    if (!rule && value >> (shape.wide ? 48n : 32n) !== 0n) throw new RangeError(`expected a physical address or one in ${shape.wide ? 'XKPHYS or CKSEG0' : 'KSEG0'}`);
+    if (!rule && value >> (shape.wide ? 48n : 32n) !== 0n)
+      throw new RangeError(`expected a physical address or one in ${shape.wide ? 'XKPHYS or CKSEG0' : 'KSEG0'}`);
     if (table & 0xfffn) throw new RangeError('the top table is aligned to a page');
     return { table, level: 'pgd', ranges, label: `pgd 0x${value.toString(16)}` };
   };
@@ -149,7 +151,12 @@ function resolver(shape: Shape, ranges: readonly RootRange[]) {
 
 function roots(shape: Shape, user: readonly RootRange[], kernel: readonly RootRange[]): RootRegister[] {
   return [
-    { names: ['pgd'], of: 'both', doc: 'physical (or kernel virtual) address of the top table, mm->pgd; hardware has no register for it', resolve: resolver(shape, user) },
+    {
+      names: ['pgd'],
+      of: 'both',
+      doc: 'physical (or kernel virtual) address of the top table, mm->pgd; hardware has no register for it',
+      resolve: resolver(shape, user),
+    },
     { names: ['swapper_pg_dir'], of: 'kernel', doc: "the kernel's own top table", resolve: resolver(shape, kernel) },
   ];
 }
@@ -172,7 +179,14 @@ function ranges64(entries: number, shift: number, userTo: number): { user: RootR
   const compat = (1n << 64n) - 0x80000000n;
   const high = Math.max(1, Math.ceil(2 ** (30 - shift)));
   const shared = 2 ** shift > 2 ** 32;
-  const top: RootRange = { half: 'kernel', va: (1n << 64n) - span(high), from: entries - high, to: entries, supervisor: true, ...(shared ? { window: { from: compat, to: 1n << 64n } } : {}) };
+  const top: RootRange = {
+    half: 'kernel',
+    va: (1n << 64n) - span(high),
+    from: entries - high,
+    to: entries,
+    supervisor: true,
+    ...(shared ? { window: { from: compat, to: 1n << 64n } } : {}),
+  };
   const xkseg = (from: number): RootRange => {
     const va = 0xc000000000000000n + span(from);
     const end = 0xc000000000000000n + span(entries) - 0x80000000n;
@@ -228,7 +242,10 @@ function mode64(name: string, title: string, pageShift: number, bits: { pgd: num
   const pmdShift = pageShift + bits.pte;
   const pgdShift = pmdShift + bits.pmd;
   const ranges = ranges64(2 ** bits.pgd, pgdShift, userTo);
-  const top = bits.pmd === 0 ? [directory(shape, 'pgd', pgdShift, bits.pgd, 'page table')] : [directory(shape, 'pgd', pgdShift, bits.pgd, 'page middle directory'), directory(shape, 'pmd', pmdShift, bits.pmd, 'page table')];
+  const top =
+    bits.pmd === 0
+      ? [directory(shape, 'pgd', pgdShift, bits.pgd, 'page table')]
+      : [directory(shape, 'pgd', pgdShift, bits.pgd, 'page middle directory'), directory(shape, 'pmd', pmdShift, bits.pmd, 'page table')];
   return {
     ...base,
     name,

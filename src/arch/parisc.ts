@@ -6,8 +6,9 @@
  * Invariants: user and kernel have tables of their own, told apart by space registers; a directory entry holds its table's address
  * shifted right by 8, so that it reaches 40 address bits; a huge page is a run of base entries that fill a table, each marked.
  */
-import type { Fields, Level, PagingMode, RootRegister } from './mode.ts';
+
 import { pariscLinux, pariscSwap } from './linux/parisc.ts';
+import type { Fields, Level, PagingMode, RootRegister } from './mode.ts';
 
 const fields: Fields = {
   READ: '0 read',
@@ -79,7 +80,12 @@ function directory(names: readonly string[], half: 'user' | 'kernel', doc: strin
     doc,
     resolve: (value) => {
       if (value === 0n || value & 0xfffn || value >> 40n !== 0n) throw new RangeError('expected the physical address of a page directory, aligned to a page');
-      return { table: value, level: 'pgd', ranges: [{ half, va: 0n, from: 0, to: 1024, supervisor: half === 'kernel' }], label: `${names[0].toUpperCase()} 0x${value.toString(16)}` };
+      return {
+        table: value,
+        level: 'pgd',
+        ranges: [{ half, va: 0n, from: 0, to: 1024, supervisor: half === 'kernel' }],
+        label: `${names[0].toUpperCase()} 0x${value.toString(16)}`,
+      };
     },
   };
 }

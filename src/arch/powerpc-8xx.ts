@@ -8,8 +8,9 @@
  * mean nothing: Linux lets them rise from cell to cell. An 8M page takes two second-level tables, one for each of its first-level slots; before
  * Linux 6.11 (`-hugepd`) both slots point to one table that holds a single entry.
  */
-import type { Allows, Fields, Form, Group, Level, PagingMode } from './mode.ts';
+
 import { linux8xx, swap8xx } from './linux/powerpc-8xx.ts';
+import type { Allows, Fields, Form, Group, Level, PagingMode } from './mode.ts';
 import { pgdRoot } from './powerpc-common.ts';
 
 const M8 = 8 * 2 ** 20;
@@ -66,7 +67,13 @@ function levels(pageShift: 12 | 14, hugepd: boolean): Level[] {
   const bits = 22 - pageShift;
   const shape = { entryBytes: 4, ...(pageShift > 12 ? { stride: 2 ** (pageShift - 10) } : {}) } as const;
   const pte = { name: 'pte', manual: 'level-two table', shift: pageShift, bits, ...shape, next: null };
-  const half = (name: string, when: string, shift: number): Group => ({ when, entries: 2 ** (shift - pageShift), address: 'ignore', mayDiffer: A_AND_D, ...(name === '8M' ? { size: M8 } : {}) });
+  const half = (name: string, when: string, shift: number): Group => ({
+    when,
+    entries: 2 ** (shift - pageShift),
+    address: 'ignore',
+    mayDiffer: A_AND_D,
+    ...(name === '8M' ? { size: M8 } : {}),
+  });
   const base = `${2 ** (pageShift - 10)}K page`;
   const ordinary: Group[] = [...(pageShift === 12 ? [half('16K', 'SPS !HUGE', 14)] : []), half('512K', 'HUGE', 19)];
   return [
@@ -100,7 +107,16 @@ const mode = (pageShift: 12 | 14, hugepd: boolean): PagingMode => ({
   vaBits: 32,
   paBits: 32,
   levels: levels(pageShift, hugepd),
-  roots: [pgdRoot(['pgd', 'm_twb'], { bits: 10, tableBytes: 4096, kernel: 0x80000000n, shift: 22, ignored: 0xfffn, doc: 'physical address of the level-one table, as M_TWB holds it; user space ends at TASK_SIZE 0x80000000' })],
+  roots: [
+    pgdRoot(['pgd', 'm_twb'], {
+      bits: 10,
+      tableBytes: 4096,
+      kernel: 0x80000000n,
+      shift: 22,
+      ignored: 0xfffn,
+      doc: 'physical address of the level-one table, as M_TWB holds it; user space ends at TASK_SIZE 0x80000000',
+    }),
+  ],
   swap: swap8xx(pageShift),
   specials: { hwpoison: false, migration: true, device: false, marker: false },
   linux: linux8xx({ pageShift, hugepd }),

@@ -6,8 +6,9 @@
  * Invariants: hardware never reads the tables; their entries copy W, I, M, G to the places of a hash table entry. From Linux 6.7 on entries do not tell
  * user from kernel pages: everything below the kernel's half is the user's, and bit 2 says readable where it said user before.
  */
-import type { Allows, Fields, Form, HashTable32Format, Level, PagingMode, RootRegister } from './mode.ts';
+
 import { linuxBook3s32, swapBook3s32 } from './linux/powerpc-book3s32.ts';
+import type { Allows, Fields, Form, HashTable32Format, Level, PagingMode, RootRegister } from './mode.ts';
 import { pgdRoot } from './powerpc-common.ts';
 
 const fields = (second: Fields, write: Fields): Fields => ({
@@ -113,7 +114,11 @@ export const hashTable32: HashTable32Format = {
     G: '3 guarded',
     PP: '1:0 page protection: 0 supervisor only, 1 user reads, 2 user writes, 3 both read',
   },
-  address: [['31:12', 12], ['11:9', 33], ['2', 32]],
+  address: [
+    ['31:12', 12],
+    ['11:9', 33],
+    ['2', 32],
+  ],
   /** SDR1: HTABORG 31:16, HTABMASK 8:0 (extended addressing: 12:0), in units of 1024 groups. */
   sdr1: { origin: '31:16', mask: '12:0' },
   /** Linux: VSID of a segment in a context (mmu_context.h, CTX_TO_VSID). */

@@ -24,7 +24,8 @@ export interface PgdShape {
 export function tableAddress(value: bigint, bytes: number, top: bigint, ignored = 0n): bigint {
   const table = value & ~ignored;
   if (table === 0n) throw new RangeError('there is no table at physical address 0');
-  if (table >= top) throw new RangeError(`0x${value.toString(16)} is a kernel virtual address; a physical address is expected (subtract 0x${top.toString(16)})`);
+  if (table >= top)
+    throw new RangeError(`0x${value.toString(16)} is a kernel virtual address; a physical address is expected (subtract 0x${top.toString(16)})`);
   if (table % BigInt(bytes) !== 0n) throw new RangeError(`a top table of ${bytes} bytes lies on a multiple of its size`);
   return table;
 }

@@ -8,8 +8,9 @@
  * the page size in TSIZE (size = 1K << 2·TSIZE: powers of 4); before Linux 6.11 (`-hugepd`) its slots hold one huge page directory: the pointer with the
  * top bit clear and log2 of the page size in the low bits, and TSIZE (then size = 1K << TSIZE) keeps the value of 4K.
  */
-import type { Allows, Fields, Form, Group, Level, PagingMode, PointerRule, RootRegister } from './mode.ts';
+
 import { linuxE500, swapE500 } from './linux/powerpc-e500.ts';
+import type { Allows, Fields, Form, Group, Level, PagingMode, PointerRule, RootRegister } from './mode.ts';
 import { pgdRoot, tableAddress } from './powerpc-common.ts';
 
 const fields = (hugepd: boolean): Fields => ({
@@ -83,15 +84,22 @@ function leafForm(shape: Shape, slot: number): Form {
 
 /** Until 6.10: one form for each page size. */
 const hugepdForms = (shape: Shape, slot: number): Form[] =>
-  hugeIn(shape, slot).map((shift): Form => ({
-    kind: 'hugepd',
-    name: `huge page directory, ${2 ** (shift - (shift < 30 ? 20 : 30))}${shift < 30 ? 'M' : 'G'}`,
-    when: shape.wide ? `&0x800000000000003f=0x${shift.toString(16)}` : `&0x8000003f=0x${shift.toString(16)}`,
-    fields: { SHIFT: '5:0 log2 of the page size' },
-    // The top bit is no address bit here: it is what tells a directory of huge pages from a table.
-    address: shape.wide ? [['62:32', 32], ['31:6', 6]] : [['30:6', 6]],
-    next: `hugepte-${shift}`,
-  }));
+  hugeIn(shape, slot).map(
+    (shift): Form => ({
+      kind: 'hugepd',
+      name: `huge page directory, ${2 ** (shift - (shift < 30 ? 20 : 30))}${shift < 30 ? 'M' : 'G'}`,
+      when: shape.wide ? `&0x800000000000003f=0x${shift.toString(16)}` : `&0x8000003f=0x${shift.toString(16)}`,
+      fields: { SHIFT: '5:0 log2 of the page size' },
+      // The top bit is no address bit here: it is what tells a directory of huge pages from a table.
+      address: shape.wide
+        ? [
+            ['62:32', 32],
+            ['31:6', 6],
+          ]
+        : [['30:6', 6]],
+      next: `hugepte-${shift}`,
+    }),
+  );
 
 /** A kernel pointer, aligned to the size of the table below. */
 function tableForm(shape: Shape, name: string, align: number): Form {
@@ -162,7 +170,10 @@ const mode = (shape: Shape): PagingMode => ({
   name: `${shape.wide ? 'ppc64' : 'ppc'}-e500${shape.hugepd ? '-hugepd' : ''}`,
   family: 'powerpc',
   title: `PowerPC e500, ${shape.wide ? '64-bit (4 levels)' : '32-bit with 64-bit PTEs (2 levels)'}${shape.hugepd ? ', huge page directories (until Linux 6.10)' : ''}`,
-  sources: ['Power ISA 2.07 Book III-E, chapter 6', 'Linux arch/powerpc/include/asm/nohash/pte-e500.h, hugetlb-e500.h, nohash/32/pgtable.h, nohash/64/pgtable.h'],
+  sources: [
+    'Power ISA 2.07 Book III-E, chapter 6',
+    'Linux arch/powerpc/include/asm/nohash/pte-e500.h, hugetlb-e500.h, nohash/32/pgtable.h, nohash/64/pgtable.h',
+  ],
   endian: 'big',
   pageShift: 12,
   vaBits: shape.wide ? 46 : 32,
@@ -171,9 +182,22 @@ const mode = (shape: Shape): PagingMode => ({
   roots: shape.wide
     ? [
         wideRoot(['pgd'], 'user', 0n, 'physical address of the PGD of a process'),
-        wideRoot(['kernel_pgd', 'swapper_pg_dir'], 'kernel', KERNEL64, "physical address of the kernel's PGD (the PACA holds it); it translates the virtual areas above the linear map"),
+        wideRoot(
+          ['kernel_pgd', 'swapper_pg_dir'],
+          'kernel',
+          KERNEL64,
+          "physical address of the kernel's PGD (the PACA holds it); it translates the virtual areas above the linear map",
+        ),
       ]
-    : [pgdRoot(['pgd'], { bits: 11, tableBytes: shape.hugepd ? 8192 : 16384, kernel: 0xc0000000n, shift: 21, doc: 'physical address of the PGD; user space ends at PAGE_OFFSET 0xc0000000' })],
+    : [
+        pgdRoot(['pgd'], {
+          bits: 11,
+          tableBytes: shape.hugepd ? 8192 : 16384,
+          kernel: 0xc0000000n,
+          shift: 21,
+          doc: 'physical address of the PGD; user space ends at PAGE_OFFSET 0xc0000000',
+        }),
+      ],
   pointers: shape.wide ? widePointers : narrowPointers,
   linearBase: shape.wide ? KERNEL64 : 0xc0000000n,
   ...(shape.wide ? { regions: [{ name: 'linear map', start: KERNEL64, end: 0xc000100000000000n }] } : {}),

@@ -7,8 +7,9 @@
  * bit (the ISA counts from the other end); a leaf is marked by bit 62 at every level, swap-type words carry it too, so presence is
  * asked first. The hash modes' trees are read by software only: the table that the CPU searches is src/arch/hpt64.ts.
  */
-import type { AddressBits, Allows, Fields, Form, Group, Level, PagingMode, Region, RootRegister } from './mode.ts';
+
 import { book3s64Linux, book3s64Swap } from './linux/powerpc64.ts';
+import type { AddressBits, Allows, Fields, Form, Group, Level, PagingMode, Region, RootRegister } from './mode.ts';
 
 const valid: Fields = {
   V: '63 valid (Linux _PAGE_PRESENT)',
@@ -73,7 +74,9 @@ interface Shape {
 
 const radixShape = (pageShift: 12 | 16): Shape => ({ top: 56, pageShift, fields: {}, noise: 0x180n });
 const hashShape = (pageShift: 12 | 16): Shape =>
-  pageShift === 12 ? { top: 52, pageShift, fields: hashFields['4k'], noise: 0x11e0000000000040n } : { top: 52, pageShift, fields: hashFields['64k'], noise: 0x0080000000001040n };
+  pageShift === 12
+    ? { top: 52, pageShift, fields: hashFields['4k'], noise: 0x11e0000000000040n }
+    : { top: 52, pageShift, fields: hashFields['64k'], noise: 0x0080000000001040n };
 
 const without = (mask: bigint): string => `&0x${(0xffffffffffffffffn & ~mask).toString(16)}=0`;
 
@@ -87,11 +90,23 @@ function leafForms(shape: Shape, shift: number, groups?: readonly Group[]): Form
   const address: AddressBits = [[`${shape.top}:${shift}`, shift]];
   return [
     { kind: 'leaf', name, when: 'V L', fields, address, allows: leafAllows, groups },
-    { kind: 'leaf', name: `${name}, invalid for a moment`, when: '!V L INVALID', fields, address, allows: { user: leafAllows.user, dirty: 'C', accessed: 'R', present: '0' }, groups },
+    {
+      kind: 'leaf',
+      name: `${name}, invalid for a moment`,
+      when: '!V L INVALID',
+      fields,
+      address,
+      allows: { user: leafAllows.user, dirty: 'C', accessed: 'R', present: '0' },
+      groups,
+    },
   ];
 }
 
-const pteForms = (shape: Shape): Form[] => [{ ...empty, when: without(shape.noise), fields: { R: leafCommon.R, C: leafCommon.C, ...shape.fields } }, ...leafForms(shape, shape.pageShift), swapForm];
+const pteForms = (shape: Shape): Form[] => [
+  { ...empty, when: without(shape.noise), fields: { R: leafCommon.R, C: leafCommon.C, ...shape.fields } },
+  ...leafForms(shape, shape.pageShift),
+  swapForm,
+];
 
 // --- radix ------------------------------------------------------------------------------------------------------------
 
@@ -111,8 +126,22 @@ function radixLevels(pageShift: 12 | 16): Level[] {
   const last = 21 - pageShift;
   return [
     { name: 'pgd', manual: 'root page directory (level 1)', shift: 39, bits: 13, entryBytes: 8, forms: [empty, radixTable('level 2 page directory', 9)] },
-    { name: 'pud', manual: 'page directory (level 2)', shift: 30, bits: 9, entryBytes: 8, forms: [empty, ...leafForms(shape, 30), radixTable('level 3 page directory', 9), swapForm] },
-    { name: 'pmd', manual: 'page directory (level 3)', shift: 21, bits: 9, entryBytes: 8, forms: [empty, ...leafForms(shape, 21), radixTable('page table', last), swapForm] },
+    {
+      name: 'pud',
+      manual: 'page directory (level 2)',
+      shift: 30,
+      bits: 9,
+      entryBytes: 8,
+      forms: [empty, ...leafForms(shape, 30), radixTable('level 3 page directory', 9), swapForm],
+    },
+    {
+      name: 'pmd',
+      manual: 'page directory (level 3)',
+      shift: 21,
+      bits: 9,
+      entryBytes: 8,
+      forms: [empty, ...leafForms(shape, 21), radixTable('page table', last), swapForm],
+    },
     { name: 'pte', manual: 'page table (level 4)', shift: pageShift, bits: last, entryBytes: 8, forms: pteForms(shape) },
   ];
 }
@@ -141,7 +170,12 @@ const radixRoots: readonly RootRegister[] = [
     names: ['prte0', 'user_prte0'],
     of: 'user',
     doc: 'first doubleword of the process-table entry of the process (its PIDR): RTS, RPDB, RPDS; quadrant 0',
-    resolve: (value) => ({ table: radixRoot(value), level: 'pgd', ranges: [{ half: 'user', va: 0n, from: 0, to: 1 << ROOT_BITS }], label: `process-table entry 0x${value.toString(16)}` }),
+    resolve: (value) => ({
+      table: radixRoot(value),
+      level: 'pgd',
+      ranges: [{ half: 'user', va: 0n, from: 0, to: 1 << ROOT_BITS }],
+      label: `process-table entry 0x${value.toString(16)}`,
+    }),
   },
   {
     names: ['kernel_prte0', 'prte0'],
@@ -150,7 +184,12 @@ const radixRoots: readonly RootRegister[] = [
     resolve: (value, others) => {
       if (others.kernel_prte0 === undefined && others.pidr !== undefined && others.pidr !== 0n)
         throw new RangeError(`this is the process-table entry of PID ${others.pidr}, expected entry 0, which serves the kernel's addresses`);
-      return { table: radixRoot(value), level: 'pgd', ranges: [{ half: 'kernel', va: KERNEL_VA, from: 0, to: 1 << ROOT_BITS }], label: `process-table entry 0: 0x${value.toString(16)}` };
+      return {
+        table: radixRoot(value),
+        level: 'pgd',
+        ranges: [{ half: 'kernel', va: KERNEL_VA, from: 0, to: 1 << ROOT_BITS }],
+        label: `process-table entry 0: 0x${value.toString(16)}`,
+      };
     },
   },
 ];
@@ -191,18 +230,46 @@ function hugepd(next: string, size: string, index: number): Form {
 function hash4kLevels(form: 'contiguous' | 'hugepd'): Level[] {
   const shape = hashShape(12);
   const runs = form === 'contiguous';
-  const huge = (name: string, shift: number, bits: number): Level => ({ name, manual: `${sized[shift]} pages of a huge page directory`, shift, bits, entryBytes: 8, next: null, forms: [{ ...empty, when: without(shape.noise) }, ...leafForms(shape, shift), swapForm] });
+  const huge = (name: string, shift: number, bits: number): Level => ({
+    name,
+    manual: `${sized[shift]} pages of a huge page directory`,
+    shift,
+    bits,
+    entryBytes: 8,
+    next: null,
+    forms: [{ ...empty, when: without(shape.noise) }, ...leafForms(shape, shift), swapForm],
+  });
   return [
-    { name: 'pgd', manual: 'PGD (Linux)', shift: 37, bits: 9, entryBytes: 8, forms: [empty, ...(runs ? [] : [hugepd('hugepte16g', '16G', 14)]), hashTable('PUD table', 12)] },
+    {
+      name: 'pgd',
+      manual: 'PGD (Linux)',
+      shift: 37,
+      bits: 9,
+      entryBytes: 8,
+      forms: [empty, ...(runs ? [] : [hugepd('hugepte16g', '16G', 14)]), hashTable('PUD table', 12)],
+    },
     {
       name: 'pud',
       manual: 'PUD (Linux)',
       shift: 28,
       bits: 9,
       entryBytes: 8,
-      forms: [empty, ...(runs ? leafForms(shape, 28, advancing(64)) : []), ...(runs ? [] : [hugepd('hugepte16m', '16M', 10)]), hashTable('PMD table', 10), swapForm],
+      forms: [
+        empty,
+        ...(runs ? leafForms(shape, 28, advancing(64)) : []),
+        ...(runs ? [] : [hugepd('hugepte16m', '16M', 10)]),
+        hashTable('PMD table', 10),
+        swapForm,
+      ],
     },
-    { name: 'pmd', manual: 'PMD (Linux)', shift: 21, bits: 7, entryBytes: 8, forms: [empty, ...(runs ? leafForms(shape, 21, advancing(8)) : []), hashTable('PTE table', 12), swapForm] },
+    {
+      name: 'pmd',
+      manual: 'PMD (Linux)',
+      shift: 21,
+      bits: 7,
+      entryBytes: 8,
+      forms: [empty, ...(runs ? leafForms(shape, 21, advancing(8)) : []), hashTable('PTE table', 12), swapForm],
+    },
     { name: 'pte', manual: 'PTE (Linux)', shift: 12, bits: 9, entryBytes: 8, next: null, forms: pteForms(shape) },
     ...(runs ? [] : [huge('hugepte16m', 24, 4), huge('hugepte16g', 34, 3)]),
   ];
@@ -213,8 +280,24 @@ function hash64kLevels(): Level[] {
   const shape = hashShape(16);
   return [
     { name: 'pgd', manual: 'PGD (Linux)', shift: 44, bits: 8, entryBytes: 8, forms: [empty, hashTable('PUD table', 14)] },
-    { name: 'pud', manual: 'PUD (Linux)', shift: 34, bits: 10, entryBytes: 8, tableBytes: 16384, forms: [empty, ...leafForms(shape, 34), hashTable('PMD table', 14), swapForm] },
-    { name: 'pmd', manual: 'PMD (Linux)', shift: 24, bits: 10, entryBytes: 8, tableBytes: 16384, forms: [empty, ...leafForms(shape, 24), hashTable('PTE table', 12), swapForm] },
+    {
+      name: 'pud',
+      manual: 'PUD (Linux)',
+      shift: 34,
+      bits: 10,
+      entryBytes: 8,
+      tableBytes: 16384,
+      forms: [empty, ...leafForms(shape, 34), hashTable('PMD table', 14), swapForm],
+    },
+    {
+      name: 'pmd',
+      manual: 'PMD (Linux)',
+      shift: 24,
+      bits: 10,
+      entryBytes: 8,
+      tableBytes: 16384,
+      forms: [empty, ...leafForms(shape, 24), hashTable('PTE table', 12), swapForm],
+    },
     { name: 'pte', manual: 'PTE (Linux)', shift: 16, bits: 8, entryBytes: 8, tableBytes: 4096, next: null, forms: pteForms(shape) },
   ];
 }
@@ -223,7 +306,8 @@ function hash64kLevels(): Level[] {
 function hashRoots(bits: number, shift: number): readonly RootRegister[] {
   const entries = 1 << bits;
   const check = (value: bigint): bigint => {
-    if (value === 0n || (value & (BigInt(entries * 8) - 1n)) !== 0n || value >> 53n !== 0n) throw new RangeError(`expected the physical address of a PGD, a multiple of ${entries * 8} below 2^53`);
+    if (value === 0n || (value & (BigInt(entries * 8) - 1n)) !== 0n || value >> 53n !== 0n)
+      throw new RangeError(`expected the physical address of a PGD, a multiple of ${entries * 8} below 2^53`);
     return value;
   };
   return [
@@ -231,7 +315,12 @@ function hashRoots(bits: number, shift: number): readonly RootRegister[] {
       names: ['pgd'],
       of: 'user',
       doc: `physical address of mm->pgd; user addresses below 2^${bits + shift}`,
-      resolve: (value) => ({ table: check(value), level: 'pgd', ranges: [{ half: 'user', va: 0n, from: 0, to: entries }], label: `pgd 0x${value.toString(16)}` }),
+      resolve: (value) => ({
+        table: check(value),
+        level: 'pgd',
+        ranges: [{ half: 'user', va: 0n, from: 0, to: entries }],
+        label: `pgd 0x${value.toString(16)}`,
+      }),
     },
     {
       names: ['swapper_pg_dir', 'kernel_pgd', 'pgd'],
@@ -240,7 +329,12 @@ function hashRoots(bits: number, shift: number): readonly RootRegister[] {
       resolve: (value, others) => {
         if (others.swapper_pg_dir === undefined && others.kernel_pgd === undefined && (others.mm !== undefined || others.context_id !== undefined))
           throw new RangeError("this is the PGD of a process, expected swapper_pg_dir, which serves the kernel's addresses");
-        return { table: check(value), level: 'pgd', ranges: [{ half: 'kernel', va: KERNEL_VA, from: 0, to: entries }], label: `swapper_pg_dir 0x${value.toString(16)}` };
+        return {
+          table: check(value),
+          level: 'pgd',
+          ranges: [{ half: 'kernel', va: KERNEL_VA, from: 0, to: entries }],
+          label: `swapper_pg_dir 0x${value.toString(16)}`,
+        };
       },
     },
   ];
@@ -256,7 +350,10 @@ const hash4kRegions: readonly Region[] = [
 // --- modes ------------------------------------------------------------------------------------------------------------
 
 const base = { family: 'powerpc', endian: 'big', specials: { hwpoison: true, migration: true, device: false, marker: false }, elfMachines: [21] } as const;
-const radixSources = ['Power ISA 3.0B book III, 6.7 (radix tree translation)', 'Linux arch/powerpc/include/asm/book3s/64/radix.h, radix-4k.h, radix-64k.h, pgtable.h'];
+const radixSources = [
+  'Power ISA 3.0B book III, 6.7 (radix tree translation)',
+  'Linux arch/powerpc/include/asm/book3s/64/radix.h, radix-4k.h, radix-64k.h, pgtable.h',
+];
 const hashSources = ['Linux arch/powerpc/include/asm/book3s/64/hash.h, hash-4k.h, hash-64k.h, pgtable.h'];
 const hugepdSources = [...hashSources, 'Linux 6.1 arch/powerpc/include/asm/book3s/64/hugetlb.h, arch/powerpc/mm/hugetlbpage.c'];
 
@@ -290,4 +387,11 @@ const hash = (pageShift: 12 | 16, form: 'contiguous' | 'hugepd'): PagingMode => 
   linux: book3s64Linux({ mmu: 'hash', pageShift, hugepd: form === 'hugepd' && pageShift === 12 }),
 });
 
-export const powerpc64Modes: readonly PagingMode[] = [radix(12), radix(16), hash(12, 'contiguous'), hash(16, 'contiguous'), hash(12, 'hugepd'), hash(16, 'hugepd')];
+export const powerpc64Modes: readonly PagingMode[] = [
+  radix(12),
+  radix(16),
+  hash(12, 'contiguous'),
+  hash(16, 'contiguous'),
+  hash(12, 'hugepd'),
+  hash(16, 'hugepd'),
+];

@@ -8,8 +8,9 @@
  * level that it fills (64K in PTEs, 8M to 2G in PMDs, 16G in PUDs), as a run of entries that each map their own piece and tell the
  * size of the whole. The 8M page has size code 4M, because hardware needs two entries for it.
  */
-import type { Allows, Fields, Form, Group, Level, PagingMode, Root, RootRange, RootRegister } from './mode.ts';
+
 import { type Sparc64Form, sparc64Linux, sparc64Swap, sun4u, sun4v } from './linux/sparc64.ts';
+import type { Allows, Fields, Form, Group, Level, PagingMode, Root, RootRange, RootRegister } from './mode.ts';
 
 /** Form-independent marks. */
 const marks: Fields = { V: '63 valid (Linux: referenced)', SPECIAL: '57 special (software)', HUGE: '56 huge, in PMDs and PUDs (software)' };
@@ -89,7 +90,15 @@ const allowsOf = (shape: Shape): Allows => ({
 });
 
 function leaf(shape: Shape, name: string, when: string, shift: number): Form {
-  return { kind: 'leaf', name, when, fields: shape.fields, address: [[`${shape.paBits - 1}:${shift}`, shift]], allows: allowsOf(shape), groups: groupsAt(shape, shift) };
+  return {
+    kind: 'leaf',
+    name,
+    when,
+    fields: shape.fields,
+    address: [[`${shape.paBits - 1}:${shift}`, shift]],
+    allows: allowsOf(shape),
+    groups: groupsAt(shape, shift),
+  };
 }
 
 const none: Form = { kind: 'none', name: 'empty', when: '&=0' };
@@ -101,7 +110,11 @@ function directory(shape: Shape, name: string, manual: string, shift: number, po
     shift,
     bits: 10,
     entryBytes: 8,
-    forms: [none, ...(page ? [leaf(shape, page, 'HUGE', shift)] : []), { kind: 'table', name: points, when: '&0xffe0000000001fff=0', address: [['52:13', 13]] }],
+    forms: [
+      none,
+      ...(page ? [leaf(shape, page, 'HUGE', shift)] : []),
+      { kind: 'table', name: points, when: '&0xffe0000000001fff=0', address: [['52:13', 13]] },
+    ],
   };
 }
 
@@ -116,7 +129,11 @@ function levels(shape: Shape): Level[] {
       shift: 13,
       bits: 10,
       entryBytes: 8,
-      forms: [none, leaf(shape, '8K page', 'PRESENT', 13), { kind: 'nonpresent', name: 'swap-type entry', when: '!PRESENT', fields: { PRESENT: shape.fields.PRESENT } }],
+      forms: [
+        none,
+        leaf(shape, '8K page', 'PRESENT', 13),
+        { kind: 'nonpresent', name: 'swap-type entry', when: '!PRESENT', fields: { PRESENT: shape.fields.PRESENT } },
+      ],
     },
   ];
 }
@@ -144,7 +161,11 @@ function mode(name: string, title: string, shape: Shape): PagingMode {
     name,
     family: 'sparc64',
     title,
-    sources: ['UltraSPARC III Cu User’s Manual, TTE format', 'UltraSPARC Architecture 2007, sun4v TTE format', 'Linux arch/sparc/include/asm/pgtable_64.h, arch/sparc/mm/hugetlbpage.c'],
+    sources: [
+      'UltraSPARC III Cu User’s Manual, TTE format',
+      'UltraSPARC Architecture 2007, sun4v TTE format',
+      'Linux arch/sparc/include/asm/pgtable_64.h, arch/sparc/mm/hugetlbpage.c',
+    ],
     endian: 'big',
     pageShift: 13,
     vaBits: 53,

@@ -7,8 +7,9 @@
  * bit 12 (larger leaves); PAE's top table has four entries without permission bits. With memory encryption one address bit of every
  * entry and of CR3 is the C-bit: it belongs to no address, and the mode's name tells which bit it is (`x86-4level-c51`).
  */
-import type { AddressBits, Allows, Fields, Form, Level, PagingMode, Region, Root, RootRegister } from './mode.ts';
+
 import { type X86Shape, x86Linux, x86Swap } from './linux/x86.ts';
+import type { AddressBits, Allows, Fields, Form, Level, PagingMode, Region, Root, RootRegister } from './mode.ts';
 
 const common: Fields = {
   P: '0 present',
@@ -65,7 +66,12 @@ function frame(f: Format, low: number): AddressBits {
   const top = f.pa - 1;
   const c = f.cBit;
   if (c === undefined) return [[`${top}:${low}`, low]];
-  return c === top ? [[`${top - 1}:${low}`, low]] : [[`${top}:${c + 1}`, c + 1], [`${c - 1}:${low}`, low]];
+  return c === top
+    ? [[`${top - 1}:${low}`, low]]
+    : [
+        [`${top}:${c + 1}`, c + 1],
+        [`${c - 1}:${low}`, low],
+      ];
 }
 
 const leafAllows = (f: Format): Allows => ({
@@ -205,9 +211,19 @@ const fixed64: readonly Region[] = [
   { name: 'vsyscall', start: 0xffffffffff600000n, end: 0xffffffffff601000n },
 ];
 
-const sources = ['Intel SDM volume 3A, chapter 4 "Paging"', 'AMD APM volume 2, chapter 5', 'Linux arch/x86/include/asm/pgtable_types.h, pgtable_64.h, pgtable-2level.h, pgtable-3level.h'];
+const sources = [
+  'Intel SDM volume 3A, chapter 4 "Paging"',
+  'AMD APM volume 2, chapter 5',
+  'Linux arch/x86/include/asm/pgtable_types.h, pgtable_64.h, pgtable-2level.h, pgtable-3level.h',
+];
 // Debian's kernels have device memory of other processors' (CONFIG_DEVICE_PRIVATE) from 6.15 on; PTE markers need userfaultfd write protection until 6.2.
-const base = { family: 'x86', sources, endian: 'little', pageShift: 12, specials: { hwpoison: true, migration: true, device: '6.15..', marker: true } } as const;
+const base = {
+  family: 'x86',
+  sources,
+  endian: 'little',
+  pageShift: 12,
+  specials: { hwpoison: true, migration: true, device: '6.15..', marker: true },
+} as const;
 const base32 = { ...base, specials: { hwpoison: true, migration: true, device: false, marker: false }, elfMachines: [3, 62] } as const;
 
 function long(shape: X86Shape & ('4level' | '5level'), cBit?: number): PagingMode {
@@ -248,7 +264,19 @@ const paeMode: PagingMode = {
       entryBytes: 8,
       forms: [
         { kind: 'none', name: 'empty', when: '&=0' },
-        { kind: 'table', name: 'page directory', when: 'P', fields: { P: common.P, PWT: common.PWT, PCD: common.PCD, A5: '5 reserved by the manual, but QEMU marks entries that it walked here', IGN: '11:9 ignored (software)' }, address: [['51:12', 12]] },
+        {
+          kind: 'table',
+          name: 'page directory',
+          when: 'P',
+          fields: {
+            P: common.P,
+            PWT: common.PWT,
+            PCD: common.PCD,
+            A5: '5 reserved by the manual, but QEMU marks entries that it walked here',
+            IGN: '11:9 ignored (software)',
+          },
+          address: [['51:12', 12]],
+        },
         swapForm,
       ],
     },
@@ -274,7 +302,15 @@ const twoLevelMode: PagingMode = {
       shift: 22,
       bits: 10,
       entryBytes: 4,
-      forms: [noneForm(twoLevel), ...largeForms(twoLevel, '4M page', [['31:22', 22], ['20:13', 32]]), tableForm(twoLevel, 'page table'), swapForm],
+      forms: [
+        noneForm(twoLevel),
+        ...largeForms(twoLevel, '4M page', [
+          ['31:22', 22],
+          ['20:13', 32],
+        ]),
+        tableForm(twoLevel, 'page table'),
+        swapForm,
+      ],
     },
     { name: 'pte', manual: 'page table', shift: 12, bits: 10, entryBytes: 4, forms: pteForms(twoLevel) },
   ],

@@ -55,13 +55,28 @@ export class Attributes {
   }
 
   /** The attribute of a present or non-present word. `group` tells how the walk found it to stand (undefined: on its own). */
-  of(level: CompiledLevel, form: CompiledForm, lo: number, hi: number, inherited: Rights, group?: { group: CompiledGroup | undefined; broken: boolean }): Attribute {
+  of(
+    level: CompiledLevel,
+    form: CompiledForm,
+    lo: number,
+    hi: number,
+    inherited: Rights,
+    group?: { group: CompiledGroup | undefined; broken: boolean },
+  ): Attribute {
     const mask = this.#maskFor(level, form);
     const l = (lo & mask.lo) >>> 0;
     const h = (hi & mask.hi) >>> 0;
     const last = this.#last[form.id];
     const inheritedKey = rightsKey(inherited);
-    if (last !== undefined && last.lo === l && last.hi === h && last.group === group?.group && last.broken === (group?.broken ?? false) && this.#inherited[last.id] === inheritedKey) return last;
+    if (
+      last !== undefined &&
+      last.lo === l &&
+      last.hi === h &&
+      last.group === group?.group &&
+      last.broken === (group?.broken ?? false) &&
+      this.#inherited[last.id] === inheritedKey
+    )
+      return last;
     const key = `${form.id} ${l} ${h} ${inheritedKey} ${group ? form.groups.indexOf(group.group as CompiledGroup) + (group.broken ? 100 : 0) : ''}`;
     let id = this.#ids.get(key);
     if (id === undefined) {
@@ -84,8 +99,26 @@ export class Attributes {
       id = this.list.length;
       const none = { lo: 0, hi: 0 };
       this.list.push({
-        id, kind, form: undefined, level: level.index, lo, hi, rights: inherited, present: false, global: false, dirty: false, accessed: false,
-        leafPages: level.pages, contig: 1, pages: level.pages, group: undefined, broken: false, swap: undefined, reserved: none, fast: undefined, mask: none,
+        id,
+        kind,
+        form: undefined,
+        level: level.index,
+        lo,
+        hi,
+        rights: inherited,
+        present: false,
+        global: false,
+        dirty: false,
+        accessed: false,
+        leafPages: level.pages,
+        contig: 1,
+        pages: level.pages,
+        group: undefined,
+        broken: false,
+        swap: undefined,
+        reserved: none,
+        fast: undefined,
+        mask: none,
       });
       this.#ids.set(key, id);
     }
@@ -108,7 +141,15 @@ export class Attributes {
 
   readonly #masks: Word[] = [];
 
-  #add(level: CompiledLevel, form: CompiledForm, lo: number, hi: number, mask: Word, inherited: Rights, found: { group: CompiledGroup | undefined; broken: boolean } | undefined): number {
+  #add(
+    level: CompiledLevel,
+    form: CompiledForm,
+    lo: number,
+    hi: number,
+    mask: Word,
+    inherited: Rights,
+    found: { group: CompiledGroup | undefined; broken: boolean } | undefined,
+  ): number {
     const rights = grantedRights(inherited, form, lo, hi);
     const whole = found && !found.broken ? found.group : undefined;
     const pages = Math.min(form.pages, level.pages);
@@ -133,7 +174,10 @@ export class Attributes {
       broken: found?.broken ?? false,
       swap: form.kind === 'nonpresent' ? decodeSwap(this.#mode, level.level.name, lo, hi) : undefined,
       reserved: { lo: (lo & form.reserved.lo) >>> 0, hi: (hi & form.reserved.hi) >>> 0 },
-      fast: found === undefined && form.groups.every((g) => ruledOut(g.when, lo, hi, mask)) && staysInForm(level, form, lo, hi, mask) ? form.address?.single : undefined,
+      fast:
+        found === undefined && form.groups.every((g) => ruledOut(g.when, lo, hi, mask)) && staysInForm(level, form, lo, hi, mask)
+          ? form.address?.single
+          : undefined,
       mask,
     });
     return id;

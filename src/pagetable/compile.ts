@@ -5,7 +5,19 @@
  * disjoint; `reserved` is what no field, address bit or `ignored` covers and must be zero in a sane entry.
  */
 import type { EntryKind, Form, Group, Level, LinuxSide, PagingMode, SpecialTypes, SwapLayout } from '../arch/mode.ts';
-import { type Alternatives, type Atom, type FieldPieces, inVersions, maskOf, type Piece, parseBits, parseCondition, parseSetting, versionNumber, type Word } from '../arch/notation.ts';
+import {
+  type Alternatives,
+  type Atom,
+  type FieldPieces,
+  inVersions,
+  maskOf,
+  type Piece,
+  parseBits,
+  parseCondition,
+  parseSetting,
+  versionNumber,
+  type Word,
+} from '../arch/notation.ts';
 
 /** The version assumed when nothing tells it. */
 export const DEFAULT_KERNEL = '6.12';
@@ -228,7 +240,13 @@ function compileAllows(form: Form, fields: FieldPieces): CompiledAllows {
   };
 }
 
-function compileAddress(bits: NonNullable<Form['address']>, entryBits: number, pageShift: number, inverted: boolean, second: string | undefined): CompiledAddress {
+function compileAddress(
+  bits: NonNullable<Form['address']>,
+  entryBits: number,
+  pageShift: number,
+  inverted: boolean,
+  second: string | undefined,
+): CompiledAddress {
   const pieces = bits.flatMap(([text, at]) => parseBits(text, entryBits).map((p) => ({ ...p, at: p.at + at })));
   const mirror = second === undefined ? undefined : parseBits(second, entryBits);
   if (mirror && pieces.length !== 1) throw new TypeError('an address that stands twice must be one piece');

@@ -166,7 +166,13 @@ function ownRights(form: CompiledForm, lo: number, hi: number): Rights {
 
 export const ALL_RIGHTS: Rights = { read: true, write: true, exec: true, user: true, execPrivileged: true };
 
-export const bothRights = (a: Rights, b: Rights): Rights => ({ read: a.read && b.read, write: a.write && b.write, exec: a.exec && b.exec, user: a.user && b.user, execPrivileged: a.execPrivileged && b.execPrivileged });
+export const bothRights = (a: Rights, b: Rights): Rights => ({
+  read: a.read && b.read,
+  write: a.write && b.write,
+  exec: a.exec && b.exec,
+  user: a.user && b.user,
+  execPrivileged: a.execPrivileged && b.execPrivileged,
+});
 
 /** What a path allows with one more entry on it: a table hands both ways of execution on, a leaf grants what either way is left. */
 export function grantedRights(inherited: Rights, form: CompiledForm, lo: number, hi: number): Rights {

@@ -193,7 +193,8 @@ class Flattener {
     const { items, attributes, nodes } = this.#tables;
     for (let i = node.from; i < node.to; i++) {
       const kind = attributes[items.attribute[i]].kind;
-      if (kind === 'table' || kind === 'hugepd' ? items.count[i] > 1 || this.#repeats(nodes[items.value[i]]) : items.step[i] === 0 && items.count[i] > 1) return true;
+      if (kind === 'table' || kind === 'hugepd' ? items.count[i] > 1 || this.#repeats(nodes[items.value[i]]) : items.step[i] === 0 && items.count[i] > 1)
+        return true;
     }
     return false;
   }
@@ -255,7 +256,14 @@ class Flattener {
       out.pages[last] += pages;
       return true;
     }
-    if (count > 1 && out.count[last] > 1 && out.stride[last] === stride && out.pages[last] === pages && out.pfn[last] === pfn && out.vpn[last] + out.count[last] * stride === vpn) {
+    if (
+      count > 1 &&
+      out.count[last] > 1 &&
+      out.stride[last] === stride &&
+      out.pages[last] === pages &&
+      out.pfn[last] === pfn &&
+      out.vpn[last] + out.count[last] * stride === vpn
+    ) {
       out.count[last] += count;
       return true;
     }

@@ -7,7 +7,7 @@
  * and by the extents of the tree.
  */
 import type { HashTable32Format } from '../arch/mode.ts';
-import { gather, parseBits, type Piece } from '../arch/notation.ts';
+import { gather, type Piece, parseBits } from '../arch/notation.ts';
 import { extentsOf } from './extents.ts';
 import { FRAME_BYTES, type FrameSource, swap32 } from './source.ts';
 import type { PageTables } from './tree.ts';
@@ -61,14 +61,17 @@ export function hashTable32At(format: HashTable32Format, sdr1: number): HashTabl
   const origin = gather(parseBits(format.sdr1.origin), sdr1, 0) * 65536;
   if ((mask & (mask + 1)) !== 0) throw new RangeError(`SDR1 0x${sdr1.toString(16)}: its mask 0x${mask.toString(16)} is no run of low ones`);
   const groups = (mask + 1) * GROUPS_PER_MASK_BIT;
-  if (origin % (groups * groupBytes(format)) !== 0) throw new RangeError(`SDR1 0x${sdr1.toString(16)}: a table of ${groups * groupBytes(format)} bytes lies on a multiple of its size`);
+  if (origin % (groups * groupBytes(format)) !== 0)
+    throw new RangeError(`SDR1 0x${sdr1.toString(16)}: a table of ${groups * groupBytes(format)} bytes lies on a multiple of its size`);
   return { origin, groups };
 }
 
-const vsidOf = (format: HashTable32Format, context: number, segment: number): number => (context * format.vsid.context + segment * format.vsid.segment) % 2 ** 24;
+const vsidOf = (format: HashTable32Format, context: number, segment: number): number =>
+  (context * format.vsid.context + segment * format.vsid.segment) % 2 ** 24;
 
 /** VSIDs that Linux gives the segments of a context, 0 … 15. */
-export const linuxVsids = (format: HashTable32Format, context: number): number[] => Array.from({ length: 16 }, (_, segment) => vsidOf(format, context, segment));
+export const linuxVsids = (format: HashTable32Format, context: number): number[] =>
+  Array.from({ length: 16 }, (_, segment) => vsidOf(format, context, segment));
 
 /** All valid entries, in the order of the table. */
 export function* hashEntries32(format: HashTable32Format, table: HashTable32, source: FrameSource): Generator<HashEntry32> {
@@ -86,7 +89,15 @@ export function* hashEntries32(format: HashTable32Format, table: HashTable32, so
   }
 }
 
-function entryOf(fields: ReadonlyMap<string, readonly Piece[]>, address: readonly Piece[], table: HashTable32, at: number, format: HashTable32Format, lo: number, hi: number): HashEntry32 | undefined {
+function entryOf(
+  fields: ReadonlyMap<string, readonly Piece[]>,
+  address: readonly Piece[],
+  table: HashTable32,
+  at: number,
+  format: HashTable32Format,
+  lo: number,
+  hi: number,
+): HashEntry32 | undefined {
   const get = (name: string): number => gather(fields.get(name) as readonly Piece[], lo, hi);
   if (get('V') === 0) return undefined;
   const vsid = get('VSID');
@@ -115,7 +126,13 @@ const hashOf = (vsid: number, page: number): number => (vsid & 0x7ffff) ^ page;
  * Compares the hash table with Linux's tree. `vsids` holds the VSID of each of the 16 segments (segment registers); segments without one are left out.
  * User segments are held to user rights: of the two keys Linux sets the user's, so that protection 0 keeps user mode out.
  */
-export function compareHashTable32(format: HashTable32Format, tables: PageTables, source: FrameSource, sdr1: number, vsids: readonly (number | undefined)[]): HashComparison32 {
+export function compareHashTable32(
+  format: HashTable32Format,
+  tables: PageTables,
+  source: FrameSource,
+  sdr1: number,
+  vsids: readonly (number | undefined)[],
+): HashComparison32 {
   const byPage = new Map<number, HashEntry32>();
   const differences: HashDifference32[] = [];
   const segmentOf = new Map(vsids.flatMap((vsid, segment) => (vsid === undefined ? [] : [[vsid, segment] as const])));
@@ -125,7 +142,11 @@ export function compareHashTable32(format: HashTable32Format, tables: PageTables
     if (segment === undefined) continue;
     entries++;
     if (entry.page === undefined) {
-      differences.push({ what: 'misplaced', va: undefined, text: `entry at 0x${entry.at.toString(16)} of VSID 0x${entry.vsid.toString(16)}: no page of its segment hashes to its group` });
+      differences.push({
+        what: 'misplaced',
+        va: undefined,
+        text: `entry at 0x${entry.at.toString(16)} of VSID 0x${entry.vsid.toString(16)}: no page of its segment hashes to its group`,
+      });
       continue;
     }
     const vpn = segment * SEGMENT_PAGES + entry.page;
@@ -137,10 +158,19 @@ export function compareHashTable32(format: HashTable32Format, tables: PageTables
   return { ...counts, misses: counts.lookedUp - counts.hits, entries, differences };
 }
 
-const difference = (what: HashDifference32['what'], vpn: number, text: string): HashDifference32 => ({ what, va: vpn * 4096, text: `0x${(vpn * 4096).toString(16)}: ${text}` });
+const difference = (what: HashDifference32['what'], vpn: number, text: string): HashDifference32 => ({
+  what,
+  va: vpn * 4096,
+  text: `0x${(vpn * 4096).toString(16)}: ${text}`,
+});
 
 /** Looks every page of the tree up; what is found leaves the map. */
-function compareTree(tables: PageTables, byPage: Map<number, HashEntry32>, vsids: readonly (number | undefined)[], differences: HashDifference32[]): { lookedUp: number; hits: number } {
+function compareTree(
+  tables: PageTables,
+  byPage: Map<number, HashEntry32>,
+  vsids: readonly (number | undefined)[],
+  differences: HashDifference32[],
+): { lookedUp: number; hits: number } {
   const { columns, classes } = extentsOf(tables);
   let lookedUp = 0;
   let hits = 0;
@@ -160,7 +190,8 @@ function compareTree(tables: PageTables, byPage: Map<number, HashEntry32>, vsids
         const writes = cls.half === 'user' ? entry.pp === 2 : entry.pp !== 3;
         const reaches = cls.half === 'kernel' || entry.pp !== 0;
         // A kernel entry carries protection 0, which lets the kernel write read-only pages too: only the user's rights can be exceeded.
-        if (cls.half === 'user' && ((writes && !cls.write) || (reaches && !cls.read && !cls.exec))) differences.push(difference('rights', vpn, `protection ${entry.pp} grants more than the tree`));
+        if (cls.half === 'user' && ((writes && !cls.write) || (reaches && !cls.read && !cls.exec)))
+          differences.push(difference('rights', vpn, `protection ${entry.pp} grants more than the tree`));
       }
   }
   return { lookedUp, hits };
@@ -170,15 +201,22 @@ function compareTree(tables: PageTables, byPage: Map<number, HashEntry32>, vsids
  * Finds the context of a process where its segment registers are not known: the one under which the hash table contradicts the tree nowhere and
  * agrees with it most. Undefined when none has a hit.
  */
-export function findContext32(format: HashTable32Format, tables: PageTables, source: FrameSource, sdr1: number, segments: readonly number[], limit = 32768): number | undefined {
+export function findContext32(
+  format: HashTable32Format,
+  tables: PageTables,
+  source: FrameSource,
+  sdr1: number,
+  segments: readonly number[],
+  limit = 32768,
+): number | undefined {
   const { columns } = extentsOf(tables);
   const pfnOf = new Map<number, number>();
   for (let i = 0; i < columns.length; i++)
-    for (let c = 0; c < columns.count[i]; c++) for (let p = 0; p < columns.pages[i]; p++) pfnOf.set(columns.vpn[i] + c * columns.stride[i] + p, columns.pfn[i] + p);
+    for (let c = 0; c < columns.count[i]; c++)
+      for (let p = 0; p < columns.pages[i]; p++) pfnOf.set(columns.vpn[i] + c * columns.stride[i] + p, columns.pfn[i] + p);
   const entries = [...hashEntries32(format, hashTable32At(format, sdr1), source)];
   const owners = new Map<number, { context: number; segment: number }[]>(entries.map((e) => [e.vsid, []]));
-  for (let context = 0; context < limit; context++)
-    for (const segment of segments) owners.get(vsidOf(format, context, segment))?.push({ context, segment });
+  for (let context = 0; context < limit; context++) for (const segment of segments) owners.get(vsidOf(format, context, segment))?.push({ context, segment });
   const votes = new Map<number, { hits: number; wrong: number }>();
   for (const entry of entries)
     for (const { context, segment } of owners.get(entry.vsid) ?? []) {

@@ -6,9 +6,9 @@
  *
  * Invariants: pure; the image is only read; addresses count in 4 KiB pages, VSIDs and abbreviated virtual pages are exact numbers.
  */
-import { hpt64, type HashPageSize, type HashSegmentSize } from '../arch/hpt64.ts';
+import { type HashPageSize, type HashSegmentSize, hpt64 } from '../arch/hpt64.ts';
 import type { Fields } from '../arch/mode.ts';
-import { gather, maskOf, parseBits, type Piece, scatter } from '../arch/notation.ts';
+import { gather, maskOf, type Piece, parseBits, scatter } from '../arch/notation.ts';
 import type { Attribute } from './attributes.ts';
 import { PxdError } from './error.ts';
 import { FRAME_BYTES, FRAME_SHIFT, type FrameSource, swap32 } from './source.ts';
@@ -70,7 +70,8 @@ export interface HashComparison {
   differences: string[];
 }
 
-const compiled = (fields: Fields): Record<string, Piece[]> => Object.fromEntries(Object.entries(fields).map(([name, text]) => [name, parseBits((text as string).split(' ')[0])]));
+const compiled = (fields: Fields): Record<string, Piece[]> =>
+  Object.fromEntries(Object.entries(fields).map(([name, text]) => [name, parseBits((text as string).split(' ')[0])]));
 const FIRST = compiled(hpt64.entry.first);
 const SECOND = compiled(hpt64.entry.second);
 const PARTITION = compiled(hpt64.partition);
@@ -215,7 +216,20 @@ export function encodeHashEntry(entry: Omit<HashEntry, 'slot'>): Uint32Array {
     return [swap32(hi >>> 0), swap32(lo >>> 0)];
   };
   const { pp, wimg } = entry;
-  const second = { PP0: pp >> 2, PP: pp & 3, KEY: entry.key, B: entry.b, RPN: entry.rpn, R: +entry.referenced, C: +entry.changed, W: wimg >> 3, I: (wimg >> 2) & 1, M: (wimg >> 1) & 1, G: wimg & 1, N: +entry.noExec };
+  const second = {
+    PP0: pp >> 2,
+    PP: pp & 3,
+    KEY: entry.key,
+    B: entry.b,
+    RPN: entry.rpn,
+    R: +entry.referenced,
+    C: +entry.changed,
+    W: wimg >> 3,
+    I: (wimg >> 2) & 1,
+    M: (wimg >> 1) & 1,
+    G: wimg & 1,
+    N: +entry.noExec,
+  };
   return Uint32Array.from([...put(FIRST, { AVPN: entry.avpn, L: entry.large, H: +entry.secondary, V: 1 }), ...put(SECOND, second)]);
 }
 
@@ -224,7 +238,7 @@ export function encodeHashEntry(entry: Omit<HashEntry, 'slot'>): Uint32Array {
 const LOW = 2 ** 20;
 
 /** Exclusive or of numbers up to 2^52. */
-const xor = (a: number, b: number): number => ((Math.floor(a / LOW) ^ Math.floor(b / LOW)) >>> 0) * LOW + ((a % LOW ^ b % LOW) >>> 0);
+const xor = (a: number, b: number): number => ((Math.floor(a / LOW) ^ Math.floor(b / LOW)) >>> 0) * LOW + (((a % LOW) ^ (b % LOW)) >>> 0);
 
 /** Offset of a 4 KiB page in its segment. */
 const offsetIn = (size: HashSegmentSize, page: number): number => page % 2 ** (size.shift - FRAME_SHIFT);
@@ -248,7 +262,9 @@ export function avpnOf(segment: HashSegment, page: number, base: number): number
 
 /** The actual page size of an entry in a segment with this base page; undefined: it does not belong to such a segment. */
 export function pageSizeOf(entry: HashEntry, base: number): HashPageSize | undefined {
-  return hpt64.pageSizes.find((p) => p.base === base && p.large === entry.large && (p.large === 0 || entry.rpn % 2 ** Math.min(8, p.actual - FRAME_SHIFT) === p.encoding));
+  return hpt64.pageSizes.find(
+    (p) => p.base === base && p.large === entry.large && (p.large === 0 || entry.rpn % 2 ** Math.min(8, p.actual - FRAME_SHIFT) === p.encoding),
+  );
 }
 
 interface Found {
@@ -308,7 +324,13 @@ function* runsOf(tables: PageTables, node: TableNode, base: number, first: numbe
       if (child) {
         const below = nodes[items.value[i]];
         yield* runsOf(tables, below, base + index * span, 0, mode.levels[below.level].entries, unit);
-      } else yield { page: base + index * span, frame: (items.value[i] + (items.step[i] ? k * advanceOf(attribute) : 0)) * unit, pages: attribute.pages * unit, attribute };
+      } else
+        yield {
+          page: base + index * span,
+          frame: (items.value[i] + (items.step[i] ? k * advanceOf(attribute) : 0)) * unit,
+          pages: attribute.pages * unit,
+          attribute,
+        };
     }
   }
 }

@@ -23,7 +23,10 @@ export function rootFromRegisters(mode: CompiledMode, registers: Registers, of: 
   const found = rootRegisters(mode, given, of);
   if (found.length === 0) {
     const wanted = mode.mode.roots.filter((r) => r.of === of || r.of === 'both').map((r) => r.names[0]);
-    throw new PxdError('unknown', `no root register of ${mode.mode.name} for the ${of} half: expected ${wanted.join(' or ')}, found ${Object.keys(given).join(', ') || 'none'}`);
+    throw new PxdError(
+      'unknown',
+      `no root register of ${mode.mode.name} for the ${of} half: expected ${wanted.join(' or ')}, found ${Object.keys(given).join(', ') || 'none'}`,
+    );
   }
   const [first, ...others] = found.map((f) => resolved(f, given));
   // A register may turn out to serve the other half alone (arm's TTBCR tells): then the next one has this half.

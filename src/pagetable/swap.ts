@@ -39,7 +39,8 @@ export function swapTypes(kernel: number, specials: SpecialTypes): SwapTypeMeani
   const top: SwapTypeMeaning[] = [];
   // Topmost last: swap.h adds the groups upward from MAX_SWAPFILES.
   if (specials.hwpoison) top.push({ kind: 'hwpoison' });
-  if (specials.migration) top.push({ kind: 'migration', access: 'read' }, { kind: 'migration', access: 'read-exclusive' }, { kind: 'migration', access: 'write' });
+  if (specials.migration)
+    top.push({ kind: 'migration', access: 'read' }, { kind: 'migration', access: 'read-exclusive' }, { kind: 'migration', access: 'write' });
   if (specials.device) top.push({ kind: 'device-private', access: 'write' }, { kind: 'device-private', access: 'read' }, ...exclusive(kernel));
   if (kernel >= versionNumber('6.2') || specials.marker !== false) top.push({ kind: 'marker' });
   if (kernel >= versionNumber('6.1') && kernel < versionNumber('6.2')) top.push({ kind: 'swapin-error' });
@@ -50,7 +51,10 @@ export function swapTypes(kernel: number, specials: SpecialTypes): SwapTypeMeani
 /** Two types for device-exclusive until 6.15, then one that is always a write entry. */
 const exclusive = (kernel: number): SwapTypeMeaning[] =>
   kernel < versionNumber('6.15')
-    ? [{ kind: 'device-exclusive', access: 'write' }, { kind: 'device-exclusive', access: 'read' }]
+    ? [
+        { kind: 'device-exclusive', access: 'write' },
+        { kind: 'device-exclusive', access: 'read' },
+      ]
     : [{ kind: 'device-exclusive', access: 'write' }];
 
 /** The layout that holds for a level. */

@@ -18,7 +18,15 @@ export interface TableChunk {
 }
 
 /** Yields the chunks of entries [from, entries) of a table at `frame` + `offset` bytes. A table may begin inside a frame and reach over several. */
-export function* readTable(mode: CompiledMode, level: CompiledLevel, source: FrameSource, frame: number, offset: number, from: number, entries: number): Generator<TableChunk> {
+export function* readTable(
+  mode: CompiledMode,
+  level: CompiledLevel,
+  source: FrameSource,
+  frame: number,
+  offset: number,
+  from: number,
+  entries: number,
+): Generator<TableChunk> {
   const { stride, wide } = level;
   let first = from;
   while (first < entries) {
@@ -34,7 +42,15 @@ export function* readTable(mode: CompiledMode, level: CompiledLevel, source: Fra
   }
 }
 
-function arrange(mode: CompiledMode, level: CompiledLevel, source: FrameSource, words: Uint32Array, frame: number, at: number, count: number): Uint32Array | undefined {
+function arrange(
+  mode: CompiledMode,
+  level: CompiledLevel,
+  source: FrameSource,
+  words: Uint32Array,
+  frame: number,
+  at: number,
+  count: number,
+): Uint32Array | undefined {
   const companion = level.level.companion;
   if (companion !== undefined) return paired(mode, level, source, words, frame, at, count, companion);
   const entryWords = level.level.entryBytes / 4;
@@ -57,7 +73,16 @@ function arrange(mode: CompiledMode, level: CompiledLevel, source: FrameSource, 
 }
 
 /** Software's word (low half) beside the hardware's (high half). */
-function paired(mode: CompiledMode, level: CompiledLevel, source: FrameSource, words: Uint32Array, frame: number, at: number, count: number, distance: number): Uint32Array | undefined {
+function paired(
+  mode: CompiledMode,
+  level: CompiledLevel,
+  source: FrameSource,
+  words: Uint32Array,
+  frame: number,
+  at: number,
+  count: number,
+  distance: number,
+): Uint32Array | undefined {
   const position = frame * FRAME_BYTES + at + distance;
   const beside = source.frame(Math.floor(position / FRAME_BYTES));
   if (beside === undefined) return undefined;

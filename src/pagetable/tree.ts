@@ -13,11 +13,11 @@ import { holds } from '../arch/notation.ts';
 import { type Attribute, Attributes } from './attributes.ts';
 import { Items } from './columns.ts';
 import type { CompiledForm, CompiledGroup, CompiledLevel, CompiledMode, SinglePiece } from './compile.ts';
-import { addressOffset, addressUnits, ALL_RIGHTS, formOf, levelNamed, type Rights, rightsKey, windowOf } from './entry.ts';
+import { ALL_RIGHTS, addressOffset, addressUnits, formOf, levelNamed, type Rights, rightsKey, windowOf } from './entry.ts';
 import { PxdError } from './error.ts';
 import { FRAME_BYTES, FRAME_SHIFT, type FrameSource } from './source.ts';
-import { readTable, type TableChunk } from './table.ts';
 import { decodeSwap } from './swap.ts';
+import { readTable, type TableChunk } from './table.ts';
 
 export interface TableNode {
   readonly id: number;
@@ -112,7 +112,16 @@ class Reader {
     if (known)
       for (const id of known) {
         const n = this.nodes[id];
-        if (n.offset === offset && n.level === level && n.piece === piece && n.entries === entries && n.first === first && n.torn === torn && rightsKey(n.rights) === key) return id;
+        if (
+          n.offset === offset &&
+          n.level === level &&
+          n.piece === piece &&
+          n.entries === entries &&
+          n.first === first &&
+          n.torn === torn &&
+          rightsKey(n.rights) === key
+        )
+          return id;
       }
     const id = this.nodes.length;
     this.nodes.push({ id, frame, offset, level, rights, piece, torn, first, entries, from: 0, to: 0 });
@@ -225,7 +234,8 @@ class Reader {
     const { words, count } = chunk;
     if (from < 0 || from + pieces > count) return false;
     const last = this.#block;
-    if (last.words !== words || last.from !== from || last.pieces !== pieces) this.#block = { words, from, pieces, torn: this.#disagree(form, next, chunk, from, pieces) };
+    if (last.words !== words || last.from !== from || last.pieces !== pieces)
+      this.#block = { words, from, pieces, torn: this.#disagree(form, next, chunk, from, pieces) };
     return this.#block.torn;
   }
 
@@ -262,7 +272,13 @@ class Reader {
 
   /** Largest leaf of a level in pages, counting groups that reach over several tables. */
   #leafPagesBelow(level: CompiledLevel): number {
-    return this.#largest[level.index] ?? (this.#largest[level.index] = Math.max(0, ...level.forms.filter((f) => f.kind === 'leaf').flatMap((f) => [f.pages, ...f.groups.filter((g) => g.group.size).map((g) => g.leafPages)])));
+    return (
+      this.#largest[level.index] ??
+      (this.#largest[level.index] = Math.max(
+        0,
+        ...level.forms.filter((f) => f.kind === 'leaf').flatMap((f) => [f.pages, ...f.groups.filter((g) => g.group.size).map((g) => g.leafPages)]),
+      ))
+    );
   }
 
   readonly #largest: number[] = [];
@@ -319,7 +335,7 @@ class Reader {
       if (i >= count) return i;
       const lo = wide ? words[2 * i] : words[i];
       const hi = wide ? words[2 * i + 1] : 0;
-      if (((lo & mask.lo) >>> 0) !== wantLo || ((hi & mask.hi) >>> 0) !== wantHi) return i;
+      if ((lo & mask.lo) >>> 0 !== wantLo || (hi & mask.hi) >>> 0 !== wantHi) return i;
       pfn = (((hi & hiMask) >>> 0) * hiScale + ((lo & loMask) >>> loShift)) * scale;
     }
   }
@@ -382,7 +398,14 @@ class Reader {
       const hi = wide ? words[(i + k) * step + 1] : 0;
       if ((((lo ^ union.lo) & keepLo) | ((hi ^ union.hi) & keepHi)) !== 0) whole = false;
       const pfn = addressUnits(address, lo, hi, pageShift);
-      if (group.group.address === 'advance' ? pfn !== base + k * entryPages : group.group.address === 'same' ? pfn !== base : pfn - (pfn % group.leafPages) !== leafBase) whole = false;
+      if (
+        group.group.address === 'advance'
+          ? pfn !== base + k * entryPages
+          : group.group.address === 'same'
+            ? pfn !== base
+            : pfn - (pfn % group.leafPages) !== leafBase
+      )
+        whole = false;
       if (group.group.decides === undefined)
         union = {
           lo: ((union.lo | (lo & group.differ.lo)) & (lo | ~group.clear.lo)) >>> 0,

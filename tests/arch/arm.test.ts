@@ -15,7 +15,15 @@ const pair = (hardware: bigint, linux: bigint): bigint => (hardware << 32n) | li
 
 /** Small page: XN 1, small 2, B 4, C 8, AP[1:0] 0x30, TEX 0x1c0, AP[2] 0x200, S 0x400, nG 0x800. */
 const short: readonly HandEntry[] = [
-  { level: 'pte', word: pair(0x12345c7fn, 0x1234575fn), form: '4K small page', fields: { AP: 3, AP2: 0, XN: 1, L_DIRTY: 1, L_USER: 1 }, address: 0x12345000n, rights: 'rw-u', is: 'present dirty accessed' },
+  {
+    level: 'pte',
+    word: pair(0x12345c7fn, 0x1234575fn),
+    form: '4K small page',
+    fields: { AP: 3, AP2: 0, XN: 1, L_DIRTY: 1, L_USER: 1 },
+    address: 0x12345000n,
+    rights: 'rw-u',
+    is: 'present dirty accessed',
+  },
   // Clean: read-only to hardware until the first write, but Linux allows it.
   { level: 'pte', word: pair(0x12345e7en, 0x1234551fn), form: '4K small page', fields: { AP: 3, AP2: 1, XN: 0 }, rights: 'rwxu', is: 'present accessed' },
   { level: 'pte', word: pair(0x12345e7en, 0x1234559fn), form: '4K small page', fields: { L_RDONLY: 1 }, rights: 'r-xu', is: 'present accessed' },
@@ -36,7 +44,15 @@ const short: readonly HandEntry[] = [
 ];
 
 const lpae: readonly HandEntry[] = [
-  { level: 'pte', word: 0x00c0000012345f4fn, form: '4K page', fields: { V: 1, T: 1, AP1: 1, AP2: 0, XN: 1, DIRTY: 1 }, address: 0x12345000n, rights: 'rw-u', is: 'present dirty accessed' },
+  {
+    level: 'pte',
+    word: 0x00c0000012345f4fn,
+    form: '4K page',
+    fields: { V: 1, T: 1, AP1: 1, AP2: 0, XN: 1, DIRTY: 1 },
+    address: 0x12345000n,
+    rights: 'rw-u',
+    is: 'present dirty accessed',
+  },
   { level: 'pte', word: 0x0040000012345fcfn, form: '4K page', fields: { AP2: 1, RDONLY: 0, DIRTY: 0 }, rights: 'rw-u', is: 'present accessed' },
   { level: 'pte', word: 0x0400000012345fcfn, form: '4K page', fields: { RDONLY: 1 }, rights: 'r-xu', is: 'present accessed' },
   { level: 'pte', word: 0x008000ff1234571fn, form: '4K page', address: 0xff12345000n, rights: 'rwx-', is: 'present global dirty accessed' },
@@ -74,7 +90,13 @@ describe('translation table base registers', () => {
   const root = (name: string, registers: Record<string, bigint>, half: 'user' | 'kernel') => rootFromRegisters(modeNamed(name), registers, half);
   it('short: TTBR0 has everything when TTBCR.N is 0', () => {
     const r = root('arm-short', { TTBR0: 0x41cd406an, TTBR1: 0x4020406an, TTBCR: 0n }, 'kernel');
-    expect([r.table, r.ranges]).toEqual([0x41cd4000n, [{ half: 'user', va: 0n, from: 0, to: 0xbf0 }, { half: 'kernel', va: 0xbf000000n, from: 0xbf0, to: 4096 }]]);
+    expect([r.table, r.ranges]).toEqual([
+      0x41cd4000n,
+      [
+        { half: 'user', va: 0n, from: 0, to: 0xbf0 },
+        { half: 'kernel', va: 0xbf000000n, from: 0xbf0, to: 4096 },
+      ],
+    ]);
   });
   it('short: TTBCR.N gives the top to TTBR1', () => {
     const registers = { TTBR0: 0x41cd206an, TTBR1: 0x4020406an, TTBCR: 1n };
@@ -84,12 +106,19 @@ describe('translation table base registers', () => {
   it('lpae: TTBR1 of 1 GiB starts at the second level', () => {
     const registers = { TTBR0: 0x2000042504180n, TTBR1: 0x40207000n, TTBCR: 0xb5023500n };
     expect(root('arm-lpae', registers, 'user')).toMatchObject({ table: 0x42504180n, level: 'pgd', ranges: [{ half: 'user', va: 0n, from: 0, to: 3 }] });
-    expect(root('arm-lpae', registers, 'kernel')).toMatchObject({ table: 0x40207000n, level: 'pmd', ranges: [{ half: 'kernel', va: 0xc0000000n, from: 0, to: 512 }] });
+    expect(root('arm-lpae', registers, 'kernel')).toMatchObject({
+      table: 0x40207000n,
+      level: 'pmd',
+      ranges: [{ half: 'kernel', va: 0xc0000000n, from: 0, to: 512 }],
+    });
   });
   it('lpae: with T1SZ 0 TTBR0 has everything', () => {
     expect(root('arm-lpae', { TTBR0: 0x42504180n, TTBR1: 0x40207000n, TTBCR: 0xb5003500n }, 'kernel')).toMatchObject({
       table: 0x42504180n,
-      ranges: [{ half: 'user', to: 3 }, { half: 'kernel', va: 0xc0000000n, from: 3, to: 4 }],
+      ranges: [
+        { half: 'user', to: 3 },
+        { half: 'kernel', va: 0xc0000000n, from: 3, to: 4 },
+      ],
     });
   });
   it('the formats tell each other apart by TTBCR.EAE', () => {
@@ -117,7 +146,19 @@ const readShort = (memory: Memory): string[] => {
 
 describe('walks of short descriptors', () => {
   it('join pages whose words differ in their frames alone', () => {
-    expect(readShort(shortMemory([[0, 0x9801]], [[0, 0x5c7f, 0x575f], [1, 0x6c7f, 0x675f], [2, 0, 0x7f9f], [3, 0, 0x01234504]]))).toEqual(['0-2000 5000 rw-u 4096', '2000-3000 7000 ---k 4096', '3000-4000 nonpresent']);
+    expect(
+      readShort(
+        shortMemory(
+          [[0, 0x9801]],
+          [
+            [0, 0x5c7f, 0x575f],
+            [1, 0x6c7f, 0x675f],
+            [2, 0, 0x7f9f],
+            [3, 0, 0x01234504],
+          ],
+        ),
+      ),
+    ).toEqual(['0-2000 5000 rw-u 4096', '2000-3000 7000 ---k 4096', '3000-4000 nonpresent']);
   });
   it('a page whose two words name different frames follows hardware', () => {
     expect(readShort(shortMemory([[0, 0x9801]], [[0, 0x5c7f, 0x475f]]))).toEqual(['0-1000 5000 rw-u 4096']);
@@ -129,7 +170,17 @@ describe('walks of short descriptors', () => {
     expect(readShort(shortMemory(huge, []))).toEqual([`1000000-2000000 81000000 rwxu ${2 ** 24}`]);
   });
   it("PXN of the first level takes the kernel's execution below", () => {
-    expect(readShort(shortMemory([[0, 0x9805]], [[0, 0x545e, 0x545f], [1, 0x6c7e, 0x655f]]))).toEqual(['0-1000 5000 rw-k 4096', '1000-2000 6000 rwxu 4096']);
+    expect(
+      readShort(
+        shortMemory(
+          [[0, 0x9805]],
+          [
+            [0, 0x545e, 0x545f],
+            [1, 0x6c7e, 0x655f],
+          ],
+        ),
+      ),
+    ).toEqual(['0-1000 5000 rw-k 4096', '1000-2000 6000 rwxu 4096']);
   });
 });
 
@@ -169,7 +220,7 @@ describe('swap-type words', () => {
   });
 });
 
-it("Linux points hardware past its own half of a page of tables", () => {
+it('Linux points hardware past its own half of a page of tables', () => {
   const linux = new LinuxEntries(modeNamed('arm-short'));
   expect(linux.populate('pmd_populate_kernel', 0x123000n)).toEqual({ lo: 0x123811, hi: 0 });
   expect(linux.edit('pte_mkdirty', 'pte', linux.pfn('pte', 0x12345, linux.prot('PAGE_SHARED')))).toEqual({ lo: 0x1234575f, hi: 0 });

@@ -14,7 +14,15 @@ import { modeNamed, translationOf } from '../support/translation.ts';
 
 /** V 1, T 2, AttrIndx 0x1c, AP1 0x40, AP2 0x80, SH 0x300, AF 0x400, nG 0x800; DBM 51, contiguous 52, PXN 53, UXN 54, dirty 55. */
 const page = (name: string): HandEntry[] => [
-  { level: 'pte', word: 0x00e8000540000f43n, form: name, fields: { V: 1, T: 1, AP1: 1, AP2: 0, AF: 1, nG: 1, DBM: 1, PXN: 1, UXN: 1, DIRTY: 1 }, address: 0x540000000n, rights: 'rw-u', is: 'present dirty accessed' },
+  {
+    level: 'pte',
+    word: 0x00e8000540000f43n,
+    form: name,
+    fields: { V: 1, T: 1, AP1: 1, AP2: 0, AF: 1, nG: 1, DBM: 1, PXN: 1, UXN: 1, DIRTY: 1 },
+    address: 0x540000000n,
+    rights: 'rw-u',
+    is: 'present dirty accessed',
+  },
   // Writable and clean: hardware may clear the read-only bit.
   { level: 'pte', word: 0x0068000540000fc3n, form: name, fields: { AP2: 1, DBM: 1 }, rights: 'rw-u', is: 'present accessed' },
   { level: 'pte', word: 0x0020000540000fc3n, form: name, rights: 'r-xu', is: 'present accessed' },
@@ -27,12 +35,32 @@ const page = (name: string): HandEntry[] => [
   { level: 'pte', word: 0n, form: 'empty' },
 ];
 /** Without the shareability field, where its bits are address bits. */
-const unshared = (rows: HandEntry[]): HandEntry[] => rows.map((r) => (r.form === 'empty' || r.form === 'swap-type entry' ? r : { ...r, word: r.word & ~0x300n }));
-const table = (level: string, extra: Partial<HandEntry> = {}): HandEntry => ({ level, word: 0x0800000001230003n, form: 'table', fields: { PXNTable: 1 }, address: 0x1230000n, rights: 'rwxu', ...extra });
+const unshared = (rows: HandEntry[]): HandEntry[] =>
+  rows.map((r) => (r.form === 'empty' || r.form === 'swap-type entry' ? r : { ...r, word: r.word & ~0x300n }));
+const table = (level: string, extra: Partial<HandEntry> = {}): HandEntry => ({
+  level,
+  word: 0x0800000001230003n,
+  form: 'table',
+  fields: { PXNTable: 1 },
+  address: 0x1230000n,
+  rights: 'rwxu',
+  ...extra,
+});
 
 const sizes: Record<string, readonly HandEntry[]> = {
-  'arm64-4k-39': [...page('4K page'), table('pmd'), { level: 'pmd', word: 0x00e8000540000f41n, form: '2M block', address: 0x540000000n, rights: 'rw-u' }, { level: 'pgd', word: 0x00e8000540000f41n, form: '1G block', address: 0x540000000n }],
-  'arm64-4k-48': [...page('4K page'), table('pud'), table('pgd'), { level: 'pgd', word: 0x1n, form: undefined }, { level: 'pud', word: 0x0060000540000781n, form: '1G block', rights: 'r---' }],
+  'arm64-4k-39': [
+    ...page('4K page'),
+    table('pmd'),
+    { level: 'pmd', word: 0x00e8000540000f41n, form: '2M block', address: 0x540000000n, rights: 'rw-u' },
+    { level: 'pgd', word: 0x00e8000540000f41n, form: '1G block', address: 0x540000000n },
+  ],
+  'arm64-4k-48': [
+    ...page('4K page'),
+    table('pud'),
+    table('pgd'),
+    { level: 'pgd', word: 0x1n, form: undefined },
+    { level: 'pud', word: 0x0060000540000781n, form: '1G block', rights: 'r---' },
+  ],
   'arm64-4k-52': [
     ...unshared(page('4K page')),
     table('p4d'),
@@ -42,12 +70,27 @@ const sizes: Record<string, readonly HandEntry[]> = {
     { level: 'pmd', word: 0x3000000010303n, form: 'table', address: 0xf000000010000n },
   ],
   'arm64-16k-36': [...page('16K page'), table('pgd'), { level: 'pgd', word: 0x00e8000540000f41n, form: '32M block', address: 0x540000000n }],
-  'arm64-16k-47': [...page('16K page'), table('pmd'), { level: 'pgd', word: 0x00e8000540000f41n, form: undefined }, { level: 'pmd', word: 0x00e8000540000f41n, form: '32M block', rights: 'rw-u' }],
+  'arm64-16k-47': [
+    ...page('16K page'),
+    table('pmd'),
+    { level: 'pgd', word: 0x00e8000540000f41n, form: undefined },
+    { level: 'pmd', word: 0x00e8000540000f41n, form: '32M block', rights: 'rw-u' },
+  ],
   'arm64-16k-48': [...page('16K page'), table('pud'), table('pgd'), { level: 'pte', word: 0x0068000540001f43n, form: '16K page', reserved: 0x1000n }],
-  'arm64-16k-52': [...unshared(page('16K page')), table('pgd'), { level: 'pud', word: 0x00e8001000000c41n, form: '64G block', address: 0x1000000000n }, { level: 'pte', word: 0x006bffffffffcfc3n, form: '16K page', address: 0xfffffffffc000n }],
+  'arm64-16k-52': [
+    ...unshared(page('16K page')),
+    table('pgd'),
+    { level: 'pud', word: 0x00e8001000000c41n, form: '64G block', address: 0x1000000000n },
+    { level: 'pte', word: 0x006bffffffffcfc3n, form: '16K page', address: 0xfffffffffc000n },
+  ],
   'arm64-64k-42': [...page('64K page'), table('pgd'), { level: 'pgd', word: 0x00e8000560000f41n, form: '512M block', address: 0x560000000n }],
   'arm64-64k-48': [...page('64K page'), table('pmd'), table('pgd'), { level: 'pte', word: 0x0068000540001f43n, form: '64K page', address: 0x1000540000000n }],
-  'arm64-64k-52': [...page('64K page'), table('pmd'), { level: 'pte', word: 0x006b00000001ffc3n, form: '64K page', fields: { ADDR49: 3 }, address: 0xf000000010000n }, { level: 'pgd', word: 0x0060040000000781n, form: '4T block', address: 0x40000000000n }],
+  'arm64-64k-52': [
+    ...page('64K page'),
+    table('pmd'),
+    { level: 'pte', word: 0x006b00000001ffc3n, form: '64K page', fields: { ADDR49: 3 }, address: 0xf000000010000n },
+    { level: 'pgd', word: 0x0060040000000781n, form: '4T block', address: 0x40000000000n },
+  ],
 };
 
 it('every registered mode is here', () => expect(Object.keys(sizes)).toEqual(arm64Modes.map((m) => m.name)));
@@ -141,9 +184,17 @@ describe('rights over levels', () => {
 
 describe('contiguous runs', () => {
   const CONT = USER | (1n << 52n);
-  const run = (change: (word: bigint, i: number) => bigint, n = 16): readonly (readonly [number, bigint])[] => Array.from({ length: n }, (_, i) => [16 + i, change(CONT | (0x40000n + BigInt(i) * 0x1000n), i)] as const);
+  const run = (change: (word: bigint, i: number) => bigint, n = 16): readonly (readonly [number, bigint])[] =>
+    Array.from({ length: n }, (_, i) => [16 + i, change(CONT | (0x40000n + BigInt(i) * 0x1000n), i)] as const);
   it('sixteen pages are one of 64 KiB; hardware may set AF and clear the read-only bit in any of them', () => {
-    expect(read(memoryOf({}, run((w, i) => (i === 5 ? w & ~0x400n : i === 7 ? w | 0x80n : w))))).toEqual(['10000-20000 40000 rwxu 65536']);
+    expect(
+      read(
+        memoryOf(
+          {},
+          run((w, i) => (i === 5 ? w & ~0x400n : i === 7 ? w | 0x80n : w)),
+        ),
+      ),
+    ).toEqual(['10000-20000 40000 rwxu 65536']);
   });
   it('the run is dirty when one entry is', () => {
     const mode = modeNamed('arm64-4k-39');
@@ -172,12 +223,14 @@ describe('swap-type words', () => {
     const mode = modeNamed('arm64-4k-48', kernel);
     const found = decodeSwap(mode, 'pte', Number(word), 0);
     expect([found?.type, found?.offset]).toEqual([type, offset]);
-    for (const flag of ['exclusive', 'softDirty', 'uffdWp'] as const) expect([flag, found?.[flag]]).toEqual([flag, (flags as readonly string[]).includes(flag)]);
+    for (const flag of ['exclusive', 'softDirty', 'uffdWp'] as const)
+      expect([flag, found?.[flag]]).toEqual([flag, (flags as readonly string[]).includes(flag)]);
     expect(encodeSwap(mode, 'pte', { type, offset, flags })).toEqual({ lo: Number(word), hi: 0 });
   });
 
   it('present but inaccessible is bit 58 until 6.10, then nG of an invalid entry', () => {
-    const formAt = (kernel: string, word: bigint): string | undefined => decode(modeNamed('arm64-4k-48', kernel).levels[3], Number(word & 0xffffffffn), Number(word >> 32n)).form?.form.name;
+    const formAt = (kernel: string, word: bigint): string | undefined =>
+      decode(modeNamed('arm64-4k-48', kernel).levels[3], Number(word & 0xffffffffn), Number(word >> 32n)).form?.form.name;
     expect([formAt('6.1', 0x0460000012345f82n), formAt('6.1', 0x0000000012345f80n)]).toEqual(['4K page, not valid', 'swap-type entry']);
     expect([formAt('6.12', 0x0060000012345f82n), formAt('6.12', 0x0400000012345780n)]).toEqual(['4K page, not valid', 'swap-type entry']);
   });

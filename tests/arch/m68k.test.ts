@@ -30,7 +30,10 @@ const coldfire: readonly Known[] = [
   ['pte', 0x2468b400n, '8K page', { R: 0, W: 0, X: 0 }, '---u A', 0x2468a000n],
 ];
 
-describe.each([['m68k', motorola], ['m68k-coldfire', coldfire]] as const)('%s', (name, known) => {
+describe.each([
+  ['m68k', motorola],
+  ['m68k-coldfire', coldfire],
+] as const)('%s', (name, known) => {
   checkEntries(modeNamed(name), known);
   checkInverse(modeNamed(name));
 });
@@ -61,7 +64,11 @@ describe('three levels', () => {
     memory.put(0x1400, 0x0000180a);
     memory.put(0x1404, 0x0000180e);
     memory.put(0x1800 + 63 * 4, 0x12345019);
-    expect(translationOf(tablesAt(modeNamed('m68k'), memory, 0x1200n))).toEqual(['3f000-40000 12345000 rwxu 4096', '7f000-80000 12345000 r-xu 4096', '6000000-8000000 6000000 rwxu 33554432']);
+    expect(translationOf(tablesAt(modeNamed('m68k'), memory, 0x1200n))).toEqual([
+      '3f000-40000 12345000 rwxu 4096',
+      '7f000-80000 12345000 r-xu 4096',
+      '6000000-8000000 6000000 rwxu 33554432',
+    ]);
   });
 });
 

@@ -53,7 +53,11 @@ describe('marked entries', () => {
   });
 
   it('an entry that differs makes all of them ordinary', () => {
-    expect(run((i, w) => (i === 7 ? w & ~2 : w))).toEqual(['1400000-1407000 10000000 rw-u 4096', '1407000-1408000 10007000 r--u 4096', '1408000-1800000 10008000 rw-u 4096']);
+    expect(run((i, w) => (i === 7 ? w & ~2 : w))).toEqual([
+      '1400000-1407000 10000000 rw-u 4096',
+      '1407000-1408000 10007000 r--u 4096',
+      '1408000-1800000 10008000 rw-u 4096',
+    ]);
   });
 
   it('contiguous memory that is not aligned is no huge page', () => {

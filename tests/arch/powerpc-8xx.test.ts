@@ -162,7 +162,10 @@ describe('root', () => {
     expect(rootFromRegisters(mode, { m_twb: 0x10abcn }, 'user').table).toBe(0x10000n);
   });
   it('splits at 0x80000000', () => {
-    expect(rootFromRegisters(mode, { PGD: 0x10000n }, 'user').ranges.map((r) => [r.half, r.va])).toEqual([['user', 0n], ['kernel', 0x80000000n]]);
+    expect(rootFromRegisters(mode, { PGD: 0x10000n }, 'user').ranges.map((r) => [r.half, r.va])).toEqual([
+      ['user', 0n],
+      ['kernel', 0x80000000n],
+    ]);
   });
   it.each([0n, 0xc0010000n])('rejects 0x%s', (value) => {
     expect(() => rootFromRegisters(mode, { pgd: value }, 'user')).toThrow(/pgd 0x/);

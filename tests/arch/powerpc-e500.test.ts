@@ -44,7 +44,10 @@ class Builder {
   #walk(va: number, shift: number): number {
     if (!this.#wide) return PGD;
     let table = PGD;
-    for (const [above, below] of [[37, 28], [28, 21]]) {
+    for (const [above, below] of [
+      [37, 28],
+      [28, 21],
+    ]) {
       if (shift === above) return table;
       const child = this.table(`${below} ${Math.floor(va / 2 ** above)}`);
       this.#slot(table, Math.floor(va / 2 ** above) % 512, 0xc000000000000000n + BigInt(child));
@@ -92,7 +95,7 @@ describe.each(NAMES)('%s: pages of every size', (name) => {
     const slot = wide && shift >= 28 ? 28 : 21;
     const bytes = name === 'ppc-e500-hugepd' ? 4 : 8;
     const table = wide ? b.table(slot === 28 ? '28 0' : `21 ${0x40000000 / 2 ** 28}`) : PGD;
-    b.memory.put(table + ((0x40000000 / 2 ** slot) % (wide ? (slot === 28 ? 512 : 128) : 2048) + 1) * bytes, 0, bytes as 4 | 8);
+    b.memory.put(table + (((0x40000000 / 2 ** slot) % (wide ? (slot === 28 ? 512 : 128) : 2048)) + 1) * bytes, 0, bytes as 4 | 8);
     const lines = translationOf(tablesAt(modeFor(name), b.memory, BigInt(PGD)));
     expect(lines.length).toBeGreaterThan(0);
     expect(lines.every((l) => l.endsWith(' broken'))).toBe(true);
@@ -167,7 +170,11 @@ describe('entries', () => {
     b.map(0x1000, 0x5000, 12, 0x241015n);
     b.map(0x2000, 0x6000, 12, 0x240001n);
     b.map(0x3000, 0x7000, 12, 0x240081n);
-    expect(translationOf(tablesAt(modeFor('ppc-e500'), b.memory, BigInt(PGD)))).toEqual(['1000-2000 5000 rw-k 4096', '2000-3000 6000 ---k 4096', '3000-4000 7000 --xu 4096']);
+    expect(translationOf(tablesAt(modeFor('ppc-e500'), b.memory, BigInt(PGD)))).toEqual([
+      '1000-2000 5000 rw-k 4096',
+      '2000-3000 6000 ---k 4096',
+      '3000-4000 7000 --xu 4096',
+    ]);
   });
 });
 

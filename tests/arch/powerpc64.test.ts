@@ -1,8 +1,8 @@
 /** powerpc book3s/64: entries as the ISA and the kernel's headers define them, roots, huge pages in both forms, swap-type words by version. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decode, encode, levelNamed, rightsOf } from '../../src/pagetable/entry.ts';
 import { holds } from '../../src/arch/notation.ts';
+import { decode, encode, levelNamed, rightsOf } from '../../src/pagetable/entry.ts';
 import { LinuxEntries } from '../../src/pagetable/linux.ts';
 import { rootFromRegisters } from '../../src/pagetable/root.ts';
 import { decodeSwap, swapTypes } from '../../src/pagetable/swap.ts';
@@ -104,7 +104,22 @@ describe('entries', () => {
 
   it('fields have the names of ISA and kernel', () => {
     const d = decode(levelNamed(modeNamed('ppc64-hash-4k'), 'pte'), ...halves(0xd7a00000123453a6n));
-    expect(Object.fromEntries(d.fields)).toMatchObject({ V: 1, L: 1, HASHPTE: 1, PKEY: 3, F_SECOND: 1, F_GIX: 5, SOFT_DIRTY: 1, R: 1, C: 1, ATT: 2, READ: 1, WRITE: 1, EXEC: 0, PRIVILEGED: 0 });
+    expect(Object.fromEntries(d.fields)).toMatchObject({
+      V: 1,
+      L: 1,
+      HASHPTE: 1,
+      PKEY: 3,
+      F_SECOND: 1,
+      F_GIX: 5,
+      SOFT_DIRTY: 1,
+      R: 1,
+      C: 1,
+      ATT: 2,
+      READ: 1,
+      WRITE: 1,
+      EXEC: 0,
+      PRIVILEGED: 0,
+    });
   });
 });
 
@@ -160,7 +175,9 @@ describe('trees', () => {
     const tables = readPageTables(mode, memory, rootFromRegisters(mode, { prte0: 0x40000000000100adn }, 'user'));
     const base = (3n << 39n) | (511n << 30n);
     const at = (offset: bigint): string => (base + offset).toString(16);
-    expect(translationOf(tables)).toEqual(expect.arrayContaining([`${at(0x407000n)}-${at(0x408000n)} 12345000 rw-u 4096`, `${at(0x600000n)}-${at(0x800000n)} 40000000 rwxk 2097152`]));
+    expect(translationOf(tables)).toEqual(
+      expect.arrayContaining([`${at(0x407000n)}-${at(0x408000n)} 12345000 rw-u 4096`, `${at(0x600000n)}-${at(0x800000n)} 40000000 rwxk 2097152`]),
+    );
   });
 
   /** PGD, PUD and PMD tables of a hash tree with 4K pages. */
@@ -239,10 +256,12 @@ describe('swap-type words', () => {
     expect(decodeSwap(modeNamed(name), 'pte', ...halves(word))).toMatchObject(want);
   });
 
-  it("markers came to this architecture with 6.2; before it type 31 is a swap-in error", () => {
+  it('markers came to this architecture with 6.2; before it type 31 is a swap-in error', () => {
     const kinds = (kernel: string): string[] => {
       const mode = modeNamed('ppc64-radix-4k', kernel);
-      return swapTypes(mode.kernel, mode.specials).map((t) => t.kind).slice(26);
+      return swapTypes(mode.kernel, mode.specials)
+        .map((t) => t.kind)
+        .slice(26);
     };
     expect(kinds('6.1')).toEqual(['swap', 'hwpoison', 'migration', 'migration', 'migration', 'swapin-error']);
     expect(kinds('6.12')).toEqual(['swap', 'hwpoison', 'migration', 'migration', 'migration', 'marker']);

@@ -1,8 +1,8 @@
 /** sparc64: TTEs of both forms by the manuals, page sizes as runs, Linux's entries of a sun4v kernel (which no vectors show), roots, swap. */
 import { describe, expect, it } from 'vitest';
-import { LinuxEntries } from '../../src/pagetable/linux.ts';
-import { leafPagesOf } from '../../src/pagetable/leafsize.ts';
 import { formOf, levelNamed } from '../../src/pagetable/entry.ts';
+import { leafPagesOf } from '../../src/pagetable/leafsize.ts';
+import { LinuxEntries } from '../../src/pagetable/linux.ts';
 import { rootFromRegisters } from '../../src/pagetable/root.ts';
 import { decodeSwap, encodeSwap } from '../../src/pagetable/swap.ts';
 import { checkEntries, checkInverse, halves, type Known } from '../support/entries.ts';
@@ -19,7 +19,14 @@ const directories: readonly Known[] = [
 
 const sun4u: readonly Known[] = [
   ...directories,
-  ['pte', 0x800000002468bfb2n, '8K page', { V: 1, SZ: 0, EXEC: 1, MODIFIED: 1, ACCESSED: 1, READ: 1, WRITE: 1, PRESENT: 1, CP: 1, CV: 1, P: 0, W: 1 }, 'rwxu PDA', 0x2468a000n],
+  [
+    'pte',
+    0x800000002468bfb2n,
+    '8K page',
+    { V: 1, SZ: 0, EXEC: 1, MODIFIED: 1, ACCESSED: 1, READ: 1, WRITE: 1, PRESENT: 1, CP: 1, CV: 1, P: 0, W: 1 },
+    'rwxu PDA',
+    0x2468a000n,
+  ],
   ['pte', 0x800000002468bfb6n, '8K page', { P: 1 }, 'rwx- PDA', 0x2468a000n],
   ['pte', 0x2468a4b0n, '8K page', { V: 0, READ: 0 }, '---u A', 0x2468a000n],
   // Old: V is clear until the next access, the rights are kept.
@@ -32,7 +39,14 @@ const sun4u: readonly Known[] = [
 
 const sun4v: readonly Known[] = [
   ...directories,
-  ['pte', 0xbc0000002468a7d0n, '8K page', { V: 1, MODIFIED: 1, ACCESSED: 1, READ: 1, WRITE: 1, X: 1, P: 1, W: 1, CP: 1, CV: 1, PRESENT: 1, SZ: 0 }, 'rwx- PDA', 0x2468a000n],
+  [
+    'pte',
+    0xbc0000002468a7d0n,
+    '8K page',
+    { V: 1, MODIFIED: 1, ACCESSED: 1, READ: 1, WRITE: 1, X: 1, P: 1, W: 1, CP: 1, CV: 1, PRESENT: 1, SZ: 0 },
+    'rwx- PDA',
+    0x2468a000n,
+  ],
   ['pte', 0x9c0000002468a690n, '8K page', { WRITE: 1, W: 0, P: 0 }, 'rwxu PA', 0x2468a000n],
   ['pte', 0x980000002468a610n, '8K page', { X: 0 }, 'r--u PA', 0x2468a000n],
   ['pte', 0x100000002468a610n, '8K page', { V: 0, READ: 0, X: 0 }, '---u A', 0x2468a000n],
@@ -43,7 +57,11 @@ const sun4v: readonly Known[] = [
   ['pud', 0xbd000008000006d7n, '8G piece of a 16G page', { SZ: 7, HUGE: 1 }, 'rwxu PDA', 0x800000000n],
 ];
 
-describe.each([['sparc64-sun4u', sun4u], ['sparc64-sun4v', sun4v], ['sparc64', sun4v]] as const)('%s', (name, known) => {
+describe.each([
+  ['sparc64-sun4u', sun4u],
+  ['sparc64-sun4v', sun4v],
+  ['sparc64', sun4v],
+] as const)('%s', (name, known) => {
   const mode = modeNamed(name);
   checkEntries(mode, known);
   checkInverse(mode);
@@ -94,7 +112,9 @@ describe('page sizes', () => {
     for (let i = 0; i < n; i++) memory.put(tables[level] + (index + i) * 8, made(shift) + (BigInt(i) << BigInt(slot)), 8);
     const va = BigInt(index) << BigInt(slot);
     const mode = modeNamed('sparc64-sun4v');
-    expect(translationOf(tablesAt(mode, memory, BigInt(PGD)))).toEqual([`${va.toString(16)}-${(va + (1n << BigInt(shift))).toString(16)} 1000000000 rwxu ${2 ** shift}`]);
+    expect(translationOf(tablesAt(mode, memory, BigInt(PGD)))).toEqual([
+      `${va.toString(16)}-${(va + (1n << BigInt(shift))).toString(16)} 1000000000 rwxu ${2 ** shift}`,
+    ]);
     const { lo, hi } = halves(made(shift));
     const l = levelNamed(mode, level);
     expect(leafPagesOf(l, formOf(l, lo, hi) as never, lo, hi)).toBe(2 ** (shift - 13));
@@ -110,7 +130,10 @@ describe('page sizes', () => {
     const memory = linked();
     memory.put(PGD + 1023 * 8, BigInt(tables.pud), 8);
     memory.put(tables.pte, 0x9c0000002468a690n, 8);
-    expect(translationOf(tablesAt(modeNamed('sparc64'), memory, BigInt(PGD)))).toEqual(['0-2000 2468a000 rwxu 8192', 'fffff80000000000-fffff80000002000 2468a000 rwxu 8192']);
+    expect(translationOf(tablesAt(modeNamed('sparc64'), memory, BigInt(PGD)))).toEqual([
+      '0-2000 2468a000 rwxu 8192',
+      'fffff80000000000-fffff80000002000 2468a000 rwxu 8192',
+    ]);
   });
 });
 
@@ -134,7 +157,15 @@ describe("sun4v, Linux's entries after boot patching", () => {
 
   it('predicates', () => {
     const dirty = linux.edit('pte_mkdirty', 'pte', shared);
-    expect(['pte_present', 'pte_write', 'pte_dirty', 'pte_young', 'pte_exec', 'pte_special', 'pte_none'].map((n) => linux.predicate('pte', n, dirty))).toEqual([true, true, true, true, true, false, false]);
+    expect(['pte_present', 'pte_write', 'pte_dirty', 'pte_young', 'pte_exec', 'pte_special', 'pte_none'].map((n) => linux.predicate('pte', n, dirty))).toEqual([
+      true,
+      true,
+      true,
+      true,
+      true,
+      false,
+      false,
+    ]);
   });
 });
 

@@ -14,9 +14,25 @@ import { modeNamed, translationOf } from '../support/translation.ts';
 
 /** P 1, RW 2, US 4, PWT 8, PCD 0x10, A 0x20, D 0x40, PS or PAT 0x80, G 0x100. */
 const wide: readonly HandEntry[] = [
-  { level: 'pte', word: 0x8000000012345067n, form: '4K page', fields: { P: 1, RW: 1, US: 1, A: 1, D: 1, NX: 1, PAT: 0 }, address: 0x12345000n, rights: 'rw-u', is: 'present dirty accessed' },
+  {
+    level: 'pte',
+    word: 0x8000000012345067n,
+    form: '4K page',
+    fields: { P: 1, RW: 1, US: 1, A: 1, D: 1, NX: 1, PAT: 0 },
+    address: 0x12345000n,
+    rights: 'rw-u',
+    is: 'present dirty accessed',
+  },
   { level: 'pte', word: 0x12345025n, form: '4K page', address: 0x12345000n, rights: 'r-xu', is: 'present accessed' },
-  { level: 'pte', word: 0x80000000fee001fbn, form: '4K page', fields: { PCD: 1, PWT: 1, PAT: 1, G: 1 }, address: 0xfee00000n, rights: 'rw--', is: 'present global dirty accessed' },
+  {
+    level: 'pte',
+    word: 0x80000000fee001fbn,
+    form: '4K page',
+    fields: { PCD: 1, PWT: 1, PAT: 1, G: 1 },
+    address: 0xfee00000n,
+    rights: 'rw--',
+    is: 'present global dirty accessed',
+  },
   { level: 'pte', word: 0x000fffffedcba120n, form: '4K page, PROT_NONE', fields: { P: 0, G: 1 }, address: 0x12345000n, rights: '----', is: 'accessed' },
   { level: 'pte', word: 0x60n, form: 'empty' },
   { level: 'pmd', word: 0x80000000400000e7n, form: '2M page', fields: { PS: 1, PAT: 0 }, address: 0x40000000n, rights: 'rw-u', is: 'present dirty accessed' },
@@ -34,7 +50,15 @@ const long: readonly HandEntry[] = [
 ];
 const rows: readonly (readonly [string, readonly HandEntry[]])[] = [
   ['x86-4level', [...wide, ...long]],
-  ['x86-5level', [...wide, ...long.slice(0, -1), { level: 'pgd', word: 0x123067n, form: 'PML4', address: 0x123000n }, { level: 'p4d', word: 0x123063n, form: 'PDPT', rights: 'rwx-' }]],
+  [
+    'x86-5level',
+    [
+      ...wide,
+      ...long.slice(0, -1),
+      { level: 'pgd', word: 0x123067n, form: 'PML4', address: 0x123000n },
+      { level: 'p4d', word: 0x123063n, form: 'PDPT', rights: 'rwx-' },
+    ],
+  ],
   [
     'x86-pae',
     [
@@ -88,7 +112,10 @@ describe('CR3', () => {
   ])('%s 0x%x', (name, cr3, table, kernel) => {
     const root = rootFromRegisters(modeNamed(name), { CR3: cr3 }, 'kernel');
     expect(root.table).toBe(table);
-    expect(root.ranges.map((r) => [r.half, r.va])).toEqual([['user', 0n], ['kernel', kernel]]);
+    expect(root.ranges.map((r) => [r.half, r.va])).toEqual([
+      ['user', 0n],
+      ['kernel', kernel],
+    ]);
   });
 
   it('is asked for by name, and has a pair under page-table isolation', () => {
@@ -112,7 +139,8 @@ const read = (memory: Memory, name = 'x86-4level'): string[] => {
 };
 
 describe('rights', () => {
-  it('are those of the leaf where nothing above takes any away', () => expect(read(memoryOf({}, [0x5067n, 0x6067n, 0x8000000000007025n]))).toEqual(['0-2000 5000 rwxu 4096', '2000-3000 7000 r--u 4096']));
+  it('are those of the leaf where nothing above takes any away', () =>
+    expect(read(memoryOf({}, [0x5067n, 0x6067n, 0x8000000000007025n]))).toEqual(['0-2000 5000 rwxu 4096', '2000-3000 7000 r--u 4096']));
   it('lose what any level on the path lacks', () => {
     expect(read(memoryOf({ pmd: 0x65n }, [0x5067n]))).toEqual(['0-1000 5000 r-xu 4096']);
     expect(read(memoryOf({ pgd: 0x8000000000000063n }, [0x5067n]))).toEqual(['0-1000 5000 rw-k 4096']);
@@ -123,7 +151,10 @@ describe('encryption bit', () => {
   it.each(['x86-4level-c51', 'x86-5level-c47'])('%s is no part of an address', (name) => {
     const mode = modeNamed(name);
     const c = 1n << BigInt(name.slice(-2));
-    for (const [level, form] of [['pte', '4K page'], ['pmd', 'page table']] as const)
+    for (const [level, form] of [
+      ['pte', '4K page'],
+      ['pmd', 'page table'],
+    ] as const)
       checkEntry(mode, { level, word: 0x12345067n | c, form, fields: { C: 1 }, address: 0x12345000n });
     checkEntry(mode, { level: 'pmd', word: 0x400000e7n | c, form: '2M page', fields: { C: 1 }, address: 0x40000000n });
     expect(rootFromRegisters(mode, { cr3: 0x1000n | c }, 'user').table).toBe(0x1000n);
@@ -136,7 +167,8 @@ describe('encryption bit', () => {
       }),
     );
   });
-  it('lies in bits 51:32', () => expect([findMode('x86-4level-c31'), findMode('x86-4level-c52'), findMode('x86-pae-c47')]).toEqual([undefined, undefined, undefined]));
+  it('lies in bits 51:32', () =>
+    expect([findMode('x86-4level-c31'), findMode('x86-4level-c52'), findMode('x86-pae-c47')]).toEqual([undefined, undefined, undefined]));
 });
 
 describe('swap-type words', () => {
@@ -152,7 +184,8 @@ describe('swap-type words', () => {
     const [lo, hi] = [Number(word & 0xffffffffn), Number(word >> 32n)];
     const found = decodeSwap(mode, 'pte', lo, hi);
     expect([found?.type, found?.offset]).toEqual([type, offset]);
-    for (const flag of ['exclusive', 'softDirty', 'uffdWp'] as const) expect([flag, found?.[flag]]).toEqual([flag, (flags as readonly string[]).includes(flag)]);
+    for (const flag of ['exclusive', 'softDirty', 'uffdWp'] as const)
+      expect([flag, found?.[flag]]).toEqual([flag, (flags as readonly string[]).includes(flag)]);
     expect(encodeSwap(mode, 'pte', { type, offset, flags })).toEqual({ lo, hi });
   });
 

@@ -11,7 +11,8 @@ describe('walk', () => {
   test('draws levels, fields, the folded one and who takes a right away', async () => {
     const { code, out, lines } = await pxd(['walk', DIR, '0x4cd123', '--pid', '80']);
     expect(code).toBe(0);
-    for (const part of ['pgd  PML4, table 0x', 'p4d is folded into the pgd', 'pud  PDPT', 'pmd  PD', 'pte  PT', '← exec: NX is set', '→ physical 0x']) expect(out).toContain(part);
+    for (const part of ['pgd  PML4, table 0x', 'p4d is folded into the pgd', 'pud  PDPT', 'pmd  PD', 'pte  PT', '← exec: NX is set', '→ physical 0x'])
+      expect(out).toContain(part);
     expect(lines.filter((l) => l.length > 80)).toEqual([]);
   });
 
@@ -22,7 +23,13 @@ describe('walk', () => {
 
   test('JSON agrees with translate', async () => {
     const [one] = json(await pxd(['walk', DIR, '0xffffffff9da00123', '--json']));
-    expect(one).toMatchObject({ result: { mapped: true, page: 2097152, read: true, write: false, exec: true, user: false }, takenAway: [{ right: 'write', level: 'pmd' }, { right: 'user', level: 'pud' }] });
+    expect(one).toMatchObject({
+      result: { mapped: true, page: 2097152, read: true, write: false, exec: true, user: false },
+      takenAway: [
+        { right: 'write', level: 'pmd' },
+        { right: 'user', level: 'pud' },
+      ],
+    });
   });
 
   test('draws a range under both foldings, without an image', async () => {
@@ -57,7 +64,8 @@ describe('audit', () => {
   test('finds what the test processes did, and --strict says so', async () => {
     const { code, out } = await pxd(['audit', DIR]);
     expect(code).toBe(0);
-    for (const part of ['write-exec: user memory is writable and executable', 'writable-alias', 'table-mapped', 'roots audited: 0 errors']) expect(out).toContain(part);
+    for (const part of ['write-exec: user memory is writable and executable', 'writable-alias', 'table-mapped', 'roots audited: 0 errors'])
+      expect(out).toContain(part);
     expect((await pxd(['audit', DIR, '--strict'])).code).toBe(1);
     expect((await pxd(['audit', DIR, '--strict', '--kernel'])).code).toBe(0);
   });
@@ -95,20 +103,46 @@ describe('diff', () => {
 });
 
 describe('sql', async () => {
-  const installed = await import('@duckdb/node-api').then(() => true, () => false);
+  const installed = await import('@duckdb/node-api').then(
+    () => true,
+    () => false,
+  );
 
   test.skipIf(!installed)('answers queries over leaves, tables, entries and anomalies', async () => {
-    const rows = json(await pxd(['sql', DIR, '--format', 'jsonl', '-c', 'SELECT pid, count(*) AS n FROM leaves WHERE write AND exec AND half = \'user\' GROUP BY pid']));
+    const rows = json(
+      await pxd(['sql', DIR, '--format', 'jsonl', '-c', "SELECT pid, count(*) AS n FROM leaves WHERE write AND exec AND half = 'user' GROUP BY pid"]),
+    );
     expect(rows).toMatchObject([{ pid: 79 }]);
     const [types] = json(await pxd(['sql', DIR, '--format', 'jsonl', '-c', 'SELECT typeof(va) AS va, typeof(write) AS write FROM leaves LIMIT 1']));
     expect(types).toEqual({ va: 'UBIGINT', write: 'BOOLEAN' });
-    const [sum] = json(await pxd(['sql', DIR, '--format', 'jsonl', '-c', 'SELECT (SELECT sum(leaves) FROM tables) = (SELECT sum(n) FROM entries WHERE kind = \'leaf\') AS equal, (SELECT count(*) FROM anomalies) > 0 AS some']));
+    const [sum] = json(
+      await pxd([
+        'sql',
+        DIR,
+        '--format',
+        'jsonl',
+        '-c',
+        "SELECT (SELECT sum(leaves) FROM tables) = (SELECT sum(n) FROM entries WHERE kind = 'leaf') AS equal, (SELECT count(*) FROM anomalies) > 0 AS some",
+      ]),
+    );
     expect(sum).toEqual({ equal: true, some: true });
   });
 
   test.skipIf(!installed)('leaves equal those of the leaves command', async () => {
     const leaves = json(await pxd(['leaves', DIR, '--pid', '79', '--user', '--format', 'jsonl']));
-    const rows = json(await pxd(['sql', DIR, '--pid', '79', '--user', '--format', 'jsonl', '-c', "SELECT addr(va) AS va, addr(pa) AS pa, bytes, page, read, write, exec FROM leaves WHERE kind = 'leaf' AND half = 'user' ORDER BY leaves.va"]));
+    const rows = json(
+      await pxd([
+        'sql',
+        DIR,
+        '--pid',
+        '79',
+        '--user',
+        '--format',
+        'jsonl',
+        '-c',
+        "SELECT addr(va) AS va, addr(pa) AS pa, bytes, page, read, write, exec FROM leaves WHERE kind = 'leaf' AND half = 'user' ORDER BY leaves.va",
+      ]),
+    );
     expect(rows).toEqual(leaves.map(({ va, pa, bytes, page, read, write, exec }) => ({ va, pa, bytes, page, read, write, exec })));
   });
 

@@ -9,14 +9,17 @@ import { rootFromRegisters } from '../../src/pagetable/root.ts';
 import type { FrameSource } from '../../src/pagetable/source.ts';
 import { readPageTables } from '../../src/pagetable/tree.ts';
 import { type RootRecord, readJson } from './dump-truth.ts';
-import { compareHash64 } from './hash64-truth.ts';
 import { compareHash32 } from './hash32-truth.ts';
+import { compareHash64 } from './hash64-truth.ts';
 import { compareTlb, tlbSections } from './tlb-truth.ts';
 
 type ImageLike = FrameSource & { frames(): Iterable<number> };
 
 /** x86: every root for which `info tlb` was printed. */
-export async function compareCaptureTlb(dir: string, image: FrameSource): Promise<{ roots: number; leaves: number; aged: number; differences: string[] } | undefined> {
+export async function compareCaptureTlb(
+  dir: string,
+  image: FrameSource,
+): Promise<{ roots: number; leaves: number; aged: number; differences: string[] } | undefined> {
   const file = join(dir, 'info_tlb.txt.zst');
   const meta = readJson(join(dir, 'meta.json')) as { mode: string; kernel: { release: string } };
   const mode = findMode(meta.mode);

@@ -7,12 +7,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { findMode } from '../../src/arch/registry.ts';
 import { compileMode } from '../../src/pagetable/compile.ts';
 import { extentsOf, vpnOf } from '../../src/pagetable/extents.ts';
+import { rootFromRegisters } from '../../src/pagetable/root.ts';
 import type { FrameSource } from '../../src/pagetable/source.ts';
 import { advanceOf, type PageTables, readPageTables } from '../../src/pagetable/tree.ts';
-import { findMode } from '../../src/arch/registry.ts';
-import { rootFromRegisters } from '../../src/pagetable/root.ts';
 
 export interface Run {
   va: string;
@@ -93,15 +93,25 @@ export function compareProcess(tables: PageTables, process: TruthProcess, truth:
   return tally;
 }
 
-function compareRun(run: Run, vma: TruthVma, shift: number, leaf: Map<number, Mapped>, swapped: Map<number, { type: number; offset: number }>, classes: ReturnType<typeof extentsOf>['classes'], tally: Tally, say: (t: string) => void): void {
+function compareRun(
+  run: Run,
+  vma: TruthVma,
+  shift: number,
+  leaf: Map<number, Mapped>,
+  swapped: Map<number, { type: number; offset: number }>,
+  classes: ReturnType<typeof extentsOf>['classes'],
+  tally: Tally,
+  say: (t: string) => void,
+): void {
   const vpn = vpnOf(BigInt(run.va), shift);
   for (let i = 0; i < run.n; i++) {
     const d = (run.d ?? 0) * i;
-    const at = `0x${((BigInt(vpn + i)) << BigInt(shift)).toString(16)}`;
+    const at = `0x${(BigInt(vpn + i) << BigInt(shift)).toString(16)}`;
     if (run.swap) {
       const found = swapped.get(vpn + i);
       const offset = Number(run.swap.offset) + d;
-      if (found?.type !== run.swap.type || found.offset !== offset) say(`${at}: swap ${run.swap.type}/${offset}, found ${found ? `${found.type}/${found.offset}` : leaf.has(vpn + i) ? 'a leaf' : 'nothing'}`);
+      if (found?.type !== run.swap.type || found.offset !== offset)
+        say(`${at}: swap ${run.swap.type}/${offset}, found ${found ? `${found.type}/${found.offset}` : leaf.has(vpn + i) ? 'a leaf' : 'nothing'}`);
       else tally.swap++;
       continue;
     }
@@ -123,10 +133,20 @@ function compareRun(run: Run, vma: TruthVma, shift: number, leaf: Map<number, Ma
   }
 }
 
-function extras(process: TruthProcess, leaf: Map<number, Mapped>, classes: ReturnType<typeof extentsOf>['classes'], shift: number, tally: Tally, say: (t: string) => void): void {
+function extras(
+  process: TruthProcess,
+  leaf: Map<number, Mapped>,
+  classes: ReturnType<typeof extentsOf>['classes'],
+  shift: number,
+  tally: Tally,
+  say: (t: string) => void,
+): void {
   const listed = new Set<number>();
-  for (const vma of process.vmas) for (const run of vma.runs) if (!run.swap) for (let i = 0, vpn = vpnOf(BigInt(run.va), shift); i < run.n; i++) listed.add(vpn + i);
-  const pfnmap = process.vmas.filter((v) => v.smaps.VmFlags?.split(' ').includes('pf') || /^\[(vectors|vvar|vvar_vclock|vdso|vsyscall|sigpage)\]$/.test(v.name)).map((v) => [vpnOf(BigInt(v.start), shift), vpnOf(BigInt(v.end), shift)]);
+  for (const vma of process.vmas)
+    for (const run of vma.runs) if (!run.swap) for (let i = 0, vpn = vpnOf(BigInt(run.va), shift); i < run.n; i++) listed.add(vpn + i);
+  const pfnmap = process.vmas
+    .filter((v) => v.smaps.VmFlags?.split(' ').includes('pf') || /^\[(vectors|vvar|vvar_vclock|vdso|vsyscall|sigpage)\]$/.test(v.name))
+    .map((v) => [vpnOf(BigInt(v.start), shift), vpnOf(BigInt(v.end), shift)]);
   for (const [vpn, m] of leaf) {
     if (listed.has(vpn) || !classes[m.kind].user) continue;
     if (pfnmap.some(([a, b]) => vpn >= a && vpn < b)) tally.pfnmap++;
@@ -134,7 +154,15 @@ function extras(process: TruthProcess, leaf: Map<number, Mapped>, classes: Retur
   }
 }
 
-function stamps(process: TruthProcess, truth: Truth, leaf: Map<number, Mapped>, source: FrameSource, shift: number, tally: Tally, say: (t: string) => void): void {
+function stamps(
+  process: TruthProcess,
+  truth: Truth,
+  leaf: Map<number, Mapped>,
+  source: FrameSource,
+  shift: number,
+  tally: Tally,
+  say: (t: string) => void,
+): void {
   for (const region of process.regions) {
     if (region.stamp === 'none') continue;
     const from = vpnOf(BigInt(region.va), shift);
@@ -158,7 +186,8 @@ function stamps(process: TruthProcess, truth: Truth, leaf: Map<number, Mapped>, 
       }
       const pid = bytes.getUint32(8, little);
       const va = bytes.getBigUint64(16, little);
-      if (region.stamp === 'own' && (pid !== process.pid || va !== BigInt(vpn) << BigInt(shift))) say(`${region.name}: stamp of pid ${pid} at 0x${va.toString(16)} stands at 0x${(BigInt(vpn) << BigInt(shift)).toString(16)}`);
+      if (region.stamp === 'own' && (pid !== process.pid || va !== BigInt(vpn) << BigInt(shift)))
+        say(`${region.name}: stamp of pid ${pid} at 0x${va.toString(16)} stands at 0x${(BigInt(vpn) << BigInt(shift)).toString(16)}`);
       else tally.stamps++;
     }
   }
@@ -180,7 +209,20 @@ export function compareDump(dir: string, source: FrameSource): DumpResult {
   const mode = findMode(meta.mode);
   if (!mode) throw new Error(`no mode ${meta.mode}`);
   const compiled = compileMode(mode, meta.kernel.release);
-  const total: DumpResult = { dump: meta.name, mode: meta.mode, processes: truth.processes.length, roots: 0, leaves: 0, present: 0, protnone: 0, swap: 0, stamps: 0, zero: 0, pfnmap: 0, differences: [] };
+  const total: DumpResult = {
+    dump: meta.name,
+    mode: meta.mode,
+    processes: truth.processes.length,
+    roots: 0,
+    leaves: 0,
+    present: 0,
+    protnone: 0,
+    swap: 0,
+    stamps: 0,
+    zero: 0,
+    pfnmap: 0,
+    differences: [],
+  };
   for (const record of roots) {
     const process = truth.processes.find((p) => p.pid === record.pid);
     if (!process) continue;

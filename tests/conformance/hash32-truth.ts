@@ -55,7 +55,9 @@ export function compareHash32(dir: string, image: FrameSource): HashResult | und
     for (const d of result.differences) say(d.text);
     const known = verified.find((v) => v.pid === record.pid);
     if (known && (known.context !== context || known.pages !== result.lookedUp || known.inHtabSamePfn !== result.hits))
-      say(`context ${context}, ${result.hits} of ${result.lookedUp} pages; an independent reader found context ${known.context}, ${known.inHtabSamePfn} of ${known.pages}`);
+      say(
+        `context ${context}, ${result.hits} of ${result.lookedUp} pages; an independent reader found context ${known.context}, ${known.inHtabSamePfn} of ${known.pages}`,
+      );
     total.processes++;
     total.lookedUp += result.lookedUp;
     total.hits += result.hits;

@@ -28,7 +28,10 @@ export function slbSections(text: string): Map<number, HashSegment[]> {
 
 /** Context numbers by 512T range (`context_id`, `context_id_1` …). */
 export const contextsOf = (root: Record<string, string>): Map<number, number> =>
-  new Map([[0, Number(root.context_id)], ...Object.entries(root).flatMap(([name, value]) => (/^context_id_\d$/.test(name) ? [[Number(name.slice(-1)), Number(value)] as const] : []))]);
+  new Map([
+    [0, Number(root.context_id)],
+    ...Object.entries(root).flatMap(([name, value]) => (/^context_id_\d$/.test(name) ? [[Number(name.slice(-1)), Number(value)] as const] : [])),
+  ]);
 
 /** The kernel's segments that its tree maps; linear map and vmemmap are bolted into the hash table alone. */
 export function treeSegmentsOfKernel(tables: PageTables, segments: readonly HashSegment[]): HashSegment[] {
@@ -61,7 +64,11 @@ export async function compareHash64(dir: string, image: FrameSource): Promise<Ha
   const slb = slbSections(new TextDecoder().decode(await readWrapped(join(dir, 'info_tlb.txt.zst'))));
   const compiled = compileMode(mode, meta.kernel.release);
   const treeOf = (r: RootRecord): PageTables =>
-    readPageTables(compiled, image, rootFromRegisters(compiled, Object.fromEntries(Object.entries(r.root).map(([k, v]) => [k, BigInt(v)])), r.pid === 0 ? 'kernel' : 'user'));
+    readPageTables(
+      compiled,
+      image,
+      rootFromRegisters(compiled, Object.fromEntries(Object.entries(r.root).map(([k, v]) => [k, BigInt(v)])), r.pid === 0 ? 'kernel' : 'user'),
+    );
   const result: HashCapture = { slb: new Map(), contexts: new Map(), kernel: undefined as never, lookedUp: 0, hits: 0, differences: [] };
   const count = (what: string, c: HashComparison): HashComparison => {
     result.lookedUp += c.lookedUp;

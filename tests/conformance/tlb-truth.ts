@@ -35,7 +35,17 @@ export function tlbSections(text: string): Map<number, string[]> {
 function flagsOf(cls: ExtentClass, lo: number, hi: number): string {
   const large = cls.leafPages > 1;
   const bit = (set: boolean, letter: string): string => (set ? letter : '-');
-  return [bit(hi >>> 31 !== 0, 'X'), bit((lo & 256) !== 0, 'G'), bit(large, 'P'), bit((lo & 64) !== 0, 'D'), bit((lo & 32) !== 0, 'A'), bit((lo & 16) !== 0, 'C'), bit((lo & 8) !== 0, 'T'), bit((lo & 4) !== 0, 'U'), bit((lo & 2) !== 0, 'W')].join('');
+  return [
+    bit(hi >>> 31 !== 0, 'X'),
+    bit((lo & 256) !== 0, 'G'),
+    bit(large, 'P'),
+    bit((lo & 64) !== 0, 'D'),
+    bit((lo & 32) !== 0, 'A'),
+    bit((lo & 16) !== 0, 'C'),
+    bit((lo & 8) !== 0, 'T'),
+    bit((lo & 4) !== 0, 'U'),
+    bit((lo & 2) !== 0, 'W'),
+  ].join('');
 }
 
 /** Lines as `info tlb` would print them, out of pxd's own walk: straight from the items, since extents merge what differs in PAT only. */
@@ -68,7 +78,8 @@ function* ownLines(tables: PageTables, digits: number): Generator<string> {
 }
 
 /** The line with its accessed bit the other way round. */
-const withOtherAge = (line: string): string => line.replace(/ (....)([A-])(....)$/, (_, before: string, a: string, after: string) => ` ${before}${a === 'A' ? '-' : 'A'}${after}`);
+const withOtherAge = (line: string): string =>
+  line.replace(/ (....)([A-])(....)$/, (_, before: string, a: string, after: string) => ` ${before}${a === 'A' ? '-' : 'A'}${after}`);
 
 /** Compares one root's walk with the lines of its `info tlb`. */
 export function compareTlb(tables: PageTables, lines: readonly string[]): TlbTally {
@@ -84,4 +95,3 @@ export function compareTlb(tables: PageTables, lines: readonly string[]): TlbTal
   for (const line of theirs) tally.differences.push(`info tlb has ${line}, pxd has not`);
   return tally;
 }
-

@@ -11,8 +11,8 @@ import type { Word } from '../../src/arch/notation.ts';
 import { findMode } from '../../src/arch/registry.ts';
 import { type CompiledLevel, type CompiledMode, compileMode, levelFor } from '../../src/pagetable/compile.ts';
 import { addressUnits, decode, encode } from '../../src/pagetable/entry.ts';
-import { LinuxEntries } from '../../src/pagetable/linux.ts';
 import { leafPagesOf } from '../../src/pagetable/leafsize.ts';
+import { LinuxEntries } from '../../src/pagetable/linux.ts';
 import { decodeSwap, encodeSwap, swapLayoutFor, swapTypes } from '../../src/pagetable/swap.ts';
 
 /** Page sizes as vectors name them → log2. */
@@ -124,7 +124,17 @@ export function specialsOf(config: string[]): SpecialTypes {
 export function compareVectors(file: VectorFile): VectorResult {
   const { mode: name, kernel } = modeOfVectors(file.mode);
   const mode = findMode(name);
-  const result: VectorResult = { name: file.mode, mode: name, entries: file.entries.length, encoded: 0, decoded: 0, predicates: 0, swap: 0, geometry: 0, differences: [] };
+  const result: VectorResult = {
+    name: file.mode,
+    mode: name,
+    entries: file.entries.length,
+    encoded: 0,
+    decoded: 0,
+    predicates: 0,
+    swap: 0,
+    geometry: 0,
+    differences: [],
+  };
   if (!mode) {
     result.differences.push(`there is no mode ${name}`);
     return result;
@@ -187,7 +197,13 @@ class Comparison {
       else this.#result.geometry++;
     };
     check('PAGE_SHIFT', this.#mode.pageShift);
-    for (const [level, shift] of [['pte', 'PAGE_SHIFT'], ['pmd', 'PMD_SHIFT'], ['pud', 'PUD_SHIFT'], ['p4d', 'P4D_SHIFT'], ['pgd', 'PGDIR_SHIFT']]) {
+    for (const [level, shift] of [
+      ['pte', 'PAGE_SHIFT'],
+      ['pmd', 'PMD_SHIFT'],
+      ['pud', 'PUD_SHIFT'],
+      ['p4d', 'P4D_SHIFT'],
+      ['pgd', 'PGDIR_SHIFT'],
+    ]) {
       const found = this.#compiled.levels.find((l) => l.level.name === level);
       if (!found) {
         check(`PTRS_PER_${level.toUpperCase()}`, 1);
@@ -216,7 +232,9 @@ class Comparison {
   get #maxPfn(): number {
     // sparc64 was recorded with 47 bits, which sun4u's pte_pfn cuts to its 43.
     if (this.#mode.family === 'sparc64') return 2 ** 34 - 1;
-    const told = this.#file.predicates.filter((p) => p.pte_pfn !== undefined && /pfn=max\b/.test(this.#file.entries[p.entry].args)).map((p) => Number(p.pte_pfn));
+    const told = this.#file.predicates
+      .filter((p) => p.pte_pfn !== undefined && /pfn=max\b/.test(this.#file.entries[p.entry].args))
+      .map((p) => Number(p.pte_pfn));
     return Math.min(2 ** (this.#mode.paBits - this.#mode.pageShift) - 1, ...told);
   }
 
@@ -254,8 +272,10 @@ class Comparison {
     const prot = protName ? linux.prot(protName, level) : { lo: 0, hi: 0 };
     if (what.startsWith('pgprot_')) return linux.pfn(level, this.#pfnArg(args), this.#ran.edit(what, level, prot));
     let word = linux.pfn(level, this.#pfnArg(args), prot);
-    for (const state of args.split(' ')) if (/^(young|dirty|mkyoung|mkdirty)$/.test(state)) word = this.#ran.edit(`${level}_mk${state.replace('mk', '')}`, level, word);
-    if (this.#ran !== this.#linux && what.startsWith('arch_make_huge_pte')) word = linux.edit('arch_make_huge_pte', level, this.#ran.edit('pte_mkhuge', level, word), Number(size));
+    for (const state of args.split(' '))
+      if (/^(young|dirty|mkyoung|mkdirty)$/.test(state)) word = this.#ran.edit(`${level}_mk${state.replace('mk', '')}`, level, word);
+    if (this.#ran !== this.#linux && what.startsWith('arch_make_huge_pte'))
+      word = linux.edit('arch_make_huge_pte', level, this.#ran.edit('pte_mkhuge', level, word), Number(size));
     else for (const name of this.#operations(what, level)) word = this.#ran.edit(name, level, word, size ? Number(size) : undefined);
     return word;
   }
@@ -279,13 +299,21 @@ class Comparison {
     if (what === 'huge pte') return ['arch_make_huge_pte'];
     if (what.startsWith('set_huge_pte_at')) return ['set_huge_pte_at'];
     const text = what.replace(/^.*form: /, '');
-    return text.replace(/\)+$/, '').split('(').filter((n) => !/^pfn_/.test(n)).reverse();
+    return text
+      .replace(/\)+$/, '')
+      .split('(')
+      .filter((n) => !/^pfn_/.test(n))
+      .reverse();
   }
 
   #modify(entry: VectorFile['entries'][number]): Word {
     const linux = this.#linux;
     const { level } = entry;
-    let word = linux.pfn(level, this.#pfnArg(entry.args), linux.prot(level === 'pte' ? 'PAGE_SHARED' : (linux.side.prots['PAGE_SHARED'] === undefined ? 'PAGE_RW' : 'PAGE_SHARED'), level));
+    let word = linux.pfn(
+      level,
+      this.#pfnArg(entry.args),
+      linux.prot(level === 'pte' ? 'PAGE_SHARED' : linux.side.prots['PAGE_SHARED'] === undefined ? 'PAGE_RW' : 'PAGE_SHARED', level),
+    );
     if (level === 'pte') word = this.#ran.edit('pte_mkdirty', level, this.#ran.edit('pte_mkyoung', level, word));
     else word = this.#ran.edit(`${level}_mkhuge`, level, word);
     return this.#ran.modify(level, word, linux.prot('PAGE_NONE', level));
@@ -409,12 +437,17 @@ class Comparison {
     // Svnapot: the vectors have the kernel's boot-patched branch off, so its frame still holds the size code. Loongarch with 4K pages: the
     // kernel's frame of a global huge page has in it bit 12, which means global there. Both lie below the size of the leaf.
     const span = form.groups.find((g) => g.group.address === 'same')?.leafPages ?? (entry.level === 'pte' ? 1 : form.pages);
-    if (known !== undefined && entry.what !== 'raw' && Math.floor(Number(known) / span) !== Math.floor(pfn / span)) this.#say(`${where}: frame 0x${pfn.toString(16)}, the kernel says ${known}`);
+    if (known !== undefined && entry.what !== 'raw' && Math.floor(Number(known) / span) !== Math.floor(pfn / span))
+      this.#say(`${where}: frame 0x${pfn.toString(16)}, the kernel says ${known}`);
     const size = this.#leafSize(p[`${entry.level}_leaf_size`], level);
     const own = leafPagesOf(level, form, word.lo, word.hi) * 2 ** this.#mode.pageShift;
-    if (size !== undefined && entry.what !== 'raw' && Number(size) !== own && !this.#sizeInFacts()) this.#say(`${where}: leaf of ${own} bytes, the kernel says ${Number(size)}`);
+    if (size !== undefined && entry.what !== 'raw' && Number(size) !== own && !this.#sizeInFacts())
+      this.#say(`${where}: leaf of ${own} bytes, the kernel says ${Number(size)}`);
     if (entry.what === 'raw') return;
-    for (const [field, predicate] of [['dirty', 'dirty'], ['accessed', 'young']] as const) {
+    for (const [field, predicate] of [
+      ['dirty', 'dirty'],
+      ['accessed', 'young'],
+    ] as const) {
       if (!this.#file.predicates_evaluated[entry.level].includes(`${entry.level}_${predicate}`)) continue;
       const have = this.#allows(form, field, word);
       const want = p.true.includes(`${entry.level}_${predicate}`);
@@ -435,9 +468,11 @@ class Comparison {
   #checkSwap(entry: VectorFile['entries'][number], word: Word, want: { type: number; offset: number; flags?: string[] }, kind: string, where: string): void {
     const found = decodeSwap(this.#compiled, entry.level, word.lo, word.hi);
     if (kind !== 'nonpresent' || !found) this.#say(`${where}: decodes as ${kind}, expected a swap-type entry`);
-    else if (found.type !== want.type || found.offset !== want.offset) this.#say(`${where}: swap ${found.type}/${found.offset}, expected ${want.type}/${want.offset}`);
+    else if (found.type !== want.type || found.offset !== want.offset)
+      this.#say(`${where}: swap ${found.type}/${found.offset}, expected ${want.type}/${want.offset}`);
     else {
-      for (const f of ['exclusive', 'softDirty', 'uffdWp'] as const) if (found[f] !== (want.flags ?? []).includes(f)) this.#say(`${where}: ${f} is ${found[f]}`);
+      for (const f of ['exclusive', 'softDirty', 'uffdWp'] as const)
+        if (found[f] !== (want.flags ?? []).includes(f)) this.#say(`${where}: ${f} is ${found[f]}`);
       this.#result.swap++;
     }
   }

@@ -109,7 +109,20 @@ describe('geometry', () => {
   });
 
   it('F057 the registry knows the architectures that have modes', () => {
-    expect([...new Set(allModes().map((m) => m.family))].sort()).toEqual(['alpha', 'arm', 'arm64', 'loongarch', 'm68k', 'mips', 'parisc', 'powerpc', 'riscv', 's390', 'sparc64', 'x86']);
+    expect([...new Set(allModes().map((m) => m.family))].sort()).toEqual([
+      'alpha',
+      'arm',
+      'arm64',
+      'loongarch',
+      'm68k',
+      'mips',
+      'parisc',
+      'powerpc',
+      'riscv',
+      's390',
+      'sparc64',
+      'x86',
+    ]);
   });
 });
 
@@ -145,13 +158,15 @@ describe('rules of single formats', () => {
   it('F003 two levels: only the pmd predicates are real, pud and above are constants', () => {
     for (const name of ['x86-2level', 'ppc-e500']) {
       const side = linux(name).side.predicates;
-      for (const upper of ['pud', 'p4d', 'pgd'] as const) if (side[upper]?.[`${upper}_leaf`] !== undefined) expect([name, upper, side[upper][`${upper}_leaf`]]).toEqual([name, upper, '0']);
+      for (const upper of ['pud', 'p4d', 'pgd'] as const)
+        if (side[upper]?.[`${upper}_leaf`] !== undefined) expect([name, upper, side[upper][`${upper}_leaf`]]).toEqual([name, upper, '0']);
       expect(side.pmd.pmd_leaf === '0').toBe(false);
     }
   });
 
   it('F014 8xx has no leaf above the page table: every size is reached through two lookups', () => {
-    for (const name of ['ppc-8xx-4k', 'ppc-8xx-16k', 'ppc-8xx-4k-hugepd', 'ppc-8xx-16k-hugepd']) expect(compiled(name).levels[0].forms.filter((f) => f.kind === 'leaf')).toEqual([]);
+    for (const name of ['ppc-8xx-4k', 'ppc-8xx-16k', 'ppc-8xx-4k-hugepd', 'ppc-8xx-16k-hugepd'])
+      expect(compiled(name).levels[0].forms.filter((f) => f.kind === 'leaf')).toEqual([]);
   });
 
   it('F019 8xx PTE bits', () => {
@@ -205,7 +220,9 @@ describe('rules of single formats', () => {
   });
 
   it('F063 no form of a leaf lacks the address that its pfn is read from', () => {
-    for (const m of allModes()) for (const form of compileMode(m).forms) if (form.kind === 'leaf') expect([m.name, form.form.name, form.address !== undefined]).toEqual([m.name, form.form.name, true]);
+    for (const m of allModes())
+      for (const form of compileMode(m).forms)
+        if (form.kind === 'leaf') expect([m.name, form.form.name, form.address !== undefined]).toEqual([m.name, form.form.name, true]);
   });
 
   it('F066 the size of a leaf comes from the entry alone: contiguous bit, NAPOT code, size field, level', () => {

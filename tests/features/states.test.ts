@@ -112,7 +112,9 @@ describe('swap-type entries', () => {
   });
 
   it('F086 device entries: private and exclusive, one exclusive type since 6.15', () => {
-    const count = (kernel: string): number => swapTypes(compiled('x86-4level', kernel).kernel, { ...compiled('x86-4level').specials, device: true }).filter((t) => t.kind === 'device-exclusive').length;
+    const count = (kernel: string): number =>
+      swapTypes(compiled('x86-4level', kernel).kernel, { ...compiled('x86-4level').specials, device: true }).filter((t) => t.kind === 'device-exclusive')
+        .length;
     expect([count('6.12'), count('6.15')]).toEqual([2, 1]);
   });
 

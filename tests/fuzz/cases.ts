@@ -5,24 +5,24 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Root } from '../../src/arch/mode.ts';
 import { allModes } from '../../src/arch/registry.ts';
+import { run } from '../../src/cli/run.ts';
 import { MemoryBytes } from '../../src/image/bytes.ts';
-import { readWrapped } from '../../src/image/node/wrapped.ts';
 import { nodeCodecs } from '../../src/image/node/codecs.ts';
+import { readWrapped } from '../../src/image/node/wrapped.ts';
 import { openSource } from '../../src/image/open.ts';
-import { parseRoots } from '../../src/image/roots.ts';
 import { parseLayout } from '../../src/image/raw.ts';
+import { parseRoots } from '../../src/image/roots.ts';
 import { audit } from '../../src/inspect/audit.ts';
 import { type CompiledMode, compileMode } from '../../src/pagetable/compile.ts';
 import { PxdError } from '../../src/pagetable/error.ts';
 import { forEachExtent } from '../../src/pagetable/extents.ts';
 import type { FrameSource } from '../../src/pagetable/source.ts';
 import { readPageTables } from '../../src/pagetable/tree.ts';
-import { random, randomTables } from '../support/random-tables.ts';
-import { run } from '../../src/cli/run.ts';
-import type { Root } from '../../src/arch/mode.ts';
 import { captureDirs } from '../support/fixtures.ts';
 import { silentIo } from '../support/io.ts';
+import { random, randomTables } from '../support/random-tables.ts';
 
 type Next = () => number;
 
@@ -63,7 +63,8 @@ async function images(): Promise<{ name: string; bytes: Uint8Array; mode?: strin
       if (packed.length > 60_000) continue;
       found.push({ name: file, bytes: packed, mode: meta.mode });
       const bytes = await readWrapped(join(dir, file));
-      if (bytes.length < 3 * 2 ** 20) found.push({ name: file.replace('.zst', ''), bytes, mode: meta.mode, root: value === undefined ? undefined : BigInt(value) });
+      if (bytes.length < 3 * 2 ** 20)
+        found.push({ name: file.replace('.zst', ''), bytes, mode: meta.mode, root: value === undefined ? undefined : BigInt(value) });
     }
   }
   return found;
@@ -144,11 +145,16 @@ function noise(next: Next): void {
   const hi = next() < 0.5 ? 0 : Math.floor(next() * 2 ** 32);
   for (let f = 0; f < 32; f++) {
     const words = new Uint32Array(1024);
-    for (let i = 0; i < 1024; i++) words[i] = same ? (i % 2 ? hi : (lo & 0xfff) | ((f + 1) % 32 << 12)) : Math.floor(next() * 2 ** 32) & (next() < 0.5 ? 0x1ffff : 0xffffffff);
+    for (let i = 0; i < 1024; i++)
+      words[i] = same ? (i % 2 ? hi : (lo & 0xfff) | (((f + 1) % 32) << 12)) : Math.floor(next() * 2 ** 32) & (next() < 0.5 ? 0x1ffff : 0xffffffff);
     frames.set(f, words);
   }
   const level = mode.levels[0];
-  walk(mode, { frame: (n) => frames.get(n) }, { table: 0n, level: level.level.name, label: 'noise', ranges: [{ half: 'user', va: 0n, from: 0, to: level.entries }] });
+  walk(
+    mode,
+    { frame: (n) => frames.get(n) },
+    { table: 0n, level: level.level.name, label: 'noise', ranges: [{ half: 'user', va: 0n, from: 0, to: level.entries }] },
+  );
 }
 
 /** Root registers with any value: a root or a sentence. */
@@ -179,7 +185,53 @@ function texts(next: Next): void {
   }
 }
 
-const WORDS = ['inspect', 'leaves', 'walk', 'translate', 'pte', 'modes', 'layout', 'audit', 'aliases', 'diff', '--mode', 'x86-4level', 'arm64-4k-48', '--root', '0x1000', '-1', 'zz', '--pid', '79', '999999999999', '--range', '0-', '0x0-0xffffffffffffffff', '--where', 'write &&', 'page>=2M', '--summary', '--all', '--format', 'jsonl', '--kernel', '6.12', '--strict', '--json', '', '0', '0xffffffffffffffff', 'pte', 'pgd', '--user', '--help', '/', '/dev/null', '.', 'no/such/file'];
+const WORDS = [
+  'inspect',
+  'leaves',
+  'walk',
+  'translate',
+  'pte',
+  'modes',
+  'layout',
+  'audit',
+  'aliases',
+  'diff',
+  '--mode',
+  'x86-4level',
+  'arm64-4k-48',
+  '--root',
+  '0x1000',
+  '-1',
+  'zz',
+  '--pid',
+  '79',
+  '999999999999',
+  '--range',
+  '0-',
+  '0x0-0xffffffffffffffff',
+  '--where',
+  'write &&',
+  'page>=2M',
+  '--summary',
+  '--all',
+  '--format',
+  'jsonl',
+  '--kernel',
+  '6.12',
+  '--strict',
+  '--json',
+  '',
+  '0',
+  '0xffffffffffffffff',
+  'pte',
+  'pgd',
+  '--user',
+  '--help',
+  '/',
+  '/dev/null',
+  '.',
+  'no/such/file',
+];
 
 async function commandLine(next: Next): Promise<void> {
   const argv = Array.from({ length: 1 + Math.floor(next() * 6) }, () => pick(next, WORDS));
@@ -187,7 +239,10 @@ async function commandLine(next: Next): Promise<void> {
   const io = silentIo();
   const code = await run(argv, io);
   if (code !== 0 && code !== 1 && code !== 2) throw new Error(`pxd ${argv.join(' ')}: exit code ${code}`);
-  if (code === 2 && (io.errors.join('').trim().split('\n').length !== 1 || io.output.join('') !== '')) throw new Error(`pxd ${argv.join(' ')}: expected one sentence and no output, got ${JSON.stringify(io.errors)} ${JSON.stringify(io.output.join('').slice(0, 100))}`);
+  if (code === 2 && (io.errors.join('').trim().split('\n').length !== 1 || io.output.join('') !== ''))
+    throw new Error(
+      `pxd ${argv.join(' ')}: expected one sentence and no output, got ${JSON.stringify(io.errors)} ${JSON.stringify(io.output.join('').slice(0, 100))}`,
+    );
 }
 
 const FAMILIES: readonly Family[] = [

@@ -32,7 +32,9 @@ describe.skipIf(!linux)('a live process', () => {
     for (const vma of live.vmas) {
       if (vma.flags.includes('pf') || vma.name === '[vsyscall]') continue;
       const pages = live.runs.filter((r) => r.vma === vma && r.kind === 'present' && !r.pageFlags?.includes('zero_page')).reduce((n, r) => n + r.pages, 0);
-      expect(`${vma.name} ${pages * 4096}`).toBe(`${vma.name} ${rss.get(`${vma.start.toString(16).padStart(8, '0')}-${vma.end.toString(16).padStart(8, '0')}`)}`);
+      expect(`${vma.name} ${pages * 4096}`).toBe(
+        `${vma.name} ${rss.get(`${vma.start.toString(16).padStart(8, '0')}-${vma.end.toString(16).padStart(8, '0')}`)}`,
+      );
     }
   });
 

@@ -40,21 +40,39 @@ test('a kernel half in several roots counts once', () => {
 
 test('counts like a page-by-page count', () => {
   fc.assert(
-    fc.property(fc.array(fc.record({ page: fc.integer({ min: 0, max: 300 }), pfn: fc.integer({ min: 0x5000, max: 0x5040 }), write: fc.boolean(), run: fc.integer({ min: 1, max: 20 }) }), { maxLength: 30 }), (mappings) => {
-      const m = new Made();
-      for (const { page, pfn, write, run } of mappings) for (let i = 0; i < run; i++) m.map(BigInt(0x400 + page + i) << 12n, pfn + i, write ? DATA : CODE);
-      const walked = m.walked();
-      const byFrame = new Map<number, number>();
-      const { columns } = extentsOf(walked.tables);
-      for (let i = 0; i < columns.length; i++) for (let p = 0; p < columns.pages[i]; p++) byFrame.set(columns.pfn[i] + p, (byFrame.get(columns.pfn[i] + p) ?? 0) + columns.count[i]);
-      const wanted = new Map<number, number>();
-      for (const n of byFrame.values()) if (n > 1) wanted.set(n, (wanted.get(n) ?? 0) + 1);
-      const map = new ReverseMap([walked]);
-      const found = new Map<number, number>();
-      for (const g of map.summary()) found.set(g.mappings, (found.get(g.mappings) ?? 0) + g.frames);
-      expect(found).toEqual(wanted);
-      for (const [frame, n] of byFrame) expect(map.users(frame).filter((u) => u.flags & PRESENT).reduce((sum, u) => sum + u.count, 0)).toBe(n);
-    }),
+    fc.property(
+      fc.array(
+        fc.record({
+          page: fc.integer({ min: 0, max: 300 }),
+          pfn: fc.integer({ min: 0x5000, max: 0x5040 }),
+          write: fc.boolean(),
+          run: fc.integer({ min: 1, max: 20 }),
+        }),
+        { maxLength: 30 },
+      ),
+      (mappings) => {
+        const m = new Made();
+        for (const { page, pfn, write, run } of mappings) for (let i = 0; i < run; i++) m.map(BigInt(0x400 + page + i) << 12n, pfn + i, write ? DATA : CODE);
+        const walked = m.walked();
+        const byFrame = new Map<number, number>();
+        const { columns } = extentsOf(walked.tables);
+        for (let i = 0; i < columns.length; i++)
+          for (let p = 0; p < columns.pages[i]; p++) byFrame.set(columns.pfn[i] + p, (byFrame.get(columns.pfn[i] + p) ?? 0) + columns.count[i]);
+        const wanted = new Map<number, number>();
+        for (const n of byFrame.values()) if (n > 1) wanted.set(n, (wanted.get(n) ?? 0) + 1);
+        const map = new ReverseMap([walked]);
+        const found = new Map<number, number>();
+        for (const g of map.summary()) found.set(g.mappings, (found.get(g.mappings) ?? 0) + g.frames);
+        expect(found).toEqual(wanted);
+        for (const [frame, n] of byFrame)
+          expect(
+            map
+              .users(frame)
+              .filter((u) => u.flags & PRESENT)
+              .reduce((sum, u) => sum + u.count, 0),
+          ).toBe(n);
+      },
+    ),
     { numRuns: 60 },
   );
 });

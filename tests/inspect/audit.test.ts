@@ -20,12 +20,19 @@ const DATA = P | RW | US | A | D | NX;
 const CODE = P | US | A;
 
 test('ordinary code and data are nothing to report', () => {
-  const m = new Made().map(0x400000n, 0x5000, CODE).map(0x600000n, 0x5001, DATA).map(KERNEL, 0x6000, P | RW | A | D | NX);
+  const m = new Made()
+    .map(0x400000n, 0x5000, CODE)
+    .map(0x600000n, 0x5001, DATA)
+    .map(KERNEL, 0x6000, P | RW | A | D | NX);
   expect(audit([m.walked()])).toEqual([]);
 });
 
 test('write-exec: a warning for users, an error for the kernel', () => {
-  const m = new Made().map(0x400000n, 0x5000, CODE | RW).map(0x401000n, 0x5001, CODE | RW).map(0x600000n, 0x5002, DATA).map(KERNEL, 0x6000, P | RW | A);
+  const m = new Made()
+    .map(0x400000n, 0x5000, CODE | RW)
+    .map(0x401000n, 0x5001, CODE | RW)
+    .map(0x600000n, 0x5002, DATA)
+    .map(KERNEL, 0x6000, P | RW | A);
   const found = audit([m.walked()]);
   expect(ids(found)).toEqual(['error write-exec kernel', 'warning write-exec user']);
   expect(found[1]).toMatchObject({ count: 2, ranges: [{ vpn: 0x400, pages: 2 }], roots: ['a'] });
@@ -56,18 +63,28 @@ describe('writable-alias', () => {
 
   test('kernel code: an error when user mode may write it', () => {
     const base = (): Made => new Made().map(KERNEL, 0x6000, P | A).map(0x700000n, 0x5005, DATA);
-    expect(only(audit([base().map(KERNEL + 0x5000n, 0x6000, P | RW | A | NX).walked()]), 'writable-alias').severity).toBe('warning');
+    expect(
+      only(
+        audit([
+          base()
+            .map(KERNEL + 0x5000n, 0x6000, P | RW | A | NX)
+            .walked(),
+        ]),
+        'writable-alias',
+      ).severity,
+    ).toBe('warning');
     expect(only(audit([base().map(0x600000n, 0x6000, DATA).walked()]), 'writable-alias').severity).toBe('error');
   });
 });
 
 test('user-kernel: an error, but for the vsyscall page', () => {
   const m = new Made().map(KERNEL, 0x6000, P | US | NX).map(0xffffffffff600000n, 0x6001, P | US | A);
-  for (const va of [KERNEL, 0xffffffffff600000n]) for (let level = 0; level < 3; level++) {
-    const table = m.table(va, level);
-    const index = Number((va >> BigInt(39 - 9 * level)) & 511n);
-    m.put(level, table, index, m.word(level, table, index) | US);
-  }
+  for (const va of [KERNEL, 0xffffffffff600000n])
+    for (let level = 0; level < 3; level++) {
+      const table = m.table(va, level);
+      const index = Number((va >> BigInt(39 - 9 * level)) & 511n);
+      m.put(level, table, index, m.word(level, table, index) | US);
+    }
   expect(ids(audit([m.walked()]))).toEqual(['error user-kernel kernel', 'note user-kernel kernel']);
 });
 
@@ -109,7 +126,10 @@ test('table-missing', () => {
 test('beyond-ram: only when it is known what is RAM', () => {
   const m = new Made().map(0x600000n, 0x5001, DATA).map(0x601000n, 0xfe000, DATA);
   expect(audit([m.walked()])).toEqual([]);
-  expect(only(audit([m.walked()], { ram: [{ start: 0, frames: 0x8000 }] }), 'beyond-ram')).toMatchObject({ severity: 'note', ranges: [{ vpn: 0x601, pages: 1 }] });
+  expect(only(audit([m.walked()], { ram: [{ start: 0, frames: 0x8000 }] }), 'beyond-ram')).toMatchObject({
+    severity: 'note',
+    ranges: [{ vpn: 0x601, pages: 1 }],
+  });
 });
 
 test('group-broken: a contiguous run with a hole', () => {
@@ -123,7 +143,10 @@ test('group-broken: a contiguous run with a hole', () => {
 });
 
 test('findings can be limited to a half and a range', () => {
-  const m = new Made().map(0x400000n, 0x5000, CODE | RW).map(0x600000n, 0x5002, DATA).map(KERNEL, 0x6000, P | RW | A);
+  const m = new Made()
+    .map(0x400000n, 0x5000, CODE | RW)
+    .map(0x600000n, 0x5002, DATA)
+    .map(KERNEL, 0x6000, P | RW | A);
   expect(ids(audit([m.walked()], { half: 'kernel' }))).toEqual(['error write-exec kernel']);
   expect(audit([m.walked()], { range: { from: 0x600, to: 0x700 } })).toEqual([]);
 });

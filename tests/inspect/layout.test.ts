@@ -35,7 +35,10 @@ test('F037: every size that hugepd had is there without it', () => {
   for (const mode of allModes().filter((m) => m.name.endsWith('-hugepd'))) {
     const after = findMode(mode.name.replace(/-hugepd$/, ''));
     expect(after, mode.name).toBeDefined();
-    const sizes = (m: typeof mode): number[] => layoutOf(compileMode(m)).leaves.map((l) => l.bytes).sort((a, b) => a - b);
+    const sizes = (m: typeof mode): number[] =>
+      layoutOf(compileMode(m))
+        .leaves.map((l) => l.bytes)
+        .sort((a, b) => a - b);
     expect(sizes(after as typeof mode)).toEqual(sizes(mode));
   }
 });

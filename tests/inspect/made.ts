@@ -1,6 +1,7 @@
 /** A small x86-4level memory made by hand: tables at known frames, entries put where a test wants them. */
-import { findMode } from '../../src/arch/registry.ts';
+
 import type { Root } from '../../src/arch/mode.ts';
+import { findMode } from '../../src/arch/registry.ts';
 import type { WalkedRoot } from '../../src/inspect/aliases.ts';
 import { compileMode } from '../../src/pagetable/compile.ts';
 import { rootFromRegisters } from '../../src/pagetable/root.ts';

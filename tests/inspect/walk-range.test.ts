@@ -118,27 +118,36 @@ describe('F117: addr_end', () => {
 });
 
 describe('F009, F012, F118: the law of folding', () => {
-  const geometries: [string, Geometry][] = [...([2, 3, 4, 5] as const).map((n): [string, Geometry] => [`s390 with ${n} levels`, s390(n)]), ...allModes().map((m): [string, Geometry] => [m.name, geometryOf(compileMode(m), m.levels[0].name)])];
+  const geometries: [string, Geometry][] = [
+    ...([2, 3, 4, 5] as const).map((n): [string, Geometry] => [`s390 with ${n} levels`, s390(n)]),
+    ...allModes().map((m): [string, Geometry] => [m.name, geometryOf(compileMode(m), m.levels[0].name)]),
+  ];
   test.each(geometries)('%s: both conventions visit the same entries, each once', (_, g) => {
     const total = g.reals[0].pages * g.reals[0].entries;
     fc.assert(
-      fc.property(fc.double({ min: 0, max: 1, noNaN: true }), fc.integer({ min: 0, max: g.reals.length - 1 }), fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }), (at, real, before, after) => {
-        // A few slots of the level below on either side of a boundary.
-        const unit = g.reals[real].pages;
-        const below = g.reals[Math.min(real + 1, g.reals.length - 1)].pages;
-        const line = Math.floor((at * total) / unit) * unit;
-        const from = Math.max(0, line - before * below);
-        const to = Math.min(total, line + after * below);
-        const lowest = [...g.names].reverse().find((n) => n.real === Math.min(real + 1, g.reals.length - 1))?.name as string;
-        const tables = populated(g);
-        const top = walkRange(g, tables, from, to, 'top', { depth: lowest });
-        const middle = walkRange(g, tables, from, to, 'middle', { depth: lowest });
-        expect(middle.entries).toEqual(top.entries);
-        expect(checkTrace(g, top)).toEqual([]);
-        expect(checkTrace(g, middle)).toEqual([]);
-        expect(top.calls).toBeGreaterThanOrEqual(middle.calls);
-        expect(walkRange(g, tables, from, to, 'top', { depth: lowest, handover: 'copy' }).overruns).toBe(0);
-      }),
+      fc.property(
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.integer({ min: 0, max: g.reals.length - 1 }),
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 1, max: 9 }),
+        (at, real, before, after) => {
+          // A few slots of the level below on either side of a boundary.
+          const unit = g.reals[real].pages;
+          const below = g.reals[Math.min(real + 1, g.reals.length - 1)].pages;
+          const line = Math.floor((at * total) / unit) * unit;
+          const from = Math.max(0, line - before * below);
+          const to = Math.min(total, line + after * below);
+          const lowest = [...g.names].reverse().find((n) => n.real === Math.min(real + 1, g.reals.length - 1))?.name as string;
+          const tables = populated(g);
+          const top = walkRange(g, tables, from, to, 'top', { depth: lowest });
+          const middle = walkRange(g, tables, from, to, 'middle', { depth: lowest });
+          expect(middle.entries).toEqual(top.entries);
+          expect(checkTrace(g, top)).toEqual([]);
+          expect(checkTrace(g, middle)).toEqual([]);
+          expect(top.calls).toBeGreaterThanOrEqual(middle.calls);
+          expect(walkRange(g, tables, from, to, 'top', { depth: lowest, handover: 'copy' }).overruns).toBe(0);
+        },
+      ),
       { numRuns: 40 },
     );
   });

@@ -62,7 +62,12 @@ test.each(captureDirs().map((dir) => [basename(dir), dir] as const))('capture %s
         expect(end.kind, where).toBe('unmapped');
         continue;
       }
-      expect(end, where).toMatchObject({ kind: 'mapped', pa: BigInt(columns.pfn[i] + page) << shift, leafBytes: cls.leafPages * 2 ** Number(shift), present: cls.present });
+      expect(end, where).toMatchObject({
+        kind: 'mapped',
+        pa: BigInt(columns.pfn[i] + page) << shift,
+        leafBytes: cls.leafPages * 2 ** Number(shift),
+        present: cls.present,
+      });
       if (end.kind === 'mapped') expect([end.rights.read, end.rights.write, end.rights.exec], where).toEqual([cls.read, cls.write, cls.exec]);
       mapped++;
     }

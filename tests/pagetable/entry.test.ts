@@ -32,7 +32,10 @@ describe.each(allModes().map((m) => [m.name, m] as const))('%s', (_, mode) => {
         for (let seed = 0; seed < 60; seed++) {
           const next = random(seed);
           const base = form.kind === 'leaf' ? 0n : (mode.linearBase ?? 0n);
-          const address = form.address ? (base + (BigInt(Math.floor(next() * 2 ** 20)) << BigInt(Math.max(mode.pageShift, form.kind === 'leaf' ? level.level.shift : 0)))) & addressable(form) : undefined;
+          const address = form.address
+            ? (base + (BigInt(Math.floor(next() * 2 ** 20)) << BigInt(Math.max(mode.pageShift, form.kind === 'leaf' ? level.level.shift : 0)))) &
+              addressable(form)
+            : undefined;
           const word = wordOf(level, form, next, address ?? 0n);
           if (!word) continue;
           met++;

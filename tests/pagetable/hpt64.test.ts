@@ -22,14 +22,32 @@ import { Memory } from '../support/memory.ts';
 import { modeNamed, tablesAt } from '../support/translation.ts';
 
 const TABLE = hashTableOf(0x40000000n);
-const PLAIN: Omit<HashEntry, 'slot' | 'avpn' | 'rpn'> = { secondary: false, b: 0, large: 0, key: 0, pp: 2, noExec: true, wimg: 2, referenced: true, changed: true };
+const PLAIN: Omit<HashEntry, 'slot' | 'avpn' | 'rpn'> = {
+  secondary: false,
+  b: 0,
+  large: 0,
+  key: 0,
+  pp: 2,
+  noExec: true,
+  wimg: 2,
+  referenced: true,
+  changed: true,
+};
 
 /** Writes an entry at a slot as the CPU would. */
 function place(memory: Memory, slot: number, entry: Omit<HashEntry, 'slot'>): void {
   for (const [i, w] of encodeHashEntry(entry).entries()) memory.put(Number(TABLE.origin) + slot * 16 + i * 4, swap32(w));
 }
 
-const segment = (esid: number, vsid: number, base: number | undefined = 12, b: 0 | 1 = 0): HashSegment => ({ size: hpt64.segments[b], esid, vsid, base, kp: 1, ks: 1, noExec: false });
+const segment = (esid: number, vsid: number, base: number | undefined = 12, b: 0 | 1 = 0): HashSegment => ({
+  size: hpt64.segments[b],
+  esid,
+  vsid,
+  base,
+  kp: 1,
+  ks: 1,
+  noExec: false,
+});
 
 describe('format', () => {
   it('the partition table names table and size', () => {
@@ -46,14 +64,36 @@ describe('format', () => {
 
   it('entries decode to what was encoded', () => {
     const flag = fc.boolean();
-    const entry = fc.record({ secondary: flag, avpn: fc.nat(2 ** 31), b: fc.nat(3), large: fc.nat(1), rpn: fc.nat(2 ** 31), key: fc.nat(31), pp: fc.nat(7), noExec: flag, wimg: fc.nat(15), referenced: flag, changed: flag });
+    const entry = fc.record({
+      secondary: flag,
+      avpn: fc.nat(2 ** 31),
+      b: fc.nat(3),
+      large: fc.nat(1),
+      rpn: fc.nat(2 ** 31),
+      key: fc.nat(31),
+      pp: fc.nat(7),
+      noExec: flag,
+      wimg: fc.nat(15),
+      referenced: flag,
+      changed: flag,
+    });
     fc.assert(fc.property(entry, (e) => void expect(decodeHashEntry(encodeHashEntry(e), 0, 5)).toEqual({ ...e, slot: 5 })));
   });
 
   it('an entry of a running kernel', () => {
     // First doubleword: AVPN 0x1ff, V; second: B 0, RPN 0x12345, R, C, M, N, PP 2.
     const words = Uint32Array.from([0, 0xff81, 0, 0x12345196].map(swap32));
-    expect(decodeHashEntry(words, 0, 0)).toMatchObject({ avpn: 0x1ff, rpn: 0x12345, pp: 2, noExec: true, wimg: 2, referenced: true, changed: true, b: 0, key: 0 });
+    expect(decodeHashEntry(words, 0, 0)).toMatchObject({
+      avpn: 0x1ff,
+      rpn: 0x12345,
+      pp: 2,
+      noExec: true,
+      wimg: 2,
+      referenced: true,
+      changed: true,
+      b: 0,
+      key: 0,
+    });
     expect(decodeHashEntry(Uint32Array.from([0, 0xff80, 0, 0x12345196].map(swap32)), 0, 0)).toBeUndefined();
   });
 
@@ -66,7 +106,12 @@ describe('format', () => {
   });
 
   it("Linux's contexts give the VSIDs that the SLB shows", () => {
-    const all = linuxUserSegments(new Map([[0, 10], [7, 16]]));
+    const all = linuxUserSegments(
+      new Map([
+        [0, 10],
+        [7, 16],
+      ]),
+    );
     expect(all.find((s) => s.size.b === 0 && s.esid === 1)?.vsid).toBe(0x250fff51c8);
     expect(all.find((s) => s.size.b === 1 && s.esid === 0x7f)?.vsid).toBe(0x13a109c);
     expect(all.filter((s) => s.size.b === 0).length).toBe(4096);
@@ -112,7 +157,13 @@ describe('comparison', () => {
     memory.put(0x23000 + (VA / 4096) * 8, pte, 8);
     const group = primaryGroup(TABLE, seg, VA / 4096, 12);
     const secondary = at.secondary ?? false;
-    place(memory, (secondary ? TABLE.groups - 1 - group : group) * 8 + (at.index ?? 0), { ...PLAIN, avpn: avpnOf(seg, VA / 4096, 12), rpn: 0x12345, secondary, ...change });
+    place(memory, (secondary ? TABLE.groups - 1 - group : group) * 8 + (at.index ?? 0), {
+      ...PLAIN,
+      avpn: avpnOf(seg, VA / 4096, 12),
+      rpn: 0x12345,
+      secondary,
+      ...change,
+    });
     return compareHashTable(memory, TABLE, [seg], tablesAt(mode, memory, 0x20000n));
   }
 
@@ -134,7 +185,12 @@ describe('comparison', () => {
     ['changed though clean', { pp: 3 }, 0x1000000012345306n, /changed true/],
     ['no mark in the tree', {}, 0x0000000012345386n, /HASHPTE 1 in the hash table, 0/],
     ['another slot', {}, 0x1060000012345386n, /slot 0\/0 in the hash table, 0\/3/],
-    ['an entry for a page that the tree lacks', { avpn: avpnOf(seg, 0x800, 12) }, 0x1000000012345386n, /^slot \d+: entry for an address within 8 MiB from 0x800000/],
+    [
+      'an entry for a page that the tree lacks',
+      { avpn: avpnOf(seg, 0x800, 12) },
+      0x1000000012345386n,
+      /^slot \d+: entry for an address within 8 MiB from 0x800000/,
+    ],
   ])('tells %s', (_, change, bits, text) => {
     const { differences } = scene(change, LEAF | bits);
     expect(differences).toHaveLength(1);

@@ -17,7 +17,12 @@ function pieces(tables: ReturnType<typeof readPageTables>, limit: number): Piece
     const c = classes[columns.kind[i]];
     if (out.length + columns.count[i] > limit) throw new TooMany();
     for (let k = 0; k < columns.count[i]; k++)
-      out.push({ va: BigInt(columns.vpn[i] + k * columns.stride[i]) << shift, pa: BigInt(columns.pfn[i]) << shift, bytes: BigInt(columns.pages[i]) << shift, rights: rightsKey(c) | (c.present ? 16 : 0) });
+      out.push({
+        va: BigInt(columns.vpn[i] + k * columns.stride[i]) << shift,
+        pa: BigInt(columns.pfn[i]) << shift,
+        bytes: BigInt(columns.pages[i]) << shift,
+        rights: rightsKey(c) | (c.present ? 16 : 0),
+      });
   }
   return out.sort((a, b) => (a.va < b.va ? -1 : a.va > b.va ? 1 : 0));
 }

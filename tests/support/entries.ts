@@ -16,7 +16,16 @@ export function rightsText(mode: CompiledMode, level: string, word: bigint): str
   const form = decode(levelNamed(mode, level), lo, hi).form;
   if (!form) return 'bad';
   const r = rightsOf(form, lo, hi);
-  const flags = ([['present', 'P'], ['dirty', 'D'], ['accessed', 'A'], ['global', 'G']] as const).filter(([name]) => holds(form.allows[name], lo, hi)).map(([, letter]) => letter);
+  const flags = (
+    [
+      ['present', 'P'],
+      ['dirty', 'D'],
+      ['accessed', 'A'],
+      ['global', 'G'],
+    ] as const
+  )
+    .filter(([name]) => holds(form.allows[name], lo, hi))
+    .map(([, letter]) => letter);
   return `${r.read ? 'r' : '-'}${r.write ? 'w' : '-'}${r.exec ? 'x' : '-'}${r.user ? 'u' : '-'} ${flags.join('')}`.trim();
 }
 

@@ -5,7 +5,7 @@
 import type { Root } from '../../src/arch/mode.ts';
 import { holds } from '../../src/arch/notation.ts';
 import type { CompiledLevel, CompiledMode } from '../../src/pagetable/compile.ts';
-import { addressOf, ALL_RIGHTS, decode, grantedRights, type Rights, rightsKey } from '../../src/pagetable/entry.ts';
+import { ALL_RIGHTS, addressOf, decode, grantedRights, type Rights, rightsKey } from '../../src/pagetable/entry.ts';
 import type { FrameSource } from '../../src/pagetable/source.ts';
 
 export interface Piece {
@@ -50,7 +50,19 @@ function readEntry(mode: CompiledMode, level: CompiledLevel, source: FrameSource
   return mode.bigEndian ? { lo: b, hi: a } : { lo: a, hi: b };
 }
 
-function visit(mode: CompiledMode, source: FrameSource, level: CompiledLevel, table: bigint, va: bigint, from: number, to: number, rights: Rights, out: Piece[], limit: number, work: { n: number }): void {
+function visit(
+  mode: CompiledMode,
+  source: FrameSource,
+  level: CompiledLevel,
+  table: bigint,
+  va: bigint,
+  from: number,
+  to: number,
+  rights: Rights,
+  out: Piece[],
+  limit: number,
+  work: { n: number },
+): void {
   const span = 1n << BigInt(level.level.shift);
   for (let i = from; i < to; i++) {
     if (++work.n > limit * 20) throw new TooMany();
@@ -68,7 +80,12 @@ function visit(mode: CompiledMode, source: FrameSource, level: CompiledLevel, ta
       visit(mode, source, next, physical(mode, d.address), here, first, last, own, out, limit, work);
     } else if (d.kind === 'leaf') {
       if (out.length >= limit) throw new TooMany();
-      out.push({ va: here, pa: placed(mode, level, d, here), bytes: span, rights: rightsKey(own) | (holds(d.form.allows.present, entry.lo, entry.hi) ? 16 : 0) });
+      out.push({
+        va: here,
+        pa: placed(mode, level, d, here),
+        bytes: span,
+        rights: rightsKey(own) | (holds(d.form.allows.present, entry.lo, entry.hi) ? 16 : 0),
+      });
     }
   }
 }

@@ -1,8 +1,7 @@
 /** Random page tables for any mode: a handful of frames full of entries that fit the mode's own forms, pointing at each other. */
 import type { Root } from '../../src/arch/mode.ts';
-import { levelNamed } from '../../src/pagetable/entry.ts';
 import type { CompiledForm, CompiledLevel, CompiledMode } from '../../src/pagetable/compile.ts';
-import { encode, formOf } from '../../src/pagetable/entry.ts';
+import { encode, formOf, levelNamed } from '../../src/pagetable/entry.ts';
 import { FRAME_WORDS, type FrameSource, swap32 } from '../../src/pagetable/source.ts';
 
 /** mulberry32: small, seedable, good enough for tests. */
@@ -32,10 +31,12 @@ export function wordOf(level: CompiledLevel, form: CompiledForm, next: () => num
   const any = form.kind === 'nonpresent' && next() < 0.9;
   let lo = any ? Math.floor(next() * 2 ** 32) | 0 : 0;
   let hi = any ? Math.floor(next() * 2 ** 32) | 0 : 0;
-  for (const [, pieces] of form.fields) for (const p of pieces) if (next() < 0.5) {
-    if (p.low < 32) lo |= 1 << p.low;
-    else hi |= 1 << (p.low - 32);
-  }
+  for (const [, pieces] of form.fields)
+    for (const p of pieces)
+      if (next() < 0.5) {
+        if (p.low < 32) lo |= 1 << p.low;
+        else hi |= 1 << (p.low - 32);
+      }
   for (const a of conjunction) {
     lo = (lo & ~a.mask.lo) | (a.negated ? a.mask.lo & -a.mask.lo : a.value.lo);
     hi = (hi & ~a.mask.hi) | (a.negated ? (a.mask.lo ? 0 : a.mask.hi & -a.mask.hi) : a.value.hi);
@@ -89,7 +90,10 @@ export function randomTables(mode: CompiledMode, seed: number, density = 6): { m
     const level = k === 0 ? top : mode.levels[Math.floor(next() * mode.levels.length)];
     for (let n = 0; n < density; n++) {
       const form = level.forms[Math.floor(next() * level.forms.length)];
-      const address = form.kind === 'leaf' ? BigInt(Math.floor(next() * 64)) << BigInt(Math.max(mode.mode.pageShift, level.level.shift)) : base(Math.floor(next() * 6)) + (mode.mode.linearBase ?? 0n);
+      const address =
+        form.kind === 'leaf'
+          ? BigInt(Math.floor(next() * 64)) << BigInt(Math.max(mode.mode.pageShift, level.level.shift))
+          : base(Math.floor(next() * 6)) + (mode.mode.linearBase ?? 0n);
       const word = wordOf(level, form, next, address);
       if (!word) continue;
       const from = Math.floor(next() * level.entries);
@@ -97,5 +101,8 @@ export function randomTables(mode: CompiledMode, seed: number, density = 6): { m
       for (let i = from; i < Math.min(level.entries, from + run); i++) putEntry(mode, level, memory, base(k), i, word);
     }
   }
-  return { memory, root: { table: base(0), level: top.level.name, label: 'random', ranges: [{ half: 'user', va: 0n, from: 0, to: levelNamed(mode, top.level.name).entries }] } };
+  return {
+    memory,
+    root: { table: base(0), level: top.level.name, label: 'random', ranges: [{ half: 'user', va: 0n, from: 0, to: levelNamed(mode, top.level.name).entries }] },
+  };
 }

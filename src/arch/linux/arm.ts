@@ -16,7 +16,12 @@ const swap: readonly SwapLayout[] = [
 export const armShortSwap = swap;
 export const armLpaeSwap: readonly SwapLayout[] = swap.map((s) => ({ ...s, pfnBits: 26 }));
 
-const folded = (level: string): Record<string, string> => ({ [`${level}_none`]: '0', [`${level}_present`]: '1', [`${level}_bad`]: '0', [`${level}_leaf`]: '0' });
+const folded = (level: string): Record<string, string> => ({
+  [`${level}_none`]: '0',
+  [`${level}_present`]: '1',
+  [`${level}_bad`]: '0',
+  [`${level}_leaf`]: '0',
+});
 const never = (...names: string[]): Record<string, string> => Object.fromEntries(names.map((n) => [n, '0']));
 
 // --- short descriptors ------------------------------------------------------------------------------------------------------
@@ -75,7 +80,20 @@ export const armShortLinux: readonly LinuxSide[] = [
         pmd_present: '&!=0',
         pmd_bad: '&0x2!=0',
         pmd_leaf: '&0x2!=0',
-        ...never('is_pmd_migration_entry', 'is_swap_pmd', 'pmd_write', 'pmd_dirty', 'pmd_young', 'pmd_protnone', 'pmd_special', 'pmd_devmap', 'pmd_soft_dirty', 'pmd_uffd_wp', 'pmd_swp_soft_dirty', 'pmd_trans_huge'),
+        ...never(
+          'is_pmd_migration_entry',
+          'is_swap_pmd',
+          'pmd_write',
+          'pmd_dirty',
+          'pmd_young',
+          'pmd_protnone',
+          'pmd_special',
+          'pmd_devmap',
+          'pmd_soft_dirty',
+          'pmd_uffd_wp',
+          'pmd_swp_soft_dirty',
+          'pmd_trans_huge',
+        ),
       },
       pud: folded('pud'),
       p4d: folded('p4d'),
@@ -108,7 +126,8 @@ const longEdits: Record<string, readonly EditStep[]> = {
   mkexec: [{ clear: 'XN' }],
 };
 
-const named = (level: string): Record<string, readonly EditStep[]> => Object.fromEntries(Object.entries(longEdits).map(([name, steps]) => [`${level}_${name}`, steps]));
+const named = (level: string): Record<string, readonly EditStep[]> =>
+  Object.fromEntries(Object.entries(longEdits).map(([name, steps]) => [`${level}_${name}`, steps]));
 
 export const armLpaeLinux: readonly LinuxSide[] = [
   {

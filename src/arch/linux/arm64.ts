@@ -48,7 +48,10 @@ const HUGE: Record<string, Readonly<Record<number, EditStep[]>>> = {
 
 /** What every level has; a page is cleaned by making it read-only, and dirtied by hardware clearing that bit. */
 function commonEdits(modern: boolean): Record<string, readonly EditStep[]> {
-  const wrprotect: EditStep[] = [{ when: 'DBM !AP2', set: 'DIRTY' }, { clear: 'DBM', set: 'AP2' }];
+  const wrprotect: EditStep[] = [
+    { when: 'DBM !AP2', set: 'DIRTY' },
+    { clear: 'DBM', set: 'AP2' },
+  ];
   return {
     mkdirty: [{ set: 'DIRTY' }, { when: 'DBM', clear: 'AP2' }],
     mkyoung: [{ set: 'AF' }],
@@ -87,7 +90,10 @@ function edits(granule: string, modern: boolean): Record<string, readonly EditSt
 }
 
 /** From 6.9 on Linux with 64K pages leaves address bits 49:48 standing where LPA2 has them, beside their place in bits 13:12; hardware ignores them there. */
-const repeat: EditStep[] = [{ when: '&0x1000!=0', set: '&0x1000000000000' }, { when: '&0x2000!=0', set: '&0x2000000000000' }];
+const repeat: EditStep[] = [
+  { when: '&0x1000!=0', set: '&0x1000000000000' },
+  { when: '&0x2000!=0', set: '&0x2000000000000' },
+];
 const repeated: Record<string, readonly EditStep[]> = { pfn_pte: repeat, pfn_pmd: repeat, pfn_pud: repeat };
 
 /** What a change of protection leaves alone: all but valid, memory type, rights, nG, guarded page and overlay index. */
@@ -128,11 +134,26 @@ function predicates(granule: string, modern: boolean, levels: number): LinuxSide
   });
   // A table of 64K pages has no pud of its own to ask: sections there are taken for impossible.
   const pudLarge = granule === '64k' || levels < 3 ? { pud_bad: '&0x3!=3', pud_table: '1', pud_sect: '0', pud_leaf: '0' } : large('pud');
-  const upper = (level: string): Record<string, string> => ({ [`${level}_none`]: '&=0', [`${level}_present`]: '&!=0', [`${level}_bad`]: '!T', [`${level}_leaf`]: '0' });
-  const folded = (level: string): Record<string, string> => ({ [`${level}_none`]: '0', [`${level}_present`]: '1', [`${level}_bad`]: '0', [`${level}_leaf`]: '0' });
+  const upper = (level: string): Record<string, string> => ({
+    [`${level}_none`]: '&=0',
+    [`${level}_present`]: '&!=0',
+    [`${level}_bad`]: '!T',
+    [`${level}_leaf`]: '0',
+  });
+  const folded = (level: string): Record<string, string> => ({
+    [`${level}_none`]: '0',
+    [`${level}_present`]: '1',
+    [`${level}_bad`]: '0',
+    [`${level}_leaf`]: '0',
+  });
   return {
     pte: { ...page('pte'), pte_user_exec: '!UXN', pte_swp_exclusive: '&0x4!=0', pte_swp_uffd_wp: modern ? '&0x8!=0' : '0' },
-    pmd: { ...page('pmd'), ...large('pmd'), pmd_trans_huge: modern ? 'V !T | nG !T' : `V !T | PROT_NONE !T | PRESENT_INVALID !T`, is_pmd_migration_entry: `${absent('pmd')} &!=0 @migration` },
+    pmd: {
+      ...page('pmd'),
+      ...large('pmd'),
+      pmd_trans_huge: modern ? 'V !T | nG !T' : `V !T | PROT_NONE !T | PRESENT_INVALID !T`,
+      is_pmd_migration_entry: `${absent('pmd')} &!=0 @migration`,
+    },
     pud: { ...bits('pud'), ...pudLarge, ...never('pud', 'devmap', 'special', 'trans_huge') },
     p4d: levels > 3 ? upper('p4d') : folded('p4d'),
     pgd: levels > 4 ? upper('pgd') : folded('pgd'),

@@ -121,7 +121,12 @@ function edits({ hugepd }: ShapeE500, byRead: boolean): LinuxSide['edits'] {
     pte_mkwrite_novma: writable,
     pte_wrprotect: [{ clear: 'SW UW' }],
     // Until 6.6 a page that user mode may not read becomes executable for the kernel.
-    pte_mkexec: byRead ? [{ set: 'UX' }] : [{ when: 'UR', clear: 'SX', set: 'UX' }, { when: '!UR', clear: 'UX', set: 'SX' }],
+    pte_mkexec: byRead
+      ? [{ set: 'UX' }]
+      : [
+          { when: 'UR', clear: 'SX', set: 'UX' },
+          { when: '!UR', clear: 'UX', set: 'SX' },
+        ],
     pte_exprotect: [{ clear: 'SX UX' }],
     pte_mkspecial: [{ set: 'SW0' }],
     pte_mkhuge: [],
@@ -131,6 +136,8 @@ function edits({ hugepd }: ShapeE500, byRead: boolean): LinuxSide['edits'] {
     pgprot_writecombine: [{ clear: cache, set: 'I' }],
     arch_make_huge_pte: [],
     // Before its removal the page directory told the size; since then the entry does.
-    ...(hugepd ? {} : Object.fromEntries([22, 24, 26, 28, 30].map((s) => [`arch_make_huge_pte shift=${s}`, [{ clear: 'TSIZE', set: `TSIZE=${(s - 10) / 2}` }]]))),
+    ...(hugepd
+      ? {}
+      : Object.fromEntries([22, 24, 26, 28, 30].map((s) => [`arch_make_huge_pte shift=${s}`, [{ clear: 'TSIZE', set: `TSIZE=${(s - 10) / 2}` }]]))),
   };
 }

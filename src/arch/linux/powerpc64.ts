@@ -134,7 +134,12 @@ function predicates(shape: Book3s64Shape, savedWrite: boolean): Record<string, R
   const leaf = set(PTE);
   // pmd_huge and pud_huge (gone with 6.10) are constants where huge pages are directories.
   const huge = shape.mmu === 'hash' && shape.pageShift === 12 ? '0' : leaf;
-  const trans = { 'radix 12': raw(PTE | 0x800n, '=', PTE), 'radix 16': raw(PTE | 0x800n, '=', PTE), 'hash 12': '0', 'hash 16': raw(PTE | 0x2800n, '=', PTE | 0x2000n) }[key];
+  const trans = {
+    'radix 12': raw(PTE | 0x800n, '=', PTE),
+    'radix 16': raw(PTE | 0x800n, '=', PTE),
+    'hash 12': '0',
+    'hash 16': raw(PTE | 0x2800n, '=', PTE | 0x2000n),
+  }[key];
   const isHugepd = shape.hugepd ? `${raw(PRESENT | PTE, '=', PRESENT)} ${some(0x3fn)}` : '0';
   return {
     pte: {
@@ -187,7 +192,11 @@ function predicates(shape: Book3s64Shape, savedWrite: boolean): Record<string, R
 const HUGEPD_SIZES = { 21: 7, 24: 10, 30: 13, 34: 14 } as const;
 
 function populate(shape: Book3s64Shape): LinuxSide['populate'] {
-  const of = (level: string, form: string, nextBits: number): LinuxSide['populate'][string] => ({ level, form, set: shape.mmu === 'radix' ? `V NLS=${nextBits}` : 'V' });
+  const of = (level: string, form: string, nextBits: number): LinuxSide['populate'][string] => ({
+    level,
+    form,
+    set: shape.mmu === 'radix' ? `V NLS=${nextBits}` : 'V',
+  });
   const radix = shape.mmu === 'radix';
   const pmd = of('pmd', radix ? 'page table' : 'PTE table', 21 - shape.pageShift);
   const all: Record<string, LinuxSide['populate'][string]> = {
@@ -197,14 +206,19 @@ function populate(shape: Book3s64Shape): LinuxSide['populate'] {
     pud_populate: of('pud', radix ? 'level 3 page directory' : 'PMD table', 9),
     p4d_populate: of('pgd', radix ? 'level 2 page directory' : 'PUD table', 9),
   };
-  if (shape.hugepd) for (const [shift, index] of Object.entries(HUGEPD_SIZES)) all[`hugepd_populate shift=${shift}`] = { level: 'pud', form: 'huge page directory, 16M', set: `V PSIZE=${index}` };
+  if (shape.hugepd)
+    for (const [shift, index] of Object.entries(HUGEPD_SIZES))
+      all[`hugepd_populate shift=${shift}`] = { level: 'pud', form: 'huge page directory, 16M', set: `V PSIZE=${index}` };
   return all;
 }
 
 export function book3s64Linux(shape: Book3s64Shape): readonly LinuxSide[] {
   // Bits besides the frame that a change of protection keeps (_PAGE_CHG_MASK, _HPAGE_CHG_MASK).
   const software = shape.pageShift === 12 ? 0x51e0000000000000n : 0x4080000000000000n;
-  const keeps = { pte: `&0x${(software | (shape.pageShift === 12 ? 0xfc0n : 0x1fc0n)).toString(16)}`, pmd: `&0x${(software | (shape.pageShift === 12 ? 0xbc0n : 0x3bc0n)).toString(16)}` };
+  const keeps = {
+    pte: `&0x${(software | (shape.pageShift === 12 ? 0xfc0n : 0x1fc0n)).toString(16)}`,
+    pmd: `&0x${(software | (shape.pageShift === 12 ? 0xbc0n : 0x3bc0n)).toString(16)}`,
+  };
   const side = (kernel: string, savedWrite: boolean, protNone: '' | 'PRIVILEGED'): LinuxSide => ({
     kernel,
     prots: prots(shape, protNone),

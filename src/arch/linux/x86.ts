@@ -179,7 +179,12 @@ function upperPredicates(b: Bits): Record<string, Record<string, string>> {
 }
 
 /** A level that folds into the next: always there, never bad, never a leaf. */
-const folded = (level: string): Record<string, string> => ({ [`${level}_none`]: '0', [`${level}_present`]: '1', [`${level}_bad`]: '0', [`${level}_leaf`]: '0' });
+const folded = (level: string): Record<string, string> => ({
+  [`${level}_none`]: '0',
+  [`${level}_present`]: '1',
+  [`${level}_bad`]: '0',
+  [`${level}_leaf`]: '0',
+});
 
 function populateOf(shape: X86Shape): LinuxSide['populate'] {
   const table = (level: string, form: string) => ({ level, form, set: '&0x67' });

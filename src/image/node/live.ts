@@ -56,8 +56,33 @@ export interface LiveProcess {
 
 /** Bit names of /proc/kpageflags (Documentation/admin-guide/mm/pagemap.rst). */
 export const KPAGE_FLAGS: readonly string[] = [
-  'locked', 'error', 'referenced', 'uptodate', 'dirty', 'lru', 'active', 'slab', 'writeback', 'reclaim', 'buddy', 'mmap', 'anon', 'swapcache', 'swapbacked', 'compound_head', 'compound_tail',
-  'huge', 'unevictable', 'hwpoison', 'nopage', 'ksm', 'thp', 'offline', 'zero_page', 'idle', 'pgtable',
+  'locked',
+  'error',
+  'referenced',
+  'uptodate',
+  'dirty',
+  'lru',
+  'active',
+  'slab',
+  'writeback',
+  'reclaim',
+  'buddy',
+  'mmap',
+  'anon',
+  'swapcache',
+  'swapbacked',
+  'compound_head',
+  'compound_tail',
+  'huge',
+  'unevictable',
+  'hwpoison',
+  'nopage',
+  'ksm',
+  'thp',
+  'offline',
+  'zero_page',
+  'idle',
+  'pgtable',
 ];
 
 const PRESENT = 1n << 63n;
@@ -246,7 +271,16 @@ class PagemapReader {
   }
 
   #joins(run: MutableRun, next: MutableRun): boolean {
-    if (run.kind !== next.kind || run.file !== next.file || run.exclusive !== next.exclusive || run.softDirty !== next.softDirty || run.uffdWp !== next.uffdWp || run.mapCount !== next.mapCount || run.pageFlags?.join() !== next.pageFlags?.join()) return false;
+    if (
+      run.kind !== next.kind ||
+      run.file !== next.file ||
+      run.exclusive !== next.exclusive ||
+      run.softDirty !== next.softDirty ||
+      run.uffdWp !== next.uffdWp ||
+      run.mapCount !== next.mapCount ||
+      run.pageFlags?.join() !== next.pageFlags?.join()
+    )
+      return false;
     if (run.va + BigInt(run.pages * this.#pageBytes) !== next.va || !follows(run, next)) return false;
     run.pages++;
     return true;

@@ -35,7 +35,7 @@ export function cellsOf(level: CompiledLevel, form: CompiledForm): Cell[] {
 }
 
 /** The cells in rows of boxes, no wider than `width`. */
-export function drawCells(cells: readonly Cell[], width = 100): string[] {
+function drawCells(cells: readonly Cell[], width = 100): string[] {
   const lines: string[] = [];
   let row: { top: string; name: string }[] = [];
   let used = 1;

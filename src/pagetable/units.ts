@@ -12,9 +12,3 @@ export function sizeText(bytes: number): string {
   }
   return `${Number.isInteger(n) ? n : n.toFixed(1)}${UNITS[unit]}`;
 }
-
-/** `0x…` of a page number. */
-export const pageAddress = (page: number, pageShift: number): string => `0x${(BigInt(page) << BigInt(pageShift)).toString(16)}`;
-
-/** `0x…` of a word in two halves. */
-export const wordText = (lo: number, hi: number, digits = 0): string => `0x${((BigInt(hi) << 32n) | BigInt(lo)).toString(16).padStart(digits, '0')}`;

@@ -23,7 +23,7 @@ export async function compareCaptureTlb(
   const file = join(dir, 'info_tlb.txt.zst');
   const meta = readJson(join(dir, 'meta.json')) as { mode: string; kernel: { release: string } };
   const mode = findMode(meta.mode);
-  if (!mode || mode.family !== 'x86' || !existsSync(file)) return undefined;
+  if (mode?.family !== 'x86' || !existsSync(file)) return undefined;
   const sections = tlbSections(new TextDecoder().decode(await readWrapped(file)));
   const compiled = compileMode(mode, meta.kernel.release);
   const result = { roots: 0, leaves: 0, aged: 0, differences: [] as string[] };

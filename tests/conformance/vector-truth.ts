@@ -312,7 +312,7 @@ class Comparison {
     let word = linux.pfn(
       level,
       this.#pfnArg(entry.args),
-      linux.prot(level === 'pte' ? 'PAGE_SHARED' : linux.side.prots['PAGE_SHARED'] === undefined ? 'PAGE_RW' : 'PAGE_SHARED', level),
+      linux.prot(level === 'pte' ? 'PAGE_SHARED' : linux.side.prots.PAGE_SHARED === undefined ? 'PAGE_RW' : 'PAGE_SHARED', level),
     );
     if (level === 'pte') word = this.#ran.edit('pte_mkdirty', level, this.#ran.edit('pte_mkyoung', level, word));
     else word = this.#ran.edit(`${level}_mkhuge`, level, word);

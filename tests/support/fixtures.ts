@@ -4,10 +4,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
-export const FIXTURES = join(here, '../fixtures/captures');
+const FIXTURES = join(here, '../fixtures/captures');
 export const SHARED = join(here, '../../../shared/dumps');
-export const SHARED_VECTORS = join(here, '../../../shared/vectors');
-export const FIXTURE_VECTORS = join(here, '../fixtures/vectors');
+const SHARED_VECTORS = join(here, '../../../shared/vectors');
+const FIXTURE_VECTORS = join(here, '../fixtures/vectors');
 
 const foldersOf = (dir: string): string[] =>
   readdirSync(dir)

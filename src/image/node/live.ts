@@ -55,7 +55,7 @@ export interface LiveProcess {
 }
 
 /** Bit names of /proc/kpageflags (Documentation/admin-guide/mm/pagemap.rst). */
-export const KPAGE_FLAGS: readonly string[] = [
+const KPAGE_FLAGS: readonly string[] = [
   'locked',
   'error',
   'referenced',

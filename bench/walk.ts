@@ -22,7 +22,9 @@ import { type BenchRow, median, report } from './report.ts';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const hogDir = join(here, '../../shared/dumps/x86_64-hog');
 const HOG_CR3 = 0x141c26000n;
-const WARM_RUNS = 30;
+/** Warm walks a round, and rounds: the two walkers take turns, so that a machine whose speed drifts treats both alike. */
+const WARM_RUNS = 12;
+const ROUNDS = 5;
 
 /** The hog's memory as a plain ELF file, so that both sides read the same bytes. */
 async function hogFile(dir: string): Promise<{ path: string; cr3: bigint; made: boolean }> {
@@ -46,35 +48,53 @@ function writeElf(path: string, frames: readonly { frame: number; words: Uint32A
   writeFileSync(path, Buffer.concat(writeCapture({ frames: bytes, elfMachine: 62, endian: 'little', meta: { roots: [] } })));
 }
 
-/** The C walker's figures, or undefined without a compiler. */
-function runC(dir: string, path: string, cr3: bigint): { first: number; warm: number; leaves: number } | undefined {
+interface Figures {
+  readonly first: number;
+  readonly warm: number;
+  readonly leaves: number;
+}
+
+/** The C walker built with the machine's compiler, or undefined without one. */
+function buildC(dir: string): string | undefined {
   const program = join(dir, 'walk');
-  const built = spawnSync('cc', ['-O2', '-o', program, join(here, 'walk.c')], { stdio: 'inherit' });
-  if (built.status !== 0) return undefined;
+  return spawnSync('cc', ['-O2', '-o', program, join(here, 'walk.c')], { stdio: 'inherit' }).status === 0 ? program : undefined;
+}
+
+function runC(program: string, path: string, cr3: bigint): Figures {
   const out = spawnSync(program, [path, `0x${cr3.toString(16)}`, String(WARM_RUNS)], { encoding: 'utf8' });
   if (out.status !== 0) throw new Error(`the C walker failed: ${out.stderr}`);
   const [first, warm, leaves] = out.stdout.trim().split(' ').map(Number);
   return { first, warm, leaves };
 }
 
-/** Times in this process: the first walk of a freshly opened image, then the median of the following. */
-async function runPxd(path: string, cr3: bigint): Promise<{ first: number; warm: number; leaves: number }> {
+/** Walks in this process: the first one of a freshly opened image, then rounds of warm ones with the C walker in between. */
+async function race(dir: string, path: string, cr3: bigint): Promise<{ pxd: Figures; c: Figures | undefined }> {
   const mode = findMode('x86-4level');
   if (!mode) throw new Error('no mode x86-4level');
   const compiled = compileMode(mode, '6.1');
   const image = await openImage(path);
-  const times: number[] = [];
   let leaves = 0;
-  for (let k = 0; k <= WARM_RUNS; k++) {
+  const walk = (): number => {
     const start = performance.now();
     const tables = readPageTables(compiled, image, rootFromRegisters(compiled, { cr3 }, 'user'), { half: 'user' });
     const { columns, classes } = extentsOf(tables, { half: 'user' });
-    times.push(performance.now() - start);
+    const ms = performance.now() - start;
     leaves = 0;
     for (let i = 0; i < columns.length; i++) leaves += (columns.pages[i] / classes[columns.kind[i]].leafPages) * columns.count[i];
+    return ms;
+  };
+  const first = walk();
+  for (let k = 0; k < WARM_RUNS; k++) walk();
+  const program = buildC(dir);
+  const theirs: Figures[] = [];
+  const ours: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    if (program) theirs.push(runC(program, path, cr3));
+    for (let k = 0; k < WARM_RUNS; k++) ours.push(walk());
   }
   image.close();
-  return { first: times[0], warm: median(times.slice(1)), leaves };
+  const c = theirs.length > 0 ? { first: median(theirs.map((t) => t.first)), warm: median(theirs.map((t) => t.warm)), leaves: theirs[0].leaves } : undefined;
+  return { pxd: { first, warm: median(ours), leaves }, c };
 }
 
 /** Whole `pxd inspect` as a process: wall time in ms and peak memory in MB. */
@@ -116,8 +136,7 @@ async function main(): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'pxd-bench-'));
   try {
     const { path, cr3, made } = await hogFile(dir);
-    const pxd = await runPxd(path, cr3);
-    const c = runC(dir, path, cr3);
+    const { pxd, c } = await race(dir, path, cr3);
     if (c && c.leaves !== pxd.leaves) throw new Error(`pxd finds ${pxd.leaves} leaves, the C walker ${c.leaves}`);
     if (!json) console.log(`${pxd.leaves} leaves${made ? ' of self-made tables (the capture x86_64-hog is not here)' : ' of x86_64-hog pid 79, user half'}`);
     const rows: BenchRow[] = [

@@ -427,26 +427,29 @@ class Reader {
   }
 }
 
-/** First entry after `i` that is not the one before it plus `step` (in the low word, no carry). */
+/** First entry after `i` that is not the one before it plus `step` in the low word. A carry into the high word ends the run, too. */
 function followPairs(words: Uint32Array, i: number, count: number, step: number): number {
+  const low = words[2 * i];
   const hi = words[2 * i + 1] | 0;
-  let want = words[2 * i] | 0;
-  let w = 2 * i;
-  const end = 2 * count;
-  do {
-    w += 2;
+  const end = 2 * Math.min(count, i + 1 + Math.floor((0xffffffff - low) / step));
+  let want = low | 0;
+  let w = 2 * i + 2;
+  for (; w < end; w += 2) {
     want = (want + step) | 0;
-  } while (w < end && (words[w] | 0) === want && (words[w + 1] | 0) === hi && want >>> 0 >= step);
+    if ((words[w] | 0) !== want || (words[w + 1] | 0) !== hi) break;
+  }
   return w >> 1;
 }
 
 function followWords(words: Uint32Array, i: number, count: number, step: number): number {
-  let want = words[i] | 0;
-  let w = i;
-  do {
-    w++;
+  const low = words[i];
+  const end = Math.min(count, i + 1 + Math.floor((0xffffffff - low) / step));
+  let want = low | 0;
+  let w = i + 1;
+  for (; w < end; w++) {
     want = (want + step) | 0;
-  } while (w < count && (words[w] | 0) === want && want >>> 0 >= step);
+    if ((words[w] | 0) !== want) break;
+  }
   return w;
 }
 

@@ -68,11 +68,12 @@ export function scatter(pieces: readonly Piece[], value: bigint): Word {
 /** Value of a field; exact up to 53 bits. */
 export function gather(pieces: readonly Piece[], lo: number, hi: number): number {
   let value = 0;
-  for (const p of pieces) value += piece(p, lo, hi) * 2 ** p.at;
+  for (const p of pieces) value += gatherPiece(p, lo, hi) * 2 ** p.at;
   return value;
 }
 
-function piece(p: Piece, lo: number, hi: number): number {
+/** The bits of one piece, as a number from bit 0. */
+export function gatherPiece(p: Piece, lo: number, hi: number): number {
   if (p.low >= 32) return ((hi >>> (p.low - 32)) & lowMask(p.width)) >>> 0;
   if (p.low + p.width <= 32) return ((lo >>> p.low) & lowMask(p.width)) >>> 0;
   const below = 32 - p.low;

@@ -24,6 +24,8 @@ export const DEFAULT_KERNEL = '6.12';
 
 /** An address field of one piece: pages = ((hi & hiMask) * hiScale + ((lo & loMask) >>> loShift)) * scale. */
 export interface SinglePiece {
+  /** log2 of the unit that the pages of the formula are: the mode's page. */
+  readonly unitShift: number;
   readonly loMask: number;
   readonly loShift: number;
   readonly hiMask: number;
@@ -260,7 +262,7 @@ function singlePiece(pieces: readonly Piece[], mask: Word, pageShift: number): S
   const [p] = pieces;
   // The walk adds to the low word as a whole: the field must reach its top bit, or a carry would run into attribute bits.
   if (mask.lo >>> 31 === 0) return undefined;
-  return { loMask: mask.lo, loShift: p.low, hiMask: mask.hi, hiScale: 2 ** (32 - p.low), scale: 2 ** (p.at - pageShift) };
+  return { unitShift: pageShift, loMask: mask.lo, loShift: p.low, hiMask: mask.hi, hiScale: 2 ** (32 - p.low), scale: 2 ** (p.at - pageShift) };
 }
 
 function reservedBits(all: Word, fields: FieldPieces, address: CompiledAddress | undefined, form: Form, entryBits: number): Word {

@@ -5,7 +5,7 @@
  * `encode(decode(word)) === word` for every word, since decode keeps the bits that no field names in `rest`.
  */
 import type { EntryKind } from '../arch/mode.ts';
-import { type Alternatives, gather, holds, maskOf, type Piece, scatter, type Word } from '../arch/notation.ts';
+import { type Alternatives, gather, gatherPiece, holds, maskOf, type Piece, scatter, type Word } from '../arch/notation.ts';
 import type { CompiledAddress, CompiledForm, CompiledLevel, CompiledMode } from './compile.ts';
 
 /** What a path allows so far, or what a leaf grants. */
@@ -127,16 +127,20 @@ function mirrorDifference(address: CompiledAddress, lo: number, hi: number): Wor
 export function addressOf(address: CompiledAddress, lo: number, hi: number): bigint {
   let value = 0n;
   const [l, h] = address.inverted ? [(~lo & address.mask.lo) >>> 0, (~hi & address.mask.hi) >>> 0] : [lo, hi];
-  for (const p of address.pieces) value |= BigInt(gather([{ ...p, at: 0 }], l, h)) << BigInt(p.at);
+  for (const p of address.pieces) value |= BigInt(gatherPiece(p, l, h)) << BigInt(p.at);
   return value;
 }
 
 /** Physical address in units of `1 << unitShift` bytes, as a number; bits below the unit are dropped. */
 export function addressUnits(address: CompiledAddress, lo: number, hi: number, unitShift: number): number {
-  const [l, h] = address.inverted ? [(~lo & address.mask.lo) >>> 0, (~hi & address.mask.hi) >>> 0] : [lo, hi];
+  const { single } = address;
+  if (single !== undefined && single.unitShift === unitShift)
+    return (((hi & single.hiMask) >>> 0) * single.hiScale + ((lo & single.loMask) >>> single.loShift)) * single.scale;
+  const l = address.inverted ? (~lo & address.mask.lo) >>> 0 : lo;
+  const h = address.inverted ? (~hi & address.mask.hi) >>> 0 : hi;
   let units = 0;
   for (const p of address.pieces) {
-    const value = gather([{ ...p, at: 0 }], l, h);
+    const value = gatherPiece(p, l, h);
     units += p.at >= unitShift ? value * 2 ** (p.at - unitShift) : Math.floor(value / 2 ** (unitShift - p.at));
   }
   return units;
@@ -145,7 +149,7 @@ export function addressUnits(address: CompiledAddress, lo: number, hi: number, u
 /** Byte offset within 4 KiB of the address that an entry holds (tables smaller than a frame). */
 export function addressOffset(address: CompiledAddress, lo: number, hi: number): number {
   let offset = 0;
-  for (const p of address.pieces) if (p.at < 12) offset += (gather([{ ...p, at: 0 }], lo, hi) % 2 ** (12 - p.at)) * 2 ** p.at;
+  for (const p of address.pieces) if (p.at < 12) offset += (gatherPiece(p, lo, hi) % 2 ** (12 - p.at)) * 2 ** p.at;
   return offset;
 }
 

@@ -177,9 +177,19 @@ class Reader {
     return (this.#zeroNone[level.index] = formOf(level, 0, 0)?.kind === 'none');
   }
 
+  /** Of each level, the form met last whose attribute bits alone decide it. */
+  readonly #met: (Attribute | undefined)[] = [];
+
+  /** The form of a word: the one met last where the attribute bits are the same and decide it. */
+  #formLike(level: CompiledLevel, lo: number, hi: number): CompiledForm | undefined {
+    const last = this.#met[level.index];
+    if (last !== undefined && (lo & last.mask.lo) >>> 0 === last.lo && (hi & last.mask.hi) >>> 0 === last.hi) return last.form;
+    return formOf(level, lo, hi);
+  }
+
   /** Handles the run that starts at entry i; returns the index after it. */
   #entry(node: TableNode, level: CompiledLevel, chunk: TableChunk & { words: Uint32Array }, i: number, lo: number, hi: number, first: number): number {
-    const form = formOf(level, lo, hi);
+    const form = this.#formLike(level, lo, hi);
     if (form === undefined) {
       this.#append(first + i, this.attributes.odd('bad', level, lo, hi, node.rights).id, 0, 0);
       return i + 1;
@@ -199,6 +209,7 @@ class Reader {
   #table(node: TableNode, level: CompiledLevel, form: CompiledForm, chunk: TableChunk & { words: Uint32Array }, i: number, lo: number, hi: number): number {
     const { words, first, count, wide } = chunk;
     const attribute = this.attributes.of(level, form, lo, hi, node.rights);
+    if (attribute.fast !== undefined) this.#met[level.index] = attribute;
     const next = this.#mode.levels[form.next];
     const step = wide ? 2 : 1;
     let end = i + 1;
@@ -314,6 +325,7 @@ class Reader {
       this.#append(at, attribute.id, pfn, attribute.pages);
       return i + 1;
     }
+    this.#met[level.index] = attribute;
     return this.#fastLeaves(chunk, i, attribute, attribute.fast, pfn);
   }
 

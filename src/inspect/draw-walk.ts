@@ -42,7 +42,7 @@ export function walkText(w: Walk, options: DrawOptions): string[] {
   if (w.above.length > 0) lines.push(...wrapped(`${w.above.join(' = ')}: folded, the top table is the ${w.root.level}'s and the pointer passes through unchanged`, options.width, '  '), '│');
   w.steps.forEach((step, i) => lines.push(...stepLines(w, step, i === w.steps.length - 1, options)));
   lines.push(...endLines(w, options.width));
-  const rights = rightsTable(w);
+  const rights = rightsTable(w, options.width);
   if (rights.length > 0) lines.push('', ...rights);
   return lines;
 }
@@ -112,16 +112,28 @@ function endLines(w: Walk, width: number): string[] {
 }
 
 /** A row a level: what each lets through, and where a right is lost. */
-function rightsTable(w: Walk): string[] {
+function rightsTable(w: Walk, width: number): string[] {
   if (w.end.kind !== 'mapped') return [];
   const lost = takenAway(w);
   const mark = (step: WalkStep, right: keyof Rights): string => (step.own[right] || (right === 'exec' && step.own.execPrivileged) ? 'yes' : 'no');
   const rows = w.steps.map((s) => {
     const here = lost.filter((l) => l.step === s);
-    return [s.level.level.name, ...(['read', 'write', 'exec', 'user'] as const).map((r) => mark(s, r)), here.map((l) => `← ${l.right}: ${l.needs}`).join('; ')];
+    return [s.level.level.name, ...(['read', 'write', 'exec', 'user'] as const).map((r) => mark(s, r)), lostText(here)];
   });
   const final = ['result', ...(['read', 'write', 'exec', 'user'] as const).map((r) => (w.end.kind === 'mapped' && w.end.rights[r] ? 'yes' : 'no')), ''];
-  return aligned([['', 'read', 'write', 'exec', 'user', ''], ...rows, final]);
+  const lines = aligned([['', 'read', 'write', 'exec', 'user', ''], ...rows, final]);
+  return lines.flatMap((line) => {
+    const at = line.indexOf('← ');
+    if (at < 0 || line.length <= width) return [line];
+    const [first, ...more] = wrapped(line.slice(at), Math.max(24, width - at));
+    return [line.slice(0, at) + first, ...more.map((l) => `${' '.repeat(at + 2)}${l.trimStart()}`)];
+  });
+}
+
+/** Rights that go for the same reason are told together. */
+function lostText(lost: ReturnType<typeof takenAway>): string {
+  const reasons = [...new Set(lost.map((l) => l.needs))];
+  return reasons.map((needs) => `← ${lost.filter((l) => l.needs === needs).map((l) => l.right).join(', ')}: ${needs}`).join('; ');
 }
 
 const rightsJson = (r: Rights): Record<string, boolean> => ({ read: r.read, write: r.write, exec: r.exec, user: r.user });

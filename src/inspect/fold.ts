@@ -135,7 +135,7 @@ class Folder {
     const known = this.#kinds.get(cls);
     if (known) return known;
     const leaf = cls.kind === 'leaf';
-    const what = leaf ? (cls.present ? 'leaf' : 'PROT_NONE') : cls.kind === 'bad' ? 'bad' : kindOfSwap(cls.attribute.swap);
+    const what = leaf ? (cls.present ? 'leaf' : 'PROT_NONE') : cls.kind === 'bad' ? 'bad' : kindOfSwap(cls.attribute.swap, cls.half);
     const rights = leaf ? rightsLetters(cls) : '';
     const key = `${what} ${rights} ${cls.leafPages} ${leaf ? cls.contig : 1}`;
     let kind = this.#kindByKey.get(key);

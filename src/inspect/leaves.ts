@@ -24,8 +24,12 @@ export type RowSink = (extents: ExtentColumns, i: number, cls: ExtentClass) => v
 
 export type NonPresentKind = 'swap' | 'migration' | 'device-private' | 'device-exclusive' | 'hwpoison' | 'marker' | 'unknown';
 
-/** The kind that a non-present entry is listed under; errors that swapping in left behind have none of their own. */
-export const kindOfSwap = (swap: SwapEntry | undefined): NonPresentKind => (swap === undefined || swap.kind === 'swapin-error' ? 'unknown' : swap.kind);
+/**
+ * The kind that a non-present entry is listed under; errors that swapping in left behind have none of their own. Linux swaps nothing of its own half: what
+ * looks like a swap entry there is a page whose present bit was taken away (x86: set_memory_np()), so its word means nothing by itself.
+ */
+export const kindOfSwap = (swap: SwapEntry | undefined, half: 'user' | 'kernel'): NonPresentKind =>
+  swap === undefined || swap.kind === 'swapin-error' || half === 'kernel' ? 'unknown' : swap.kind;
 
 /** Tables, or parts of them, that the image lacks: never rows, but never silent either. */
 export interface Missing {
@@ -88,7 +92,7 @@ function rowFiller(tables: PageTables): (row: FilterRow, extents: ExtentColumns,
     row.contig = leaf ? cls.contig : 1;
     row.count = extents.count[i];
     row.stride = extents.stride[i] * size;
-    row.kind = leaf ? 'leaf' : kindOfSwap(cls.attribute.swap);
+    row.kind = leaf ? 'leaf' : kindOfSwap(cls.attribute.swap, cls.half);
     row.swapType = cls.attribute.swap?.type ?? -1;
     row.swapOffset = leaf ? -1 : extents.pfn[i];
     row.half = cls.half;
@@ -131,7 +135,7 @@ function nonPresentJson(tables: PageTables, e: ExtentColumns, i: number, cls: Ex
   const count = e.count[i];
   const repeat = count === 1 ? '' : `,"count":${count},"stride":${e.stride[i] * 2 ** shift}`;
   const told = swap === undefined ? '' : `,"swapType":${swap.type},"swapOffset":"0x${e.pfn[i].toString(16)}"`;
-  return `{"va":"0x${pageHex(e.vpn[i], shift)}","bytes":${e.pages[i] * 2 ** shift},"page":${cls.leafPages * 2 ** shift},"present":false,"kind":"${kindOfSwap(swap)}"${told}${repeat}}`;
+  return `{"va":"0x${pageHex(e.vpn[i], shift)}","bytes":${e.pages[i] * 2 ** shift},"page":${cls.leafPages * 2 ** shift},"present":false,"kind":"${kindOfSwap(swap, cls.half)}"${told}${repeat}}`;
 }
 
 const CSV_HEADER = 'va,pa,bytes,page,read,write,exec,user,present,global,dirty,accessed,contig,count,stride,kind,swapType,swapOffset';
@@ -151,7 +155,7 @@ export function csvWriter(tables: PageTables, write: (text: string) => void): { 
     } else {
       const { swap } = c.attribute;
       lines.push(
-        `${va},,${bytes},${c.leafPages * size},,,,,0,,,,1,${e.count[i]},${stride},${kindOfSwap(swap)},${swap ? `${swap.type},0x${e.pfn[i].toString(16)}` : ','}`,
+        `${va},,${bytes},${c.leafPages * size},,,,,0,,,,1,${e.count[i]},${stride},${kindOfSwap(swap, c.half)},${swap ? `${swap.type},0x${e.pfn[i].toString(16)}` : ','}`,
       );
     }
   };
@@ -208,6 +212,7 @@ function describeSwap(tables: PageTables, e: ExtentColumns, i: number, cls: Exte
   if (cls.kind === 'bad') return `bad entry 0x${wordHex(cls.attribute.lo, cls.attribute.hi)}`;
   const { swap } = cls.attribute;
   if (swap === undefined) return `not present, 0x${wordHex(cls.attribute.lo, cls.attribute.hi)}`;
+  if (cls.half === 'kernel') return 'not present';
   const first = tables.swapOf(cls.attribute, e.pfn[i]) ?? swap;
   const last = e.pages[i] > cls.attribute.pages && advanceOf(cls.attribute) > 0 ? `-0x${(e.pfn[i] + e.pages[i] - 1).toString(16)}` : '';
   if (swap.kind === 'swap') return `swap area ${swap.type}, offset 0x${first.offset.toString(16)}${last}`;
@@ -262,7 +267,7 @@ export class Totals {
       return found;
     };
     if (cls.kind !== 'leaf') {
-      const kind = cls.kind === 'bad' ? 'bad' : kindOfSwap(cls.attribute.swap);
+      const kind = cls.kind === 'bad' ? 'bad' : kindOfSwap(cls.attribute.swap, cls.half);
       return [of(this.byKind, `${half} ${kind}`, { half, kind })];
     }
     const page = cls.leafPages * 2 ** this.#tables.mode.mode.pageShift;

@@ -10,6 +10,7 @@ import { forEachExtent } from '../pagetable/extents.ts';
 import { advanceOf, type PageTables } from '../pagetable/tree.ts';
 import { flagsOf, READ, WRITE, EXEC, USER, PRESENT, GLOBAL, DIRTY, ACCESSED, KERNEL_HALF, type WalkedRoot } from './aliases.ts';
 import type { Finding } from './audit.ts';
+import { kindOfSwap } from './leaves.ts';
 import { Places } from './places.ts';
 
 export type StagedType = 'DOUBLE' | 'VARCHAR' | 'BOOLEAN';
@@ -91,7 +92,7 @@ function stageLeaves(push: Push, tables: PageTables, root: number): void {
     for (let i = 0; i < extents.length; i++) {
       const cls = classes[extents.kind[i]];
       const swap = cls.attribute.swap;
-      const kind = cls.kind === 'nonpresent' ? (swap?.kind ?? 'unknown') : cls.kind;
+      const kind = cls.kind === 'nonpresent' ? kindOfSwap(swap, cls.half) : cls.kind;
       push([root, extents.vpn[i], extents.pfn[i], extents.pages[i], extents.count[i], extents.stride[i], flagsOf(cls), cls.leafPages, cls.contig, cls.kind === 'nonpresent' ? (swap?.type ?? null) : null, kind, levels[cls.level]]);
     }
     return true;

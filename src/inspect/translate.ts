@@ -12,7 +12,7 @@ import type { FrameSource } from '../pagetable/source.ts';
 import type { SwapEntry } from '../pagetable/swap.ts';
 import { readTable } from '../pagetable/table.ts';
 import { advanceOf, type PageTables, type TableNode } from '../pagetable/tree.ts';
-import { wordHex } from './leaves.ts';
+import { kindOfSwap, wordHex } from './leaves.ts';
 import { rightsLetters, sizeOf } from './text.ts';
 
 /** One entry on the path. */
@@ -121,7 +121,7 @@ export function translateAddress(tables: PageTables, source: FrameSource, va: bi
       base = slot;
       continue;
     }
-    return { ...end(tables, source, attribute, rights, item, index, vpn - slot, va), half: range.half, level: level.level.name, steps };
+    return { ...end(tables, source, attribute, rights, item, index, vpn - slot, va, range.half), half: range.half, level: level.level.name, steps };
   }
 }
 
@@ -134,6 +134,7 @@ function end(
   index: number,
   within: number,
   va: bigint,
+  half: 'user' | 'kernel',
 ): Omit<Translation, 'half' | 'level' | 'steps'> {
   const { items, mode } = tables;
   const shift = mode.mode.pageShift;
@@ -141,10 +142,11 @@ function end(
   const nothing = { va, pa: undefined, leafBytes: undefined, attribute, swap: undefined, inImage: false };
   const word = `0x${wordHex(attribute.lo, attribute.hi)}`;
   if (attribute.kind === 'missing') return { ...nothing, reason: 'missing', text: 'the image does not hold the table that the walk needs next' };
-  if (attribute.kind === 'bad') return { ...nothing, reason: 'bad', text: `${word} is no entry of ${mode.mode.name}` };
+  if (attribute.kind === 'bad') return { ...nothing, reason: 'bad', text: `${word} is no entry of ${mode.mode.name}: another mode, damage, or a torn read (the table changed while it was saved)` };
   if (attribute.kind === 'nonpresent') {
     const swap = tables.swapOf(attribute, value + (advanceOf(attribute) > 0 ? within : 0));
-    return { ...nothing, swap, reason: swap === undefined || swap.kind === 'swapin-error' ? 'unknown' : swap.kind, text: swapSentence(swap, word) };
+    const text = half === 'kernel' ? `not present: the kernel swaps nothing of its own, so this is a page taken out of its map (entry ${word})` : swapSentence(swap, word);
+    return { ...nothing, swap, reason: kindOfSwap(swap, half), text };
   }
   const pfn = value + within;
   const pa = (BigInt(pfn) << BigInt(shift)) | (va & ((1n << BigInt(shift)) - 1n));

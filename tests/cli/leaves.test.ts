@@ -55,6 +55,18 @@ describe('jsonl', () => {
   });
 });
 
+describe('the kernel half', () => {
+  it('has no swap entries: a word that looks like one is a page taken out of the map', async () => {
+    const ran = json(await pxd(['leaves', `${CAPTURES}/x86_64-pti`, '--pid', '79', '--of', 'kernel', '--kernel', '--all', ...jsonl]));
+    const gone = ran.filter((l) => 'kind' in l);
+    expect(gone.length).toBeGreaterThan(0);
+    expect(new Set(gone.map((l) => l.kind))).toEqual(new Set(['unknown']));
+    const [told] = json(await pxd(['translate', `${CAPTURES}/x86_64-pti`, '--pid', '79', '--of', 'kernel', gone[0].va as string, '--json']));
+    expect(told).toMatchObject({ pa: null, reason: 'unknown' });
+    expect(told.text).toMatch(/^not present: the kernel swaps nothing of its own/);
+  });
+});
+
 describe('choice of root', () => {
   it('--mode and --root on the bare image give what the folder gives', async () => {
     const roots = JSON.parse(readFileSync(`${DIR}/roots.json`, 'utf8')) as { pid: number; mode: string; root: { cr3: string } }[];

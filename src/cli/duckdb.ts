@@ -14,9 +14,16 @@ interface DuckDb {
   readonly VARCHAR: unknown;
   readonly BOOLEAN: unknown;
 }
+interface Reader {
+  deduplicatedColumnNames(): string[];
+  columnTypes(): unknown[];
+  getRows(): unknown[][];
+}
+
 interface Connection {
   run(sql: string): Promise<unknown>;
-  runAndReadAll(sql: string): Promise<{ deduplicatedColumnNames(): string[]; columnTypes(): unknown[]; getRows(): unknown[][] }>;
+  runAndReadAll(sql: string): Promise<Reader>;
+  extractStatements(sql: string): Promise<{ readonly count: number; prepare(index: number): Promise<{ runAndReadAll(): Promise<Reader> }> }>;
   createAppender(table: string, schema: string, catalog: string): Promise<Appender>;
   closeSync(): void;
 }
@@ -90,11 +97,16 @@ export class Database {
     await this.#connection.run("CREATE OR REPLACE MACRO addr(x) AS printf('0x%x', x)");
   }
 
-  /** @throws {PxdError} with DuckDB's own words. */
-  async query(sql: string): Promise<Answer> {
+  /** The answer of each statement, in order. @throws {PxdError} with DuckDB's own words. */
+  async query(sql: string): Promise<Answer[]> {
     try {
-      const reader = await this.#connection.runAndReadAll(sql);
-      return { names: reader.deduplicatedColumnNames(), types: reader.columnTypes().map(String), rows: reader.getRows() };
+      const statements = await this.#connection.extractStatements(sql);
+      const answers: Answer[] = [];
+      for (let i = 0; i < statements.count; i++) {
+        const reader = await (await statements.prepare(i)).runAndReadAll();
+        answers.push({ names: reader.deduplicatedColumnNames(), types: reader.columnTypes().map(String), rows: reader.getRows() });
+      }
+      return answers;
     } catch (e) {
       throw new PxdError('usage', firstLine(e as Error));
     }
@@ -116,7 +128,7 @@ export class Database {
   }
 }
 
-const firstLine = (e: Error): string => e.message.split('\n').map((l) => l.trim()).filter((l) => l !== '').join(' ');
+const firstLine = (e: Error): string => e.message.replace(/^Failed to extract statements: /, '').split('\n').map((l) => l.trim()).filter((l) => l !== '').join(' ');
 
 /** Collects rows by column and hands on full chunks. */
 class Loader {

@@ -41,12 +41,13 @@ const VERSION = '0.1.0';
 
 const EPILOGUE = `
 Examples:
-  pxd inspect dump.elf                     what is mapped where, folded to fit a window
+  pxd inspect dump.elf       what is mapped where, folded to fit a window
   pxd leaves DIR --pid 79 --where 'write && exec'
   pxd translate dump.elf --root 0x141c26000 0x401000
   pxd pte x86-4level pte 0x80000001234067
 
-An IMAGE is an ELF core, a kdump, LiME or raw image, a pxd capture, or a folder that holds one.
+An image is an ELF core, a kdump, LiME or raw image, a pxd capture, or a folder
+that holds one.
 Exit codes: 0 fine, 1 findings of "audit --strict", 2 bad input.`;
 
 /** Runs pxd with arguments (without node and script). */
@@ -121,7 +122,7 @@ async function programFor(argv: readonly string[], context: Context): Promise<Co
 function configure(command: Command, io: Io): void {
   command
     .exitOverride()
-    .configureHelp({ helpWidth: Math.max(60, Math.min(io.columns, 120)), showGlobalOptions: false })
+    .configureHelp({ helpWidth: Math.max(60, Math.min(io.columns, 120)), showGlobalOptions: false, subcommandTerm: (c) => c.name() })
     .configureOutput({
       writeOut: (text) => io.write(text),
       // The one sentence on stderr is written by `failed`.

@@ -102,7 +102,7 @@ class Kinds {
 function nonPresentText(cls: ExtentClass): string {
   const { swap } = cls.attribute;
   if (cls.kind !== 'nonpresent') return cls.kind;
-  return swap === undefined ? 'non-present' : `${swap.kind}${swap.kind === 'swap' ? ` ${swap.type}` : ''}${swap.access ? ` ${swap.access}` : ''}${swap.marker ? ` ${swap.marker.join(' ')}` : ''}`;
+  return swap === undefined || cls.half === 'kernel' ? 'non-present' : `${swap.kind}${swap.kind === 'swap' ? ` ${swap.type}` : ''}${swap.access ? ` ${swap.access}` : ''}${swap.marker ? ` ${swap.marker.join(' ')}` : ''}`;
 }
 
 /** Extents of one side as plain arrays. */

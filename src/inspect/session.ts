@@ -60,6 +60,8 @@ export interface Choice {
   /** Root registers by value; without a register name the mode's own for the asked half. */
   readonly root?: readonly { readonly register?: string; readonly value: bigint }[];
   readonly pid?: number;
+  /** The process to take when no other choice is made, where it is known. */
+  readonly preferPid?: number;
   /** Which of a process's roots: the one that user mode ran on, or the kernel's. */
   readonly of?: Half;
   /** A roots file given beside the image. */
@@ -367,7 +369,10 @@ function givenSpaces(mode: CompiledMode, choice: Choice): AddressSpace[] {
 
 function choose(spaces: readonly AddressSpace[], choice: Choice, name: string): AddressSpace[] {
   if (choice.root !== undefined) return [...spaces];
-  if (choice.pid === undefined) return [preferred(spaces, choice.of)];
+  if (choice.pid === undefined) {
+    const like = spaces.filter((s) => choice.preferPid !== undefined && s.pid === choice.preferPid);
+    return [preferred(like.length > 0 ? like : spaces, choice.of)];
+  }
   const own = spaces.filter((s) => s.pid === choice.pid);
   if (own.length === 0) {
     const pids = [...new Set(spaces.flatMap((s) => (s.pid === undefined ? [] : [s.pid])))].sort((a, b) => a - b);

@@ -73,6 +73,18 @@ describe('the rest of the way', () => {
     }
   });
 
+  it('every help text fits 80 columns', async () => {
+    const { lines: top } = await pxd(['--help']);
+    const commands = top
+      .slice(top.indexOf('Commands:') + 1, top.indexOf('', top.indexOf('Commands:')))
+      .flatMap((l) => l.match(/^ {2}([a-z]+) /)?.slice(1) ?? []);
+    expect(commands.length).toBeGreaterThan(11);
+    for (const argv of [['--help'], ...commands.filter((c) => c !== 'help').map((c) => [c, '--help'])]) {
+      const { lines } = await pxd(argv);
+      expect([argv, lines.filter((l) => l.length > 80)]).toEqual([argv, []]);
+    }
+  });
+
   it('a closed pipe ends quietly', async () => {
     const io = new (class extends MemoryIo {
       override write(): void {

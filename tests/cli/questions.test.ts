@@ -16,6 +16,13 @@ describe('walk', () => {
     expect(lines.filter((l) => l.length > 80)).toEqual([]);
   });
 
+  test('tells rights that go for one reason together, within the width', async () => {
+    const [protnone] = json(await pxd(['leaves', DIR, '--pid', '79', '--user', '--where', '!present', '--format', 'jsonl']));
+    const { lines } = await pxd(['walk', DIR, '--pid', '79', protnone.va as string]);
+    expect(lines.filter((l) => l.length > 80)).toEqual([]);
+    expect(lines.some((l) => l.includes('← read, write, exec: never allowed by this'))).toBe(true);
+  });
+
   test('says why an address is not mapped', async () => {
     expect((await pxd(['walk', DIR, '0x10ff0000'])).out).toContain('✗ not mapped: the pmd entry is empty');
     expect((await pxd(['walk', DIR, '0x800000000000'])).out).toContain('does not translate this address');
@@ -100,6 +107,13 @@ describe('diff', () => {
     expect(out).toMatch(/\d+ extents added .* removed .* changed/);
     expect((await pxd(['diff', DIR])).err).toContain('expected a second image');
   });
+
+  test('two images without a pid: the same process where the other one knows it, else its first', async () => {
+    const { code, out } = await pxd(['diff', `${CAPTURES}/x86_64-kdump`, DIR, '--user', '--summary']);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^--- .*\n\+\+\+ .*pid 79 pxd-basic/);
+    expect((await pxd(['diff', DIR, `${CAPTURES}/x86_64-kdump`, '--pid', '79'])).code).toBe(2);
+  });
 });
 
 describe('sql', async () => {
@@ -154,6 +168,9 @@ describe('sql', async () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+    expect(
+      (await pxd(['sql', DIR, '--format', 'csv', '-c', 'CREATE TEMP TABLE t AS SELECT 41 AS a; SELECT a + 1 AS b FROM t; SELECT 7 AS c'])).lines.slice(-4),
+    ).toEqual(['b', '42', 'c', '7']);
     const bad = await pxd(['sql', DIR, '-c', 'selec 1']);
     expect([bad.code, bad.out]).toEqual([2, '']);
     expect(bad.err).toMatch(/^pxd: Parser Error/);

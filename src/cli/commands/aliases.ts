@@ -16,7 +16,7 @@ interface AliasOptions extends ImageOptions {
 
 export function register(program: Command, context: Context): void {
   const { io } = context;
-  withImageOptions(program.command('aliases').description('Reverse map: every virtual address of a frame, or a summary of the frames that are mapped more than once').argument('<image>', IMAGE_ARGUMENT))
+  withImageOptions(program.command('aliases').description('reverse map: every virtual address of a frame, or a summary of the frames that are mapped more than once').argument('<image>', IMAGE_ARGUMENT))
     .argument('[physical]', 'physical address, START-END, START+LENGTH, or pfn:NUMBER')
     .option('--pfn', 'the argument counts in page frames instead of bytes')
     .option('--at-least <n>', 'summary: only frames with this many mappings', atLeast, 2)

@@ -11,7 +11,7 @@ const COLORS: Readonly<Record<Severity, 'red' | 'yellow' | 'dim'>> = { error: 'r
 
 export function register(program: Command, context: Context): void {
   const { io } = context;
-  withImageOptions(program.command('audit').description('Finds writable code, exposed page tables, reserved bits, cycles and the like').argument('<image>', IMAGE_ARGUMENT))
+  withImageOptions(program.command('audit').description('find writable code, exposed page tables, reserved bits, cycles and the like').argument('<image>', IMAGE_ARGUMENT))
     .option('--strict', 'exit with 1 when there are errors or warnings')
     .option('--json', 'one finding a line, as JSON')
     .option('--full-image', 'the image holds all of RAM: report frames that lie beyond it')

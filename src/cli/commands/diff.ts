@@ -20,7 +20,7 @@ interface DiffCommandOptions extends ImageOptions {
 
 export function register(program: Command, context: Context): void {
   const { io } = context;
-  withImageOptions(program.command('diff').description('Extents added, removed and changed between two images, or between two roots of one').argument('<before>', IMAGE_ARGUMENT))
+  withImageOptions(program.command('diff').description('list extents added, removed and changed between two images, or between two roots of one').argument('<before>', IMAGE_ARGUMENT))
     .argument('[after]', 'the other image; without it --to-pid, --to-root or a second --root says what to compare with')
     .option('--to-pid <number>', 'process on the other side', (text: string) => {
       if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('expected a process number');
@@ -58,8 +58,8 @@ async function bothSides(before: string, after: string | undefined, options: Dif
     if (first.chosen.length !== 2) throw new PxdError('usage', 'diff: expected a second image, --to-pid, --to-root or a second --root to compare with');
     return [compared(first, first.chosen[0]), compared(first, first.chosen[1])];
   }
-  // Without --to-pid the same process is looked for in the other image; without a pid at all, the one chosen here.
-  const same = options.pid === undefined && options.root === undefined && Object.keys(other).length === 0 && first.chosen[0].pid !== undefined ? { pid: first.chosen[0].pid } : {};
+  // Without --to-pid the same process is looked for in the other image; without a pid at all, the one chosen here where the other image knows it.
+  const same = options.pid === undefined && options.root === undefined && Object.keys(other).length === 0 && first.chosen[0].pid !== undefined ? { preferPid: first.chosen[0].pid } : {};
   const second = await sessionFrom(after ?? before, options, io, { ...same, ...other });
   return [compared(first, first.chosen[0]), compared(second, second.chosen[0])];
 }

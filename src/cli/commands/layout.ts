@@ -12,7 +12,7 @@ export function register(program: Command, context: Context): void {
   const { io } = context;
   program
     .command('layout')
-    .description('Draws which page sizes sit at which level and how each is represented')
+    .description('draw which page sizes sit at which level and how each is represented')
     .argument('[mode...]', 'paging modes ("pxd modes" lists them); a family (powerpc) draws all of its modes; without: an overview of every mode')
     .addOption(new Option('--svg', 'as a picture (SVG) on stdout, one mode').conflicts('json'))
     .option('--json', 'one object a mode')

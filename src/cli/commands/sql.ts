@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
 import { audit } from '../../inspect/audit.ts';
-import { aligned, counted, cut } from '../../inspect/draw-text.ts';
+import { aligned, counted, cut, wrapped } from '../../inspect/draw-text.ts';
 import { stageAnomalies, stageRoots, TABLE_DOCS } from '../../inspect/sql-tables.ts';
 import { walkedRoots } from '../../inspect/walked.ts';
 import { printable } from '../../image/bytes.ts';
@@ -24,14 +24,17 @@ interface SqlOptions extends ImageOptions {
 }
 
 const EPILOGUE = `
-Tables: ${Object.entries(TABLE_DOCS).map(([name, doc]) => `${name} (${doc})`).join('; ')}.
-Without -c or --export queries are read from a prompt, or from stdin. addr(x) writes an address in hexadecimal.
+Tables:
+${Object.entries(TABLE_DOCS).flatMap(([name, doc]) => wrapped(`  ${name.padEnd(10)} ${doc}`, 78, ' '.repeat(13))).join('\n')}
+Without -c or --export queries are read from a prompt, or from stdin. addr(x)
+writes an address in hexadecimal.
 
-  pxd sql dump.elf -c "SELECT pid, page, count(*), sum(bytes) FROM leaves WHERE write AND exec GROUP BY ALL"`;
+  pxd sql dump.elf -c "SELECT pid, page, count(*), sum(bytes) FROM leaves \\
+                       WHERE write AND exec GROUP BY ALL"`;
 
 export function register(program: Command, context: Context): void {
   const { io } = context;
-  withImageOptions(program.command('sql').description('Leaves, tables, entries and anomalies of images as DuckDB tables: one query, a prompt, or Parquet and CSV files').argument('<image...>', IMAGE_ARGUMENT), { range: false })
+  withImageOptions(program.command('sql').description('leaves, tables, entries and anomalies of images as DuckDB tables: one query, a prompt, or Parquet and CSV files').argument('<image...>', IMAGE_ARGUMENT), { range: false })
     .option('-c, --command <query>', 'run this query; repeatable', (text: string, before: string[] | undefined) => [...(before ?? []), text])
     .addOption(new Option('--format <format>', 'how answers are written').choices(['table', 'csv', 'jsonl']))
     .option('--export <folder>', 'write every table into this folder')
@@ -65,19 +68,23 @@ async function fill(database: Database, images: readonly string[], options: SqlO
 
 async function answer(database: Database, options: SqlOptions, io: Io): Promise<void> {
   const format = options.format ?? 'table';
-  for (const query of options.command ?? []) write(io, await database.query(query), format);
+  for (const query of options.command ?? []) writeAll(io, await database.query(query), format);
   if (options.export !== undefined) {
     mkdirSync(options.export, { recursive: true });
     for (const file of await database.export(options.export, options.to)) io.write(`${file}\n`);
   }
   if (options.command !== undefined || options.export !== undefined) return;
   if (process.stdin.isTTY) await prompt(database, format, io);
-  else write(io, await database.query(readFileSync(0, 'utf8')), format);
+  else writeAll(io, await database.query(readFileSync(0, 'utf8')), format);
 }
 
 // ---- answers ----
 
 const ADDRESSES = /^(va|pa|bits|stride|swap_offset)$/;
+
+function writeAll(io: Io, answers: readonly Answer[], format: Format): void {
+  for (const answer of answers) write(io, answer, format);
+}
 
 function write(io: Io, a: Answer, format: Format): void {
   if (a.names.length === 0) return;
@@ -147,7 +154,7 @@ async function prompt(database: Database, first: Format, io: Io): Promise<void> 
 /** A mistake in a query is told and forgotten: the prompt goes on. */
 async function attempt(database: Database, statement: string, format: Format, io: Io): Promise<void> {
   try {
-    write(io, await database.query(statement), format);
+    writeAll(io, await database.query(statement), format);
   } catch (e) {
     if (!(e instanceof PxdError)) throw e;
     io.note(e.message);
@@ -156,6 +163,6 @@ async function attempt(database: Database, statement: string, format: Format, io
 
 async function dotCommand(database: Database, command: string, argument: string, io: Io): Promise<string> {
   if (command === 'tables') return `${aligned(Object.entries(TABLE_DOCS).map(([n, d]) => [n, d])).join('\n')}\n`;
-  if (command === 'schema' && Object.hasOwn(TABLE_DOCS, argument)) return tableText(await database.query(`SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '${argument}'`), io);
+  if (command === 'schema' && Object.hasOwn(TABLE_DOCS, argument)) return (await database.query(`SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '${argument}'`)).map((a) => tableText(a, io)).join('');
   return `${HELP}\n`;
 }

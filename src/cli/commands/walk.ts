@@ -28,7 +28,7 @@ type Asked = { readonly va: bigint } | { readonly start: bigint; readonly end: b
 export function register(program: Command, context: Context): void {
   const { io } = context;
   withImageOptions(
-    program.command('walk').description('Draws the walk of an address level by level, or how the kernel\'s loops crop and iterate a range').argument('<image>', `${IMAGE_ARGUMENT}; or the name of a paging mode, to walk a range of full tables`),
+    program.command('walk').description('draw the walk of an address level by level, or how the kernel\'s loops crop and iterate a range').argument('<image>', `${IMAGE_ARGUMENT}; or the name of a paging mode, to walk a range of full tables`),
     { range: false },
   )
     .argument('<address...>', 'virtual address, START-END or START+LENGTH; several are drawn one after the other')

@@ -1,6 +1,6 @@
 /**
  * What every bench prints: a table for people, or with `--json` one object a line. `ratio` is value / referenceValue, both measured in the
- * same run; `goal` says which ratio or value is wanted.
+ * same run; `goal` is the ratio that is wanted (`<=3`), `limit` the value (`<=15`), `better` the direction of both.
  */
 export interface BenchRow {
   readonly name: string;
@@ -8,7 +8,11 @@ export interface BenchRow {
   readonly unit: string;
   readonly reference: string;
   readonly referenceValue: number | null;
-  readonly goal: string;
+  /** Wanted ratio, or null where only the value counts. */
+  readonly goal: string | null;
+  /** Wanted value, in `unit`. */
+  readonly limit: string | null;
+  readonly better: 'lower' | 'higher';
 }
 
 const round = (x: number): number => Number(x.toPrecision(4));
@@ -22,12 +26,14 @@ export function report(rows: readonly BenchRow[], json: boolean): void {
     referenceValue: r.referenceValue === null ? null : round(r.referenceValue),
     ratio: r.referenceValue ? round(r.value / r.referenceValue) : null,
     goal: r.goal,
+    limit: r.limit,
+    better: r.better,
   }));
   if (json) {
     for (const row of full) console.log(JSON.stringify(row));
     return;
   }
-  const columns = ['name', 'value', 'unit', 'reference', 'referenceValue', 'ratio', 'goal'] as const;
+  const columns = ['name', 'value', 'unit', 'reference', 'referenceValue', 'ratio', 'goal', 'limit', 'better'] as const;
   const cells = [columns.map(String), ...full.map((r) => columns.map((c) => (r[c] === null ? '-' : String(r[c]))))];
   const widths = columns.map((_, i) => Math.max(...cells.map((row) => row[i].length)));
   const right = new Set(['value', 'referenceValue', 'ratio']);

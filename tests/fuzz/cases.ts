@@ -36,7 +36,7 @@ interface Family {
 const pick = <T>(next: Next, list: readonly T[]): T => list[Math.floor(next() * list.length)];
 
 /** At most this many items and extents are looked at: what a user would page through. */
-const LOOK = { maxItems: 200_000, extents: 50_000 };
+const LOOK = { maxItems: 100_000, extents: 50_000 };
 
 function walk(mode: CompiledMode, source: FrameSource, root: Root): void {
   const tables = readPageTables(mode, source, root, { maxItems: LOOK.maxItems });
@@ -63,7 +63,7 @@ async function images(): Promise<{ name: string; bytes: Uint8Array; mode?: strin
       if (packed.length > 60_000) continue;
       found.push({ name: file, bytes: packed, mode: meta.mode });
       const bytes = await readWrapped(join(dir, file));
-      if (bytes.length < 3 * 2 ** 20)
+      if (bytes.length < 2 ** 21)
         found.push({ name: file.replace('.zst', ''), bytes, mode: meta.mode, root: value === undefined ? undefined : BigInt(value) });
     }
   }
@@ -98,7 +98,7 @@ function damage(next: Next, bytes: Uint8Array): Uint8Array {
 async function damagedFile(next: Next): Promise<void> {
   files ??= images();
   const file = pick(next, await files);
-  const image = await openSource(new MemoryBytes(damage(next, file.bytes)), { codecs: nodeCodecs, limits: { size: 2 ** 26, stored: 2 ** 25 } });
+  const image = await openSource(new MemoryBytes(damage(next, file.bytes)), { codecs: nodeCodecs, limits: { size: 2 ** 25, stored: 2 ** 23 } });
   let n = 0;
   for (const frame of image.frames()) {
     image.frame(frame);

@@ -31,8 +31,9 @@ export type NonPresentKind = 'swap' | 'migration' | 'device-private' | 'device-e
 export const kindOfSwap = (swap: SwapEntry | undefined, half: 'user' | 'kernel'): NonPresentKind =>
   swap === undefined || swap.kind === 'swapin-error' || half === 'kernel' ? 'unknown' : swap.kind;
 
-/** Tables, or parts of them, that the image lacks: never rows, but never silent either. */
+/** How many rows were handed on, and tables, or parts of them, that the image lacks: never rows, but never silent either. */
 export interface Missing {
+  rows: number;
   tables: number;
   /** First page that cannot be told. */
   readonly first: number[];
@@ -40,7 +41,7 @@ export interface Missing {
 
 /** Hands on every extent that the options keep; what lies beyond the image is counted in `missing`. `batchDone` runs after each batch. */
 export function forEachRow(tables: PageTables, options: RowOptions, sink: RowSink, batchDone?: () => void): Missing {
-  const missing: Missing = { tables: 0, first: [] };
+  const missing: Missing = { rows: 0, tables: 0, first: [] };
   const row = emptyRow();
   const fill = rowFiller(tables);
   const { where, all } = options;
@@ -62,6 +63,7 @@ export function forEachRow(tables: PageTables, options: RowOptions, sink: RowSin
           fill(row, extents, i, cls);
           if (!where(row)) continue;
         }
+        missing.rows++;
         sink(extents, i, cls);
       }
       batchDone?.();

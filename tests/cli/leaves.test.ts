@@ -118,6 +118,21 @@ describe('filters', () => {
     expect(await leaves('--pid', '79', '--where', '!present')).toEqual(all.filter((l) => !l.present));
   });
 
+  it('an empty list says why it is empty', async () => {
+    const said = async (...argv: string[]): Promise<string> => {
+      const { code, out, err } = await pxd(['leaves', ...argv, ...jsonl]);
+      expect([code, out]).toEqual([0, '']);
+      return err;
+    };
+    expect(await said(DIR, '--pid', '79', '--where', 'page > 1G')).toBe(
+      'note: nothing that pid 79 pxd-basic (user mode) maps is within what --where, --range, --user and --kernel leave\n',
+    );
+    expect(await said(DIR, '--pid', '79', '--range', '0x700000000000+1000')).toContain('nothing that pid 79');
+    const ttbr0 = '0x433dd001';
+    expect(readFileSync(`${CAPTURES}/arm64-4k/roots.json`, 'utf8')).toContain(ttbr0);
+    expect(await said(`${CAPTURES}/arm64-4k`, '--root', `ttbr0=${ttbr0}`, '--kernel')).toContain('has no tables for the kernel half');
+  });
+
   it('--summary is exact', async () => {
     const [sum] = json(await pxd(['leaves', DIR, '--pid', '79', '--summary', ...jsonl]));
     const all = await leaves('--pid', '79');

@@ -68,6 +68,7 @@ async function leaves(path: string, options: Options, io: Io): Promise<void> {
   for (const remark of opened.remarks) io.note(`note: ${remark}`);
   if (!opened.asked) explainChoice(opened, io);
   let csvHeader = true;
+  let listed = 0;
   for (const space of opened.chosen) {
     for (const root of session.rootsFor(space, opened.limits.half)) {
       const tables = session.tablesOf(opened, root);
@@ -90,6 +91,7 @@ async function leaves(path: string, options: Options, io: Io): Promise<void> {
         const sink = tableSink(library, tables, await namer(opened, tables, io), io);
         missing = library.forEachRow(tables, rows, sink);
       }
+      listed += missing.rows;
       if (missing.tables > 0) {
         const { pageHex, plural } = await import('../../inspect/text.ts');
         const at = pageHex(missing.first[0], opened.mode.mode.pageShift);
@@ -99,6 +101,17 @@ async function leaves(path: string, options: Options, io: Io): Promise<void> {
       }
     }
   }
+  // An empty list must not be taken for a failure to read the tables.
+  if (listed === 0) io.note(`note: ${nothing(opened, options)}`);
+}
+
+function nothing(session: Session, options: Options): string {
+  const whose = session.chosen.map((s) => s.name).join(' and ');
+  const { half } = session.limits;
+  if (half !== undefined && session.chosen.every((s) => s.roots.every((root) => root.ranges.every((r) => r.half !== half))))
+    return `${whose} has no tables for the ${half} half`;
+  const limited = options.where !== undefined || options.range !== undefined || half !== undefined;
+  return limited ? `nothing that ${whose} maps is within what --where, --range, --user and --kernel leave` : `${whose} maps nothing`;
 }
 
 /** Without --root or --pid the first known root is taken: say which, and what else there is. */

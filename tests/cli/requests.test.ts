@@ -1,0 +1,61 @@
+/** docs/requests.md: complete, its tests exist, and what no other test shows. */
+import { existsSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { CAPTURES, json, pxd } from './pxd.ts';
+
+const ROWS = readFileSync('docs/requests.md', 'utf8')
+  .split('\n')
+  .filter((line) => /^\| \d+ \|/.test(line))
+  .map((line) => line.split('|').map((cell) => cell.trim()));
+
+describe('docs/requests.md', () => {
+  it('answers 34 requests', () => {
+    expect(ROWS.map((row) => Number(row[1]))).toEqual(Array.from({ length: 34 }, (_, i) => i + 1));
+    for (const row of ROWS) expect(['yes', 'partly', 'not yet']).toContain(row[3]);
+  });
+
+  it('names tests that exist', () => {
+    for (const row of ROWS) for (const file of row[5].split(', ')) expect([row[1], file, existsSync(file)]).toEqual([row[1], file, true]);
+  });
+
+  it('shows commands that exist', async () => {
+    const { out } = await pxd(['--help']);
+    for (const [, command] of ROWS.flatMap((row) => [...row[4].matchAll(/`pxd ([a-z]+)/g)])) expect(out).toMatch(new RegExp(`^  ${command} `, 'm'));
+  });
+});
+
+describe('requests', () => {
+  it('8, 10: any root under any of its names, EL2 included', async () => {
+    const image = `${CAPTURES}/arm64-4k/image.elf.zst`;
+    const list = async (root: string): Promise<string> =>
+      (await pxd(['leaves', image, '--mode', 'arm64-4k-48', '--root', root, '--user', '--format', 'jsonl'])).out;
+    const el1 = await list('ttbr0_el1=0x433dd001');
+    expect(el1).not.toBe('');
+    expect(await list('ttbr0_el2=0x433dd001')).toBe(el1);
+    expect(await list('0x433dd001')).toBe(el1);
+    // The address space number in the upper bits is none of the address.
+    expect(await list('0x4e000000433dd001')).toBe(el1);
+  });
+
+  it('25: a RISC-V image without VMCOREINFO and roots, by structure or as told', async () => {
+    const folder = `${CAPTURES}/riscv64-sv39`;
+    const roots = JSON.parse(readFileSync(`${folder}/roots.json`, 'utf8')) as { pid: number; root: { satp: string } }[];
+    const { satp } = (roots.find((r) => r.pid > 0) as (typeof roots)[number]).root;
+    const image = `${folder}/image.elf.zst`;
+    expect((await pxd(['inspect', image, '--scan'])).out).toMatch(/^mode riscv-sv39/m);
+    const told = json(await pxd(['leaves', image, '--mode', 'riscv-sv39', '--root', satp, '--user', '--summary', '--format', 'jsonl']));
+    const known = json(
+      await pxd(['leaves', folder, '--pid', String(roots.find((r) => r.root.satp === satp)?.pid), '--user', '--summary', '--format', 'jsonl']),
+    );
+    expect(told[0].leaves).toBe(known[0].leaves);
+  });
+
+  it('33: NAPOT, PBMT and RSW by name', async () => {
+    const napot = await pxd(['pte', 'riscv-sv39', 'pte', '0x80000000218820e7']);
+    expect(napot.out).toContain('64K NAPOT page at 0x86200000');
+    expect(napot.out).toMatch(/13:10 +NAPOT +8 /);
+    const { out } = await pxd(['pte', 'riscv-sv39', 'pte', '0x2000000021882307']);
+    expect(out).toMatch(/62:61 +PBMT +1 /);
+    expect(out.match(/RSW: /g)?.length).toBe(2);
+  });
+});

@@ -58,8 +58,9 @@ export class ProcessIo implements Io {
   constructor() {
     const { env, stdout } = process;
     this.isTerminal = stdout.isTTY === true;
-    this.columns = Number(env.COLUMNS) > 0 ? Number(env.COLUMNS) : (stdout.columns ?? 80);
-    this.rows = Number(env.LINES) > 0 ? Number(env.LINES) : (stdout.rows ?? 50);
+    // A terminal that nobody has given a size says 0 by 0.
+    this.columns = Number(env.COLUMNS) > 0 ? Number(env.COLUMNS) : stdout.columns || 80;
+    this.rows = Number(env.LINES) > 0 ? Number(env.LINES) : stdout.rows || 50;
     this.color = env.NO_COLOR ? false : env.FORCE_COLOR ? env.FORCE_COLOR !== '0' : this.isTerminal && env.TERM !== 'dumb';
   }
 

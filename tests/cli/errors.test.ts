@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MemoryIo, PipeClosed } from '../../src/cli/io.ts';
+import { MemoryIo, PipeClosed, ProcessIo } from '../../src/cli/io.ts';
 import { separateKernel } from '../../src/cli/options.ts';
 import { run } from '../../src/cli/run.ts';
 import { CAPTURES, pxd } from './pxd.ts';
@@ -82,6 +82,22 @@ describe('the rest of the way', () => {
     for (const argv of [['--help'], ...commands.filter((c) => c !== 'help').map((c) => [c, '--help'])]) {
       const { lines } = await pxd(argv);
       expect([argv, lines.filter((l) => l.length > 80)]).toEqual([argv, []]);
+    }
+  });
+
+  it('a terminal without a size counts as one of 80 by 50', () => {
+    const { stdout, env } = process;
+    const before = { columns: stdout.columns, rows: stdout.rows, COLUMNS: env.COLUMNS, LINES: env.LINES };
+    try {
+      delete env.COLUMNS;
+      delete env.LINES;
+      Object.assign(stdout, { columns: 0, rows: 0 });
+      const { columns, rows } = new ProcessIo();
+      expect([columns, rows]).toEqual([80, 50]);
+    } finally {
+      Object.assign(stdout, { columns: before.columns, rows: before.rows });
+      if (before.COLUMNS !== undefined) env.COLUMNS = before.COLUMNS;
+      if (before.LINES !== undefined) env.LINES = before.LINES;
     }
   });
 

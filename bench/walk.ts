@@ -2,7 +2,7 @@
  * How fast all leaves of a large process come out: pxd in process against `walk.c`, a C walker built here with the machine's
  * compiler, both in this run on the same memory. Also: `inspect` of that image as a whole process, and peak memory on a sparse image of several gigabytes.
  *
- * Uses the capture `x86_64-hog` (700,219 leaves) from ../shared/dumps where it is, else tables of the same shape that it makes itself.
+ * Uses the capture `x86_64-hog` (700,219 leaves) where it is, else tables of the same shape that it makes itself.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -16,11 +16,12 @@ import { compileMode } from '../src/pagetable/compile.ts';
 import { extentsOf } from '../src/pagetable/extents.ts';
 import { rootFromRegisters } from '../src/pagetable/root.ts';
 import { readPageTables } from '../src/pagetable/tree.ts';
+import { captureDir } from '../tests/support/fixtures.ts';
 import { makeHog } from './hog.ts';
 import { type BenchRow, median, report } from './report.ts';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-const hogDir = join(here, '../../shared/dumps/x86_64-hog');
+const hogDir = captureDir('x86_64-hog');
 const HOG_CR3 = 0x141c26000n;
 /** Warm walks a round, and rounds: the two walkers take turns, so that a machine whose speed drifts treats both alike. */
 const WARM_RUNS = 12;
@@ -29,7 +30,7 @@ const ROUNDS = 5;
 /** The hog's memory as a plain ELF file, so that both sides read the same bytes. */
 async function hogFile(dir: string): Promise<{ path: string; cr3: bigint; made: boolean }> {
   const path = join(dir, 'hog.elf');
-  if (existsSync(hogDir)) {
+  if (hogDir !== undefined) {
     const image = await openImage(hogDir);
     writeElf(
       path,
@@ -162,7 +163,7 @@ async function main(): Promise<void> {
       },
     ];
     const root = ['--mode', 'x86-4level', '--root', `0x${cr3.toString(16)}`];
-    const inspect = runInspect(['inspect', made ? path : hogDir, ...(made ? root : ['--pid', '79'])]);
+    const inspect = runInspect(['inspect', hogDir ?? path, ...(made ? root : ['--pid', '79'])]);
     const node = spawnSync(process.execPath, ['-e', '']);
     if (inspect && node.status === 0) {
       const start = performance.now();

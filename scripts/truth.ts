@@ -2,16 +2,17 @@
  * `npm run truth`: compares pxd with what it did not write: captures of real kernels, QEMU's view of the TLB, hardware hash tables, and golden vectors of
  * the kernel's own code. Prints a table, then every difference; exit code 1 when there is any.
  *
- * `npm run truth -- [--dumps DIR] [--vectors DIR] [--only NAME] [--json]`. Without ../shared it uses the captures kept with the tests.
+ * `npm run truth -- [--dumps DIR] [--vectors DIR] [--only NAME] [--json]`. By default it takes the larger collections
+ * beside the checkout where they are, else what is kept with the tests.
  */
 import { existsSync, readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openImage } from '../src/image/node/open.ts';
 import { compareCaptureForms, compareCaptureTlb, compareHash } from '../tests/conformance/captures.ts';
 import { compareDump } from '../tests/conformance/dump-truth.ts';
 import { compareVectors, loadVectors } from '../tests/conformance/vector-truth.ts';
+import { capturesDir, vectorsDir } from '../tests/support/fixtures.ts';
 
 interface Row {
   readonly check: string;
@@ -21,9 +22,6 @@ interface Row {
   readonly count: number;
   readonly differences: readonly string[];
 }
-
-const here = dirname(fileURLToPath(import.meta.url));
-const firstThere = (paths: string[]): string | undefined => paths.find((p) => existsSync(p));
 
 async function dumpRows(dir: string): Promise<Row[]> {
   const name = dir.split('/').pop() as string;
@@ -93,13 +91,12 @@ function print(rows: readonly Row[]): void {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { dumps: { type: 'string' }, vectors: { type: 'string' }, only: { type: 'string' }, json: { type: 'boolean' } } });
-  const dumps = values.dumps ?? firstThere([join(here, '../../shared/dumps'), join(here, '../tests/fixtures/captures')]);
-  const vectors = values.vectors ?? firstThere([join(here, '../../shared/vectors'), join(here, '../tests/fixtures/vectors')]);
+  const dumps = values.dumps ?? capturesDir();
+  const vectors = values.vectors ?? vectorsDir();
   const wanted = (name: string): boolean => values.only === undefined || name.includes(values.only);
   const rows: Row[] = [];
-  if (dumps)
-    for (const d of readdirSync(dumps).filter((d) => wanted(d) && existsSync(join(dumps, d, 'truth.json.gz')))) rows.push(...(await dumpRows(join(dumps, d))));
-  if (vectors) for (const f of readdirSync(vectors).filter((f) => wanted(f) && f.endsWith('.json.gz'))) rows.push(vectorRow(join(vectors, f)));
+  for (const d of readdirSync(dumps).filter((d) => wanted(d) && existsSync(join(dumps, d, 'truth.json.gz')))) rows.push(...(await dumpRows(join(dumps, d))));
+  for (const f of readdirSync(vectors).filter((f) => wanted(f) && f.endsWith('.json.gz'))) rows.push(vectorRow(join(vectors, f)));
   if (rows.length === 0) throw new Error('nothing to compare with: no captures and no vectors found');
   if (values.json) for (const r of rows) console.log(JSON.stringify(r));
   else print(rows);

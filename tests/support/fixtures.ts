@@ -27,9 +27,18 @@ export function allCaptureDirs(): string[] {
 
 /** Vector files: the collection beside the checkout, else those kept with the tests. */
 export function vectorFiles(): string[] {
-  const dir = existsSync(SHARED_VECTORS) ? SHARED_VECTORS : FIXTURE_VECTORS;
+  const dir = vectorsDir();
   return readdirSync(dir)
     .filter((f) => f.endsWith('.json.gz'))
     .sort()
     .map((f) => join(dir, f));
 }
+
+/** Where the capture folders are. */
+export const capturesDir = (): string => (existsSync(SHARED) ? SHARED : FIXTURES);
+
+/** Where the vector files are. */
+export const vectorsDir = (): string => (existsSync(SHARED_VECTORS) ? SHARED_VECTORS : FIXTURE_VECTORS);
+
+/** A capture folder by name, wherever it is; undefined when it is not here. */
+export const captureDir = (name: string): string | undefined => [SHARED, FIXTURES].map((dir) => join(dir, name)).find((dir) => existsSync(dir));

@@ -1,5 +1,6 @@
 /**
- * Works out the paging mode from what an image says of itself: the ELF machine, lines of VMCOREINFO, registers of the CPUs.
+ * Works out the paging mode from what an image says of itself: the ELF machine, lines of VMCOREINFO, registers of the CPUs; what it leaves open (LiME and raw
+ * images say nothing) the registers of a roots file may tell.
  *
  * Invariant: the first clue of the machine's list that holds decides, and its text is the evidence; a list ends with a default that says so.
  * A clue is `KEY=value` (a line of VMCOREINFO), `KEY~pattern`, `reg&mask=value` or `reg>>shift=value` (any CPU); several joined by blanks must all hold; '' always does.
@@ -28,6 +29,7 @@ const CLUES: Readonly<Record<number, Clues>> = {
   ],
   40: [
     ['CONFIG_ARM_LPAE=y', 'arm-lpae'],
+    ['ttbcr&0x80000000=0x80000000', 'arm-lpae'],
     ['', 'arm-short'],
   ],
   183: [['', 'arm64-{page}-{va}']],
@@ -64,9 +66,26 @@ export interface GuessedMode {
   readonly others: readonly string[];
 }
 
-/** The mode and why. @throws {PxdError} when nothing tells even the architecture. */
-export function guessMode(image: Image, name: string): GuessedMode {
-  const machine = image.elfMachine;
+type Registers = Readonly<Record<string, bigint>>;
+
+/** Registers that only one architecture has, by e_machine; the first that is listed decides. `&mask` wants a bit of it set. */
+const OWN_REGISTERS: readonly (readonly [name: string, mask: bigint, machine: number])[] = [
+  ['tcr_el1', 0n, 183],
+  ['ttbcr', 0n, 40],
+  ['satp', 0n, 243],
+  ['cr13', 0n, 22],
+  // EFER.LMA: long mode is active.
+  ['efer', 0x400n, 62],
+  ['cr3', 0n, 3],
+];
+
+const machineOf = (listed: readonly Registers[]): number | undefined =>
+  OWN_REGISTERS.find(([name, mask]) => listed.some((r) => r[name] !== undefined && (r[name] & mask) === mask))?.[2];
+
+/** The mode and why; `listed` are the registers of a roots file. @throws {PxdError} when nothing tells even the architecture. */
+export function guessMode(image: Image, name: string, listed: readonly Registers[] = []): GuessedMode {
+  const machine = image.elfMachine ?? machineOf(listed);
+  const registers = [...image.notes.cpus.map((cpu) => cpu.registers), ...listed];
   if (machine === undefined)
     throw new PxdError(
       'unknown',
@@ -75,8 +94,9 @@ export function guessMode(image: Image, name: string): GuessedMode {
   const clues = CLUES[machine];
   if (!clues) return onlyMode(machine, name);
   for (const [clue, template] of clues) {
-    if (!clueHolds(clue, image)) continue;
-    const mode = filled(template, image);
+    if (!clueHolds(clue, image, registers)) continue;
+    const size = sizesOf(image, registers);
+    const mode = filled(template, size);
     const sure = clue !== '' || image.vmcoreinfo !== undefined;
     const others = sure
       ? []
@@ -84,11 +104,11 @@ export function guessMode(image: Image, name: string): GuessedMode {
           .map((m) => m.name)
           .filter((m) => m !== mode);
     const because = clue
-      ? ` with ${clue.replaceAll(' ', ' and ')}${template.includes('{') ? ` and${sizes(template, image).slice(5)}` : ''}`
+      ? ` with ${clue.replaceAll(' ', ' and ')}${template.includes('{') ? ` and${sizes(template, size).slice(5)}` : ''}`
       : clues.length > 1
         ? ', nothing says otherwise'
-        : sizes(template, image);
-    return { name: mode, evidence: `${machineName(machine)} image${because}`, others };
+        : sizes(template, size);
+    return { name: mode, evidence: `${machineName(machine)} ${image.elfMachine === undefined ? 'registers in the roots file' : 'image'}${because}`, others };
   }
   throw new PxdError('unknown', `${printable(name)}: cannot tell the paging mode of this ${machineName(machine)} image: give --mode`);
 }
@@ -109,14 +129,14 @@ function line(image: Image, key: string): string | undefined {
   return value === undefined ? undefined : printable(value, 40);
 }
 
-function clueHolds(clue: string, image: Image): boolean {
+function clueHolds(clue: string, image: Image, registers: readonly Registers[]): boolean {
   return clue.split(' ').every((one) => {
     if (one === '') return true;
     const register = /^([a-z]\w*)(?:&(0x[0-9a-f]+)|>>(\d+))=(\w+)$/.exec(one);
     if (register) {
       const [, name, mask, shift, want] = register;
-      return image.notes.cpus.some(({ registers }) => {
-        const value = registers[name];
+      return registers.some((set) => {
+        const value = set[name];
         return value !== undefined && (mask ? value & BigInt(mask) : value >> BigInt(shift)) === BigInt(want);
       });
     }
@@ -127,21 +147,38 @@ function clueHolds(clue: string, image: Image): boolean {
   });
 }
 
-function filled(template: string, image: Image): string {
-  const page = Number(line(image, 'PAGESIZE') ?? 4096);
-  const t1sz = line(image, 'NUMBER(TCR_EL1_T1SZ)');
-  const va = t1sz !== undefined ? 64 - Number(t1sz) : Number(line(image, 'NUMBER(VA_BITS)') ?? 48);
-  return template.replace('{page}', `${page / 1024}k`).replace('{va}', String(va));
+/** What stands for `{page}` and `{va}`, and where each was read. */
+interface Sizes {
+  readonly page: number;
+  readonly va: number;
+  readonly pageTold: string;
+  readonly vaTold: string;
 }
 
-function sizes(template: string, image: Image): string {
-  const told = [
-    template.includes('{page}') ? (line(image, 'PAGESIZE') ? `PAGESIZE=${line(image, 'PAGESIZE')}` : 'page size not told') : '',
-    template.includes('{va}')
-      ? line(image, 'NUMBER(TCR_EL1_T1SZ)')
-        ? `TCR_EL1.T1SZ=${line(image, 'NUMBER(TCR_EL1_T1SZ)')}`
-        : `VA_BITS ${line(image, 'NUMBER(VA_BITS)') ?? 'not told'}`
-      : '',
-  ].filter((s) => s !== '');
+/** TCR_EL1.TG1 by its code. */
+const GRANULES: Readonly<Record<number, number>> = { 1: 16384, 2: 4096, 3: 65536 };
+
+function sizesOf(image: Image, registers: readonly Registers[]): Sizes {
+  const [pagesize, t1sz, vaBits] = ['PAGESIZE', 'NUMBER(TCR_EL1_T1SZ)', 'NUMBER(VA_BITS)'].map((key) => line(image, key));
+  const tcr = registers.find((r) => r.tcr_el1 !== undefined)?.tcr_el1;
+  const granule = tcr === undefined ? undefined : GRANULES[Number((tcr >> 30n) & 3n)];
+  const bits = tcr === undefined ? undefined : 64 - Number((tcr >> 16n) & 63n);
+  return {
+    page: pagesize !== undefined ? Number(pagesize) : (granule ?? 4096),
+    va: t1sz !== undefined ? 64 - Number(t1sz) : vaBits !== undefined ? Number(vaBits) : (bits ?? 48),
+    pageTold: pagesize !== undefined ? `PAGESIZE=${pagesize}` : granule !== undefined ? `TCR_EL1.TG1 for pages of ${granule / 1024}K` : 'page size not told',
+    vaTold:
+      t1sz !== undefined
+        ? `TCR_EL1.T1SZ=${t1sz}`
+        : vaBits !== undefined || bits === undefined
+          ? `VA_BITS ${vaBits ?? 'not told'}`
+          : `TCR_EL1.T1SZ=0x${(64 - bits).toString(16)}`,
+  };
+}
+
+const filled = (template: string, { page, va }: Sizes): string => template.replace('{page}', `${page / 1024}k`).replace('{va}', String(va));
+
+function sizes(template: string, { pageTold, vaTold }: Sizes): string {
+  const told = [template.includes('{page}') ? pageTold : '', template.includes('{va}') ? vaTold : ''].filter((s) => s !== '');
   return told.length > 0 ? ` with ${told.join(', ')}` : '';
 }

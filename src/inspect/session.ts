@@ -207,7 +207,11 @@ function modeOf(image: Image, around: Surroundings, choice: Choice): GuessedMode
   if (choice.mode !== undefined) return { name: choice.mode, evidence: 'as asked for', others: [] };
   if (image.capture?.mode !== undefined) return { name: image.capture.mode, evidence: 'the capture says so', others: [] };
   if (around.mode !== undefined) return { name: around.mode, evidence: 'meta.json says so', others: [] };
-  return guessMode(image, around.name);
+  return guessMode(
+    image,
+    around.name,
+    (choice.roots ?? around.roots ?? []).map((entry) => entry.registers),
+  );
 }
 
 function kernelOf(image: Image, around: Surroundings, choice: Choice): { kernel: string; evidence: string } {
@@ -241,6 +245,13 @@ function knownSpaces(mode: CompiledMode, image: Image, around: Surroundings, cho
   ];
   const listed = lists.find(([list]) => list !== undefined && list.length > 0);
   if (listed?.[0]) for (const entry of listed[0]) addTo(spaces, listedSpace(mode, entry, listed[1], remarks));
+  if (choice.roots !== undefined && choice.roots.length > 0 && spaces.length === 0) {
+    const names = Object.keys(choice.roots[0].registers);
+    throw new PxdError(
+      'usage',
+      `the roots file gives no root of ${mode.mode.name}: expected ${mode.mode.roots.map((r) => r.names[0]).join(', ')}, its first entry has ${printable(names.slice(0, 8).join(', ') || 'no register', 120)}`,
+    );
+  }
   if (!listed) for (const cpu of image.notes.cpus) addTo(spaces, cpuSpace(mode, image, cpu.cpu, cpu.pid, cpu.registers, remarks));
   if (!spaces.some((s) => s.pid === 0)) addTo(spaces, kernelSpace(mode, image));
   return withKernel(spaces);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { zstdCodec } from '../../src/image/codec/zstd.ts';
+import { openImage } from '../../src/image/node/open.ts';
 import { CAPTURES, json, pxd } from './pxd.ts';
 
 const ROWS = readFileSync('docs/requests.md', 'utf8')
@@ -39,6 +40,22 @@ async function withoutVmcoreinfo(path: string): Promise<Buffer> {
   return image;
 }
 
+/** The frames of an image in LiME's form: a header of 32 bytes before each run. */
+async function asLime(path: string): Promise<Buffer> {
+  const image = await openImage(path);
+  const parts: Buffer[] = [];
+  for (const { start, frames } of image.segments) {
+    const head = Buffer.alloc(32);
+    head.writeUInt32LE(0x4c694d45, 0);
+    head.writeUInt32LE(1, 4);
+    head.writeBigUInt64LE(BigInt(start) * 4096n, 8);
+    head.writeBigUInt64LE(BigInt(start + frames) * 4096n - 1n, 16);
+    parts.push(head);
+    for (let i = 0; i < frames; i++) parts.push(Buffer.from(image.readBytes((start + i) * 4096, 4096) ?? new Uint8Array(4096)));
+  }
+  return Buffer.concat(parts);
+}
+
 describe('requests', () => {
   it('8, 10: any root under any of its names, EL2 included', async () => {
     const image = `${CAPTURES}/arm64-4k/image.elf.zst`;
@@ -50,6 +67,37 @@ describe('requests', () => {
     expect(await list('0x433dd001')).toBe(el1);
     // The address space number in the upper bits is none of the address.
     expect(await list('0x4e000000433dd001')).toBe(el1);
+  });
+
+  it.each([
+    ['x86_64-4level', 'x86-4level'],
+    ['arm64-4k', 'arm64-4k-48'],
+    ['arm64-16k', 'arm64-16k-52'],
+    ['armhf-lpae', 'arm-lpae'],
+    ['armhf-short', 'arm-short'],
+    ['i386-pae', 'x86-pae'],
+    ['riscv64-sv39', 'riscv-sv39'],
+    ['s390x-7.2', 's390x'],
+  ])('29: a LiME image of %s beside a roots file, whose registers tell the mode', async (name, mode) => {
+    const place = mkdtempSync(join(tmpdir(), 'pxd-requests-'));
+    try {
+      const lime = join(place, 'image.lime');
+      const folder = `${CAPTURES}/${name}`;
+      writeFileSync(lime, await asLime(`${folder}/image.elf.zst`));
+      const argv = ['--roots', `${folder}/roots.json`, '--range', '0-0x7fffffff', '--format', 'jsonl'];
+      const listed = await pxd(['leaves', lime, ...argv]);
+      expect([listed.code, listed.out]).toEqual([0, (await pxd(['leaves', folder, '--mode', mode, ...argv])).out]);
+      expect((await pxd(['inspect', lime, '--roots', `${folder}/roots.json`], { columns: 200 })).out).toMatch(
+        new RegExp(`^mode ${mode} \\(.*registers in the roots file`, 'm'),
+      );
+    } finally {
+      rmSync(place, { recursive: true });
+    }
+  });
+
+  it('a roots file of another architecture is named as that', async () => {
+    const { code, err } = await pxd(['leaves', `${CAPTURES}/x86_64-4level`, '--roots', `${CAPTURES}/s390x-7.2/roots.json`, '--pid', '89']);
+    expect([code, err]).toEqual([2, 'pxd: the roots file gives no root of x86-4level: expected cr3, its first entry has pswm, cr0, cr1, cr7, cr13\n']);
   });
 
   it('25: a RISC-V image without VMCOREINFO and roots, by structure or as told', async () => {

@@ -64,6 +64,7 @@ describe('layout', () => {
     expect(out).toContain('16M  at pmd  8 pmd entries in a row, each mapping its part');
     expect((await pxd(['layout', 'riscv-sv39', '--svg'])).out).toMatch(/^<svg /);
     expect((await pxd(['layout', 'nonsense'])).code).toBe(2);
+    expect((await pxd(['layout', 'arm64-4k-48'])).lines.filter((l) => [...l].length > 80)).toEqual([]);
   });
 });
 

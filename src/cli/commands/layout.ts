@@ -24,7 +24,7 @@ export function register(program: Command, context: Context): void {
       } else if (options.json) {
         for (const name of chosen.length > 0 ? chosen : modeNames()) io.write(`${JSON.stringify(layoutJson(layoutOf(compileMode(findMode(name) as NonNullable<ReturnType<typeof findMode>>))))}\n`);
       } else if (chosen.length === 0) io.write(`${overviewText(allModes().map((m) => compileMode(m))).join('\n')}\n`);
-      else io.write(`${[...new Set(chosen.map((n) => n.replace(/-hugepd$/, '')))].map((n) => layoutText(n, Math.max(60, io.columns)).join('\n')).join('\n\n')}\n\n${LEGEND}\n`);
+      else io.write(`${[...new Set(chosen.map((n) => n.replace(/-hugepd$/, '')))].map((n) => layoutText(n, Math.max(60, io.columns)).join('\n')).join('\n\n')}\n\n${LEGEND.length <= io.columns ? LEGEND : LEGEND.replaceAll('   ', '\n')}\n`);
     });
 }
 

@@ -3,7 +3,8 @@
  *
  * Invariants: rows go in through data chunks, never through text; DuckDB may not load extensions from the network on its own.
  */
-import { FINAL_TABLES, type Push, type Sink, STAGING, type Staging, type StagedValue } from '../inspect/sql-tables.ts';
+import { existsSync } from 'node:fs';
+import { FINAL_TABLES, type Push, type Sink, STAGING, type StagedValue, type Staging } from '../inspect/sql-tables.ts';
 import { PxdError } from '../pagetable/error.ts';
 
 /** The part of @duckdb/node-api that is used here; its own types would make an optional package necessary for compiling. */
@@ -72,7 +73,10 @@ export class Database {
   /** Opens a database in memory, or a new file. */
   static async open(file?: string): Promise<Database> {
     const duckdb = await load();
-    const instance = await duckdb.DuckDBInstance.create(file ?? ':memory:', { autoinstall_known_extensions: 'false', autoload_known_extensions: 'false' }).catch((e: Error) => {
+    const instance = await duckdb.DuckDBInstance.create(file ?? ':memory:', {
+      autoinstall_known_extensions: 'false',
+      autoload_known_extensions: 'false',
+    }).catch((e: Error) => {
       throw new PxdError('unavailable', `cannot open the database${file === undefined ? '' : ` ${file}`}: ${firstLine(e)}`);
     });
     const database = new Database(duckdb, await instance.connect());
@@ -112,11 +116,16 @@ export class Database {
     }
   }
 
-  /** Writes every table to `<folder>/<name>.<format>`. */
-  async export(folder: string, format: 'parquet' | 'csv'): Promise<string[]> {
+  /** Writes every table to `<folder>/<name>.<format>`. @throws {PxdError} before anything is written when one of the files is there and `force` is not given. */
+  async export(folder: string, format: 'parquet' | 'csv', force: boolean): Promise<string[]> {
     const files: string[] = [];
+    const fileOf = (name: string): string => `${folder}/${name}.${format}`;
+    const there = Object.keys(FINAL_TABLES)
+      .map(fileOf)
+      .find((file) => existsSync(file));
+    if (there !== undefined && !force) throw new PxdError('usage', `${there} exists; --force overwrites it`);
     for (const name of Object.keys(FINAL_TABLES)) {
-      const file = `${folder}/${name}.${format}`;
+      const file = fileOf(name);
       await this.query(`COPY "${name}" TO '${file.replaceAll("'", "''")}' (FORMAT ${format}${format === 'csv' ? ', HEADER' : ''})`);
       files.push(file);
     }
@@ -128,7 +137,13 @@ export class Database {
   }
 }
 
-const firstLine = (e: Error): string => e.message.replace(/^Failed to extract statements: /, '').split('\n').map((l) => l.trim()).filter((l) => l !== '').join(' ');
+const firstLine = (e: Error): string =>
+  e.message
+    .replace(/^Failed to extract statements: /, '')
+    .split('\n')
+    .map((l) => l.trim())
+    .filter((l) => l !== '')
+    .join(' ');
 
 /** Collects rows by column and hands on full chunks. */
 class Loader {

@@ -6,20 +6,9 @@
  */
 import { Command, CommanderError } from 'commander';
 import { PxdError } from '../pagetable/error.ts';
+import type { CommandModule, Context } from './context.ts';
 import { type Io, PipeClosed, type ProcessIo } from './io.ts';
 import { separateKernel } from './options.ts';
-
-/** What a command's file exports. */
-export interface CommandModule {
-  register(program: Command, context: Context): void;
-}
-
-/** What commands share beside their options. */
-export interface Context {
-  readonly io: Io;
-  /** A command that found something and was asked to be strict sets this to 1. */
-  exitCode: number;
-}
 
 /** Commands by name, in the order of the help; each is one file in `commands/`, loaded when it is asked for. */
 const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {

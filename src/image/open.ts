@@ -7,7 +7,8 @@
 import { PxdError } from '../pagetable/error.ts';
 import { type ByteSource, Fields } from './bytes.ts';
 import { UNPACK_LIMITS, type UnpackLimits } from './chunks.ts';
-import { type Codecs, portableCodecs } from './codec/codecs.ts';
+import type { Codecs } from './codec/codecs.ts';
+import { portableCodecs } from './codec/portable.ts';
 import { openElf } from './elf.ts';
 import { FLATTENED_MAGIC, FlattenedSource } from './flattened.ts';
 import type { Image } from './image.ts';

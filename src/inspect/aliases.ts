@@ -30,8 +30,15 @@ export const ACCESSED = 128;
 export const KERNEL_HALF = 256;
 
 export const flagsOf = (c: ExtentClass): number =>
-  (c.read ? READ : 0) | (c.write ? WRITE : 0) | (c.exec ? EXEC : 0) | (c.user ? USER : 0) | (c.present ? PRESENT : 0) |
-  (c.global ? GLOBAL : 0) | (c.dirty ? DIRTY : 0) | (c.accessed ? ACCESSED : 0) | (c.half === 'kernel' ? KERNEL_HALF : 0);
+  (c.read ? READ : 0) |
+  (c.write ? WRITE : 0) |
+  (c.exec ? EXEC : 0) |
+  (c.user ? USER : 0) |
+  (c.present ? PRESENT : 0) |
+  (c.global ? GLOBAL : 0) |
+  (c.dirty ? DIRTY : 0) |
+  (c.accessed ? ACCESSED : 0) |
+  (c.half === 'kernel' ? KERNEL_HALF : 0);
 
 /** `rwxu`, with `-` for what is not allowed. */
 export const rightsText = (flags: number): string =>
@@ -102,7 +109,10 @@ export class ReverseMap {
     this.pageShift = roots[0]?.tables.mode.mode.pageShift ?? 12;
     for (const root of roots)
       if (root.tables.mode.mode.pageShift !== this.pageShift)
-        throw new PxdError('usage', `${root.name} has pages of ${2 ** root.tables.mode.mode.pageShift} bytes and ${roots[0].name} of ${2 ** this.pageShift}: frames can only be compared under one page size`);
+        throw new PxdError(
+          'usage',
+          `${root.name} has pages of ${2 ** root.tables.mode.mode.pageShift} bytes and ${roots[0].name} of ${2 ** this.pageShift}: frames can only be compared under one page size`,
+        );
     const known: SharedRows = { kernel: new Map(), byPid: new Map() };
     const pids = new Map<number, number>();
     for (const root of roots) if (root.pid !== undefined) pids.set(root.pid, (pids.get(root.pid) ?? 0) + 1);

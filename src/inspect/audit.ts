@@ -11,7 +11,20 @@ import type { Attribute } from '../pagetable/attributes.ts';
 import type { CompiledMode } from '../pagetable/compile.ts';
 import { vpnOf } from '../pagetable/extents.ts';
 import type { PageTables, TableNode } from '../pagetable/tree.ts';
-import { DIRTY, EXEC, type FrameRun, type FrameUser, KERNEL_HALF, PRESENT, READ, ReverseMap, type SweepCounters, USER, type WalkedRoot, WRITE } from './aliases.ts';
+import {
+  DIRTY,
+  EXEC,
+  type FrameRun,
+  type FrameUser,
+  KERNEL_HALF,
+  PRESENT,
+  READ,
+  ReverseMap,
+  type SweepCounters,
+  USER,
+  type WalkedRoot,
+  WRITE,
+} from './aliases.ts';
 import { counted, hexPage, hexRange, pageSizeText } from './draw-text.ts';
 import { Places } from './places.ts';
 
@@ -74,11 +87,23 @@ interface Rule {
   readonly kernel_says: string;
 }
 
-const same = (severity: Severity, unit: Finding['unit'], says: string): Rule => ({ user: severity, kernel: severity, unit, user_says: says, kernel_says: says });
+const same = (severity: Severity, unit: Finding['unit'], says: string): Rule => ({
+  user: severity,
+  kernel: severity,
+  unit,
+  user_says: says,
+  kernel_says: says,
+});
 
 /** What each finding means, by the half in which it lies. */
 const RULES: Readonly<Record<FindingId, Rule>> = {
-  'write-exec': { user: 'warning', kernel: 'error', unit: 'page', user_says: 'user memory is writable and executable', kernel_says: 'kernel memory is writable and executable' },
+  'write-exec': {
+    user: 'warning',
+    kernel: 'error',
+    unit: 'page',
+    user_says: 'user memory is writable and executable',
+    kernel_says: 'kernel memory is writable and executable',
+  },
   'writable-alias': {
     user: 'warning',
     kernel: 'error',
@@ -87,7 +112,13 @@ const RULES: Readonly<Record<FindingId, Rule>> = {
     kernel_says: 'kernel memory that is executable here is writable at another address',
   },
   'user-kernel': { user: 'error', kernel: 'error', unit: 'page', user_says: 'user mode may access it', kernel_says: 'user mode may access kernel memory' },
-  'table-mapped': { user: 'error', kernel: 'note', unit: 'table', user_says: 'user mode may write page tables', kernel_says: 'page tables are mapped writable for the kernel' },
+  'table-mapped': {
+    user: 'error',
+    kernel: 'note',
+    unit: 'table',
+    user_says: 'user mode may write page tables',
+    kernel_says: 'page tables are mapped writable for the kernel',
+  },
   'dirty-exec': {
     user: 'warning',
     kernel: 'note',
@@ -160,7 +191,14 @@ class Collector {
     return this.#mode;
   }
 
-  add(id: FindingId, half: 'user' | 'kernel', root: string, range: FindingRange, count: number, more: { severity?: Severity; sentence?: string; detail?: string } = {}): void {
+  add(
+    id: FindingId,
+    half: 'user' | 'kernel',
+    root: string,
+    range: FindingRange,
+    count: number,
+    more: { severity?: Severity; sentence?: string; detail?: string } = {},
+  ): void {
     const { range: within, half: only } = this.#options;
     if (only !== undefined && only !== half) return;
     if (within !== undefined && (range.vpn >= within.to || range.vpn + range.pages <= within.from)) return;
@@ -203,7 +241,12 @@ class Collector {
         details: b.details,
       };
     });
-    return list.sort((a, b) => ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity) || (a.half < b.half ? -1 : a.half > b.half ? 1 : 0) || (a.ranges[0]?.vpn ?? 0) - (b.ranges[0]?.vpn ?? 0));
+    return list.sort(
+      (a, b) =>
+        ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity) ||
+        (a.half < b.half ? -1 : a.half > b.half ? 1 : 0) ||
+        (a.ranges[0]?.vpn ?? 0) - (b.ranges[0]?.vpn ?? 0),
+    );
   }
 }
 
@@ -238,14 +281,35 @@ function mappings(map: ReverseMap, found: Collector, options: AuditOptions): voi
     const half = halfOf(flags);
     const pages = map.pages[row] * map.count[row];
     const at = span(map, row);
-    if (ram) outsideRam(map, row, ram, (range) => found.add('beyond-ram', half, root, range, range.pages, { detail: `${hexPage(range.vpn, map.pageShift)} maps ${hexPage(map.pfn[row] + (range.vpn - map.vpn[row]), map.pageShift)}` }));
+    if (ram)
+      outsideRam(map, row, ram, (range) =>
+        found.add('beyond-ram', half, root, range, range.pages, {
+          detail: `${hexPage(range.vpn, map.pageShift)} maps ${hexPage(map.pfn[row] + (range.vpn - map.vpn[row]), map.pageShift)}`,
+        }),
+      );
     if (!(flags & PRESENT)) continue;
     if (canForbid && (flags & (WRITE | EXEC)) === (WRITE | EXEC))
-      found.add('write-exec', half, root, at, pages, controlled ? {} : { severity: 'note', sentence: 'nothing is marked no-execute (the CPU or the kernel does without), so all that is writable is executable' });
+      found.add(
+        'write-exec',
+        half,
+        root,
+        at,
+        pages,
+        controlled
+          ? {}
+          : { severity: 'note', sentence: 'nothing is marked no-execute (the CPU or the kernel does without), so all that is writable is executable' },
+      );
     if (controlled && (flags & (DIRTY | EXEC)) === (DIRTY | EXEC)) found.add('dirty-exec', half, root, at, pages);
     if (half === 'kernel' && flags & USER && flags & (READ | WRITE | EXEC)) {
       const region = regionAt(exempt, at, map.pageShift);
-      found.add('user-kernel', half, root, at, pages, region ? { severity: 'note', sentence: `user mode may access the ${region.name} page, as it is meant to` } : {});
+      found.add(
+        'user-kernel',
+        half,
+        root,
+        at,
+        pages,
+        region ? { severity: 'note', sentence: `user mode may access the ${region.name} page, as it is meant to` } : {},
+      );
     }
   }
 }
@@ -255,7 +319,14 @@ export function forbidsExecution(mode: CompiledMode): boolean {
   return mode.forms.some((f) => {
     const { allows } = f.form;
     if (f.kind === 'table') return allows?.exec !== undefined && allows.exec !== '1';
-    return f.kind === 'leaf' && allows?.exec !== undefined && allows.exec !== '0' && allows.exec !== '1' && allows.exec !== allows.read && allows.exec !== allows.present;
+    return (
+      f.kind === 'leaf' &&
+      allows?.exec !== undefined &&
+      allows.exec !== '0' &&
+      allows.exec !== '1' &&
+      allows.exec !== allows.read &&
+      allows.exec !== allows.present
+    );
   });
 }
 
@@ -302,7 +373,10 @@ function aliases(map: ReverseMap, found: Collector): void {
   };
   const several = (c: SweepCounters): boolean => c.mappings > 1;
   // User memory: both sides are user mappings. Kernel memory: whoever may write it.
-  for (const [exec, write] of [[EXEC | USER, WRITE | USER], [EXEC, WRITE]] as const) {
+  for (const [exec, write] of [
+    [EXEC | USER, WRITE | USER],
+    [EXEC, WRITE],
+  ] as const) {
     const user = exec === (EXEC | USER);
     const runs = map.runs((c) => several(c) && some(c, EXEC | USER, exec) && (user ? some(c, WRITE | USER, write) : some(c, WRITE, WRITE)));
     if (runs.length === 0) continue;
@@ -333,7 +407,10 @@ function pairUp(map: ReverseMap, executable: readonly FrameUser[], writable: rea
     const detail = `${hexRange(x.vpn + (from - x.pfn), pages, map.pageShift)} is writable at ${hexPage(partner.vpn + (from - partner.pfn), map.pageShift)} in ${partner.root.name}`;
     // The kernel itself may write its code through another mapping; that user mode may is the grave case.
     const kernelOnly = halfOf(x.flags) === 'kernel' && !(partner.flags & USER);
-    found.add('writable-alias', halfOf(x.flags), x.root.name, { vpn: x.vpn, pages: x.pages }, x.pages, { detail, ...(kernelOnly ? { severity: 'warning' as const } : {}) });
+    found.add('writable-alias', halfOf(x.flags), x.root.name, { vpn: x.vpn, pages: x.pages }, x.pages, {
+      detail,
+      ...(kernelOnly ? { severity: 'warning' as const } : {}),
+    });
   }
 }
 
@@ -348,7 +425,9 @@ function keepFurthest(reach: FrameUser[], piece: FrameUser): void {
 }
 
 const sameMapping = (a: FrameUser, b: FrameUser): boolean =>
-  a.row === b.row || (a.vpn - a.pfn === b.vpn - b.pfn && (a.root === b.root || (a.root.pid !== undefined && a.root.pid === b.root.pid) || (a.flags & b.flags & KERNEL_HALF) !== 0));
+  a.row === b.row ||
+  (a.vpn - a.pfn === b.vpn - b.pfn &&
+    (a.root === b.root || (a.root.pid !== undefined && a.root.pid === b.root.pid) || (a.flags & b.flags & KERNEL_HALF) !== 0));
 
 // ---- page tables as memory ----
 
@@ -468,7 +547,10 @@ function tellCycle(root: WalkedRoot, edge: Edge, told: Set<string>, found: Colle
   const detail = self
     ? `${names[edge.from.level].level.name} table ${at} [${edge.index}] points to itself`
     : `${names[edge.from.level].level.name} table ${at} [${edge.index}] points back to 0x${tableAddress(edge.to).toString(16)}`;
-  found.add('cycle', place.half, root.name, place.range, 1, { detail, ...(self && edge.from.id === 0 ? { sentence: 'the top table maps itself (a recursive mapping): every table below it is memory' } : {}) });
+  found.add('cycle', place.half, root.name, place.range, 1, {
+    detail,
+    ...(self && edge.from.id === 0 ? { sentence: 'the top table maps itself (a recursive mapping): every table below it is memory' } : {}),
+  });
 }
 
 /** Depth-first search over table addresses; each address is entered once. */
@@ -531,7 +613,9 @@ export const findingJson = (f: Finding): Record<string, unknown> => ({
 /** A few lines: severity, sentence, how much and where. */
 export function findingText(f: Finding, shown = 4): string[] {
   const unit = f.unit === 'entry' ? counted(f.count, 'entry', 'entries') : counted(f.count, f.unit);
-  const lines = [`${f.severity.padEnd(7)}  ${f.id}: ${f.sentence} (${unit}; ${f.roots.slice(0, 3).join(', ')}${f.roots.length > 3 ? ` and ${f.roots.length - 3} more` : ''})`];
+  const lines = [
+    `${f.severity.padEnd(7)}  ${f.id}: ${f.sentence} (${unit}; ${f.roots.slice(0, 3).join(', ')}${f.roots.length > 3 ? ` and ${f.roots.length - 3} more` : ''})`,
+  ];
   for (const r of f.ranges.slice(0, shown)) lines.push(`         ${hexRange(r.vpn, r.pages, f.pageShift)}  ${pageSizeText(r.pages * 2 ** f.pageShift)}`);
   const rest = f.ranges.length + f.more - Math.min(shown, f.ranges.length);
   if (rest > 0) lines.push(`         and ${counted(rest, 'more range')}`);

@@ -57,7 +57,8 @@ const MAX_ROWS = 3_000_000;
 /** Differences between the address spaces that two lists of tables make up. @throws {PxdError} when their page sizes differ. */
 export function diff(before: readonly PageTables[], after: readonly PageTables[], options: DiffOptions = {}): Difference[] {
   const shifts = new Set([...before, ...after].map((t) => t.mode.mode.pageShift));
-  if (shifts.size > 1) throw new PxdError('usage', `address spaces with different page sizes cannot be compared: ${[...shifts].map((s) => pageSizeText(2 ** s)).join(' and ')}`);
+  if (shifts.size > 1)
+    throw new PxdError('usage', `address spaces with different page sizes cannot be compared: ${[...shifts].map((s) => pageSizeText(2 ** s)).join(' and ')}`);
   const kinds = new Kinds(options.exact === true);
   const a = new Rows(before, kinds, options);
   const b = new Rows(after, kinds, options);
@@ -72,7 +73,16 @@ export function diff(before: readonly PageTables[], after: readonly PageTables[]
 
 function whole(what: 'added' | 'removed', rows: Rows, row: number, kinds: Kinds): Difference {
   const side = { value: rows.value[row], kind: kinds.list[rows.kind[row]] };
-  return { what, vpn: rows.vpn[row], pages: rows.pages[row], before: what === 'removed' ? side : undefined, after: what === 'added' ? side : undefined, changed: [], count: rows.count[row], stride: rows.stride[row] };
+  return {
+    what,
+    vpn: rows.vpn[row],
+    pages: rows.pages[row],
+    before: what === 'removed' ? side : undefined,
+    after: what === 'added' ? side : undefined,
+    changed: [],
+    count: rows.count[row],
+    stride: rows.stride[row],
+  };
 }
 
 /** Interns what is compared, so that the sweep compares numbers. */
@@ -102,7 +112,9 @@ class Kinds {
 function nonPresentText(cls: ExtentClass): string {
   const { swap } = cls.attribute;
   if (cls.kind !== 'nonpresent') return cls.kind;
-  return swap === undefined || cls.half === 'kernel' ? 'non-present' : `${swap.kind}${swap.kind === 'swap' ? ` ${swap.type}` : ''}${swap.access ? ` ${swap.access}` : ''}${swap.marker ? ` ${swap.marker.join(' ')}` : ''}`;
+  return swap === undefined || cls.half === 'kernel'
+    ? 'non-present'
+    : `${swap.kind}${swap.kind === 'swap' ? ` ${swap.type}` : ''}${swap.access ? ` ${swap.access}` : ''}${swap.marker ? ` ${swap.marker.join(' ')}` : ''}`;
 }
 
 /** Extents of one side as plain arrays. */
@@ -116,11 +128,16 @@ class Rows {
 
   constructor(tables: readonly PageTables[], kinds: Kinds, options: DiffOptions) {
     for (const one of tables)
-      forEachExtent(one, { ...(options.half ? { half: options.half } : {}), ...(options.range ? { range: options.range } : {}), all: options.all === true }, (extents, classes) => {
-        if (this.length > MAX_ROWS) throw new PxdError('limit', `an address space has more than ${MAX_ROWS} extents; compare a --range of it`);
-        for (let i = 0; i < extents.length; i++) this.push(extents.vpn[i], extents.pages[i], extents.pfn[i], kinds.of(classes[extents.kind[i]]), extents.count[i], extents.stride[i]);
-        return true;
-      });
+      forEachExtent(
+        one,
+        { ...(options.half ? { half: options.half } : {}), ...(options.range ? { range: options.range } : {}), all: options.all === true },
+        (extents, classes) => {
+          if (this.length > MAX_ROWS) throw new PxdError('limit', `an address space has more than ${MAX_ROWS} extents; compare a --range of it`);
+          for (let i = 0; i < extents.length; i++)
+            this.push(extents.vpn[i], extents.pages[i], extents.pfn[i], kinds.of(classes[extents.kind[i]]), extents.count[i], extents.stride[i]);
+          return true;
+        },
+      );
   }
 
   get length(): number {
@@ -254,7 +271,13 @@ class Writer {
 
   #add(next: OpenRow): void {
     const last = this.#open;
-    if (last && last.what === next.what && last.vpn + last.pages === next.vpn && this.#goesOn(last.before, next.before, last.pages) && this.#goesOn(last.after, next.after, last.pages)) {
+    if (
+      last &&
+      last.what === next.what &&
+      last.vpn + last.pages === next.vpn &&
+      this.#goesOn(last.before, next.before, last.pages) &&
+      this.#goesOn(last.after, next.after, last.pages)
+    ) {
       last.pages += next.pages;
       return;
     }

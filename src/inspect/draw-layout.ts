@@ -1,7 +1,8 @@
 /** Layouts as text: tables from left to right, what each entry maps, the page sizes below the level that they sit in. */
-import { aligned, cut, padded, pageSizeText, wrapped } from './draw-text.ts';
-import { type Layout, layoutsFor, type LayoutLeaf, type LayoutLevel, layoutOf, leafMark, leafText } from './layout.ts';
+
 import type { CompiledMode } from '../pagetable/compile.ts';
+import { aligned, cut, padded, pageSizeText, wrapped } from './draw-text.ts';
+import { type Layout, type LayoutLeaf, type LayoutLevel, layoutOf, layoutsFor, leafMark, leafText } from './layout.ts';
 
 /** Small pictures of a leaf: cells of its table. */
 const GLYPHS: Readonly<Record<LayoutLeaf['representation'], string>> = { leaf: '■', contiguous: '■■■', replicated: '===', hugepd: '◆→■' };
@@ -14,7 +15,10 @@ export function layoutText(name: string, width: number): string[] {
   const lines: string[] = [];
   parts.forEach(({ when, layout }, i) => {
     if (i > 0) lines.push('');
-    lines.push(...wrapped(`${layout.mode.mode.name}: ${layout.mode.mode.title}${when && !layout.mode.mode.title.includes('director') ? `, ${when}` : ''}`, width, '  '), '');
+    lines.push(
+      ...wrapped(`${layout.mode.mode.name}: ${layout.mode.mode.title}${when && !layout.mode.mode.title.includes('director') ? `, ${when}` : ''}`, width, '  '),
+      '',
+    );
     lines.push(...picture(layout, width), '', ...sizes(layout, width));
   });
   return lines;
@@ -28,7 +32,11 @@ function picture(layout: Layout, width: number): string[] {
   // Boxes shrink for narrow windows; what does not fit is cut.
   const box = Math.max(8, Math.min(BOX, Math.floor((width + 4) / levels.length) - 6));
   const gap = '    ';
-  const row = (cell: (l: LayoutLevel, i: number) => string, between = gap): string => levels.map((l, i) => padded(cut(cell(l, i), box + 2), box + 2)).join(between).trimEnd();
+  const row = (cell: (l: LayoutLevel, i: number) => string, between = gap): string =>
+    levels
+      .map((l, i) => padded(cut(cell(l, i), box + 2), box + 2))
+      .join(between)
+      .trimEnd();
   const bytes = (l: LayoutLevel): number => l.level.pages * 2 ** layout.mode.mode.pageShift;
   const inside = (text: string): string => `│${padded(cut(` ${text}`, box), box)}│`;
   const lines = [
@@ -41,15 +49,22 @@ function picture(layout: Layout, width: number): string[] {
   ];
   const depth = Math.max(...levels.map((l) => l.leaves.length));
   for (let i = 0; i < depth; i++)
-    lines.push(row((l) => {
-      const leaf = l.leaves[i];
-      return leaf ? `${pageSizeText(leaf.bytes).padStart(5)} ${GLYPHS[leaf.representation]}${leaf.entries > 1 ? ` ${leaf.entries}` : ''}${leaf.tables > 1 ? ` ×${leaf.tables}` : ''}` : '';
-    }));
+    lines.push(
+      row((l) => {
+        const leaf = l.leaves[i];
+        return leaf
+          ? `${pageSizeText(leaf.bytes).padStart(5)} ${GLYPHS[leaf.representation]}${leaf.entries > 1 ? ` ${leaf.entries}` : ''}${leaf.tables > 1 ? ` ×${leaf.tables}` : ''}`
+          : '';
+      }),
+    );
   return lines;
 }
 
 function sizes(layout: Layout, width: number): string[] {
-  return aligned(layout.leaves.map((l) => [pageSizeText(l.bytes), `at ${l.level.level.name}`, leafText(l)]), [0]).flatMap((line) => wrapped(`  ${line}`, width, '      '));
+  return aligned(
+    layout.leaves.map((l) => [pageSizeText(l.bytes), `at ${l.level.level.name}`, leafText(l)]),
+    [0],
+  ).flatMap((line) => wrapped(`  ${line}`, width, '      '));
 }
 
 /** All modes, one line each: the sizes below each level. */
@@ -76,7 +91,22 @@ export function layoutJson(layout: Layout): Record<string, unknown> {
   return {
     mode: mode.mode.name,
     title: mode.mode.title,
-    levels: layout.levels.map((l) => ({ name: l.level.level.name, manual: l.level.level.manual, shift: l.level.level.shift, entries: l.level.entries, entryBytes: l.level.stride, folded: l.folded })),
-    sizes: layout.leaves.map((l) => ({ bytes: l.bytes, level: l.level.level.name, representation: l.representation, entries: l.entries, tables: l.tables, sameAddress: l.sameAddress, form: l.form.form.name })),
+    levels: layout.levels.map((l) => ({
+      name: l.level.level.name,
+      manual: l.level.level.manual,
+      shift: l.level.level.shift,
+      entries: l.level.entries,
+      entryBytes: l.level.stride,
+      folded: l.folded,
+    })),
+    sizes: layout.leaves.map((l) => ({
+      bytes: l.bytes,
+      level: l.level.level.name,
+      representation: l.representation,
+      entries: l.entries,
+      tables: l.tables,
+      sameAddress: l.sameAddress,
+      form: l.form.form.name,
+    })),
   };
 }

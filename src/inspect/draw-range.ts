@@ -1,6 +1,6 @@
 /** How a range is cropped and iterated, both foldings side by side, as text and JSON. */
 import { beside, counted, cut, hexPage, padded, thousands, wrapped } from './draw-text.ts';
-import { checkTrace, type Convention, flattened, type Geometry, type RangeStep, type RangeTrace } from './walk-range.ts';
+import { type Convention, checkTrace, flattened, type Geometry, type RangeStep, type RangeTrace } from './walk-range.ts';
 
 const TITLES: Readonly<Record<Convention, string>> = {
   top: 'top-level folding: the highest name of a shared table iterates',
@@ -12,7 +12,14 @@ const TITLES: Readonly<Record<Convention, string>> = {
 const SHOWN = 2;
 
 /** Both traces of one range. */
-export function rangeText(geometry: Geometry, top: RangeTrace, middle: RangeTrace, pageShift: number, width: number, tableName: (table: number) => string): string[] {
+export function rangeText(
+  geometry: Geometry,
+  top: RangeTrace,
+  middle: RangeTrace,
+  pageShift: number,
+  width: number,
+  tableName: (table: number) => string,
+): string[] {
   const lines = [...foldText(geometry, width), ''];
   // Two columns where both fit; the one after the other elsewhere.
   const columns = width >= 120 ? 2 : 1;
@@ -25,9 +32,15 @@ export function rangeText(geometry: Geometry, top: RangeTrace, middle: RangeTrac
 
 /** Which names share a table. */
 function foldText(geometry: Geometry, width: number): string[] {
-  const groups = geometry.reals.map((real, i) => ({ real, names: geometry.names.filter((n) => n.real === i).map((n) => n.name) })).filter((g) => g.names.length > 0);
+  const groups = geometry.reals
+    .map((real, i) => ({ real, names: geometry.names.filter((n) => n.real === i).map((n) => n.name) }))
+    .filter((g) => g.names.length > 0);
   const text = groups.map((g) => (g.names.length > 1 ? `(${g.names.join(' = ')})` : g.names[0])).join(' → ');
-  return wrapped(`levels: ${text}${groups.some((g) => g.names.length > 1) ? '; names in brackets share one table' : '; nothing is folded, so both conventions do the same'}`, width, '  ');
+  return wrapped(
+    `levels: ${text}${groups.some((g) => g.names.length > 1) ? '; names in brackets share one table' : '; nothing is folded, so both conventions do the same'}`,
+    width,
+    '  ',
+  );
 }
 
 function traceText(geometry: Geometry, trace: RangeTrace, pageShift: number, width: number, tableName: (table: number) => string): string[] {
@@ -74,7 +87,11 @@ function stepText(step: RangeStep, sisters: readonly RangeStep[], indent: number
 }
 
 function verdict(geometry: Geometry, top: RangeTrace, middle: RangeTrace, width: number): string[] {
-  const count = (t: RangeTrace): string => `${geometry.names.filter((n) => t.iterations[n.name]).map((n) => `${n.name} ${thousands(t.iterations[n.name])}`).join(', ')}; ${counted(t.calls, 'call')}`;
+  const count = (t: RangeTrace): string =>
+    `${geometry.names
+      .filter((n) => t.iterations[n.name])
+      .map((n) => `${n.name} ${thousands(t.iterations[n.name])}`)
+      .join(', ')}; ${counted(t.calls, 'call')}`;
   const equal = top.entries.length === middle.entries.length && top.entries.every((e, i) => e === middle.entries[i]);
   const extra = top.calls - middle.calls;
   const broken = [...checkTrace(geometry, top), ...checkTrace(geometry, middle)];

@@ -5,7 +5,7 @@
  * are whole numbers, so that the files change only where the pictures do.
  */
 import { pageSizeText } from './draw-text.ts';
-import { type Layout, layoutsFor, type LayoutLeaf, type LayoutLevel, leafText } from './layout.ts';
+import { type Layout, type LayoutLeaf, type LayoutLevel, layoutsFor, leafText } from './layout.ts';
 
 const escaped = (text: string): string => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
 
@@ -65,7 +65,11 @@ export function layoutSvg(name: string): string {
   const parts = layoutsFor(name);
   const sentences = parts.flatMap(({ layout }) => layout.leaves.map(leafText));
   const titles = parts.map(({ when, layout }) => `${layout.mode.mode.title}${when && !layout.mode.mode.title.includes('director') ? `, ${when}` : ''}`);
-  const width = Math.max(...parts.map(({ layout }) => 2 * MARGIN + layout.levels.length * COLUMN), ...sentences.map((s) => 2 * MARGIN + 74 + s.length * CHARACTER), ...titles.map((t) => 2 * MARGIN + t.length * 9));
+  const width = Math.max(
+    ...parts.map(({ layout }) => 2 * MARGIN + layout.levels.length * COLUMN),
+    ...sentences.map((s) => 2 * MARGIN + 74 + s.length * CHARACTER),
+    ...titles.map((t) => 2 * MARGIN + t.length * 9),
+  );
   svg.rect(0, 0, width, heightOf(parts.map((p) => p.layout)), 'bg');
   let y = MARGIN;
   parts.forEach(({ layout }, i) => {
@@ -75,7 +79,10 @@ export function layoutSvg(name: string): string {
 }
 
 const heightOf = (layouts: readonly Layout[]): number =>
-  layouts.reduce((sum, l) => sum + 36 + 40 + TABLE + 20 + Math.max(...l.levels.map((x) => x.leaves.length)) * ROW + 16 + l.leaves.length * ROW + MARGIN, MARGIN);
+  layouts.reduce(
+    (sum, l) => sum + 36 + 40 + TABLE + 20 + Math.max(...l.levels.map((x) => x.leaves.length)) * ROW + 16 + l.leaves.length * ROW + MARGIN,
+    MARGIN,
+  );
 
 /** Draws from `y` down; returns where it ends. */
 function drawLayout(svg: Svg, layout: Layout, title: string, y: number): number {

@@ -38,7 +38,12 @@ export function beside(left: readonly string[], right: readonly string[], leftWi
 export function aligned(rows: readonly (readonly string[])[], right: readonly number[] = [], gap = '  '): string[] {
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
-  return rows.map((row) => row.map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join(gap).trimEnd());
+  return rows.map((row) =>
+    row
+      .map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]) : cell.padEnd(widths[i])))
+      .join(gap)
+      .trimEnd(),
+  );
 }
 
 /** Breaks words into lines of at most `width`, every line but the first behind `indent`. Blanks within a line stay as they are. */

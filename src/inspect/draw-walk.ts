@@ -1,6 +1,7 @@
 /** A walk as a picture in text, and as JSON. Invariant: every line fits the width, but for words that cannot be broken. */
-import type { Rights } from '../pagetable/entry.ts';
+
 import { gather } from '../arch/notation.ts';
+import type { Rights } from '../pagetable/entry.ts';
 import { aligned, counted, pageSizeText, wrapped } from './draw-text.ts';
 import { swapText, takenAway, type Walk, type WalkGroup, type WalkStep } from './walk.ts';
 
@@ -36,10 +37,17 @@ export interface DrawOptions {
 
 /** The whole picture. */
 export function walkText(w: Walk, options: DrawOptions): string[] {
-  const lines = [...wrapped(`${hex(w.va)} in ${w.mode.mode.name}, ${w.half} half, ${options.of ? `${options.of}, ` : ''}${w.root.label}`, options.width, '  '), ''];
+  const lines = [
+    ...wrapped(`${hex(w.va)} in ${w.mode.mode.name}, ${w.half} half, ${options.of ? `${options.of}, ` : ''}${w.root.label}`, options.width, '  '),
+    '',
+  ];
   const strip = indexStrip(w);
   if (strip.every((line) => line.length <= options.width)) lines.push(...strip, '');
-  if (w.above.length > 0) lines.push(...wrapped(`${w.above.join(' = ')}: folded, the top table is the ${w.root.level}'s and the pointer passes through unchanged`, options.width, '  '), '│');
+  if (w.above.length > 0)
+    lines.push(
+      ...wrapped(`${w.above.join(' = ')}: folded, the top table is the ${w.root.level}'s and the pointer passes through unchanged`, options.width, '  '),
+      '│',
+    );
   w.steps.forEach((step, i) => lines.push(...stepLines(w, step, i === w.steps.length - 1, options)));
   lines.push(...endLines(w, options.width));
   const rights = rightsTable(w, options.width);
@@ -50,30 +58,55 @@ export function walkText(w: Walk, options: DrawOptions): string[] {
 /** The address cut into the indexes of its levels. */
 function indexStrip(w: Walk): string[] {
   if (w.steps.length === 0) return [];
-  const cells = w.steps.map((s) => ({ head: s.level.level.name, body: String(s.index), bits: s.level.level.bits === 0 ? '' : `${s.level.level.shift + s.level.level.bits - 1}:${s.level.level.shift}` }));
+  const cells = w.steps.map((s) => ({
+    head: s.level.level.name,
+    body: String(s.index),
+    bits: s.level.level.bits === 0 ? '' : `${s.level.level.shift + s.level.level.bits - 1}:${s.level.level.shift}`,
+  }));
   const last = w.steps[w.steps.length - 1];
   const { shift } = last.level.level;
   cells.push({ head: 'offset', body: hex(BigInt.asUintN(shift, w.va)), bits: `${shift - 1}:0` });
   const widths = cells.map((c) => Math.max(c.head.length, c.body.length, c.bits.length));
   const row = (pick: (c: (typeof cells)[number]) => string): string => `│ ${cells.map((c, i) => pick(c).padStart(widths[i])).join(' │ ')} │`;
   const rule = (l: string, m: string, r: string): string => l + widths.map((n) => '─'.repeat(n + 2)).join(m) + r;
-  return [row((c) => c.bits).replaceAll('│', ' ').trimEnd(), rule('┌', '┬', '┐'), row((c) => c.head), row((c) => c.body), rule('└', '┴', '┘')];
+  return [
+    row((c) => c.bits)
+      .replaceAll('│', ' ')
+      .trimEnd(),
+    rule('┌', '┬', '┐'),
+    row((c) => c.head),
+    row((c) => c.body),
+    rule('└', '┴', '┘'),
+  ];
 }
 
 function stepLines(w: Walk, step: WalkStep, last: boolean, options: DrawOptions): string[] {
   const { level, entry } = step;
   const bar = last ? ' ' : '│';
   const head = `${level.level.name}  ${level.level.manual}, table ${hex(step.table)} [${step.index}] at ${hex(step.at)}: ${wordText(step)}`;
-  const lines = head.length <= options.width ? [head] : [`${level.level.name}  ${level.level.manual}, table ${hex(step.table)}`, `${bar}    [${step.index}] at ${hex(step.at)}: ${wordText(step)}`];
+  const lines =
+    head.length <= options.width
+      ? [head]
+      : [`${level.level.name}  ${level.level.manual}, table ${hex(step.table)}`, `${bar}    [${step.index}] at ${hex(step.at)}: ${wordText(step)}`];
   if (entry?.form) {
-    const to = entry.kind === 'table' || entry.kind === 'hugepd' ? ` → ${hex(w.steps[w.steps.indexOf(step) + 1]?.table ?? entry.address ?? 0n)}` : entry.address !== undefined && entry.kind === 'leaf' ? ` of ${hex(entry.address)}` : '';
+    const to =
+      entry.kind === 'table' || entry.kind === 'hugepd'
+        ? ` → ${hex(w.steps[w.steps.indexOf(step) + 1]?.table ?? entry.address ?? 0n)}`
+        : entry.address !== undefined && entry.kind === 'leaf'
+          ? ` of ${hex(entry.address)}`
+          : '';
     lines.push(`${bar}    ${entry.kind === 'none' ? 'empty' : `${entry.kind} "${entry.form.form.name}"${to}`}`);
     if (options.fields) lines.push(...fieldTable(step).map((line) => `${bar}      ${line}`));
     else if (fieldsText(step) !== '') lines.push(...wrapped(fieldsText(step), options.width - 7).map((line) => `${bar}      ${line}`));
   }
   // Below a leaf or a hole nothing is passed through: the folded levels saw the same entry before.
   if (step.folded.length > 0 && level.level.name !== 'pte')
-    lines.push(...wrapped(`${step.folded.join(', ')} ${step.folded.length === 1 ? 'is' : 'are'} folded into the ${level.level.name}: ${step.folded.length === 1 ? 'its' : 'their'} entry is this same one`, options.width - 5).map((line) => `${bar}    ${line}`));
+    lines.push(
+      ...wrapped(
+        `${step.folded.join(', ')} ${step.folded.length === 1 ? 'is' : 'are'} folded into the ${level.level.name}: ${step.folded.length === 1 ? 'its' : 'their'} entry is this same one`,
+        options.width - 5,
+      ).map((line) => `${bar}    ${line}`),
+    );
   return last ? lines : [...lines, '▼'];
 }
 
@@ -84,7 +117,10 @@ function fieldTable(step: WalkStep): string[] {
   return aligned(
     [...form.fields].map(([name, pieces]) => [
       name,
-      [...pieces].reverse().map((p) => (p.width === 1 ? `${p.low}` : `${p.low + p.width - 1}:${p.low}`)).join(','),
+      [...pieces]
+        .reverse()
+        .map((p) => (p.width === 1 ? `${p.low}` : `${p.low + p.width - 1}:${p.low}`))
+        .join(','),
       hex(gather(pieces, entry.lo, entry.hi)),
       form.docs.get(name) ?? '',
     ]),
@@ -133,7 +169,15 @@ function rightsTable(w: Walk, width: number): string[] {
 /** Rights that go for the same reason are told together. */
 function lostText(lost: ReturnType<typeof takenAway>): string {
   const reasons = [...new Set(lost.map((l) => l.needs))];
-  return reasons.map((needs) => `← ${lost.filter((l) => l.needs === needs).map((l) => l.right).join(', ')}: ${needs}`).join('; ');
+  return reasons
+    .map(
+      (needs) =>
+        `← ${lost
+          .filter((l) => l.needs === needs)
+          .map((l) => l.right)
+          .join(', ')}: ${needs}`,
+    )
+    .join('; ');
 }
 
 const rightsJson = (r: Rights): Record<string, boolean> => ({ read: r.read, write: r.write, exec: r.exec, user: r.user });
@@ -160,7 +204,9 @@ export function walkJson(w: Walk): Record<string, unknown> {
       left: rightsJson(s.rights),
       folded: s.folded,
     })),
-    ...(w.group ? { group: { from: w.group.from, entries: w.group.entries, bytes: w.group.leafBytes, address: w.group.group.group.address, disagree: w.group.disagree } } : {}),
+    ...(w.group
+      ? { group: { from: w.group.from, entries: w.group.entries, bytes: w.group.leafBytes, address: w.group.group.group.address, disagree: w.group.disagree } }
+      : {}),
     result:
       w.end.kind === 'mapped'
         ? { mapped: true, pa: hex(w.end.pa), page: w.end.leafBytes, present: w.end.present, ...rightsJson(w.end.rights) }

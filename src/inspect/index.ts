@@ -14,8 +14,13 @@ export * from './aliases.ts';
 export * from './audit.ts';
 export { type CapturedTables, captureOf } from './capture.ts';
 export * from './diff.ts';
+export { layoutJson, layoutText, overviewText } from './draw-layout.ts';
+export { rangeJson, rangeText } from './draw-range.ts';
+export { layoutSvg } from './draw-svg.ts';
+export { groupText, walkJson, walkText } from './draw-walk.ts';
 export { bitsText, composeEntry, type Explained, type ExplainedField, explainEntry, unnamedBits } from './explain.ts';
 export { type AreaKind, endOf, type Folded, foldHalf, type Node, type Sum } from './fold.ts';
+export * from './layout.ts';
 export {
   csvWriter,
   forEachRow,
@@ -46,19 +51,13 @@ export {
   sameTables,
   tablesOf,
 } from './session.ts';
+export { FINAL_TABLES, STAGING, type Staging, stageAnomalies, stageRoots, TABLE_DOCS } from './sql-tables.ts';
 export { covers, type Reason, type Step, type Translation, translateAddress } from './translate.ts';
-export { compileWhere, emptyRow, FILTER_FIELDS, type Filter, type FilterRow, WHERE_HELP } from './where.ts';
-export { groupText, walkJson, walkText } from './draw-walk.ts';
-export { rangeJson, rangeText } from './draw-range.ts';
-export { layoutJson, layoutText, overviewText } from './draw-layout.ts';
-export { layoutSvg } from './draw-svg.ts';
-export * from './layout.ts';
-export { FINAL_TABLES, stageAnomalies, stageRoots, STAGING, type Staging, TABLE_DOCS } from './sql-tables.ts';
 export { swapText, takenAway, type Walk, type WalkEnd, type WalkGroup, type WalkStep, walk } from './walk.ts';
 export {
   addrEnd,
-  checkTrace,
   type Convention,
+  checkTrace,
   type Geometry,
   geometryOf,
   type Handover,
@@ -70,3 +69,4 @@ export {
   walkRange,
 } from './walk-range.ts';
 export { walkedRoots } from './walked.ts';
+export { compileWhere, emptyRow, FILTER_FIELDS, type Filter, type FilterRow, WHERE_HELP } from './where.ts';

@@ -78,7 +78,15 @@ function leavesAt(mode: CompiledMode, level: CompiledLevel, chain: readonly Comp
 }
 
 function directoryLeaf(parent: CompiledLevel, level: CompiledLevel, form: CompiledForm, page: number): LayoutLeaf {
-  return { bytes: form.pages * page, level: parent, representation: 'hugepd', entries: level.entries, tables: Math.max(1, form.pages / parent.pages), sameAddress: false, form };
+  return {
+    bytes: form.pages * page,
+    level: parent,
+    representation: 'hugepd',
+    entries: level.entries,
+    tables: Math.max(1, form.pages / parent.pages),
+    sameAddress: false,
+    form,
+  };
 }
 
 function ownLeaf(shown: CompiledLevel, level: CompiledLevel, form: CompiledForm, page: number): LayoutLeaf {

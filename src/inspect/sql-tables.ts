@@ -5,10 +5,11 @@
  * so no bigint is made here. Invariants: page numbers and counts are exact below 2^53; ids are unique over all images; text that came out of
  * a file is a value, never part of a statement.
  */
-import { FRAME_BYTES } from '../pagetable/source.ts';
+
 import { forEachExtent } from '../pagetable/extents.ts';
+import { FRAME_BYTES } from '../pagetable/source.ts';
 import { advanceOf, type PageTables } from '../pagetable/tree.ts';
-import { flagsOf, READ, WRITE, EXEC, USER, PRESENT, GLOBAL, DIRTY, ACCESSED, KERNEL_HALF, type WalkedRoot } from './aliases.ts';
+import { ACCESSED, DIRTY, EXEC, flagsOf, GLOBAL, KERNEL_HALF, PRESENT, READ, USER, type WalkedRoot, WRITE } from './aliases.ts';
 import type { Finding } from './audit.ts';
 import { kindOfSwap } from './leaves.ts';
 import { Places } from './places.ts';
@@ -25,11 +26,29 @@ const numbers = (...names: string[]): (readonly [string, StagedType])[] => names
 const texts = (...names: string[]): (readonly [string, StagedType])[] => names.map((n) => [n, 'VARCHAR'] as const);
 
 export const STAGING = {
-  roots: { name: 's_roots', columns: [...numbers('id', 'pid'), ...texts('image', 'name', 'mode', 'label', 'kernel'), ...numbers('frame', 'offset_bytes', 'page_bytes')] },
-  leaves: { name: 's_leaves', columns: [...numbers('root', 'vpn', 'value', 'pages', 'repeats', 'stride', 'flags', 'leaf_pages', 'contig', 'swap_type'), ...texts('kind', 'level')] },
-  tables: { name: 's_tables', columns: [...numbers('root', 'id', 'frame', 'offset_bytes', 'first_vpn', 'entries', 'leaves', 'tables', 'nonpresent', 'parents'), ...texts('level', 'half')] },
-  entries: { name: 's_entries', columns: [...numbers('root', 'table_id', 'idx', 'n', 'vpn', 'value', 'step', 'lo', 'hi', 'child'), ...texts('level', 'kind', 'form')] },
-  anomalies: { name: 's_anomalies', columns: [...numbers('finding', 'vpn', 'pages', 'page_bytes'), ...texts('image', 'id', 'severity', 'sentence', 'half', 'root')] },
+  roots: {
+    name: 's_roots',
+    columns: [...numbers('id', 'pid'), ...texts('image', 'name', 'mode', 'label', 'kernel'), ...numbers('frame', 'offset_bytes', 'page_bytes')],
+  },
+  leaves: {
+    name: 's_leaves',
+    columns: [...numbers('root', 'vpn', 'value', 'pages', 'repeats', 'stride', 'flags', 'leaf_pages', 'contig', 'swap_type'), ...texts('kind', 'level')],
+  },
+  tables: {
+    name: 's_tables',
+    columns: [
+      ...numbers('root', 'id', 'frame', 'offset_bytes', 'first_vpn', 'entries', 'leaves', 'tables', 'nonpresent', 'parents'),
+      ...texts('level', 'half'),
+    ],
+  },
+  entries: {
+    name: 's_entries',
+    columns: [...numbers('root', 'table_id', 'idx', 'n', 'vpn', 'value', 'step', 'lo', 'hi', 'child'), ...texts('level', 'kind', 'form')],
+  },
+  anomalies: {
+    name: 's_anomalies',
+    columns: [...numbers('finding', 'vpn', 'pages', 'page_bytes'), ...texts('image', 'id', 'severity', 'sentence', 'half', 'root')],
+  },
 } as const satisfies Record<string, Staging>;
 
 export type Push = (row: readonly StagedValue[]) => void;
@@ -61,7 +80,9 @@ export const FINAL_TABLES: Readonly<Record<string, string>> = {
 
 function flagColumns(): string {
   const columns = { read: READ, write: WRITE, exec: EXEC, user: USER, present: PRESENT, global: GLOBAL, dirty: DIRTY, accessed: ACCESSED };
-  return Object.entries(columns).map(([name, bit]) => `flags::UINTEGER & ${bit} <> 0 AS "${name}"`).join(', ');
+  return Object.entries(columns)
+    .map(([name, bit]) => `flags::UINTEGER & ${bit} <> 0 AS "${name}"`)
+    .join(', ');
 }
 
 /** What the tables mean, for `.tables`. */
@@ -93,7 +114,20 @@ function stageLeaves(push: Push, tables: PageTables, root: number): void {
       const cls = classes[extents.kind[i]];
       const swap = cls.attribute.swap;
       const kind = cls.kind === 'nonpresent' ? kindOfSwap(swap, cls.half) : cls.kind;
-      push([root, extents.vpn[i], extents.pfn[i], extents.pages[i], extents.count[i], extents.stride[i], flagsOf(cls), cls.leafPages, cls.contig, cls.kind === 'nonpresent' ? (swap?.type ?? null) : null, kind, levels[cls.level]]);
+      push([
+        root,
+        extents.vpn[i],
+        extents.pfn[i],
+        extents.pages[i],
+        extents.count[i],
+        extents.stride[i],
+        flagsOf(cls),
+        cls.leafPages,
+        cls.contig,
+        cls.kind === 'nonpresent' ? (swap?.type ?? null) : null,
+        kind,
+        levels[cls.level],
+      ]);
     }
     return true;
   });
@@ -109,7 +143,21 @@ function stageTables(table: Push, entry: Push, tables: PageTables, root: number)
       const a = attributes[items.attribute[i]];
       const down = a.kind === 'table' || a.kind === 'hugepd';
       if (down) parents[items.value[i]] += items.count[i];
-      entry([root, node.id, items.index[i], items.count[i], places.of(node, items.index[i], 1).range.vpn, items.value[i], items.step[i] === 1 && items.count[i] > 1 ? advanceOf(a) : 0, a.lo, a.hi, down ? items.value[i] : null, levels[node.level], a.kind, a.form?.form.name ?? null]);
+      entry([
+        root,
+        node.id,
+        items.index[i],
+        items.count[i],
+        places.of(node, items.index[i], 1).range.vpn,
+        items.value[i],
+        items.step[i] === 1 && items.count[i] > 1 ? advanceOf(a) : 0,
+        a.lo,
+        a.hi,
+        down ? items.value[i] : null,
+        levels[node.level],
+        a.kind,
+        a.form?.form.name ?? null,
+      ]);
     }
   for (const node of nodes) {
     const counts: Record<string, number> = { leaf: 0, table: 0, hugepd: 0 };
@@ -121,7 +169,20 @@ function stageTables(table: Push, entry: Push, tables: PageTables, root: number)
     }
     const down = counts.table + counts.hugepd;
     const place = places.of(node, node.first, 1);
-    table([root, node.id, node.frame, node.offset, place.range.vpn, node.entries - node.first, counts.leaf, down, all - counts.leaf - down, parents[node.id], levels[node.level], place.half]);
+    table([
+      root,
+      node.id,
+      node.frame,
+      node.offset,
+      place.range.vpn,
+      node.entries - node.first,
+      counts.leaf,
+      down,
+      all - counts.leaf - down,
+      parents[node.id],
+      levels[node.level],
+      place.half,
+    ]);
   }
 }
 

@@ -142,10 +142,16 @@ function end(
   const nothing = { va, pa: undefined, leafBytes: undefined, attribute, swap: undefined, inImage: false };
   const word = `0x${wordHex(attribute.lo, attribute.hi)}`;
   if (attribute.kind === 'missing') return { ...nothing, reason: 'missing', text: 'the image does not hold the table that the walk needs next' };
-  if (attribute.kind === 'bad') return { ...nothing, reason: 'bad', text: `${word} is no entry of ${mode.mode.name}: another mode, damage, or a torn read (the table changed while it was saved)` };
+  if (attribute.kind === 'bad')
+    return {
+      ...nothing,
+      reason: 'bad',
+      text: `${word} is no entry of ${mode.mode.name}: another mode, damage, or a torn read (the table changed while it was saved)`,
+    };
   if (attribute.kind === 'nonpresent') {
     const swap = tables.swapOf(attribute, value + (advanceOf(attribute) > 0 ? within : 0));
-    const text = half === 'kernel' ? `not present: the kernel swaps nothing of its own, so this is a page taken out of its map (entry ${word})` : swapSentence(swap, word);
+    const text =
+      half === 'kernel' ? `not present: the kernel swaps nothing of its own, so this is a page taken out of its map (entry ${word})` : swapSentence(swap, word);
     return { ...nothing, swap, reason: kindOfSwap(swap, half), text };
   }
   const pfn = value + within;

@@ -149,7 +149,15 @@ class Loops {
   run(from: number, to: number): RangeTrace {
     const pointer = { table: this.#tables.root, real: 0, index: this.#tables.rootIndex(from), copy: false };
     const steps = this.#level(0, from, to, pointer);
-    return { convention: this.#convention, handover: this.#handover, steps, iterations: this.#iterations, calls: this.#calls, entries: this.#entries, overruns: this.#overruns };
+    return {
+      convention: this.#convention,
+      handover: this.#handover,
+      steps,
+      iterations: this.#iterations,
+      calls: this.#calls,
+      entries: this.#entries,
+      overruns: this.#overruns,
+    };
   }
 
   /** One function of the walker: `do { next = pXd_addr_end(addr, end); … } while (pXd++, addr = next, addr != end)`. */
@@ -177,13 +185,29 @@ class Loops {
     const own = names[depth];
     const below = names[depth + 1];
     const tests = below === undefined || below.real !== own.real;
-    const base = { level: own.name, depth, from, to, table: pointer.table, real: own.real, index: pointer.index, folded: names[depth - 1]?.real === own.real, tests, overrun };
-    if (!tests) return { ...base, kind: 'passed', below: depth < this.#lowest ? this.#level(depth + 1, from, to, { ...pointer, copy: this.#handover === 'copy' }) : [] };
+    const base = {
+      level: own.name,
+      depth,
+      from,
+      to,
+      table: pointer.table,
+      real: own.real,
+      index: pointer.index,
+      folded: names[depth - 1]?.real === own.real,
+      tests,
+      overrun,
+    };
+    if (!tests)
+      return { ...base, kind: 'passed', below: depth < this.#lowest ? this.#level(depth + 1, from, to, { ...pointer, copy: this.#handover === 'copy' }) : [] };
     this.#entries.push(`${pointer.table}:${pointer.index}`);
     const { kind, child } = this.#tables.entry(pointer.table, own.real, pointer.index);
     if (kind !== 'table' || child === undefined || depth >= this.#lowest || below === undefined) return { ...base, kind, below: [] };
     const real = this.#geometry.reals[below.real];
-    return { ...base, kind, below: this.#level(depth + 1, from, to, { table: child, real: below.real, index: Math.floor(from / real.pages) % real.entries, copy: false }) };
+    return {
+      ...base,
+      kind,
+      below: this.#level(depth + 1, from, to, { table: child, real: below.real, index: Math.floor(from / real.pages) % real.entries, copy: false }),
+    };
   }
 
   #addrEnd(depth: number, addr: number, end: number): number {
@@ -219,7 +243,8 @@ export function checkTrace(geometry: Geometry, trace: RangeTrace): string[] {
   for (const step of flattened(trace.steps)) {
     const { pages } = geometry.reals[step.real];
     if (step.tests && Math.floor(step.from / pages) !== Math.floor((step.to - 1) / pages)) broken.push(`${step.level} took several slots for one`);
-    if (step.kind === 'passed' && step.below.length > 1 && Math.floor(step.from / pages) === Math.floor((step.to - 1) / pages)) broken.push(`${step.below[0].level} iterated within one slot`);
+    if (step.kind === 'passed' && step.below.length > 1 && Math.floor(step.from / pages) === Math.floor((step.to - 1) / pages))
+      broken.push(`${step.below[0].level} iterated within one slot`);
   }
   broken.push(...twoIterate(trace));
   return broken;

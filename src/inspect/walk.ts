@@ -8,7 +8,7 @@
 import type { Root, RootRange } from '../arch/mode.ts';
 import { holds, parseCondition, type Word } from '../arch/notation.ts';
 import type { CompiledForm, CompiledGroup, CompiledLevel, CompiledMode } from '../pagetable/compile.ts';
-import { addressOf, addressUnits, ALL_RIGHTS, decode, type Entry, grantedRights, levelNamed, type Rights, rightsOf, windowOf } from '../pagetable/entry.ts';
+import { ALL_RIGHTS, addressOf, addressUnits, decode, type Entry, grantedRights, levelNamed, type Rights, rightsOf, windowOf } from '../pagetable/entry.ts';
 import { vpnOf } from '../pagetable/extents.ts';
 import { FRAME_BYTES, type FrameSource } from '../pagetable/source.ts';
 import { decodeSwap, type SwapEntry } from '../pagetable/swap.ts';
@@ -86,7 +86,9 @@ export function walk(mode: CompiledMode, source: FrameSource, root: Root, va: bi
 
 function outside(mode: CompiledMode, root: Root): string {
   const { pages } = levelNamed(mode, root.level);
-  const text = root.ranges.map((r) => `0x${r.va.toString(16)}-0x${(r.va + (BigInt((r.to - r.from) * pages) << BigInt(mode.mode.pageShift)) - 1n).toString(16)}`);
+  const text = root.ranges.map(
+    (r) => `0x${r.va.toString(16)}-0x${(r.va + (BigInt((r.to - r.from) * pages) << BigInt(mode.mode.pageShift)) - 1n).toString(16)}`,
+  );
   return `${root.label} does not translate this address: it covers ${text.join(' and ')}`;
 }
 
@@ -139,7 +141,16 @@ class Walker {
       rights = entry?.form && entry.kind !== 'none' && entry.kind !== 'nonpresent' ? grantedRights(rights, entry.form, entry.lo, entry.hi) : NO_RIGHTS;
       const next = entry?.form && entry.form.next >= 0 ? this.#mode.levels[entry.form.next] : undefined;
       const below = next ?? this.#defaultNext(level);
-      this.#steps.push({ level, table: at.table, at: at.table + BigInt(at.index * level.stride), index: at.index, entry, own, rights, folded: foldedBelow(level, below) });
+      this.#steps.push({
+        level,
+        table: at.table,
+        at: at.table + BigInt(at.index * level.stride),
+        index: at.index,
+        entry,
+        own,
+        rights,
+        folded: foldedBelow(level, below),
+      });
       const start = slot + at.index * level.pages;
       if (entry?.kind === 'leaf') return this.#done(this.#leaf(level, entry, at, start, piece, before));
       if (entry === undefined || entry.form === undefined || next === undefined) return this.#done({ kind: 'unmapped', ...this.#why(level, entry) });
@@ -149,7 +160,10 @@ class Walker {
       if (this.#steps.length > this.#mode.levels.length) return this.#done({ kind: 'unmapped', why: `the levels below the ${level.level.name} do not end` });
       const window = windowOf(entry.form, entry.lo, entry.hi);
       if (window !== undefined && (at.index < window.first || at.index >= window.entries))
-        return this.#done({ kind: 'unmapped', why: `the ${level.level.name} entry says that its table holds entries ${window.first} to ${window.entries - 1} only, and this address needs ${at.index}` });
+        return this.#done({
+          kind: 'unmapped',
+          why: `the ${level.level.name} entry says that its table holds entries ${window.first} to ${window.entries - 1} only, and this address needs ${at.index}`,
+        });
       level = next;
     }
   }
@@ -233,7 +247,11 @@ class Walker {
       const alike = word !== undefined && (((word.lo ^ own.lo) & keep.lo) | ((word.hi ^ own.hi) & keep.hi)) === 0;
       const pfn = word ? pfnOf(word) : -1;
       const placed =
-        group.group.address === 'advance' ? pfn === base + (i - from) * form.pages && base % group.leafPages === 0 : group.group.address === 'same' ? pfn === pfnOf(own) : Math.floor(pfn / group.leafPages) === Math.floor(pfnOf(own) / group.leafPages);
+        group.group.address === 'advance'
+          ? pfn === base + (i - from) * form.pages && base % group.leafPages === 0
+          : group.group.address === 'same'
+            ? pfn === pfnOf(own)
+            : Math.floor(pfn / group.leafPages) === Math.floor(pfnOf(own) / group.leafPages);
       if (!alike || !placed) disagree.push(i);
       if (word && group.group.decides === undefined) union = unite(union, word, group);
     }
@@ -264,7 +282,8 @@ export function swapText(swap: SwapEntry): string {
   if (swap.kind === 'migration') return `being migrated: ${at}, ${swap.access} entry`;
   if (swap.kind === 'marker') return `a marker, no page: ${swap.marker?.join(', ') || 'no bit set'}`;
   if (swap.kind === 'hwpoison') return `its memory failed (hwpoison): ${at}`;
-  if (swap.kind === 'device-private' || swap.kind === 'device-exclusive') return `the page is a device's (${swap.kind}${swap.access ? `, ${swap.access}` : ''}): ${at}`;
+  if (swap.kind === 'device-private' || swap.kind === 'device-exclusive')
+    return `the page is a device's (${swap.kind}${swap.access ? `, ${swap.access}` : ''}): ${at}`;
   return `a non-present entry of type ${swap.type}, ${at} (${swap.kind})`;
 }
 
@@ -284,6 +303,10 @@ function failing(entry: Entry, right: keyof Rights): string {
   const form = entry.form as CompiledForm;
   const text = form.form.allows?.[right];
   if (text === undefined || text === '0') return 'never allowed by this entry';
-  const wrong = text.split('|')[0].trim().split(/\s+/).filter((atom) => !holds(parseCondition(atom, form.fields), entry.lo, entry.hi));
+  const wrong = text
+    .split('|')[0]
+    .trim()
+    .split(/\s+/)
+    .filter((atom) => !holds(parseCondition(atom, form.fields), entry.lo, entry.hi));
   return wrong.map((atom) => (/^!/.test(atom) ? `${atom.slice(1)} is set` : /=/.test(atom) ? `not ${atom}` : `${atom} is clear`)).join(', ');
 }

@@ -20,7 +20,11 @@ export function walkedRoots(session: Session, tell: (what: string) => void = () 
       if (seen.has(key)) continue;
       seen.add(key);
       tell(`walking ${space.name}`);
-      walked.push({ name: shortName(space), ...(space.pid !== undefined ? { pid: space.pid } : {}), tables: readPageTables(session.mode, session.image, root, session.limits.half ? { half: session.limits.half } : {}) });
+      walked.push({
+        name: shortName(space),
+        ...(space.pid !== undefined ? { pid: space.pid } : {}),
+        tables: readPageTables(session.mode, session.image, root, session.limits.half ? { half: session.limits.half } : {}),
+      });
     }
   return walked;
 }

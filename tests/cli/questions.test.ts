@@ -165,6 +165,8 @@ describe('sql', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'pxd-sql-'));
     try {
       expect((await pxd(['sql', DIR, '--export', folder, '--to', 'csv'])).code).toBe(0);
+      expect((await pxd(['sql', DIR, '--export', folder, '--to', 'csv'])).code).toBe(2);
+      expect((await pxd(['sql', DIR, '--export', folder, '--to', 'csv', '--force'])).code).toBe(0);
       expect(readdirSync(folder).sort()).toEqual(['anomalies.csv', 'entries.csv', 'leaves.csv', 'roots.csv', 'tables.csv']);
     } finally {
       rmSync(folder, { recursive: true });

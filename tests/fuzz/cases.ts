@@ -63,8 +63,7 @@ async function images(): Promise<{ name: string; bytes: Uint8Array; mode?: strin
       if (packed.length > 60_000) continue;
       found.push({ name: file, bytes: packed, mode: meta.mode });
       const bytes = await readWrapped(join(dir, file));
-      if (bytes.length < 2 ** 21)
-        found.push({ name: file.replace('.zst', ''), bytes, mode: meta.mode, root: value === undefined ? undefined : BigInt(value) });
+      if (bytes.length < 2 ** 21) found.push({ name: file.replace('.zst', ''), bytes, mode: meta.mode, root: value === undefined ? undefined : BigInt(value) });
     }
   }
   return found;

@@ -1,12 +1,12 @@
 /** `pxd aliases`: who maps a frame, or which frames are mapped more than once. */
 import { type Command, InvalidArgumentError } from 'commander';
-import { type FrameUser, ReverseMap, rightsText, WRITE, PRESENT } from '../../inspect/aliases.ts';
+import { type FrameUser, PRESENT, ReverseMap, rightsText, WRITE } from '../../inspect/aliases.ts';
 import { aligned, counted, hexPage, hexRange, pageSizeText, thousands } from '../../inspect/draw-text.ts';
 import { walkedRoots } from '../../inspect/walked.ts';
 import { PxdError } from '../../pagetable/error.ts';
+import type { Context } from '../context.ts';
 import type { Io } from '../io.ts';
 import { IMAGE_ARGUMENT, type ImageOptions, parseAddress, parseRange, sessionFrom, withImageOptions } from '../options.ts';
-import type { Context } from '../run.ts';
 
 interface AliasOptions extends ImageOptions {
   readonly json?: boolean;
@@ -16,7 +16,12 @@ interface AliasOptions extends ImageOptions {
 
 export function register(program: Command, context: Context): void {
   const { io } = context;
-  withImageOptions(program.command('aliases').description('reverse map: every virtual address of a frame, or a summary of the frames that are mapped more than once').argument('<image>', IMAGE_ARGUMENT))
+  withImageOptions(
+    program
+      .command('aliases')
+      .description('reverse map: every virtual address of a frame, or a summary of the frames that are mapped more than once')
+      .argument('<image>', IMAGE_ARGUMENT),
+  )
     .argument('[physical]', 'physical address, START-END, START+LENGTH, or pfn:NUMBER')
     .option('--pfn', 'the argument counts in page frames instead of bytes')
     .option('--at-least <n>', 'summary: only frames with this many mappings', atLeast, 2)
@@ -65,7 +70,10 @@ function users(io: Io, map: ReverseMap, wanted: { pfn: number; end: number }, op
     for (const u of found) io.write(`${JSON.stringify(userJson(u, shift))}\n`);
     return;
   }
-  const what = wanted.end === wanted.pfn + 1 ? `frame 0x${wanted.pfn.toString(16)} (physical ${hexPage(wanted.pfn, shift)})` : `physical ${hexRange(wanted.pfn, wanted.end - wanted.pfn, shift)}`;
+  const what =
+    wanted.end === wanted.pfn + 1
+      ? `frame 0x${wanted.pfn.toString(16)} (physical ${hexPage(wanted.pfn, shift)})`
+      : `physical ${hexRange(wanted.pfn, wanted.end - wanted.pfn, shift)}`;
   if (found.length === 0) {
     io.write(`${what}: no known root maps it (${counted(map.roots.length, 'root')} walked)\n`);
     return;
@@ -102,13 +110,20 @@ function summary(io: Io, map: ReverseMap, options: AliasOptions): void {
   const groups = map.summary(options.atLeast);
   const bytes = 2 ** map.pageShift;
   if (options.json) {
-    for (const g of groups) io.write(`${JSON.stringify({ mappings: g.mappings, rights: g.rights.split(' '), frames: g.frames, first: hexPage(g.firstPfn, map.pageShift) })}\n`);
+    for (const g of groups)
+      io.write(`${JSON.stringify({ mappings: g.mappings, rights: g.rights.split(' '), frames: g.frames, first: hexPage(g.firstPfn, map.pageShift) })}\n`);
     return;
   }
   const frames = groups.reduce((sum, g) => sum + g.frames, 0);
-  const writable = map.runs((c) => c.mappings >= options.atLeast && c.rows.reduce((n, rows, rights) => n + (rights & WRITE ? rows : 0), 0) > 1).reduce((n, r) => n + r.end - r.pfn, 0);
-  io.write(`${counted(map.roots.length, 'root')}, ${counted(map.length, 'extent')}: ${counted(frames, 'frame')} (${pageSizeText(frames * bytes)}) ${frames === 1 ? 'is' : 'are'} mapped ${options.atLeast} times or more, ${thousands(writable)} of them writable in several places\n`);
-  const rows = groups.slice(0, SHOWN).map((g) => [thousands(g.mappings), thousands(g.frames), pageSizeText(g.frames * bytes), g.rights, hexPage(g.firstPfn, map.pageShift)]);
+  const writable = map
+    .runs((c) => c.mappings >= options.atLeast && c.rows.reduce((n, rows, rights) => n + (rights & WRITE ? rows : 0), 0) > 1)
+    .reduce((n, r) => n + r.end - r.pfn, 0);
+  io.write(
+    `${counted(map.roots.length, 'root')}, ${counted(map.length, 'extent')}: ${counted(frames, 'frame')} (${pageSizeText(frames * bytes)}) ${frames === 1 ? 'is' : 'are'} mapped ${options.atLeast} times or more, ${thousands(writable)} of them writable in several places\n`,
+  );
+  const rows = groups
+    .slice(0, SHOWN)
+    .map((g) => [thousands(g.mappings), thousands(g.frames), pageSizeText(g.frames * bytes), g.rights, hexPage(g.firstPfn, map.pageShift)]);
   if (rows.length > 0) io.write(`${aligned([['mappings', 'frames', 'bytes', 'rights', 'first at'], ...rows], [0, 1, 2]).join('\n')}\n`);
   if (groups.length > SHOWN) io.write(`and ${counted(groups.length - SHOWN, 'more group')} (--json lists them all)\n`);
 }

@@ -1,8 +1,8 @@
 /** `pxd capture`: a small file with nothing in it but page tables, to send around. */
 import type { Command } from 'commander';
+import type { Context } from '../context.ts';
 import { type Io, paint } from '../io.ts';
 import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
-import type { Context } from '../run.ts';
 
 interface Options extends ImageOptions {
   readonly output: string;

@@ -1,13 +1,13 @@
 /** `pxd diff`: what changed between two images, or differs between two roots of one. */
 import { type Command, InvalidArgumentError } from 'commander';
-import { diff, differenceJson, type Difference, sideText } from '../../inspect/diff.ts';
+import { type Difference, diff, differenceJson, sideText } from '../../inspect/diff.ts';
 import { aligned, counted, hexRange, pageSizeText, thousands } from '../../inspect/draw-text.ts';
 import type { AddressSpace, Session } from '../../inspect/session.ts';
 import { PxdError } from '../../pagetable/error.ts';
 import { type PageTables, readPageTables } from '../../pagetable/tree.ts';
+import type { Context } from '../context.ts';
 import { type Io, paint } from '../io.ts';
 import { IMAGE_ARGUMENT, type ImageOptions, parseAddress, sessionFrom, withImageOptions } from '../options.ts';
-import type { Context } from '../run.ts';
 
 interface DiffCommandOptions extends ImageOptions {
   readonly toPid?: number;
@@ -20,7 +20,12 @@ interface DiffCommandOptions extends ImageOptions {
 
 export function register(program: Command, context: Context): void {
   const { io } = context;
-  withImageOptions(program.command('diff').description('list extents added, removed and changed between two images, or between two roots of one').argument('<before>', IMAGE_ARGUMENT))
+  withImageOptions(
+    program
+      .command('diff')
+      .description('list extents added, removed and changed between two images, or between two roots of one')
+      .argument('<before>', IMAGE_ARGUMENT),
+  )
     .argument('[after]', 'the other image; without it --to-pid, --to-root or a second --root says what to compare with')
     .option('--to-pid <number>', 'process on the other side', (text: string) => {
       if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('expected a process number');
@@ -59,12 +64,19 @@ async function bothSides(before: string, after: string | undefined, options: Dif
     return [compared(first, first.chosen[0]), compared(first, first.chosen[1])];
   }
   // Without --to-pid the same process is looked for in the other image; without a pid at all, the one chosen here where the other image knows it.
-  const same = options.pid === undefined && options.root === undefined && Object.keys(other).length === 0 && first.chosen[0].pid !== undefined ? { preferPid: first.chosen[0].pid } : {};
+  const same =
+    options.pid === undefined && options.root === undefined && Object.keys(other).length === 0 && first.chosen[0].pid !== undefined
+      ? { preferPid: first.chosen[0].pid }
+      : {};
   const second = await sessionFrom(after ?? before, options, io, { ...same, ...other });
   return [compared(first, first.chosen[0]), compared(second, second.chosen[0])];
 }
 
-const compared = (session: Session, space: AddressSpace): Compared => ({ session, space, tables: space.roots.map((root) => readPageTables(session.mode, session.image, root)) });
+const compared = (session: Session, space: AddressSpace): Compared => ({
+  session,
+  space,
+  tables: space.roots.map((root) => readPageTables(session.mode, session.image, root)),
+});
 
 const SIGNS: Readonly<Record<Difference['what'], { sign: string; color: 'green' | 'red' | 'yellow' }>> = {
   added: { sign: '+', color: 'green' },

@@ -4,9 +4,9 @@ import type { Finding } from '../../inspect/audit.ts';
 import type { Ink } from '../../inspect/render-tree.ts';
 import type { AddressSpace, Half, Session } from '../../inspect/session.ts';
 import { pageHex } from '../../inspect/text.ts';
+import type { Context } from '../context.ts';
 import { type Io, paint } from '../io.ts';
 import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
-import type { Context } from '../run.ts';
 import { cut, widthOf, wrap } from '../table.ts';
 
 interface Options extends ImageOptions {

@@ -1,12 +1,12 @@
 /** `pxd layout`: which page sizes sit at which level, and how each is represented. */
 import { type Command, Option } from 'commander';
 import { allModes, findMode, modeNames } from '../../arch/registry.ts';
-import { layoutJson, layoutText, LEGEND, overviewText } from '../../inspect/draw-layout.ts';
+import { LEGEND, layoutJson, layoutText, overviewText } from '../../inspect/draw-layout.ts';
 import { layoutSvg } from '../../inspect/draw-svg.ts';
 import { layoutOf } from '../../inspect/layout.ts';
 import { compileMode } from '../../pagetable/compile.ts';
 import { PxdError } from '../../pagetable/error.ts';
-import type { Context } from '../run.ts';
+import type { Context } from '../context.ts';
 
 export function register(program: Command, context: Context): void {
   const { io } = context;
@@ -22,15 +22,21 @@ export function register(program: Command, context: Context): void {
         if (chosen.length !== 1) throw new PxdError('usage', 'layout --svg: expected one mode');
         io.write(layoutSvg(chosen[0]));
       } else if (options.json) {
-        for (const name of chosen.length > 0 ? chosen : modeNames()) io.write(`${JSON.stringify(layoutJson(layoutOf(compileMode(findMode(name) as NonNullable<ReturnType<typeof findMode>>))))}\n`);
+        for (const name of chosen.length > 0 ? chosen : modeNames())
+          io.write(`${JSON.stringify(layoutJson(layoutOf(compileMode(findMode(name) as NonNullable<ReturnType<typeof findMode>>))))}\n`);
       } else if (chosen.length === 0) io.write(`${overviewText(allModes().map((m) => compileMode(m))).join('\n')}\n`);
-      else io.write(`${[...new Set(chosen.map((n) => n.replace(/-hugepd$/, '')))].map((n) => layoutText(n, Math.max(60, io.columns)).join('\n')).join('\n\n')}\n\n${LEGEND.length <= io.columns ? LEGEND : LEGEND.replaceAll('   ', '\n')}\n`);
+      else
+        io.write(
+          `${[...new Set(chosen.map((n) => n.replace(/-hugepd$/, '')))].map((n) => layoutText(n, Math.max(60, io.columns)).join('\n')).join('\n\n')}\n\n${LEGEND.length <= io.columns ? LEGEND : LEGEND.replaceAll('   ', '\n')}\n`,
+        );
     });
 }
 
 function modesNamed(name: string): string[] {
   if (findMode(name)) return [name];
-  const family = allModes().filter((m) => m.family === name).map((m) => m.name);
+  const family = allModes()
+    .filter((m) => m.family === name)
+    .map((m) => m.name);
   if (family.length > 0) return family;
   throw new PxdError('unknown', `there is no paging mode "${name}"; "pxd modes" lists the ${modeNames().length} there are`);
 }

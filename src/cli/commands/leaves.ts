@@ -3,9 +3,9 @@ import { type Command, Option } from 'commander';
 import type { RowOptions } from '../../inspect/leaves.ts';
 import type { Session } from '../../inspect/session.ts';
 import type { PageTables } from '../../pagetable/tree.ts';
+import type { Context } from '../context.ts';
 import { type Io, paint } from '../io.ts';
 import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
-import type { Context } from '../run.ts';
 import { padEnd, padStart, tableLines } from '../table.ts';
 
 interface Options extends ImageOptions {

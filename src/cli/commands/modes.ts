@@ -1,7 +1,7 @@
 /** `pxd modes`: every paging mode that pxd knows. */
 import type { Command } from 'commander';
+import type { Context } from '../context.ts';
 import { paint } from '../io.ts';
-import type { Context } from '../run.ts';
 import { tableLines } from '../table.ts';
 
 export function register(program: Command, { io }: Context): void {

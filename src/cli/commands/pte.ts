@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import type { Explained } from '../../inspect/explain.ts';
 import type { CompiledLevel, CompiledMode } from '../../pagetable/compile.ts';
+import type { Context } from '../context.ts';
 import { type Io, paint } from '../io.ts';
 import { parseAddress } from '../options.ts';
-import type { Context } from '../run.ts';
 import { tableLines, wrap } from '../table.ts';
 
 interface Options {

@@ -2,16 +2,16 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { type Command, Option } from 'commander';
+import { printable } from '../../image/bytes.ts';
 import { audit } from '../../inspect/audit.ts';
 import { aligned, counted, cut, wrapped } from '../../inspect/draw-text.ts';
 import { stageAnomalies, stageRoots, TABLE_DOCS } from '../../inspect/sql-tables.ts';
 import { walkedRoots } from '../../inspect/walked.ts';
-import { printable } from '../../image/bytes.ts';
 import { PxdError } from '../../pagetable/error.ts';
+import type { Context } from '../context.ts';
 import { type Answer, Database } from '../duckdb.ts';
 import type { Io, ProcessIo } from '../io.ts';
 import { IMAGE_ARGUMENT, type ImageOptions, sessionFrom, withImageOptions } from '../options.ts';
-import type { Context } from '../run.ts';
 
 type Format = 'table' | 'csv' | 'jsonl';
 
@@ -19,13 +19,16 @@ interface SqlOptions extends ImageOptions {
   readonly command?: readonly string[];
   readonly format?: Format;
   readonly export?: string;
+  readonly force?: boolean;
   readonly to: 'parquet' | 'csv';
   readonly database?: string;
 }
 
 const EPILOGUE = `
 Tables:
-${Object.entries(TABLE_DOCS).flatMap(([name, doc]) => wrapped(`  ${name.padEnd(10)} ${doc}`, 78, ' '.repeat(13))).join('\n')}
+${Object.entries(TABLE_DOCS)
+  .flatMap(([name, doc]) => wrapped(`  ${name.padEnd(10)} ${doc}`, 78, ' '.repeat(13)))
+  .join('\n')}
 Without -c or --export queries are read from a prompt, or from stdin. addr(x)
 writes an address in hexadecimal.
 
@@ -34,10 +37,17 @@ writes an address in hexadecimal.
 
 export function register(program: Command, context: Context): void {
   const { io } = context;
-  withImageOptions(program.command('sql').description('leaves, tables, entries and anomalies of images as DuckDB tables: one query, a prompt, or Parquet and CSV files').argument('<image...>', IMAGE_ARGUMENT), { range: false })
+  withImageOptions(
+    program
+      .command('sql')
+      .description('leaves, tables, entries and anomalies of images as DuckDB tables: one query, a prompt, or Parquet and CSV files')
+      .argument('<image...>', IMAGE_ARGUMENT),
+    { range: false },
+  )
     .option('-c, --command <query>', 'run this query; repeatable', (text: string, before: string[] | undefined) => [...(before ?? []), text])
     .addOption(new Option('--format <format>', 'how answers are written').choices(['table', 'csv', 'jsonl']))
     .option('--export <folder>', 'write every table into this folder')
+    .option('--force', 'overwrite files of an earlier export')
     .addOption(new Option('--to <format>', 'format of the export').choices(['parquet', 'csv']).default('parquet'))
     .option('--database <file>', 'keep the tables in a DuckDB file')
     .addHelpText('after', EPILOGUE)
@@ -71,7 +81,7 @@ async function answer(database: Database, options: SqlOptions, io: Io): Promise<
   for (const query of options.command ?? []) writeAll(io, await database.query(query), format);
   if (options.export !== undefined) {
     mkdirSync(options.export, { recursive: true });
-    for (const file of await database.export(options.export, options.to)) io.write(`${file}\n`);
+    for (const file of await database.export(options.export, options.to, options.force === true)) io.write(`${file}\n`);
   }
   if (options.command !== undefined || options.export !== undefined) return;
   if (process.stdin.isTTY) await prompt(database, format, io);
@@ -96,7 +106,8 @@ function write(io: Io, a: Answer, format: Format): void {
 }
 
 /** Numbers that JavaScript cannot hold exactly become text. */
-const jsonValue = (v: unknown): unknown => (typeof v === 'bigint' ? (v <= 9007199254740991n && v >= -9007199254740991n ? Number(v) : v.toString()) : v === null || typeof v !== 'object' ? v : String(v));
+const jsonValue = (v: unknown): unknown =>
+  typeof v === 'bigint' ? (v <= 9007199254740991n && v >= -9007199254740991n ? Number(v) : v.toString()) : v === null || typeof v !== 'object' ? v : String(v);
 
 function csvValue(v: unknown): string {
   const text = v === null || v === undefined ? '' : String(v);
@@ -109,7 +120,8 @@ function csvValue(v: unknown): string {
 const SHOWN = 1000;
 
 function tableText(a: Answer, io: Io): string {
-  const cell = (v: unknown, i: number): string => (v === null ? '' : typeof v === 'bigint' && ADDRESSES.test(a.names[i]) ? `0x${v.toString(16)}` : printable(String(v), 80));
+  const cell = (v: unknown, i: number): string =>
+    v === null ? '' : typeof v === 'bigint' && ADDRESSES.test(a.names[i]) ? `0x${v.toString(16)}` : printable(String(v), 80);
   const right = a.types.flatMap((t, i) => (/INT|DOUBLE|FLOAT|DECIMAL/.test(t) ? [i] : []));
   const lines = aligned([a.names, ...a.rows.slice(0, SHOWN).map((row) => row.map(cell))], right);
   const more = a.rows.length > SHOWN ? [`and ${counted(a.rows.length - SHOWN, 'more row')} (--format csv or jsonl has them all)`] : [];
@@ -163,6 +175,9 @@ async function attempt(database: Database, statement: string, format: Format, io
 
 async function dotCommand(database: Database, command: string, argument: string, io: Io): Promise<string> {
   if (command === 'tables') return `${aligned(Object.entries(TABLE_DOCS).map(([n, d]) => [n, d])).join('\n')}\n`;
-  if (command === 'schema' && Object.hasOwn(TABLE_DOCS, argument)) return (await database.query(`SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '${argument}'`)).map((a) => tableText(a, io)).join('');
+  if (command === 'schema' && Object.hasOwn(TABLE_DOCS, argument))
+    return (await database.query(`SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '${argument}'`))
+      .map((a) => tableText(a, io))
+      .join('');
   return `${HELP}\n`;
 }

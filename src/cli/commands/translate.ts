@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import type { Session } from '../../inspect/session.ts';
 import type { Translation } from '../../inspect/translate.ts';
+import type { Context } from '../context.ts';
 import { type Io, paint } from '../io.ts';
 import { IMAGE_ARGUMENT, type ImageOptions, parseAddress, sessionFrom, withImageOptions } from '../options.ts';
-import type { Context } from '../run.ts';
 
 interface Options extends ImageOptions {
   readonly json?: boolean;

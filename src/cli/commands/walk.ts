@@ -1,18 +1,18 @@
 /** `pxd walk`: one walk drawn step by step, or how a range is cropped and iterated. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Root } from '../../arch/mode.ts';
+import { findMode, modeNames } from '../../arch/registry.ts';
 import { rangeJson, rangeText } from '../../inspect/draw-range.ts';
 import { walkJson, walkText } from '../../inspect/draw-walk.ts';
 import type { AddressSpace, Session } from '../../inspect/session.ts';
 import { LINUX_LEVELS, rangeOf, walk } from '../../inspect/walk.ts';
-import { geometryOf, imageTables, populated, type Handover, type RangeTables, walkRange } from '../../inspect/walk-range.ts';
+import { geometryOf, type Handover, imageTables, populated, type RangeTables, walkRange } from '../../inspect/walk-range.ts';
 import { compileMode } from '../../pagetable/compile.ts';
 import { PxdError } from '../../pagetable/error.ts';
 import { vpnOf } from '../../pagetable/extents.ts';
-import { findMode, modeNames } from '../../arch/registry.ts';
+import type { Context } from '../context.ts';
 import type { Io } from '../io.ts';
 import { IMAGE_ARGUMENT, type ImageOptions, parseAddress, parseRange, sessionFrom, withImageOptions } from '../options.ts';
-import type { Context } from '../run.ts';
 
 interface WalkOptions extends ImageOptions {
   readonly json?: boolean;
@@ -28,7 +28,10 @@ type Asked = { readonly va: bigint } | { readonly start: bigint; readonly end: b
 export function register(program: Command, context: Context): void {
   const { io } = context;
   withImageOptions(
-    program.command('walk').description('draw the walk of an address level by level, or how the kernel\'s loops crop and iterate a range').argument('<image>', `${IMAGE_ARGUMENT}; or the name of a paging mode, to walk a range of full tables`),
+    program
+      .command('walk')
+      .description("draw the walk of an address level by level, or how the kernel's loops crop and iterate a range")
+      .argument('<image>', `${IMAGE_ARGUMENT}; or the name of a paging mode, to walk a range of full tables`),
     { range: false },
   )
     .argument('<address...>', 'virtual address, START-END or START+LENGTH; several are drawn one after the other')
@@ -87,10 +90,25 @@ function drawRange(io: Io, session: Session, range: { start: bigint; end: bigint
   const [from, to] = pagesOf(range, shift);
   const tables = imageTables(session.mode, session.image, root, from, to);
   const names = `${space.name}, ${root.label}`;
-  compare(io, { geometry: geometryOf(session.mode, root.level), tables, from, to, shift, title: `0x${range.start.toString(16)}-0x${range.end.toString(16)} in ${session.mode.mode.name}, ${names}`, tableName: (t) => `0x${t.toString(16)}` }, options);
+  compare(
+    io,
+    {
+      geometry: geometryOf(session.mode, root.level),
+      tables,
+      from,
+      to,
+      shift,
+      title: `0x${range.start.toString(16)}-0x${range.end.toString(16)} in ${session.mode.mode.name}, ${names}`,
+      tableName: (t) => `0x${t.toString(16)}`,
+    },
+    options,
+  );
 }
 
-const pagesOf = (range: { start: bigint; end: bigint }, shift: number): [number, number] => [Number(range.start >> BigInt(shift)), Number((range.end + (1n << BigInt(shift)) - 1n) >> BigInt(shift))];
+const pagesOf = (range: { start: bigint; end: bigint }, shift: number): [number, number] => [
+  Number(range.start >> BigInt(shift)),
+  Number((range.end + (1n << BigInt(shift)) - 1n) >> BigInt(shift)),
+];
 
 /** A range of tables in which every slot is there: no image is needed to see how loops run. */
 function drawModel(io: Io, name: string, asked: readonly Asked[], options: WalkOptions): void {
@@ -100,7 +118,19 @@ function drawModel(io: Io, name: string, asked: readonly Asked[], options: WalkO
     if ('va' in one) throw new PxdError('usage', `a walk of one address needs an image; with the mode ${name} alone give a range START-END`);
     const geometry = geometryOf(mode, top);
     const [from, to] = pagesOf(one, mode.mode.pageShift);
-    compare(io, { geometry, tables: populated(geometry), from, to, shift: mode.mode.pageShift, title: `0x${one.start.toString(16)}-0x${one.end.toString(16)} in full tables of ${name}, top table a ${top}`, tableName: (t) => (t === 0 ? 'top' : `#${t}`) }, options);
+    compare(
+      io,
+      {
+        geometry,
+        tables: populated(geometry),
+        from,
+        to,
+        shift: mode.mode.pageShift,
+        title: `0x${one.start.toString(16)}-0x${one.end.toString(16)} in full tables of ${name}, top table a ${top}`,
+        tableName: (t) => (t === 0 ? 'top' : `#${t}`),
+      },
+      options,
+    );
   }
 }
 

@@ -5,10 +5,6 @@
  * length and makes the error's sentence. A stream decoder yields pieces as they come, holds a bounded amount itself and throws a `PxdError`.
  */
 
-import { lzo1x } from './lzo1x.ts';
-import { snappyDecoder } from './snappy.ts';
-import { zstdCodec } from './zstd.ts';
-
 /** Decompresses one page of a dump of at most `size` bytes. The result belongs to the caller. */
 export type PageDecoder = (compressed: Uint8Array, size: number) => Uint8Array;
 
@@ -28,6 +24,3 @@ export interface Codecs {
   readonly zstd?: () => Promise<ZstdCodec>;
   readonly gunzip?: StreamDecoder;
 }
-
-/** Those that need nothing of the platform but WebAssembly: all but zlib and gzip. */
-export const portableCodecs: Codecs = { lzo: lzo1x, snappy: snappyDecoder(), zstd: zstdCodec };

@@ -2,7 +2,8 @@
 import { Readable } from 'node:stream';
 import { createGunzip, inflateSync } from 'node:zlib';
 import { PxdError } from '../../pagetable/error.ts';
-import { type Codecs, portableCodecs, type ZstdCodec } from '../codec/codecs.ts';
+import type { Codecs, ZstdCodec } from '../codec/codecs.ts';
+import { portableCodecs } from '../codec/portable.ts';
 import { zstdCodec } from '../codec/zstd.ts';
 
 export const nodeCodecs: Codecs = {

@@ -68,8 +68,8 @@ function vectorRow(path: string): Row {
     check: 'vectors',
     name: r.name,
     mode: r.mode,
-    compared: `${r.encoded} encoded, ${r.decoded} decoded, ${r.swap} swap-type, ${r.predicates} predicates, ${r.geometry} constants`,
-    count: r.encoded + r.decoded + r.swap + r.predicates + r.geometry,
+    compared: `${r.encoded} encoded, ${r.decoded} decoded, ${r.swap} swap-type, ${r.predicates} predicates, ${r.geometry} constants${r.facts > 0 ? `, ${r.facts} sizes` : ''}`,
+    count: r.encoded + r.decoded + r.swap + r.predicates + r.geometry + r.facts,
     differences: r.differences,
   };
 }

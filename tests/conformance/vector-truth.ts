@@ -107,6 +107,7 @@ export interface VectorResult {
   predicates: number;
   swap: number;
   geometry: number;
+  facts: number;
   differences: string[];
 }
 
@@ -133,6 +134,7 @@ export function compareVectors(file: VectorFile): VectorResult {
     predicates: 0,
     swap: 0,
     geometry: 0,
+    facts: 0,
     differences: [],
   };
   if (!mode) {
@@ -164,6 +166,7 @@ class Comparison {
 
   run(): void {
     this.#geometry();
+    this.#facts();
     const predicates = new Map(this.#file.predicates.map((p) => [p.entry, p]));
     this.#file.entries.forEach((entry, i) => {
       const word = { lo: Number(entry.lo), hi: Number(entry.hi) };
@@ -213,6 +216,50 @@ class Comparison {
       check(shift, found.level.shift);
       check(`sizeof(${level}_t)`, found.stride);
     }
+  }
+
+  // --- facts: what a directory of huge entries and a huge entry say of their size ---------------------------------------------------------------
+
+  #facts(): void {
+    for (const fact of this.#file.facts ?? []) {
+      const shift = /shift=(\d+)/.exec(fact.args)?.[1] ?? (fact.what.includes('8M') ? '23' : undefined);
+      if (/^(is_hugepd|hugepd_shift)/.test(fact.what) && shift !== undefined) this.#hugepdFact(fact, Number(shift));
+      const page = /^page (\S+?),?(?:\s|$)/.exec(`${fact.args} `)?.[1];
+      if (/^(number_of_cells|leaf size)/.test(fact.what) && page !== undefined) this.#cellFact(fact, page);
+    }
+  }
+
+  /** The directory word of a size is one here where the kernel says so, and leads to entries of that size. Sizes that only the function accepts are left out. */
+  #hugepdFact(fact: VectorFile['facts'][number], shift: number): void {
+    const entry = this.#file.entries.find((e) => e.what.startsWith('hugepd_populate') && (e.args.includes(`shift=${shift} `) || e.what.includes('8M')));
+    if (!entry) return;
+    const sizes = this.#compiled.levels
+      .map((level) => decode(level, Number(entry.lo), Number(entry.hi)).form)
+      .filter((form) => form?.kind === 'hugepd')
+      .map((form) => Math.max(...this.#compiled.levels[form?.next ?? 0].forms.map((f) => (f.kind === 'leaf' ? f.pages : 0))) * 2 ** this.#mode.pageShift);
+    const declared = this.#compiled.levels.some((l) =>
+      l.forms.some((f) => f.kind === 'leaf' && f.pages * 2 ** this.#mode.pageShift === 2 ** shift && !/^(pgd|p4d|pud|pmd|pte)$/.test(l.level.name)),
+    );
+    const no = fact.what.startsWith('is_hugepd') && fact.value === 0;
+    if (no ? sizes.length > 0 : declared && !sizes.includes(2 ** shift))
+      this.#say(`${fact.what} ${fact.args} = ${fact.value}: pxd finds directories of ${sizes.join(', ') || 'no size'}`);
+    else if (no || declared) this.#result.facts++;
+  }
+
+  /** Cells and leaf size of an 8xx page. A bare entry of an 8M page under a directory does not tell its size: the directory does. */
+  #cellFact(fact: VectorFile['facts'][number], page: string): void {
+    const entry = this.#file.entries.find((e) => e.what === 'huge pte' && e.args.startsWith(`page ${page} `));
+    const large = page === '8M' ? this.#compiled.levels.find((l) => !/^(pgd|pte)$/.test(l.level.name)) : undefined;
+    const level = large ?? this.#level('pte');
+    if (!entry || !level || (fact.what === 'leaf size of pte' && page === '8M')) return;
+    const { form } = decode(level, Number(entry.lo), Number(entry.hi));
+    if (!form) return this.#say(`${fact.what} ${fact.args}: pxd does not know the entry`);
+    const group = form.groups.find((g) => g.when.some((c) => c.every((a) => (((Number(entry.lo) & a.mask.lo) ^ a.value.lo) === 0) !== a.negated)));
+    const have = fact.what.startsWith('number_of_cells')
+      ? ((group?.group.entries ?? 1) * level.stride) / 4
+      : leafPagesOf(level, form, Number(entry.lo), Number(entry.hi)) * 2 ** this.#mode.pageShift;
+    if (have !== fact.value) this.#say(`${fact.what} ${fact.args}: kernel ${fact.value}, pxd ${have}`);
+    else this.#result.facts++;
   }
 
   // --- encode -------------------------------------------------------------------------------------------------------

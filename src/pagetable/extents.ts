@@ -28,7 +28,7 @@ export interface ExtentClass {
   readonly accessed: boolean;
   readonly half: 'user' | 'kernel';
   readonly level: number;
-  /** First attribute that has this class; for bad, missing and non-present runs the only one. */
+  /** First attribute that has this class (broken runs are a class of their own); for bad, missing and non-present runs the only one. */
   readonly attribute: Attribute;
 }
 
@@ -277,7 +277,7 @@ class Flattener {
     const r = attribute.rights;
     const user = r.user && !this.#supervisor;
     const bits = [r.read, r.write, r.exec, user, attribute.present, attribute.global, attribute.dirty, attribute.accessed].map((b) => (b ? 1 : 0)).join('');
-    const key = leaf ? `${attribute.leafPages} ${attribute.contig} ${bits} ${this.#half}` : `${attribute.id} ${this.#half}`;
+    const key = leaf ? `${attribute.leafPages} ${attribute.contig} ${attribute.broken} ${bits} ${this.#half}` : `${attribute.id} ${this.#half}`;
     let id = this.#byKey.get(key);
     if (id === undefined) {
       id = this.classes.length;

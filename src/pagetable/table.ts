@@ -15,6 +15,8 @@ export interface TableChunk {
   readonly wide: boolean;
   /** Undefined when the image does not have this frame. */
   readonly words: Uint32Array | undefined;
+  /** Entries (counted in the chunk) that are kept in several cells which disagree; undefined where none does. */
+  readonly torn: ReadonlySet<number> | undefined;
 }
 
 /** Yields the chunks of entries [from, entries) of a table at `frame` + `offset` bytes. A table may begin inside a frame and reach over several. */
@@ -37,9 +39,26 @@ export function* readTable(
     const words = source.frame(f);
     // A damaged pointer may place an entry across the end of its frame: such a table is as good as absent.
     const fits = at % 4 === 0 && at + count * stride <= FRAME_BYTES;
-    yield { first, count, wide, words: words && fits ? arrange(mode, level, source, words, f, at, count) : undefined };
+    const whole = words !== undefined && fits;
+    const torn = whole && level.stride > level.level.entryBytes ? tornCells(mode, level, words, at / 4, count) : undefined;
+    yield { first, count, wide, words: whole ? arrange(mode, level, source, words, f, at, count) : undefined, torn };
     first += count;
   }
+}
+
+/**
+ * Entries that take more room than a word are kept once in each cell (8xx with 16K pages: four); in those of a huge page the address
+ * rises from cell to cell. Cells that differ in anything but address bits below the page disagree.
+ */
+function tornCells(mode: CompiledMode, level: CompiledLevel, words: Uint32Array, from: number, count: number): Set<number> | undefined {
+  const cells = level.stride / level.level.entryBytes;
+  const rising = 2 ** mode.mode.pageShift - FRAME_BYTES;
+  let torn: Set<number> | undefined;
+  for (let i = 0; i < count; i++) {
+    const word = (k: number): number => (mode.bigEndian ? swap32(words[from + i * cells + k]) : words[from + i * cells + k]);
+    for (let k = 1; k < cells; k++) if ((word(k) ^ word(0)) & ~rising) (torn ??= new Set()).add(i);
+  }
+  return torn;
 }
 
 function arrange(

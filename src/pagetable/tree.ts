@@ -310,7 +310,8 @@ class Reader {
       const end = this.#group(node, level, form, group, chunk, i);
       if (end > i) return end;
     }
-    const attribute = this.attributes.of(level, form, lo, hi, node.rights, node.torn ? { group: undefined, broken: true } : undefined);
+    const torn = node.torn || chunk.torn?.has(i) === true;
+    const attribute = this.attributes.of(level, form, lo, hi, node.rights, torn ? { group: undefined, broken: true } : undefined);
     const address = form.address as NonNullable<CompiledForm['address']>;
     const pfn = addressUnits(address, lo, hi, this.#mode.mode.pageShift);
     const at = chunk.first + i;
@@ -321,7 +322,7 @@ class Reader {
       this.#append(at, attribute.id, base + ((at * slotPages + node.piece) % form.pages), slotPages);
       return i + 1;
     }
-    if (attribute.fast === undefined) {
+    if (attribute.fast === undefined || chunk.torn !== undefined) {
       this.#append(at, attribute.id, pfn, attribute.pages);
       return i + 1;
     }
@@ -402,13 +403,13 @@ class Reader {
     let union = { lo: words[i * step], hi: wide ? words[i * step + 1] : 0 };
     const base = addressUnits(address, union.lo, union.hi, pageShift);
     const leafBase = base - (base % group.leafPages);
-    let whole = at % n === 0 && i + n <= count && !(node.torn && group.group.size !== undefined);
+    let whole = at % n === 0 && i + n <= count && !(node.torn && group.group.size !== undefined) && !chunk.torn?.has(i);
     const keepLo = ~(address.mask.lo | group.differ.lo | group.clear.lo) >>> 0;
     const keepHi = ~(address.mask.hi | group.differ.hi | group.clear.hi) >>> 0;
     for (let k = 1; whole && k < n; k++) {
       const lo = words[(i + k) * step];
       const hi = wide ? words[(i + k) * step + 1] : 0;
-      if ((((lo ^ union.lo) & keepLo) | ((hi ^ union.hi) & keepHi)) !== 0) whole = false;
+      if ((((lo ^ union.lo) & keepLo) | ((hi ^ union.hi) & keepHi)) !== 0 || chunk.torn?.has(i + k)) whole = false;
       const pfn = addressUnits(address, lo, hi, pageShift);
       if (
         group.group.address === 'advance'

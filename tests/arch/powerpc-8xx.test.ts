@@ -72,6 +72,14 @@ describe.each(NAMES)('%s: pages of every size', (name) => {
     expect(lines[0]).toMatch(/^800000-c00000 2800000 rw-u \d+ broken$/);
   });
 
+  it.runIf(base === 16384)('reports a page whose four cells disagree', () => {
+    const memory = new Memory('big');
+    map(memory, name, 0x1000000, 0x4000000, base);
+    map(memory, name, 0x1000000 + base, 0x4000000 + base, base);
+    memory.put(0x20000 + 4 * 4096 + 4 * 4 + 2 * 4, (0x4000000 + base) | 0x629);
+    expect(translationOf(tablesAt(mode, memory, BigInt(PGD)))).toEqual(['1000000-1004000 4000000 rw-u 16384', '1004000-1008000 4004000 rw-u 16384 broken']);
+  });
+
   it('reports a cell that disagrees', () => {
     const memory = new Memory('big');
     map(memory, name, 0x1000000, 0x4000000, 512 * 1024);

@@ -101,5 +101,12 @@ export const hpt64 = {
   /** Key that Linux gives its own pages, so that the kernel's access to user pages can be shut off (since 5.11, where the CPU has keys). */
   kernelKey: 3,
   /** How Linux makes VSIDs: (context, segment of the context) times a prime, modulo 2^n - 1. */
-  vsid: { multiplier: 12538073n, vaBits: 68, contextBits: 49, smallSegmentsBelow: 40 },
+  vsid: {
+    multiplier: 12538073n,
+    vaBits: 68,
+    contextBits: 49,
+    smallSegmentsBelow: 40,
+    /** Contexts that the linear map has, from 1 on, by page shift (46 or 51 bits of physical memory); vmalloc, I/O and vmemmap have the next three. */
+    linearContexts: { 12: 1, 16: 4 } as Readonly<Record<number, number>>,
+  },
 } as const satisfies { readonly partition: Fields; readonly [name: string]: unknown };

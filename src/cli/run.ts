@@ -1,7 +1,7 @@
 /**
  * One run of pxd: arguments in, output to an `Io`, exit code out.
  *
- * Exit codes: 0 fine, 1 findings of `audit --strict`, 2 bad input: then exactly one sentence is on stderr and nothing on stdout; 70 a bug of pxd itself.
+ * Exit codes: 0 fine, 1 findings of `audit --strict` or `hash --strict`, 2 bad input: then exactly one sentence is on stderr and nothing on stdout; 70 a bug of pxd itself.
  * Invariant: a command loads what it needs only when it runs, so that starting is fast; `run` never ends the process.
  */
 import { Command, CommanderError } from 'commander';
@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   modes: () => import('./commands/modes.ts'),
   layout: () => import('./commands/layout.ts'),
   audit: () => import('./commands/audit.ts'),
+  hash: () => import('./commands/hash.ts'),
   aliases: () => import('./commands/aliases.ts'),
   diff: () => import('./commands/diff.ts'),
   sql: () => import('./commands/sql.ts'),
@@ -37,7 +38,7 @@ Examples:
 
 An image is an ELF core, a kdump, LiME or raw image, a pxd capture, or a folder
 that holds one.
-Exit codes: 0 fine, 1 findings of "audit --strict", 2 bad input.`;
+Exit codes: 0 fine, 1 findings of "audit" or "hash" with --strict, 2 bad input.`;
 
 /** Runs pxd with arguments (without node and script). */
 export async function run(argv: readonly string[], io: Io): Promise<number> {

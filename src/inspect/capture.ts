@@ -1,8 +1,8 @@
 /**
  * The page tables of a session as a pxd capture.
  *
- * Invariants: a frame goes in only because an entry or a root register points to it as a table (or as the companion words of one), so what mappings point to
- * stays out; the result depends on nothing but the image and the chosen roots.
+ * Invariants: a frame goes in only because an entry or a root register points to it as a table (or as the companion words of one, or as the hash table that
+ * PowerPC hardware reads), so what mappings point to stays out; the result depends on nothing but the image and the chosen roots.
  */
 import { writeCapture } from '../image/capture.ts';
 import type { RootEntry } from '../image/roots.ts';
@@ -10,6 +10,7 @@ import { PxdError } from '../pagetable/error.ts';
 import { FRAME_BYTES } from '../pagetable/source.ts';
 import type { PageTables } from '../pagetable/tree.ts';
 import { readPageTables } from '../pagetable/tree.ts';
+import { hashFrames } from './hash.ts';
 import type { AddressSpace, Session } from './session.ts';
 
 export interface CapturedTables {
@@ -17,7 +18,12 @@ export interface CapturedTables {
   readonly chunks: readonly Uint8Array[];
   readonly frames: number;
   readonly roots: number;
+  /** Things worth telling, a sentence each. */
+  readonly remarks: readonly string[];
 }
+
+/** A larger hash table (1/128 of the machine's memory) would make a capture no small file any more. */
+const MOST_HASH = 2 ** 28;
 
 /** Collects the tables below the chosen roots, or below all that are known when none was asked for. */
 export function captureOf(session: Session, tell: (what: string) => void = () => undefined): CapturedTables {
@@ -33,6 +39,8 @@ export function captureOf(session: Session, tell: (what: string) => void = () =>
       tell(`walking ${space.name}`);
       tableFrames(readPageTables(mode, image, root), frames);
     }
+  const hash = hashFrames(session, MOST_HASH);
+  for (const frame of hash?.frames ?? []) frames.add(frame);
   const present = [...frames].filter((frame) => image.frame(frame) !== undefined).sort((a, b) => a - b);
   if (present.length === 0) throw new PxdError('unavailable', `${session.name}: none of the page tables of the chosen roots is in the image`);
   const elfMachine = image.elfMachine ?? mode.mode.elfMachines[0] ?? 0;
@@ -43,7 +51,7 @@ export function captureOf(session: Session, tell: (what: string) => void = () =>
     meta: { mode: mode.mode.name, kernel: mode.kernelText, roots: spaces.map(entryOf) },
     ...(image.vmcoreinfoText !== undefined ? { vmcoreinfo: image.vmcoreinfoText } : {}),
   });
-  return { chunks, frames: present.length, roots: spaces.length };
+  return { chunks, frames: present.length, roots: spaces.length, remarks: hash?.remark === undefined ? [] : [hash.remark] };
 }
 
 function bytesOf(bytes: Uint8Array | undefined, frame: number): Uint8Array {

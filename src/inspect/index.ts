@@ -20,6 +20,7 @@ export { layoutSvg } from './draw-svg.ts';
 export { groupText, walkJson, walkText } from './draw-walk.ts';
 export { bitsText, composeEntry, type Explained, type ExplainedField, explainEntry, unnamedBits } from './explain.ts';
 export { type AreaKind, endOf, type Folded, foldHalf, type Node, type Sum } from './fold.ts';
+export * from './hash.ts';
 export * from './layout.ts';
 export {
   csvWriter,

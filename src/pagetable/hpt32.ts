@@ -45,10 +45,15 @@ export interface HashComparison32 {
   readonly lookedUp: number;
   readonly hits: number;
   readonly misses: number;
+  /** Hits in the secondary group. */
+  readonly secondary: number;
   /** Valid entries of the given segments. */
   readonly entries: number;
   readonly differences: readonly HashDifference32[];
 }
+
+/** Agreements for each contradiction that make a context sure in a damaged table. */
+const CLEARLY = 4;
 
 const SEGMENT_PAGES = 65536;
 const GROUPS_PER_MASK_BIT = 1024;
@@ -170,10 +175,11 @@ function compareTree(
   byPage: Map<number, HashEntry32>,
   vsids: readonly (number | undefined)[],
   differences: HashDifference32[],
-): { lookedUp: number; hits: number } {
+): { lookedUp: number; hits: number; secondary: number } {
   const { columns, classes } = extentsOf(tables);
   let lookedUp = 0;
   let hits = 0;
+  let secondary = 0;
   for (let i = 0; i < columns.length; i++) {
     const cls = classes[columns.kind[i]];
     for (let c = 0; c < columns.count[i]; c++)
@@ -184,6 +190,7 @@ function compareTree(
         const entry = byPage.get(vpn);
         if (!entry) continue;
         byPage.delete(vpn);
+        if (entry.secondary) secondary++;
         const pfn = columns.pfn[i] + p;
         if (entry.pfn !== pfn) differences.push(difference('frame', vpn, `frame 0x${entry.pfn.toString(16)}, the tree has 0x${pfn.toString(16)}`));
         else hits++;
@@ -194,12 +201,13 @@ function compareTree(
           differences.push(difference('rights', vpn, `protection ${entry.pp} grants more than the tree`));
       }
   }
-  return { lookedUp, hits };
+  return { lookedUp, hits, secondary };
 }
 
 /**
  * Finds the context of a process where its segment registers are not known: the one under which the hash table contradicts the tree nowhere and
- * agrees with it most. Undefined when none has a hit.
+ * agrees with it most. Where every context has a contradiction, the table may be damaged: then it is the one that agrees far more often than not.
+ * Undefined when there is none.
  */
 export function findContext32(
   format: HashTable32Format,
@@ -225,6 +233,7 @@ export function findContext32(
       if (entry.page !== undefined && pfnOf.get(segment * SEGMENT_PAGES + entry.page) === entry.pfn) vote.hits++;
       else vote.wrong++;
     }
-  const [best] = [...votes].filter(([, v]) => v.wrong === 0 && v.hits > 0).sort((a, b) => b[1].hits - a[1].hits);
-  return best?.[0];
+  const most = (fits: (v: { hits: number; wrong: number }) => boolean): number | undefined =>
+    [...votes].filter(([, v]) => fits(v)).sort((a, b) => b[1].hits - a[1].hits)[0]?.[0];
+  return most((v) => v.wrong === 0 && v.hits > 0) ?? most((v) => v.hits > CLEARLY * v.wrong);
 }

@@ -55,6 +55,24 @@ export interface HashEntry {
   readonly changed: boolean;
 }
 
+export interface HashDifference {
+  /** `frame`: another page; `rights`: other rights, or another key; `state`: other attributes, or marks of the tree that the entry belies; `stray`: the tree maps nothing so. */
+  readonly what: 'frame' | 'rights' | 'state' | 'stray';
+  /** Effective address; of a stray entry the start of the 8 MiB that it is for. */
+  readonly va: bigint;
+  readonly text: string;
+}
+
+/** What the table as a whole holds. */
+export interface HashContents {
+  /** Valid entries. */
+  entries: number;
+  /** Those in their secondary group. */
+  secondary: number;
+  /** By size, `base/actual` in bytes; `unknown` where no size has the encoding. */
+  bySize: Record<string, number>;
+}
+
 export interface HashComparison {
   /** Base pages of the tree that were looked up: those in a given segment. */
   lookedUp: number;
@@ -67,7 +85,7 @@ export interface HashComparison {
   /** Valid entries of the whole table, and those of the given segments. */
   entries: number;
   owned: number;
-  differences: string[];
+  differences: HashDifference[];
 }
 
 const compiled = (fields: Fields): Record<string, Piece[]> =>
@@ -147,6 +165,29 @@ export function linuxUserSegments(contexts: ReadonlyMap<number, number>): HashSe
       }
     }
   return out;
+}
+
+/** Number of the kernel's first context that is not the linear map's: vmalloc's; I/O and vmemmap have the next ones. */
+export const kernelContext = (pageShift: number): number => 1 + (hpt64.vsid.linearContexts[pageShift] ?? 1);
+
+/**
+ * The segments that Linux gives to regions of the kernel's addresses: 1T ones, a context a region from `kernelContext` on.
+ * `regions` are vmalloc and those that follow it, in the order of their addresses.
+ */
+export function linuxKernelSegments(regions: readonly { readonly start: bigint; readonly end: bigint }[], pageShift: number): HashSegment[] {
+  const { vaBits, multiplier, contextBits } = hpt64.vsid;
+  const size = hpt64.segments[1];
+  const perContext = 2 ** (contextBits - size.shift);
+  const modulus = (1n << BigInt(vaBits - size.shift)) - 1n;
+  const first = kernelContext(pageShift);
+  return regions.flatMap(({ start, end }, i) => {
+    const from = Number(start >> BigInt(size.shift));
+    const esids = Array.from({ length: Number(end >> BigInt(size.shift)) - from }, (_, k) => from + k);
+    return esids.map((esid): HashSegment => {
+      const proto = BigInt((first + i) * perContext + (esid % perContext));
+      return { size, esid, vsid: Number((proto * multiplier) % modulus), base: undefined, kp: 1, ks: 0, noExec: false };
+    });
+  });
 }
 
 // --- entries ----------------------------------------------------------------------------------------------------------
@@ -260,10 +301,13 @@ export function avpnOf(segment: HashSegment, page: number, base: number): number
   return segment.vsid * 2 ** (segment.size.shift - 23) + (within - (within % 2 ** free));
 }
 
-/** The actual page size of an entry in a segment with this base page; undefined: it does not belong to such a segment. */
-export function pageSizeOf(entry: HashEntry, base: number): HashPageSize | undefined {
+/** The actual page size of an entry in a segment with this base page (encodings differ, so any base may be asked for); undefined: it does not belong to such a segment. */
+export function pageSizeOf(entry: HashEntry, base?: number): HashPageSize | undefined {
   return hpt64.pageSizes.find(
-    (p) => p.base === base && p.large === entry.large && (p.large === 0 || entry.rpn % 2 ** Math.min(8, p.actual - FRAME_SHIFT) === p.encoding),
+    (p) =>
+      (base === undefined || p.base === base) &&
+      p.large === entry.large &&
+      (p.large === 0 || entry.rpn % 2 ** Math.min(8, p.actual - FRAME_SHIFT) === p.encoding),
   );
 }
 
@@ -349,27 +393,28 @@ function baseOf(tables: PageTables, attribute: Attribute): number {
 }
 
 /** What the two words say differently; empty when they agree. */
-function disagreements(found: Found, want: LeafRun, page: number, segment: HashSegment, kernel: boolean, slots: boolean): string[] {
+function disagreements(found: Found, want: LeafRun, page: number, segment: HashSegment, kernel: boolean, slots: boolean): HashDifference[] {
   const { entry, frame } = found;
   const { attribute } = want;
-  const out: string[] = [];
-  const check = (what: string, have: unknown, should: unknown): void => {
-    if (have !== should) out.push(`${what} ${String(have)} in the hash table, ${String(should)} in the tree`);
+  const out: HashDifference[] = [];
+  const check = (what: HashDifference['what'], name: string, have: unknown, should: unknown): void => {
+    if (have !== should) out.push(difference(what, page, `${name} ${String(have)} in the hash table, ${String(should)} in the tree`));
   };
   const wanted = want.frame + (page - want.page);
-  if (frame !== wanted) check('frame', hex(frame), hex(wanted));
+  if (frame !== wanted) check('frame', 'frame', hex(frame), hex(wanted));
   const key = (kernel ? segment.ks : segment.kp) ? 'key1' : 'key0';
   const rights = hpt64.protection[key][entry.pp];
   const any = attribute.rights.read || attribute.rights.write || attribute.rights.exec;
-  check('read', rights !== '', any);
+  check('rights', 'read', rights !== '', any);
   // A user page becomes writable to the CPU when it is dirty: so the first store is noticed.
-  check('write', rights === 'rw', attribute.rights.write && (kernel || attribute.dirty));
-  check('execute', !entry.noExec && !segment.noExec, attribute.rights.exec);
-  if (!kernel || entry.key !== hpt64.kernelKey) check('key', entry.key, fieldOf(attribute, 'PKEY'));
-  check('WIMG', entry.wimg, hpt64.wimg[fieldOf(attribute, 'ATT')]);
-  if (entry.changed && !attribute.dirty) check('changed', true, false);
-  check('HASHPTE', 1, fieldOf(attribute, 'HASHPTE'));
-  if (slots) check('slot', `${+entry.secondary}/${entry.slot % hpt64.groupEntries}`, `${fieldOf(attribute, 'F_SECOND')}/${fieldOf(attribute, 'F_GIX')}`);
+  check('rights', 'write', rights === 'rw', attribute.rights.write && (kernel || attribute.dirty));
+  check('rights', 'execute', !entry.noExec && !segment.noExec, attribute.rights.exec);
+  if (!kernel || entry.key !== hpt64.kernelKey) check('rights', 'key', entry.key, fieldOf(attribute, 'PKEY'));
+  check('state', 'WIMG', entry.wimg, hpt64.wimg[fieldOf(attribute, 'ATT')]);
+  if (entry.changed && !attribute.dirty) check('state', 'changed', true, false);
+  check('state', 'HASHPTE', 1, fieldOf(attribute, 'HASHPTE'));
+  if (slots)
+    check('state', 'slot', `${+entry.secondary}/${entry.slot % hpt64.groupEntries}`, `${fieldOf(attribute, 'F_SECOND')}/${fieldOf(attribute, 'F_GIX')}`);
   return out;
 }
 
@@ -407,17 +452,36 @@ export function compareHashTable(source: FrameSource, hashTable: HashTable, segm
       }
       result.hits++;
       if (found.entry.secondary) result.secondary++;
-      const size = `${2 ** found.size.base}/${2 ** found.size.actual}`;
-      result.bySize[size] = (result.bySize[size] ?? 0) + 1;
+      countSize(result.bySize, found.size);
       seen.add(found.entry.slot);
-      for (const text of disagreements(found, run, page, segment, kernel, hasSlots)) result.differences.push(`${addressText(page)}: ${text}`);
+      result.differences.push(...disagreements(found, run, page, segment, kernel, hasSlots));
     }
   }
   scan(table, mine, seen, result);
   return result;
 }
 
-const addressText = (page: number): string => hex(BigInt(page) << BigInt(FRAME_SHIFT));
+function countSize(bySize: Record<string, number>, size: HashPageSize | undefined): void {
+  const key = size ? `${2 ** size.base}/${2 ** size.actual}` : 'unknown';
+  bySize[key] = (bySize[key] ?? 0) + 1;
+}
+
+function difference(what: HashDifference['what'], page: number, text: string): HashDifference {
+  const va = BigInt(page) << BigInt(FRAME_SHIFT);
+  return { what, va, text: `${hex(va)}: ${text}` };
+}
+
+/** Counts the valid entries of the whole table, whoever they belong to. */
+export function hashTableContents(source: FrameSource, hashTable: HashTable): HashContents {
+  const contents: HashContents = { entries: 0, secondary: 0, bySize: {} };
+  new Table(source, hashTable).forEach((words, at, slot) => {
+    const entry = decodeHashEntry(words, at, slot) as HashEntry;
+    contents.entries++;
+    if (entry.secondary) contents.secondary++;
+    countSize(contents.bySize, pageSizeOf(entry));
+  });
+  return contents;
+}
 
 /** Does a range of the tree's root hold the segment? */
 function covered(tables: PageTables, segment: HashSegment): boolean {
@@ -440,6 +504,8 @@ function scan(table: Table, segments: readonly HashSegment[], seen: ReadonlySet<
     if (seen.has(slot)) return;
     const near = segment.esid * 2 ** (segment.size.shift - FRAME_SHIFT) + (avpn % 2 ** (segment.size.shift - 23)) * 2 ** (23 - FRAME_SHIFT);
     const frame = decodeHashEntry(words, at, slot)?.rpn ?? 0;
-    result.differences.push(`slot ${slot}: entry for an address within 8 MiB from ${addressText(near)}, frame ${hex(frame)}, that the tree does not map so`);
+    result.differences.push(
+      difference('stray', near, `entry for an address within 8 MiB from here, slot ${slot}, frame ${hex(frame)}, that the tree does not map so`),
+    );
   });
 }

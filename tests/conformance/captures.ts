@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { findMode } from '../../src/arch/registry.ts';
+import type { Image } from '../../src/image/image.ts';
 import { openImage } from '../../src/image/node/open.ts';
 import { readWrapped } from '../../src/image/node/wrapped.ts';
 import { compileMode } from '../../src/pagetable/compile.ts';
@@ -40,7 +41,7 @@ export async function compareCaptureTlb(
 }
 
 /** powernv and ppc32: the hardware's hash table against Linux's tree. */
-export async function compareHash(dir: string, image: FrameSource): Promise<{ lookedUp: number; hits: number; differences: string[] } | undefined> {
+export async function compareHash(dir: string, image: Image): Promise<{ lookedUp: number; hits: number; differences: string[] } | undefined> {
   return compareHash32(dir, image) ?? compareHash64(dir, image);
 }
 

@@ -38,8 +38,11 @@ describe.skipIf(dirs.length === 0).each(dirs.map((d) => [d.split('/').pop(), d])
     // The contexts give segments that the SLB had lost: at least as much is found, and again nothing else is there.
     for (const [pid, all] of found?.contexts ?? []) {
       expect(all.hits).toBeGreaterThanOrEqual(slb.get(pid)?.hits ?? 0);
-      expect(all.owned).toBe(all.hits);
+      expect(all.entries).toBe(all.hits);
     }
     expect(found?.kernel.hits).toBeGreaterThan(5);
+    // The kernel's contexts are right when they lead to what the SLB led to, and each of their entries is one of the tree's.
+    expect(found?.kernelContexts?.hits).toBeGreaterThanOrEqual(found?.kernel.hits as number);
+    expect(found?.kernelContexts?.entries).toBe(found?.kernelContexts?.hits);
   });
 });

@@ -41,7 +41,7 @@ describe('the hash table against the tree', () => {
     const memory = tree();
     insert(memory, 0x10001000, 0x1001000, 2);
     insert(memory, 0x10002000, 0x1002000, 3, { secondary: true, slot: 7 });
-    expect(compare(memory)).toEqual({ lookedUp: 3, hits: 2, misses: 1, entries: 2, differences: [] });
+    expect(compare(memory)).toEqual({ lookedUp: 3, hits: 2, misses: 1, secondary: 1, entries: 2, differences: [] });
     expect(findContext32(hashTable32, tablesAt(mode, memory, 0x10000n), memory, SDR1, [1])).toBe(CONTEXT);
   });
 

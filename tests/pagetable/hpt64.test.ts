@@ -189,12 +189,12 @@ describe('comparison', () => {
       'an entry for a page that the tree lacks',
       { avpn: avpnOf(seg, 0x800, 12) },
       0x1000000012345386n,
-      /^slot \d+: entry for an address within 8 MiB from 0x800000/,
+      /^0x800000: entry for an address within 8 MiB from here, slot \d+/,
     ],
   ])('tells %s', (_, change, bits, text) => {
     const { differences } = scene(change, LEAF | bits);
     expect(differences).toHaveLength(1);
-    expect(differences[0]).toMatch(text);
+    expect(differences[0].text).toMatch(text);
   });
 
   it('leaves entries of other segments, other segment sizes and pages outside the segments alone', () => {

@@ -10,9 +10,10 @@ interface Options extends ImageOptions {
 }
 
 const HELP = `
-A capture is a sparse ELF core that holds the frames of page tables, VMCOREINFO
-and the root registers; no contents of other memory. Every command opens it.
-Without --pid or --root the tables of all known roots go in.`;
+A capture is a sparse ELF core that holds the frames of page tables (PowerPC's
+hash table among them), VMCOREINFO and the root registers; no contents of other
+memory. Every command opens it. Without --pid or --root the tables of all known
+roots go in.`;
 
 export function register(program: Command, { io }: Context): void {
   withImageOptions(
@@ -32,8 +33,9 @@ async function capture(path: string, options: Options, io: Io): Promise<void> {
     import('../../inspect/text.ts'),
   ]);
   const session = await sessionFrom(path, options, io);
-  const { chunks, frames, roots } = captureOf(session, (what) => io.progress(what));
+  const { chunks, frames, roots, remarks } = captureOf(session, (what) => io.progress(what));
   io.progress('');
+  for (const remark of remarks) io.note(`pxd: ${remark}`);
   writeChunks(options.output, chunks, options.force === true);
   const bytes = chunks.reduce((n, c) => n + c.length, 0);
   io.write(`${paint(io, 'bold', options.output)}: ${plural(frames, 'frame')} of page tables, ${plural(roots, 'root')}, ${sizeOf(bytes)}\n`);

@@ -253,7 +253,10 @@ class Comparison {
     const level = large ?? this.#level('pte');
     if (!entry || !level || (fact.what === 'leaf size of pte' && page === '8M')) return;
     const { form } = decode(level, Number(entry.lo), Number(entry.hi));
-    if (!form) return this.#say(`${fact.what} ${fact.args}: pxd does not know the entry`);
+    if (!form) {
+      this.#say(`${fact.what} ${fact.args}: pxd does not know the entry`);
+      return;
+    }
     const group = form.groups.find((g) => g.when.some((c) => c.every((a) => (((Number(entry.lo) & a.mask.lo) ^ a.value.lo) === 0) !== a.negated)));
     const have = fact.what.startsWith('number_of_cells')
       ? ((group?.group.entries ?? 1) * level.stride) / 4

@@ -11,9 +11,11 @@ import { sizeText } from '../src/pagetable/units.ts';
 const path = join(dirname(fileURLToPath(import.meta.url)), '../docs/paging-modes.md');
 
 function levelTable(mode: PagingMode): string[] {
-  const lines = ['| level | manual | bits of the address | entries | entry bytes | one entry spans |', '|-|-|-|-|-|-|'];
+  const lines = ['| level | manual | bits of the address | entries | entry bytes | table bytes | one entry spans |', '|-|-|-|-|-|-|-|'];
   for (const l of mode.levels)
-    lines.push(`| ${l.name} | ${l.manual} | ${l.shift + l.bits - 1}:${l.shift} | ${2 ** l.bits} | ${l.stride ?? l.entryBytes} | ${sizeText(2 ** l.shift)} |`);
+    lines.push(
+      `| ${l.name} | ${l.manual} | ${l.shift + l.bits - 1}:${l.shift} | ${2 ** l.bits} | ${l.stride ?? l.entryBytes} | ${l.tableBytes ?? 2 ** l.bits * (l.stride ?? l.entryBytes)} | ${sizeText(2 ** l.shift)} |`,
+    );
   return lines;
 }
 

@@ -12,6 +12,7 @@
  */
 export * from './aliases.ts';
 export * from './audit.ts';
+export * from './audit-text.ts';
 export { type CapturedTables, captureOf } from './capture.ts';
 export * from './diff.ts';
 export { layoutJson, layoutText, overviewText } from './draw-layout.ts';

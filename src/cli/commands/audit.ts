@@ -1,6 +1,7 @@
 /** `pxd audit`: what is wrong or remarkable in the page tables of an image. */
 import type { Command } from 'commander';
-import { audit, findingJson, findingText, isGrave, type Severity } from '../../inspect/audit.ts';
+import { audit, isGrave, type Severity } from '../../inspect/audit.ts';
+import { findingJson, findingText } from '../../inspect/audit-text.ts';
 import { counted } from '../../inspect/draw-text.ts';
 import { walkedRoots } from '../../inspect/walked.ts';
 import type { Context } from '../context.ts';

@@ -7,15 +7,8 @@ export const hexPage = (page: number, pageShift: number): string => `0x${pageAdd
 /** `0x…-0x…`, the end exclusive. The end of the address space is written as 2^64 is. */
 export const hexRange = (page: number, pages: number, pageShift: number): string => `${hexPage(page, pageShift)}-${hexPage(page + pages, pageShift)}`;
 
-const UNITS = ['', 'K', 'M', 'G', 'T', 'P', 'E', 'Z'];
-
 /** Sizes as mm people write page sizes: 4K, 2M, 512G; other sizes keep one decimal. */
-export function pageSizeText(bytes: number): string {
-  let size = bytes;
-  let unit = 0;
-  for (; size >= 1024 && unit < UNITS.length - 1; unit++) size /= 1024;
-  return `${Number.isInteger(size) ? size : size.toFixed(1)}${UNITS[unit]}`;
-}
+export { sizeText as pageSizeText } from '../pagetable/units.ts';
 
 /** `1 page`, `2 pages`, with thousands separated. */
 export const counted = (n: number, one: string, many = `${one}s`): string => `${thousands(n)} ${n === 1 ? one : many}`;

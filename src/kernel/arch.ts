@@ -1,0 +1,93 @@
+/**
+ * The paging mode of the mounted machine: levels, geometry, and the way to entries in RAM.
+ *
+ * Levels are numbered from the bottom: 0 is pte, `topLevel` the root's. Folded levels do not exist. A pointer to an entry (pte_t *) is the
+ * index of its first word in RAM. Nothing here is state: a machine's mode never changes.
+ */
+
+import { recording, setWord, wordShift, words } from '../memory/state.ts';
+import type { EntryCodec } from '../pagetable/canonical.ts';
+
+/** Most levels that a mode has. */
+const MAX_LEVELS = 6;
+
+export let codec: EntryCodec;
+export let topLevel = 0;
+/** Reciprocal of the pages that an entry of a level spans. */
+const perEntry = new Float64Array(MAX_LEVELS);
+const indexMask = new Int32Array(MAX_LEVELS);
+const stride = new Int32Array(MAX_LEVELS);
+/** Pages of the mode that one entry spans. */
+const entryPages = new Float64Array(MAX_LEVELS);
+/** log2 of the pages that a table takes. */
+const tableOrders = new Int32Array(MAX_LEVELS);
+
+export function mountArch(next: EntryCodec): void {
+  if (codec === next) return;
+  codec = next;
+  topLevel = next.levels.length - 1;
+  next.levels.forEach((level, i) => {
+    entryPages[i] = 2 ** (level.shift - next.pageShift);
+    perEntry[i] = 1 / entryPages[i];
+    indexMask[i] = level.entries - 1;
+    stride[i] = level.strideWords;
+    tableOrders[i] = Math.max(0, Math.ceil(Math.log2(level.tableBytes / 2 ** next.pageShift)));
+  });
+}
+
+/** Pages that one entry of a level spans (PMD_SIZE and its kin, in pages). */
+export const spanPages = (level: number): number => entryPages[level];
+
+/** log2 of the pages of a table of a level. */
+export const tableOrder = (level: number): number => tableOrders[level];
+
+/** Entries of a table of a level (PTRS_PER_PTE and its kin). */
+export const tableEntries = (level: number): number => indexMask[level] + 1;
+
+/** Words from one entry of a level to the next. */
+export const entryStride = (level: number): number => stride[level];
+
+/** pte_offset, pmd_offset …: the entry of a table that translates a page. */
+export const entryAt = (table: number, level: number, vpn: number): number =>
+  (table << wordShift) + ((vpn * perEntry[level]) & indexMask[level]) * stride[level];
+
+/** The page of the table that an entry stands in (of its first page where tables are larger). */
+export const pageOfEntry = (at: number): number => at >> wordShift;
+
+/** pXd_addr_end: end of the part of [vpn, end) that one entry of a level covers. */
+export function entryEnd(vpn: number, end: number, level: number): number {
+  const next = (Math.floor(vpn * perEntry[level]) + 1) * entryPages[level];
+  return next < end ? next : end;
+}
+
+/** Reads an entry, canonical. */
+export const loadEntry = (at: number, level: number): number => codec.readEntry(words, at, level);
+
+/** Writes an entry, canonical; every word that the mode writes for it. */
+export function storeEntry(at: number, level: number, entry: number): void {
+  if (!recording) {
+    codec.writeEntry(words, at, level, entry);
+    return;
+  }
+  recordWrite(() => codec.writeEntry(words, at, level, entry), at >> wordShift, tableOrders[level]);
+}
+
+/** Fills a fresh table with empty entries. */
+export function clearTable(table: number, level: number): void {
+  const at = table << wordShift;
+  if (!recording) codec.clearTable(words, at, level);
+  else recordWrite(() => codec.clearTable(words, at, level), table, tableOrders[level]);
+}
+
+/** Lets the codec write into a table and notes which words became others. */
+function recordWrite(write: () => void, page: number, order: number): void {
+  const from = ((page >> order) << order) << wordShift;
+  const before = words.slice(from, from + (1 << (wordShift + order)));
+  write();
+  for (let i = 0; i < before.length; i++) {
+    const now = words[from + i];
+    if (now === before[i]) continue;
+    words[from + i] = before[i];
+    setWord(from + i, now);
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * What the primitive operations do: the visible operations of kernel code, each one indivisible step.
+ *
+ * Invariants: an effect touches only typed memory; it never waits (whether it may run is told by the conditions of ops.ts).
+ * A lock is named by a number: a heap slot, or the negated page of the table that it lives in (split page-table locks).
+ */
+import { get } from '../memory/heap.ts';
+import { PG_LOCKED } from '../memory/page-flags.ts';
+import {
+  allocObject,
+  freeObject,
+  heap,
+  pageFlags,
+  pageMapcount,
+  pagePrivate,
+  pageRefcount,
+  setPageFlags,
+  setPageMapcount,
+  setPagePrivate,
+  setPageRefcount,
+  setSlot,
+} from '../memory/state.ts';
+import { layouts } from '../memory/struct.ts';
+import { loadEntry, storeEntry } from './arch.ts';
+import { current } from './current.ts';
+
+// --- locks ------------------------------------------------------------------------------------------------------------------
+
+/** Owner of a spin lock (task + 1), 0 when free. */
+const ownerOf = (lock: number): number => (lock > 0 ? heap[lock] : pagePrivate[-lock]);
+
+function setOwner(lock: number, owner: number): void {
+  if (lock > 0) setSlot(lock, owner);
+  else setPagePrivate(-lock, owner);
+}
+
+export const spinIsFree = (lock: number): boolean => ownerOf(lock) === 0;
+
+export function spinLock(lock: number): number {
+  if (ownerOf(lock) !== 0) throw new Error(`lock ${lock} is taken although it is held`);
+  setOwner(lock, current + 1);
+  return 0;
+}
+
+export function spinTrylock(lock: number): number {
+  if (ownerOf(lock) !== 0) return 0;
+  setOwner(lock, current + 1);
+  return 1;
+}
+
+export function spinUnlock(lock: number): number {
+  if (ownerOf(lock) !== current + 1) throw new Error(`lock ${lock} is released by task ${current}, who does not hold it`);
+  setOwner(lock, 0);
+  return 0;
+}
+
+/** rw_semaphore: slot = writer (task + 1), slot + 1 = readers. */
+export const readIsFree = (sem: number): boolean => heap[sem] === 0;
+export const writeIsFree = (sem: number): boolean => heap[sem] === 0 && heap[sem + 1] === 0;
+
+export function downRead(sem: number): number {
+  setSlot(sem + 1, heap[sem + 1] + 1);
+  return 0;
+}
+
+export function downReadTrylock(sem: number): number {
+  if (heap[sem] !== 0) return 0;
+  return downRead(sem) + 1;
+}
+
+export function upRead(sem: number): number {
+  if (heap[sem + 1] <= 0) throw new Error(`semaphore ${sem} is released for reading although nobody reads`);
+  setSlot(sem + 1, heap[sem + 1] - 1);
+  return 0;
+}
+
+export function downWrite(sem: number): number {
+  setSlot(sem, current + 1);
+  return 0;
+}
+
+export function downWriteTrylock(sem: number): number {
+  if (heap[sem] !== 0 || heap[sem + 1] !== 0) return 0;
+  return downWrite(sem) + 1;
+}
+
+export function upWrite(sem: number): number {
+  if (heap[sem] !== current + 1) throw new Error(`semaphore ${sem} is released for writing by task ${current}, who does not hold it`);
+  setSlot(sem, 0);
+  return 0;
+}
+
+export function downgradeWrite(sem: number): number {
+  upWrite(sem);
+  return downRead(sem);
+}
+
+/** folio_lock: the PG_locked bit. */
+export const folioIsUnlocked = (page: number): boolean => (pageFlags[page] & PG_LOCKED) === 0;
+
+export function folioLock(page: number): number {
+  setPageFlags(page, pageFlags[page] | PG_LOCKED);
+  return 0;
+}
+
+export function folioTrylock(page: number): number {
+  if (!folioIsUnlocked(page)) return 0;
+  return folioLock(page) + 1;
+}
+
+export function folioUnlock(page: number): number {
+  setPageFlags(page, pageFlags[page] & ~PG_LOCKED);
+  return 0;
+}
+
+// --- shared words -----------------------------------------------------------------------------------------------------------
+
+/** READ_ONCE of a field that no lock guards. */
+export const readOnce = (ref: number, field: number): number => get(ref, field);
+
+/** WRITE_ONCE. */
+export function writeOnce(ref: number, field: number, value: number): number {
+  setSlot(ref + field, value);
+  return 0;
+}
+
+/** Atomic addition; the new value. */
+export function atomicAdd(ref: number, field: number, delta: number): number {
+  const value = heap[ref + field] + delta;
+  setSlot(ref + field, value);
+  return value;
+}
+
+/** cmpxchg: writes when the old value is as expected; the old value. */
+export function cmpxchg(ref: number, field: number, expected: number, value: number): number {
+  const old = heap[ref + field];
+  if (old === expected) setSlot(ref + field, value);
+  return old;
+}
+
+/** Changes a folio's reference count; the new value. */
+export function refAdd(page: number, delta: number): number {
+  const value = pageRefcount[page] + delta;
+  if (value < 0) throw new Error(`page ${page}: reference count falls below zero`);
+  setPageRefcount(page, value);
+  return value;
+}
+
+/** Changes a page's mapcount; the new value. */
+export function mapcountAdd(page: number, delta: number): number {
+  const value = pageMapcount[page] + delta;
+  if (value < 0) throw new Error(`page ${page}: mapcount falls below zero`);
+  setPageMapcount(page, value);
+  return value;
+}
+
+/** Sets flags of a page; the flags before. */
+export function setFlags(page: number, bits: number): number {
+  const old = pageFlags[page];
+  if ((old & bits) !== bits) setPageFlags(page, old | bits);
+  return old;
+}
+
+/** Clears flags of a page; the flags before. */
+export function clearFlags(page: number, bits: number): number {
+  const old = pageFlags[page];
+  if ((old & bits) !== 0) setPageFlags(page, old & ~bits);
+  return old;
+}
+
+// --- entries ----------------------------------------------------------------------------------------------------------------
+
+/** ptep_get, pmdp_get …: one read of an entry, canonical. */
+export const entryGet = (at: number, level: number): number => loadEntry(at, level);
+
+/** set_pte_at and its kin. */
+export function entrySet(at: number, level: number, entry: number): number {
+  storeEntry(at, level, entry);
+  return 0;
+}
+
+/** ptep_get_and_clear: reads and empties in one step, so that no accessed or dirty bit is lost. */
+export function entryGetAndClear(at: number, level: number): number {
+  const entry = loadEntry(at, level);
+  storeEntry(at, level, 0);
+  return entry;
+}
+
+// --- allocation -------------------------------------------------------------------------------------------------------------
+
+/** kmem_cache_alloc of a struct, zeroed; 0 when it fails. */
+export function kmalloc(type: number): number {
+  if (allocationFails()) return 0;
+  return allocObject(type, layouts[type].size);
+}
+
+export function kfree(type: number, ref: number): number {
+  freeObject(ref, layouts[type].size);
+  return 0;
+}
+
+/** Fault injection: counts down to the allocation that fails (Globals.failAllocation, kernel/current.ts). */
+export function allocationFails(): boolean {
+  const left = heap[failSlot];
+  if (left === 0) return false;
+  setSlot(failSlot, left - 1);
+  return left === 1;
+}
+
+/** Slot of the counter of fault injection. */
+let failSlot = 0;
+export const injectFailuresThrough = (slot: number): void => {
+  failSlot = slot;
+};

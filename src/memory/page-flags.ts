@@ -1,0 +1,29 @@
+/** Flags of struct page (include/linux/page-flags.h), our own numbering, and what kind of use a page has. */
+export const PG_LOCKED = 1 << 0;
+export const PG_REFERENCED = 1 << 1;
+export const PG_UPTODATE = 1 << 2;
+export const PG_DIRTY = 1 << 3;
+export const PG_LRU = 1 << 4;
+export const PG_ACTIVE = 1 << 5;
+export const PG_WRITEBACK = 1 << 6;
+export const PG_SWAPBACKED = 1 << 7;
+export const PG_UNEVICTABLE = 1 << 8;
+export const PG_MLOCKED = 1 << 9;
+export const PG_SWAPCACHE = 1 << 10;
+export const PG_ANON_EXCLUSIVE = 1 << 11;
+/** The mapping is an anon_vma (PAGE_MAPPING_ANON). */
+export const PG_ANON = 1 << 12;
+/** Page of a page table (PGTY_table). */
+export const PG_TABLE = 1 << 13;
+/** Free and in the buddy allocator (PGTY_buddy). */
+export const PG_BUDDY = 1 << 14;
+export const PG_RESERVED = 1 << 15;
+/** On a per-CPU list. */
+export const PG_PCP = 1 << 16;
+export const PG_HEAD = 1 << 17;
+export const PG_TAIL = 1 << 18;
+export const PG_DROPBEHIND = 1 << 19;
+export const PG_HWPOISON = 1 << 20;
+export const PG_KSM = 1 << 21;
+/** Flags that must be clear when a page is freed (PAGE_FLAGS_CHECK_AT_FREE). */
+export const PG_CHECK_AT_FREE = PG_LOCKED | PG_WRITEBACK | PG_SWAPCACHE | PG_BUDDY | PG_TABLE | PG_RESERVED;

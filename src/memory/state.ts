@@ -1,0 +1,431 @@
+/**
+ * The memory of the machine that is mounted: everything a modelled kernel knows lies in these arrays and nowhere else.
+ *
+ * - `heap`: structs, one double a slot (see struct.ts).
+ * - `words`: RAM by 32-bit words, in the byte order of the modelled architecture, backed by one WebAssembly.Memory. Frames are backed in groups of
+ *   64 KiB when they are first touched, so that a machine may have far more RAM than this process.
+ * - columns `page*`: struct page of every backed frame, indexed by **page** (as `struct page *`), a dense number; `pfn ↔ page` by group.
+ *
+ * Invariants: one machine is mounted at a time (`mount`); code never keeps an array over a call that may grow it; every write goes through the
+ * setters below, which is what makes the journal (undo), the hash and the snapshot complete. Word index of a page's first word:
+ * `page << wordShift`.
+ */
+
+/** Bytes of a group of frames: one page of WebAssembly memory. */
+export const GROUP_BYTES = 65536;
+const GROUP_WORDS = GROUP_BYTES / 4;
+
+/** Numbers of the arrays in the journal. */
+export const ARRAY = {
+  heap: 0,
+  words: 1,
+  flags: 2,
+  refcount: 3,
+  mapcount: 4,
+  pincount: 5,
+  mapping: 6,
+  index: 7,
+  private: 8,
+  next: 9,
+  prev: 10,
+  order: 11,
+  groupOf: 12,
+  groupPfn: 13,
+} as const;
+
+/** Columns of struct page that hold 32-bit integers, in the order of their numbers in the journal. */
+const INT_COLUMNS = ['flags', 'refcount', 'mapcount', 'pincount', 'mapping', 'private', 'next', 'prev', 'order'] as const;
+type IntColumn = (typeof INT_COLUMNS)[number];
+
+export interface MachineState {
+  heap: Float64Array;
+  ram: WebAssembly.Memory;
+  words: Int32Array;
+  columns: Record<IntColumn, Int32Array>;
+  index: Float64Array;
+  /** Group of frames (by pfn) → 1 + its place in RAM, 0 when never touched. */
+  groupOf: Int32Array;
+  /** Place in RAM → first pfn of its group. */
+  groupPfn: Float64Array;
+  /** log2 of the bytes of a frame. */
+  readonly pageShift: number;
+  /** First frame that exists; groups are counted from here. */
+  readonly basePfn: number;
+  readonly frames: number;
+}
+
+export let heap = new Float64Array(0);
+export let words = new Int32Array(0);
+export let bytes = new Uint8Array(0);
+export let pageFlags = new Int32Array(0);
+export let pageRefcount = new Int32Array(0);
+export let pageMapcount = new Int32Array(0);
+export let pagePincount = new Int32Array(0);
+export let pageMapping = new Int32Array(0);
+export let pageIndex = new Float64Array(0);
+export let pagePrivate = new Int32Array(0);
+export let pageNext = new Int32Array(0);
+export let pagePrev = new Int32Array(0);
+export let pageOrder = new Int32Array(0);
+let groupOf = new Int32Array(0);
+let groupPfn = new Float64Array(0);
+/** log2 of the 32-bit words of a frame. */
+export let wordShift = 10;
+export let pageShift = 12;
+let framesPerGroup = 16;
+let groupShift = 4;
+let basePfn = 0;
+let state: MachineState | undefined;
+
+/** Heap slots with a fixed meaning. */
+const SLOT_TOP = 1;
+const SLOT_GROUPS = 2;
+/** Free lists of struct types follow from here. */
+const SLOT_FREE = 8;
+const MAX_TYPES = 120;
+const FIRST_OBJECT = SLOT_FREE + MAX_TYPES;
+
+/** Empty memory for a machine of `frames` frames of `1 << shift` bytes from `base` on. */
+export function createState(frames: number, shift = 12, base = 0): MachineState {
+  const ram = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+  const heap = new Float64Array(4096);
+  heap[SLOT_TOP] = FIRST_OBJECT;
+  // Group 0 stays unused: page 0 is no page, as a null pointer.
+  heap[SLOT_GROUPS] = 1;
+  const perGroup = GROUP_BYTES >> shift;
+  const column = (): Int32Array<ArrayBuffer> => new Int32Array(perGroup);
+  return {
+    heap,
+    ram,
+    words: new Int32Array(ram.buffer),
+    columns: Object.fromEntries(INT_COLUMNS.map((name) => [name, column()])) as Record<IntColumn, Int32Array<ArrayBuffer>>,
+    index: new Float64Array(perGroup),
+    groupOf: new Int32Array(Math.ceil(frames / perGroup)),
+    groupPfn: new Float64Array(1),
+    pageShift: shift,
+    basePfn: base,
+    frames,
+  };
+}
+
+/** Makes a machine's memory the one that all kernel code works on. */
+export function mount(next: MachineState): void {
+  if (state === next) return;
+  state = next;
+  pageShift = next.pageShift;
+  wordShift = next.pageShift - 2;
+  framesPerGroup = GROUP_BYTES >> next.pageShift;
+  groupShift = 16 - next.pageShift;
+  basePfn = next.basePfn;
+  adopt(next);
+}
+
+/** The mounted memory. */
+export const mounted = (): MachineState => state as MachineState;
+
+/** Takes over the arrays of the mounted state after they were replaced by larger ones. */
+function adopt(s: MachineState): void {
+  heap = s.heap as Float64Array<ArrayBuffer>;
+  words = s.words as Int32Array<ArrayBuffer>;
+  bytes = new Uint8Array(s.ram.buffer);
+  const c = s.columns as Record<IntColumn, Int32Array<ArrayBuffer>>;
+  pageFlags = c.flags;
+  pageRefcount = c.refcount;
+  pageMapcount = c.mapcount;
+  pagePincount = c.pincount;
+  pageMapping = c.mapping;
+  pagePrivate = c.private;
+  pageNext = c.next;
+  pagePrev = c.prev;
+  pageOrder = c.order;
+  pageIndex = s.index as Float64Array<ArrayBuffer>;
+  groupOf = s.groupOf as Int32Array<ArrayBuffer>;
+  groupPfn = s.groupPfn as Float64Array<ArrayBuffer>;
+}
+
+// --- journal ----------------------------------------------------------------------------------------------------------------
+
+/** True while writes are recorded. */
+export let recording = false;
+/** Triples: array, index, old value. */
+let journal = new Float64Array(3 << 10);
+let journalTop = 0;
+/** Two lanes of the incremental hash of everything that was written while recording. */
+let hashLow = 0;
+let hashHigh = 0;
+
+const bits = new DataView(new ArrayBuffer(8));
+
+/** One word of a position and value, mixed; integers below 2^31 take the short way. */
+function mix(array: number, index: number, value: number, seed: number): number {
+  let low = value | 0;
+  let high = 0;
+  if (low !== value) {
+    bits.setFloat64(0, value);
+    low = bits.getInt32(4);
+    high = bits.getInt32(0);
+  }
+  let x = Math.imul((index + Math.imul(array, 0x9e3779b1)) ^ seed, 0x85ebca6b) ^ low;
+  x = Math.imul(x ^ (x >>> 15), 0x2c1b3c6d) ^ high;
+  x = Math.imul(x ^ (x >>> 12), 0x297a2d39);
+  return x ^ (x >>> 15);
+}
+
+function note(array: number, index: number, old: number, value: number): void {
+  if (journalTop + 3 > journal.length) {
+    const larger = new Float64Array(journal.length * 2);
+    larger.set(journal);
+    journal = larger;
+  }
+  journal[journalTop++] = array;
+  journal[journalTop++] = index;
+  journal[journalTop++] = old;
+  // A zero word hashes to nothing, so that memory never touched and memory zeroed again are the same state.
+  if (old !== 0) {
+    hashLow ^= mix(array, index, old, 0x165667b1);
+    hashHigh ^= mix(array, index, old, 0x27d4eb2f);
+  }
+  if (value !== 0) {
+    hashLow ^= mix(array, index, value, 0x165667b1);
+    hashHigh ^= mix(array, index, value, 0x27d4eb2f);
+  }
+}
+
+/** Starts recording writes; `undo(0)` then leads back to this moment. */
+export function startJournal(): void {
+  recording = true;
+  journalTop = 0;
+  hashLow = 0;
+  hashHigh = 0;
+}
+
+export function stopJournal(): void {
+  recording = false;
+  journalTop = 0;
+}
+
+/** A point that `undo` can return to. */
+export const journalMark = (): number => journalTop;
+
+/** Hash of all that differs from the moment when recording started. */
+export const stateHash = (): { low: number; high: number } => ({ low: hashLow, high: hashHigh });
+
+/** Takes back every write since a mark, newest first. */
+export function undo(mark: number): void {
+  const s = mounted();
+  const arrays = arraysOf(s);
+  let top = journalTop;
+  while (top > mark) {
+    top -= 3;
+    const array = journal[top];
+    const index = journal[top + 1];
+    const old = journal[top + 2];
+    const now = arrays[array][index];
+    if (now === old) continue;
+    // The journal's own way of writing keeps the hash right; what it notes is dropped below.
+    journalTop = top;
+    note(array, index, now, old);
+    arrays[array][index] = old;
+  }
+  journalTop = mark;
+}
+
+/** All arrays of a state, by their numbers in the journal. */
+export function arraysOf(s: MachineState): (Int32Array | Float64Array)[] {
+  const c = s.columns;
+  return [s.heap, s.words, c.flags, c.refcount, c.mapcount, c.pincount, c.mapping, s.index, c.private, c.next, c.prev, c.order, s.groupOf, s.groupPfn];
+}
+
+// --- writing ----------------------------------------------------------------------------------------------------------------
+
+/** Writes a heap slot. */
+export function setSlot(slot: number, value: number): void {
+  if (recording) note(0, slot, heap[slot], value);
+  heap[slot] = value;
+}
+
+/** Writes a word of RAM. */
+export function setWord(at: number, value: number): void {
+  if (recording) note(1, at, words[at], value | 0);
+  words[at] = value;
+}
+
+export function setPageFlags(page: number, value: number): void {
+  if (recording) note(2, page, pageFlags[page], value);
+  pageFlags[page] = value;
+}
+
+export function setPageRefcount(page: number, value: number): void {
+  if (recording) note(3, page, pageRefcount[page], value);
+  pageRefcount[page] = value;
+}
+
+export function setPageMapcount(page: number, value: number): void {
+  if (recording) note(4, page, pageMapcount[page], value);
+  pageMapcount[page] = value;
+}
+
+export function setPagePincount(page: number, value: number): void {
+  if (recording) note(5, page, pagePincount[page], value);
+  pagePincount[page] = value;
+}
+
+export function setPageMapping(page: number, value: number): void {
+  if (recording) note(6, page, pageMapping[page], value);
+  pageMapping[page] = value;
+}
+
+export function setPageIndex(page: number, value: number): void {
+  if (recording) note(7, page, pageIndex[page], value);
+  pageIndex[page] = value;
+}
+
+export function setPagePrivate(page: number, value: number): void {
+  if (recording) note(8, page, pagePrivate[page], value);
+  pagePrivate[page] = value;
+}
+
+export function setPageNext(page: number, value: number): void {
+  if (recording) note(9, page, pageNext[page], value);
+  pageNext[page] = value;
+}
+
+export function setPagePrev(page: number, value: number): void {
+  if (recording) note(10, page, pagePrev[page], value);
+  pagePrev[page] = value;
+}
+
+export function setPageOrder(page: number, value: number): void {
+  if (recording) note(11, page, pageOrder[page], value);
+  pageOrder[page] = value;
+}
+
+// --- heap -------------------------------------------------------------------------------------------------------------------
+
+/** Allocates a zeroed object of a type; 0 is never returned, the heap grows. */
+export function allocObject(type: number, size: number): number {
+  const head = SLOT_FREE + type;
+  let ref = heap[head];
+  if (ref !== 0) setSlot(head, heap[ref + 1]);
+  else {
+    ref = heap[SLOT_TOP];
+    if (ref + size > heap.length) growHeap(ref + size);
+    setSlot(SLOT_TOP, ref + size);
+  }
+  setSlot(ref, type);
+  setSlot(ref + 1, 0);
+  return ref;
+}
+
+/** Gives an object back. All slots but the first two are zeroed, so that a new object is clean and a stale reader finds nothing. */
+export function freeObject(ref: number, size: number): void {
+  const type = heap[ref];
+  if (!(type > 0)) throw new Error(`object ${ref} is freed twice`);
+  if (recording) for (let i = 2; i < size; i++) setSlot(ref + i, 0);
+  else heap.fill(0, ref + 2, ref + size);
+  const head = SLOT_FREE + type;
+  setSlot(ref, -type);
+  setSlot(ref + 1, heap[head]);
+  setSlot(head, ref);
+}
+
+function growHeap(need: number): void {
+  const s = mounted();
+  let length = s.heap.length;
+  while (length < need) length *= 2;
+  const larger = new Float64Array(length);
+  larger.set(s.heap);
+  s.heap = larger;
+  heap = larger;
+}
+
+// --- frames -----------------------------------------------------------------------------------------------------------------
+
+/** The page of a frame that exists; its group is backed when it is not yet. */
+export function pageOfPfn(pfn: number): number {
+  const frame = pfn - basePfn;
+  const place = groupOf[frame >> groupShift];
+  return ((place === 0 ? backGroup(frame >> groupShift) : place) << groupShift) + (frame & (framesPerGroup - 1));
+}
+
+/** The page of a frame, or 0 when nothing was ever kept in it. */
+export function knownPageOfPfn(pfn: number): number {
+  const frame = pfn - basePfn;
+  if (frame < 0 || frame >= mounted().frames) return 0;
+  const place = groupOf[frame >> groupShift];
+  return place === 0 ? 0 : (place << groupShift) + (frame & (framesPerGroup - 1));
+}
+
+export const pfnOfPage = (page: number): number => groupPfn[page >> groupShift] + (page & (framesPerGroup - 1));
+
+/** Pages that are backed: every valid page is below. */
+export const pagesEnd = (): number => heap[SLOT_GROUPS] << groupShift;
+
+function backGroup(group: number): number {
+  const place = heap[SLOT_GROUPS];
+  const s = mounted();
+  if (place * GROUP_BYTES >= s.ram.buffer.byteLength) growRam(s, place + 1);
+  if (recording) {
+    note(ARRAY.groupOf, group, 0, place);
+    note(ARRAY.groupPfn, place, 0, basePfn + (group << groupShift));
+  }
+  groupOf[group] = place;
+  groupPfn[place] = basePfn + (group << groupShift);
+  setSlot(SLOT_GROUPS, place + 1);
+  return place;
+}
+
+/** Doubles RAM (up to the 4 GiB that WebAssembly can hold). @throws {RangeError} when more frames are touched than that. */
+function growRam(s: MachineState, groups: number): void {
+  const now = s.ram.buffer.byteLength / GROUP_BYTES;
+  const wanted = Math.min(65536, Math.max(groups, now * 2));
+  if (groups > 65536) throw new RangeError('more than 4 GiB of frames hold data: the machine cannot keep them');
+  s.ram.grow(wanted - now);
+  s.words = new Int32Array(s.ram.buffer);
+  const pages = wanted * framesPerGroup;
+  for (const name of INT_COLUMNS) {
+    const larger = new Int32Array(pages);
+    larger.set(s.columns[name]);
+    s.columns[name] = larger;
+  }
+  const index = new Float64Array(pages);
+  index.set(s.index);
+  s.index = index;
+  const pfns = new Float64Array(wanted);
+  pfns.set(s.groupPfn);
+  s.groupPfn = pfns;
+  adopt(s);
+}
+
+/** Zeroes a frame. */
+export function clearFrame(page: number): void {
+  const from = page << wordShift;
+  const to = from + (1 << wordShift);
+  if (recording) {
+    for (let i = from; i < to; i++) if (words[i] !== 0) setWord(i, 0);
+  } else words.fill(0, from, to);
+}
+
+/** Copies a frame's content. */
+export function copyFrame(to: number, from: number): void {
+  const source = from << wordShift;
+  const target = to << wordShift;
+  if (recording) {
+    for (let i = 0; i < 1 << wordShift; i++) if (words[target + i] !== words[source + i]) setWord(target + i, words[source + i]);
+  } else words.copyWithin(target, source, source + (1 << wordShift));
+}
+
+/** Writes one byte of RAM, by the byte's address in `bytes`. */
+export function setByte(at: number, value: number): void {
+  if (recording) {
+    const word = at >>> 2;
+    const old = words[word];
+    bytes[at] = value;
+    const now = words[word];
+    note(1, word, old, now);
+    return;
+  }
+  bytes[at] = value;
+}
+
+export { FIRST_OBJECT, GROUP_WORDS, SLOT_FREE, SLOT_GROUPS, SLOT_TOP };

@@ -1,0 +1,267 @@
+/**
+ * The structs of the memory manager, under Linux's names, with the lock that guards each field.
+ *
+ * Units: `Vpn` counts pages of the paging mode from address 0, sizes named …Pages count pages, `bytes` count bytes. Flags are 32 bits.
+ * Rules named in the second argument of `defineStruct` are the guards of kernel/guards.ts.
+ */
+import { array, defineStruct, type Ref } from '../memory/struct.ts';
+
+export type MmRef = Ref<'mm'>;
+export type VmaRef = Ref<'vma'>;
+export type AnonVmaRef = Ref<'anonVma'>;
+export type AvcRef = Ref<'avc'>;
+export type ProcessRef = Ref<'process'>;
+export type FileRef = Ref<'file'>;
+export type InodeRef = Ref<'inode'>;
+export type GatherRef = Ref<'gather'>;
+export type BatchRef = Ref<'batch'>;
+export type ShmRef = Ref<'shm'>;
+export type GlobalsRef = Ref<'globals'>;
+/** Virtual page number. */
+export type Vpn = number;
+/** A page of RAM, as `struct page *` (memory/state.ts). */
+export type Page = number;
+
+/** Kernel-wide variables: one object, always the first of the heap. */
+export const Globals = defineStruct('globals', {
+  /** Pages that the allocator manages (totalram_pages). */
+  totalRam: 'count',
+  totalSwap: 'count',
+  /** vm_committed_as, pages. */
+  committed: 'count',
+  overcommitMemory: 'number',
+  overcommitRatio: 'number',
+  overcommitKbytes: 'number',
+  adminReserveKbytes: 'number',
+  userReserveKbytes: 'number',
+  maxMapCount: 'count',
+  /** mmap_min_addr, bytes. */
+  mmapMinAddr: 'bytes',
+  /** stack_guard_gap, pages. */
+  stackGuardGap: 'count',
+  faultAroundPages: 'count',
+  zeroPage: 'page',
+  /** List of processes, newest first. */
+  processes: 'ref:process',
+  nextPid: 'number',
+  /** Number of the next inode made. */
+  nextInode: 'number',
+  /** Linked list of SysV segments. */
+  segments: 'ref:shm',
+  nextShmid: 'number',
+  /** Names of tmpfs files that are linked: list of inodes. */
+  directory: 'ref:inode',
+  /** Number of the n-th allocation from now that fails; 0: none (fault injection). */
+  failAllocation: 'number',
+  zones: array(8, 'ref:zone'),
+  /** Inverse of the soft TLB's generation: grows with every flush of everything. */
+  tlbGeneration: 'number',
+  thpEnabled: 'number',
+  ksmRun: 'number',
+  /** lru_add and mlock batches are drained at each step when 0. */
+  reserved: array(6),
+});
+
+export const Mm = defineStruct(
+  'mm',
+  {
+    /** Page of the top table. */
+    pgd: 'page',
+    users: 'count',
+    count: 'count',
+    /** rw_semaphore: writer (task + 1), readers. */
+    mmapLock: { kind: 'lock', slots: 2 },
+    /** mm_lock_seq: odd while the mmap lock is held for writing. */
+    lockSeq: 'number',
+    pageTableLock: 'lock',
+    /** Root of the tree of VMAs (by address). */
+    vmas: 'ref:vma',
+    mapCount: 'count',
+    totalVm: 'count',
+    lockedVm: 'count',
+    pinnedVm: 'count',
+    dataVm: 'count',
+    execVm: 'count',
+    stackVm: 'count',
+    /** rss_stat: file, anon, swap entries, shmem. */
+    rss: array(4, 'count'),
+    pgtablesBytes: 'bytes',
+    defFlags: 'flags',
+    /** MMF_* */
+    flags: 'flags',
+    startBrk: 'bytes',
+    brk: 'bytes',
+    startStack: 'bytes',
+    taskSize: 'vpn',
+    mmapBase: 'vpn',
+    /** Legacy layout: bottom-up from here. */
+    mmapLegacyBase: 'vpn',
+    tlbFlushPending: 'count',
+    /** RLIMIT_STACK as exec took it, bytes (-1 infinity). */
+    execStackLimit: 'bytes',
+    process: 'ref:process',
+  },
+  { mapCount: 'mmapWrite', totalVm: 'mmapWrite', dataVm: 'mmapWrite', stackVm: 'mmapWrite', execVm: 'mmapWrite', brk: 'mmapWrite', defFlags: 'mmapWrite' },
+);
+
+export const Vma = defineStruct(
+  'vma',
+  {
+    start: 'vpn',
+    end: 'vpn',
+    mm: 'ref:mm',
+    flags: 'flags',
+    /** Offset of `start` in the object, pages; for anonymous private VMAs the vpn where it was first mapped. */
+    pgoff: 'vpn',
+    file: 'ref:file',
+    anonVma: 'ref:anonVma',
+    /** List of anon_vma_chain (avc.sameVma…). */
+    avcs: 'ref:avc',
+    /** Neighbours in order of address. */
+    next: 'ref:vma',
+    prev: 'ref:vma',
+    // Node of the mm's tree.
+    left: 'ref:vma',
+    right: 'ref:vma',
+    parent: 'ref:vma',
+    /** Largest gap in the subtree, pages (below each VMA, to its predecessor). */
+    maxGap: 'count',
+    // Node of the mapping's interval tree (address_space.i_mmap).
+    sharedLeft: 'ref:vma',
+    sharedRight: 'ref:vma',
+    sharedParent: 'ref:vma',
+    sharedLast: 'vpn',
+    /** vm_lock_seq: equal to the mm's when write-locked. */
+    lockSeq: 'number',
+    /** vm_refcnt: 0 detached, 1 attached, more: readers. */
+    refcnt: 'count',
+    /** What the VMA maps when not anonymous: VMOPS_* (mm/vm-ops.ts). */
+    ops: 'number',
+    /** PR_SET_VMA_ANON_NAME: number of the interned name, 0 none. */
+    anonName: 'number',
+    privateData: 'number',
+  },
+  { start: 'vmaWrite', end: 'vmaWrite', pgoff: 'vmaWrite', flags: 'vmaWrite' },
+);
+
+export const AnonVma = defineStruct('anonVma', {
+  root: 'ref:anonVma',
+  parent: 'ref:anonVma',
+  /** rw_semaphore (used on the root only). */
+  rwsem: { kind: 'lock', slots: 2 },
+  refcount: 'count',
+  numChildren: 'count',
+  numActiveVmas: 'count',
+  /** Root of the interval tree of avcs. */
+  tree: 'ref:avc',
+});
+
+export const Avc = defineStruct('avc', {
+  vma: 'ref:vma',
+  anonVma: 'ref:anonVma',
+  /** List of the VMA's chains (list_head same_vma): next and previous, 0-ended. */
+  next: 'ref:avc',
+  prev: 'ref:avc',
+  left: 'ref:avc',
+  right: 'ref:avc',
+  parent: 'ref:avc',
+  last: 'vpn',
+});
+
+/** A process: thread group, signal struct, files_struct and credentials together, as far as the mm asks for them. */
+export const Process = defineStruct('process', {
+  pid: 'number',
+  mm: 'ref:mm',
+  next: 'ref:process',
+  parent: 'ref:process',
+  alive: 'number',
+  exitStatus: 'number',
+  /** Soft and hard limits by resource, bytes (−1 infinity). */
+  rlimitCur: array(16),
+  rlimitMax: array(16),
+  /** Effective capabilities: two words. */
+  capsLow: 'flags',
+  capsHigh: 'flags',
+  /** PR_SET_MDWE bits, PR_SET_THP_DISABLE. */
+  prctl: 'flags',
+  /** Descriptors. */
+  files: array(256, 'ref:file'),
+  cpu: 'number',
+});
+
+export const File = defineStruct('file', {
+  inode: 'ref:inode',
+  refcount: 'count',
+  /** FMODE_READ 1, FMODE_WRITE 2, and so on. */
+  mode: 'flags',
+  /** O_* flags as F_GETFL gives them. */
+  flags: 'flags',
+  position: 'bytes',
+});
+
+/** An inode and its address_space. */
+export const Inode = defineStruct('inode', {
+  /** INODE_* kind (mm/file-types.ts). */
+  kind: 'number',
+  number: 'number',
+  refcount: 'count',
+  nlink: 'count',
+  size: 'bytes',
+  /** Root of the xarray of pages (i_pages). */
+  pages: 'number',
+  nrPages: 'count',
+  /** Root of the interval tree of VMAs. */
+  iMmap: 'ref:vma',
+  /** rw_semaphore i_mmap_rwsem. */
+  iMmapLock: { kind: 'lock', slots: 2 },
+  /** i_mmap_writable: shared mappings that may be written; negative: denied. */
+  iMmapWritable: 'count',
+  /** rw_semaphore inode lock. */
+  lock: { kind: 'lock', slots: 2 },
+  /** rw_semaphore invalidate_lock. */
+  invalidateLock: { kind: 'lock', slots: 2 },
+  pagesLock: 'lock',
+  seals: 'flags',
+  /** Blocks of 512 bytes that st_blocks reports. */
+  blocks: 'count',
+  /** shmem: VM_NORESERVE given, VM_LOCKED (SHM_LOCK), … */
+  flags: 'flags',
+  /** Number of the interned name. */
+  name: 'number',
+  next: 'ref:inode',
+});
+
+/** mmu_gather: what an unmapping collects until translations are flushed. */
+export const Gather = defineStruct('gather', {
+  mm: 'ref:mm',
+  start: 'vpn',
+  end: 'vpn',
+  fullmm: 'number',
+  needFlushAll: 'number',
+  freedTables: 'number',
+  clearedPtes: 'number',
+  batch: 'ref:batch',
+  first: 'ref:batch',
+  tables: 'ref:batch',
+});
+
+/** Pages waiting for the flush. */
+export const Batch = defineStruct('batch', { next: 'ref:batch', count: 'count', pages: array(60, 'page') });
+
+/** SysV shared memory segment. */
+export const Shm = defineStruct('shm', {
+  id: 'number',
+  key: 'number',
+  file: 'ref:file',
+  attaches: 'count',
+  removed: 'number',
+  segmentBytes: 'bytes',
+  mode: 'number',
+  next: 'ref:shm',
+});
+
+/** rss_stat members. */
+export const MM_FILEPAGES = 0;
+export const MM_ANONPAGES = 1;
+export const MM_SWAPENTS = 2;
+export const MM_SHMEMPAGES = 3;

@@ -1,0 +1,46 @@
+/**
+ * Error numbers (include/uapi/asm-generic/errno-base.h, errno.h). Kernel functions return them negated: `return -ENOMEM`.
+ *
+ * A value from -4095 to -1 is an error, everything else a result (include/linux/err.h).
+ */
+export const EPERM = 1;
+export const ENOENT = 2;
+export const ESRCH = 3;
+export const EINTR = 4;
+export const EIO = 5;
+export const ENXIO = 6;
+export const E2BIG = 7;
+export const EBADF = 9;
+export const EAGAIN = 11;
+export const ENOMEM = 12;
+export const EACCES = 13;
+export const EFAULT = 14;
+export const EBUSY = 16;
+export const EEXIST = 17;
+export const ENODEV = 19;
+export const ENOTDIR = 20;
+export const EISDIR = 21;
+export const EINVAL = 22;
+export const ENFILE = 23;
+export const EMFILE = 24;
+export const ENOTTY = 25;
+export const ETXTBSY = 26;
+export const EFBIG = 27;
+export const ENOSPC = 28;
+export const ESPIPE = 29;
+export const EROFS = 30;
+export const EPIPE = 32;
+export const ERANGE = 34;
+export const EDEADLK = 35;
+export const ENAMETOOLONG = 36;
+export const ENOSYS = 38;
+export const ENODATA = 61;
+export const EOVERFLOW = 75;
+export const EIDRM = 43;
+export const EOPNOTSUPP = 95;
+export const EHWPOISON = 133;
+
+const MAX_ERRNO = 4095;
+
+/** IS_ERR_VALUE: a negated error number, not an address or count. */
+export const isErr = (value: number): boolean => value < 0 && value >= -MAX_ERRNO;

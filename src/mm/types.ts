@@ -126,6 +126,8 @@ export const Vma = defineStruct(
     parent: 'ref:vma',
     /** Largest gap in the subtree, pages (below each VMA, to its predecessor). */
     maxGap: 'count',
+    /** Rank of the node: hash of `start` (vma-tree.ts). */
+    priority: 'number',
     // Node of the mapping's interval tree (address_space.i_mmap).
     sharedLeft: 'ref:vma',
     sharedRight: 'ref:vma',
@@ -246,7 +248,7 @@ export const Gather = defineStruct('gather', {
 });
 
 /** Pages waiting for the flush. */
-export const Batch = defineStruct('batch', { next: 'ref:batch', count: 'count', pages: array(60, 'page') });
+export const Batch = defineStruct('batch', { next: 'ref:batch', count: 'count', pages: array(28, 'page') });
 
 /** SysV shared memory segment. */
 export const Shm = defineStruct('shm', {

@@ -1,0 +1,206 @@
+import fc from 'fast-check';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { alloc, free, get, set } from '../../src/memory/heap.ts';
+import { arraysOf, createState, journalMark, mount, mounted, startJournal, stateHash, stopJournal, undo } from '../../src/memory/state.ts';
+import { Globals, Mm, Vma } from '../../src/mm/types.ts';
+import { VM_GROWSDOWN, VM_GROWSUP } from '../../src/mm/vm-flags.ts';
+import {
+  findVma,
+  findVmaIntersection,
+  findVmaPrev,
+  firstVma,
+  gapBottomUp,
+  gapTopDown,
+  lastVma,
+  vmaLookup,
+  vmaTreeAdjust,
+  vmaTreeInsert,
+  vmaTreeRemove,
+} from '../../src/mm/vma-tree.ts';
+
+/** Address space of the models: small, so that every question can be answered by trying every page. */
+const SPACE = 160;
+/** Far away, where page numbers take more than 32 bits. */
+const FAR = 2 ** 36 - 64;
+
+interface Range {
+  start: number;
+  end: number;
+  flags: number;
+  ref: number;
+}
+
+let mm = 0;
+
+function boot(guard = 3, minAddr = 0): void {
+  mount(createState(64));
+  const globals = alloc(Globals);
+  set(globals, Globals.stackGuardGap, guard);
+  set(globals, Globals.mmapMinAddr, minAddr);
+  mm = alloc(Mm);
+}
+
+function add(start: number, end: number, flags = 0): Range {
+  const ref = alloc(Vma);
+  set(ref, Vma.start, start);
+  set(ref, Vma.end, end);
+  set(ref, Vma.flags, flags);
+  vmaTreeInsert(mm, ref);
+  return { start, end, flags, ref };
+}
+
+/** Shape of the tree as nested lists of starts, after checking every invariant of the head comment of vma-tree.ts against a sorted model. */
+function check(model: readonly Range[]): string {
+  const seen: number[] = [];
+  const visit = (node: number, parent: number): { shape: string; gap: number } => {
+    if (node === 0) return { shape: '', gap: -1 };
+    expect(get(node, Vma.parent)).toBe(parent);
+    if (parent !== 0) expect(get(node, Vma.priority)).toBeLessThanOrEqual(get(parent, Vma.priority));
+    const left = visit(get(node, Vma.left), node);
+    const before = seen.at(-1);
+    seen.push(node);
+    const own = get(node, Vma.start) - (before === undefined ? 0 : get(before, Vma.end));
+    const right = visit(get(node, Vma.right), node);
+    const gap = Math.max(own, left.gap, right.gap);
+    expect(get(node, Vma.maxGap)).toBe(gap);
+    return { shape: `(${left.shape}${get(node, Vma.start)}${right.shape})`, gap };
+  };
+  const { shape } = visit(get(mm, Mm.vmas), 0);
+  expect(seen).toEqual(model.map((r) => r.ref));
+  expect(model.map((r) => [get(r.ref, Vma.start), get(r.ref, Vma.end)])).toEqual(model.map((r) => [r.start, r.end]));
+  expect(model.map((r) => get(r.ref, Vma.next))).toEqual(model.map((_, i) => model[i + 1]?.ref ?? 0));
+  expect(model.map((r) => get(r.ref, Vma.prev))).toEqual(model.map((_, i) => model[i - 1]?.ref ?? 0));
+  expect(firstVma(mm)).toBe(model[0]?.ref ?? 0);
+  expect(lastVma(mm)).toBe(model.at(-1)?.ref ?? 0);
+  return shape;
+}
+
+/** A random step on the tree and the model alike; steps that make no sense are skipped. */
+function step(model: Range[], kind: number, a: number, b: number, flags: number): void {
+  if (kind < 4) {
+    const start = a;
+    const end = a + 1 + (b % 12);
+    if (model.some((r) => r.start < end && r.end > start)) return;
+    model.push(add(start, end, flags));
+    model.sort((x, y) => x.start - y.start);
+  } else if (model.length !== 0) {
+    const i = a % model.length;
+    const it = model[i];
+    if (kind < 6) {
+      vmaTreeRemove(mm, it.ref);
+      for (const f of [Vma.left, Vma.right, Vma.parent, Vma.next, Vma.prev, Vma.maxGap, Vma.priority]) expect(get(it.ref, f)).toBe(0);
+      free(Vma, it.ref);
+      model.splice(i, 1);
+    } else {
+      const low = model[i - 1]?.end ?? 0;
+      const high = model[i + 1]?.start ?? it.end + 20;
+      const start = kind === 6 ? it.start : low + (b % (it.end - low));
+      const end = kind === 7 ? it.end : start + 1 + ((a + b) % (high - start));
+      vmaTreeAdjust(mm, it.ref, start, end);
+      it.start = start;
+      it.end = end;
+    }
+  }
+}
+
+const steps = (maxLength: number) =>
+  fc.array(
+    fc.tuple(
+      fc.nat(8),
+      fc.oneof(
+        fc.nat(SPACE),
+        fc.nat(60).map((n) => FAR + n),
+      ),
+      fc.nat(1000),
+      fc.constantFrom(0, 0, 0, VM_GROWSDOWN, VM_GROWSUP),
+    ),
+    { maxLength },
+  );
+
+beforeEach(() => boot());
+
+describe('tree of VMAs', () => {
+  it('keeps order, links, rank and gaps at each step, and answers as a sorted list does', () => {
+    fc.assert(
+      fc.property(steps(60), (list) => {
+        boot();
+        const model: Range[] = [];
+        for (const [kind, a, b, flags] of list) {
+          step(model, kind, a, b, flags);
+          check(model);
+        }
+        for (const base of [0, FAR])
+          for (let vpn = base; vpn < base + SPACE; vpn++) {
+            const first = model.find((r) => r.end > vpn);
+            expect(findVma(mm, vpn)).toBe(first?.ref ?? 0);
+            expect(vmaLookup(mm, vpn)).toBe(first && first.start <= vpn ? first.ref : 0);
+            expect(findVmaPrev(mm, vpn)).toBe(model.filter((r) => r.end <= vpn).at(-1)?.ref ?? 0);
+            for (const pages of [1, 7]) expect(findVmaIntersection(mm, vpn, vpn + pages)).toBe(first && first.start < vpn + pages ? first.ref : 0);
+          }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('has a shape that depends on the set alone', () => {
+    fc.assert(
+      fc.property(steps(80), fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true })), (list, randoms) => {
+        boot();
+        const model: Range[] = [];
+        for (const [kind, a, b, flags] of list) step(model, kind, a, b, flags);
+        const shape = check(model);
+        boot();
+        const order = model.map((r) => ({ r, key: randoms.next().value })).sort((x, y) => x.key - y.key);
+        const again = order.map(({ r }) => add(r.start, r.end, r.flags)).sort((x, y) => x.start - y.start);
+        expect(check(again)).toBe(shape);
+      }),
+    );
+  });
+
+  it('is undone to the byte, hash included', () => {
+    fc.assert(
+      fc.property(steps(40), steps(40), (before, after) => {
+        boot();
+        const model: Range[] = [];
+        for (const [kind, a, b, flags] of before) step(model, kind, a, b, flags);
+        const copies = arraysOf(mounted()).map((a) => a.slice());
+        startJournal();
+        const mark = journalMark();
+        for (const [kind, a, b, flags] of after) step(model, kind, a, b, flags);
+        undo(mark);
+        const hash = stateHash();
+        stopJournal();
+        expect(hash).toEqual({ low: 0, high: 0 });
+        arraysOf(mounted()).forEach((a, i) => expect(a.subarray(0, copies[i].length)).toEqual(copies[i]));
+      }),
+    );
+  });
+
+  it('refuses ranges that overlap', () => {
+    add(10, 20);
+    const b = add(30, 40);
+    for (const [start, end] of [
+      [15, 16],
+      [5, 11],
+      [19, 25],
+      [25, 31],
+      [10, 12],
+    ])
+      expect(() => add(start, end)).toThrow('overlaps');
+    expect(() => vmaTreeAdjust(mm, b.ref, 19, 40)).toThrow('overlap');
+  });
+
+  it('stays shallow with 65,530 VMAs in rising order', () => {
+    for (let i = 0; i < 65530; i++) add(i * 3, i * 3 + 2);
+    let deepest = 0;
+    for (let i = 0; i < 65530; i += 7) {
+      let depth = 0;
+      for (let node = vmaLookup(mm, i * 3); node !== 0; node = get(node, Vma.parent)) depth++;
+      deepest = Math.max(deepest, depth);
+    }
+    // A random binary search tree of n nodes is about 4.3 ln n − 1.95 ln ln n = 43 deep.
+    expect(deepest).toBeLessThan(55);
+    expect(gapTopDown(mm, 2, 0, 65530 * 3, 0, 0)).toBe(-1);
+    expect(gapBottomUp(mm, 1, 100, 65530 * 3, 0, 0)).toBe(101);
+  });
+});

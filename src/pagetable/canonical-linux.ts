@@ -1,0 +1,308 @@
+/**
+ * Canonical entries by the long way: every word is made and read by Linux's own operations on the mode's entries.
+ *
+ * This is the definition that the fast codec (canonical.ts) remembers the results of. A leaf is made as the kernel makes it: `pfn_pte` of the
+ * protection, then mkyoung, mkdirty, mkwrite and what else its bits ask for, at last what the architecture's `set_pte_at` does to the word.
+ * Which protection serves a set of rights is found by trial: the one that grants exactly these, else the one that grants least beyond them.
+ */
+import { holds, type Word } from '../arch/notation.ts';
+import {
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_EXEC,
+  PTE_HUGE,
+  PTE_PRESENT,
+  PTE_PROTNONE,
+  PTE_READ,
+  PTE_SOFT_DIRTY,
+  PTE_SPECIAL,
+  PTE_SWAP,
+  PTE_SWP_EXCLUSIVE,
+  PTE_TABLE,
+  PTE_UFFD_WP,
+  PTE_USER,
+  PTE_WRITE,
+} from './canonical-bits.ts';
+import { type CompiledForm, type CompiledLevel, type CompiledMode, levelFor } from './compile.ts';
+import { addressUnits, addressWord, formOf, rightsOf } from './entry.ts';
+import type { LinuxEntries } from './linux.ts';
+import { decodeSwap, encodeSwap, swapLayoutFor } from './swap.ts';
+import { pointerToPhysical } from './tree.ts';
+
+export const RIGHTS = PTE_READ | PTE_WRITE | PTE_EXEC | PTE_USER;
+
+/** What a word says: bits and payload, and the form that it has. */
+export interface Decoded {
+  readonly bits: number;
+  readonly payload: number;
+  readonly form: CompiledForm | undefined;
+}
+
+/** Linux's names of levels, bottom up. */
+const NAMES = ['pte', 'pmd', 'pud', 'p4d', 'pgd'] as const;
+
+/** Operations that hang a table of user space in, the one that Linux itself calls for user space first. */
+const POPULATE = ['pmd_populate(user)', 'pmd_populate', '__pmd_populate(user)', 'pud_populate', '__pud_populate(user)', 'p4d_populate', 'pgd_populate'];
+
+const USER_PROT = /^PAGE_(READ(ONLY)?|COPY|SHARED|WRITE(ONLY)?|EXEC(ONLY|READ)?|R|RO|RX|RW|RWX|RO_EXEC|W|X|WX)(_EXEC|_NOEXEC|_X)?_?$/;
+const KERNEL_PROT = /^PAGE_KERNEL(_EXEC|_RO|_ROX|_X|_RWX)?$/;
+
+/** One level of a mode, seen through Linux's operations. */
+export class LinuxLevel {
+  readonly level: CompiledLevel;
+  /** The level's name for Linux's operations: the lowest of those that are folded into it. */
+  readonly name: string;
+  /** The table operation, where the level may hold tables. */
+  readonly populate: string | undefined;
+  readonly #mode: CompiledMode;
+  readonly #linux: LinuxEntries;
+  readonly #lowest: boolean;
+  /** Rights → name of the protection. */
+  readonly #prots = new Map<number, string>();
+  /** Marks a leaf above the lowest level; undefined where Linux has none there. */
+  readonly #mark: ((word: Word) => Word) | undefined;
+
+  constructor(mode: CompiledMode, linux: LinuxEntries, level: CompiledLevel) {
+    this.#mode = mode;
+    this.#linux = linux;
+    this.level = level;
+    this.name = NAMES.find((n) => levelFor(mode, n) === level) ?? level.level.name;
+    this.#lowest = this.name === 'pte';
+    this.populate = POPULATE.find((n) => {
+      const rule = linux.side.populate[n];
+      return rule && levelFor(mode, rule.level) === level && level.forms.some((f) => f.form.name === rule.form);
+    });
+    this.#mark = this.#lowest ? (word) => word : this.#findMark();
+  }
+
+  /** Linux writes leaves of this level's size. */
+  get leaves(): boolean {
+    return this.#mark !== undefined;
+  }
+
+  /** The word of an empty slot (of modes whose empty slots point to a shared table: of a slot in that table's own format, zero). */
+  get empty(): Word {
+    for (const form of this.level.forms) {
+      if (form.kind !== 'none' || form.when.length === 0) continue;
+      const lo = form.when[0].reduce((sum, a) => sum | a.value.lo, 0);
+      const hi = form.when[0].reduce((sum, a) => sum | a.value.hi, 0);
+      return { lo: lo >>> 0, hi: hi >>> 0 };
+    }
+    return { lo: 0, hi: 0 };
+  }
+
+  // --- making words -------------------------------------------------------------------------------------------------
+
+  /** The word for bits and payload. @throws {RangeError} for what the level cannot hold. */
+  encode(bits: number, payload: number): Word {
+    if ((bits & PTE_SWAP) !== 0) return this.#swap(bits, payload);
+    if ((bits & PTE_TABLE) !== 0) return this.table(payload);
+    if ((bits & PTE_PRESENT) === 0) throw new RangeError(`canonical bits 0x${bits.toString(16)} are neither present, swap nor table`);
+    return this.#leaf(bits, payload);
+  }
+
+  /** The word that points to a table. */
+  table(pfn: number): Word {
+    if (this.populate === undefined) throw new RangeError(`${this.#mode.mode.name}: level ${this.level.level.name} holds no tables`);
+    return this.#linux.populate(this.populate, BigInt(pfn) << BigInt(this.#mode.mode.pageShift));
+  }
+
+  #swap(bits: number, payload: number): Word {
+    const type = payload % 32;
+    const layout = swapLayoutFor(this.#mode, this.level.level.name);
+    const flags = [
+      ...(bits & PTE_SWP_EXCLUSIVE ? ['exclusive'] : []),
+      ...(bits & PTE_SOFT_DIRTY ? ['softDirty'] : []),
+      ...(bits & PTE_UFFD_WP ? ['uffdWp'] : []),
+    ].filter((f) => layout?.flags.has(f));
+    return encodeSwap(this.#mode, this.level.level.name, { type, offset: (payload - type) / 32, flags });
+  }
+
+  #leaf(bits: number, pfn: number): Word {
+    if (!this.#mark) throw new RangeError(`${this.#mode.mode.name}: Linux has no leaf at level ${this.level.level.name}`);
+    if (!this.#lowest && (bits & PTE_HUGE) === 0) throw new RangeError(`a leaf at level ${this.level.level.name} without HUGE`);
+    if (pfn % this.#pages !== 0) throw new RangeError(`frame 0x${pfn.toString(16)} is not aligned to the leaf of level ${this.level.level.name}`);
+    const none = (bits & PTE_PROTNONE) !== 0;
+    const wanted = none ? PTE_READ | PTE_USER : bits & RIGHTS;
+    const word = this.#made(this.#protFor(wanted), none ? bits & ~PTE_WRITE : bits, pfn);
+    return this.#set(none ? this.#inaccessible(word, bits) : word, pfn);
+  }
+
+  get #pages(): number {
+    return this.#lowest ? 1 : this.level.pages;
+  }
+
+  /** A leaf under a named protection with the states that the bits name. */
+  #made(prot: string, bits: number, pfn: number): Word {
+    const linux = this.#linux;
+    let word = (this.#mark as (word: Word) => Word)(linux.pfn(this.name, pfn, linux.prot(prot, this.name)));
+    word = this.#states(word, bits);
+    if (bits & PTE_SPECIAL) word = this.#edit('mkspecial', word);
+    if (bits & PTE_UFFD_WP) word = this.#edit('mkuffd_wp', word);
+    return bits & PTE_WRITE ? this.#edit(this.#has('mkwrite_novma') ? 'mkwrite_novma' : 'mkwrite', word) : this.#edit('wrprotect', word);
+  }
+
+  #states(word: Word, bits: number): Word {
+    const young = this.#edit(bits & PTE_ACCESSED ? 'mkyoung' : 'mkold', word);
+    const dirty = this.#edit(bits & PTE_DIRTY ? 'mkdirty' : 'mkclean', young);
+    return this.#edit(bits & PTE_SOFT_DIRTY ? 'mksoft_dirty' : 'clear_soft_dirty', dirty);
+  }
+
+  /** PROT_NONE as mprotect makes it. A protection may bring the accessed bit along: where it must not be there, it goes. */
+  #inaccessible(word: Word, bits: number): Word {
+    const linux = this.#linux;
+    const prot = linux.prot('PAGE_NONE', this.name);
+    const keeps = linux.side.keeps[this.name] !== undefined;
+    const none = keeps ? linux.modify(this.name, word, prot) : this.#states(this.#madeNone(word, prot), bits);
+    return this.#states2(none, bits);
+  }
+
+  /** A level for which the mode declares nothing that modify keeps: the protection alone, then the states. */
+  #madeNone(word: Word, prot: Word): Word {
+    const form = formOf(this.level, word.lo, word.hi) as CompiledForm;
+    const pfn = addressUnits(form.address as NonNullable<CompiledForm['address']>, word.lo, word.hi, this.#mode.mode.pageShift);
+    return (this.#mark as (word: Word) => Word)(this.#linux.pfn(this.name, pfn, prot));
+  }
+
+  /** Corrects the states that a change of protection did not keep. */
+  #states2(word: Word, bits: number): Word {
+    const have = this.#statesOf(word);
+    let fixed = word;
+    if ((have ^ bits) & PTE_ACCESSED) fixed = this.#edit(bits & PTE_ACCESSED ? 'mkyoung' : 'mkold', fixed);
+    if ((have ^ bits) & PTE_DIRTY) fixed = this.#edit(bits & PTE_DIRTY ? 'mkdirty' : 'mkclean', fixed);
+    if ((have ^ bits) & PTE_SPECIAL && bits & PTE_SPECIAL) fixed = this.#edit('mkspecial', fixed);
+    if ((have ^ bits) & PTE_UFFD_WP && bits & PTE_UFFD_WP) fixed = this.#edit('mkuffd_wp', fixed);
+    if ((this.#statesOf(fixed) ^ bits) & PTE_SOFT_DIRTY) fixed = this.#edit(bits & PTE_SOFT_DIRTY ? 'mksoft_dirty' : 'clear_soft_dirty', fixed);
+    return fixed;
+  }
+
+  /** What set_pte_at() makes of a word on its way to memory, where it is more than a store. */
+  #set(word: Word, pfn: number): Word {
+    const name = `set_${this.name}_at`;
+    if (!this.#linux.hasEdit(name)) return word;
+    const made = this.#linux.edit(name, this.name, word);
+    const form = formOf(this.level, made.lo, made.hi);
+    if (!form?.address?.mirror) return made;
+    const address = addressWord(form, BigInt(pfn) << BigInt(this.#mode.mode.pageShift));
+    return { lo: (made.lo | address.lo) >>> 0, hi: (made.hi | address.hi) >>> 0 };
+  }
+
+  #has(edit: string): boolean {
+    return this.#linux.hasEdit(`${this.name}_${edit}`) || this.#linux.hasEdit(`pte_${edit}`);
+  }
+
+  /** An edit under the level's name, or (hugetlb pages at levels without operations of their own) the pte's; absent ones change nothing. */
+  #edit(edit: string, word: Word): Word {
+    const own = `${this.name}_${edit}`;
+    if (this.#linux.hasEdit(own)) return this.#linux.edit(own, this.name, word);
+    // Where the level has operations of its own, one that is missing does not exist for it.
+    if (this.#linux.hasEdit(`${this.name}_mkyoung`) || !this.#linux.hasEdit(`pte_${edit}`)) return word;
+    return this.#linux.edit(`pte_${edit}`, this.name, word);
+  }
+
+  /** How Linux marks a leaf of exactly this level's size. */
+  #findMark(): ((word: Word) => Word) | undefined {
+    const linux = this.#linux;
+    if (!this.level.forms.some((f) => f.kind === 'leaf')) return undefined;
+    const names = [`${this.name}_mkhuge`, `arch_make_huge_pte shift=${this.level.level.shift}`, 'set_huge_pte_at', 'arch_make_huge_pte'];
+    for (const name of names) {
+      if (!linux.hasEdit(name)) continue;
+      const mark = (word: Word): Word => linux.edit(name, this.name, word);
+      try {
+        const prot = Object.keys(linux.side.prots).find((p) => USER_PROT.test(p)) as string;
+        const word = mark(linux.pfn(this.name, 0, linux.prot(prot, this.name)));
+        const form = formOf(this.level, word.lo, word.hi);
+        const whole = form?.kind === 'leaf' && form.pages === this.level.pages && !form.groups.some((g) => holds(g.when, word.lo, word.hi));
+        if (whole) return mark;
+      } catch (e) {
+        if (!(e instanceof TypeError || e instanceof RangeError)) throw e;
+      }
+    }
+    return undefined;
+  }
+
+  /** The protection that grants the rights, or least beyond them. */
+  #protFor(rights: number): string {
+    const known = this.#prots.get(rights);
+    if (known !== undefined) return known;
+    const names = Object.keys(this.#linux.side.prots).filter((n) => !n.includes('@'));
+    const pattern = rights & PTE_USER ? USER_PROT : KERNEL_PROT;
+    let best: { name: string; extra: number } | undefined;
+    for (const name of names.filter((n) => pattern.test(n)).sort((a, b) => preference(a) - preference(b))) {
+      const word = this.#set(this.#made(name, PTE_ACCESSED | PTE_DIRTY | rights, 0), 0);
+      const granted = this.decode(word.lo, word.hi).bits & RIGHTS;
+      if ((granted & rights & ~PTE_USER) !== (rights & ~PTE_USER)) continue;
+      const extra = popcount(granted ^ rights);
+      if (best === undefined || extra < best.extra) best = { name, extra };
+    }
+    if (!best) throw new RangeError(`${this.#mode.mode.name} has no protection for rights 0x${rights.toString(16)} at level ${this.level.level.name}`);
+    this.#prots.set(rights, best.name);
+    return best.name;
+  }
+
+  // --- reading words ------------------------------------------------------------------------------------------------
+
+  /** What a word means. @throws {RangeError} for a word that Linux does not write. */
+  decode(lo: number, hi: number): Decoded {
+    const form = formOf(this.level, lo, hi);
+    const wrong = (): RangeError =>
+      new RangeError(
+        `${this.#mode.mode.name}: 0x${((BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)).toString(16)} at level ${this.level.level.name} is no entry that Linux writes`,
+      );
+    if (form?.kind === 'none') return { bits: 0, payload: 0, form };
+    if (form?.kind === 'nonpresent') {
+      const swap = decodeSwap(this.#mode, this.level.level.name, lo, hi);
+      if (!swap) throw wrong();
+      const flags = (swap.exclusive ? PTE_SWP_EXCLUSIVE : 0) | (swap.softDirty ? PTE_SOFT_DIRTY : 0) | (swap.uffdWp ? PTE_UFFD_WP : 0);
+      return { bits: PTE_SWAP | flags, payload: swap.offset * 32 + swap.type, form };
+    }
+    if (form?.kind === 'table') return { bits: PTE_TABLE, payload: this.#pointer(form, lo, hi), form };
+    if (form?.kind !== 'leaf' || !form.address) throw wrong();
+    const word = { lo, hi };
+    const present = holds(form.allows.present, lo, hi);
+    const rights = present ? rightsBits(form, word) : PTE_PROTNONE;
+    const bits = PTE_PRESENT | rights | this.#statesOf(word, form) | (this.#lowest ? 0 : PTE_HUGE);
+    return { bits, payload: addressUnits(form.address, lo, hi, this.#mode.mode.pageShift), form };
+  }
+
+  #pointer(form: CompiledForm, lo: number, hi: number): number {
+    const address = form.address as NonNullable<CompiledForm['address']>;
+    const { pointers, pageShift } = this.#mode.mode;
+    if (!pointers) return Math.floor(addressUnits(address, lo, hi, pageShift));
+    return Number(pointerToPhysical(pointers, lo, hi, address.mask) >> BigInt(pageShift));
+  }
+
+  /** Accessed, dirty, special, soft-dirty and write protection by userfaultfd, as the kernel's predicates answer. */
+  #statesOf(word: Word, known?: CompiledForm): number {
+    const form = known ?? formOf(this.level, word.lo, word.hi);
+    const is = (name: string, otherwise = false): boolean => {
+      const answers = this.#linux.side.predicates[this.name]?.[`${this.name}_${name}`] !== undefined;
+      return answers ? this.#linux.predicate(this.name, `${this.name}_${name}`, word) : otherwise;
+    };
+    return (
+      (is('young', form && holds(form.allows.accessed, word.lo, word.hi)) ? PTE_ACCESSED : 0) |
+      (is('dirty', form && holds(form.allows.dirty, word.lo, word.hi)) ? PTE_DIRTY : 0) |
+      (is('special') ? PTE_SPECIAL : 0) |
+      (is('soft_dirty') ? PTE_SOFT_DIRTY : 0) |
+      (is('uffd_wp') ? PTE_UFFD_WP : 0)
+    );
+  }
+}
+
+/** Protections whose names say that they are the plain ones come first. */
+const ORDER = ['PAGE_READONLY', 'PAGE_READ', 'PAGE_RO', 'PAGE_SHARED', 'PAGE_KERNEL'];
+const preference = (name: string): number => {
+  const at = ORDER.indexOf(name);
+  return at < 0 ? ORDER.length + name.length : at;
+};
+
+const popcount = (bits: number): number => {
+  let n = 0;
+  for (let b = bits; b !== 0; b &= b - 1) n++;
+  return n;
+};
+
+function rightsBits(form: CompiledForm, word: Word): number {
+  const r = rightsOf(form, word.lo, word.hi);
+  return (r.read ? PTE_READ : 0) | (r.write ? PTE_WRITE : 0) | (r.exec ? PTE_EXEC : 0) | (r.user ? PTE_USER : 0);
+}

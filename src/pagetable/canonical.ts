@@ -1,0 +1,453 @@
+/**
+ * The codec between canonical entries (canonical-bits.ts: one number whatever the mode) and the words that an architecture's kernel keeps in memory.
+ *
+ * The long way (canonical-linux.ts) defines every word. The codec remembers what it learned there: of an entry's bits the attribute words and
+ * how the frame is shifted into them, of a word's attribute bits the canonical bits and how the frame is shifted out. All of it is typed arrays: neither way allocates.
+ *
+ * Invariants: `decode(encode(e))` is `e` without what the mode cannot express (`supports`), and with what it cannot withhold (without NX everything
+ * readable is executable); both ways of learning compare their first result with the long way's; `lo` and `hi` are int32, as an Int32Array holds them.
+ */
+import type { PagingMode } from '../arch/mode.ts';
+import type { Piece, Word } from '../arch/notation.ts';
+import {
+  PAYLOAD_LIMIT,
+  PAYLOAD_UNIT,
+  PTE_ACCESSED,
+  PTE_BITS,
+  PTE_DIRTY,
+  PTE_EXEC,
+  PTE_HUGE,
+  PTE_PRESENT,
+  PTE_PROTNONE,
+  PTE_READ,
+  PTE_SOFT_DIRTY,
+  PTE_SPECIAL,
+  PTE_SWAP,
+  PTE_SWP_EXCLUSIVE,
+  PTE_TABLE,
+  PTE_UFFD_WP,
+  PTE_USER,
+  PTE_WRITE,
+} from './canonical-bits.ts';
+import { addressPlan, type FieldPlan, patternHolds, swapPlan } from './canonical-fields.ts';
+import { LinuxLevel } from './canonical-linux.ts';
+import { type CompiledLevel, type CompiledMode, compileMode } from './compile.ts';
+import { levelNamed } from './entry.ts';
+import { LinuxEntries } from './linux.ts';
+import { swap32 } from './source.ts';
+import { type SwapKind, swapTypes } from './swap.ts';
+
+export * from './canonical-bits.ts';
+
+/** The kernel whose entries are written. */
+export const CANONICAL_KERNEL = '6.18';
+
+/** One level, as Linux sees it: an arm short-descriptor page table is Linux's 512 entries, its directory 2048 pairs. */
+export interface CodecLevel {
+  /** Name in the mode's level list: pte, pmd, pud, p4d, pgd. */
+  readonly name: string;
+  /** log2 of the bytes that an entry spans. */
+  readonly shift: number;
+  readonly entries: number;
+  /** 32-bit words from entry to entry. */
+  readonly strideWords: number;
+  /** 32-bit words of an entry: 1 or 2. */
+  readonly entryWords: 1 | 2;
+  /** Bytes of a table as the kernel allocates it. */
+  readonly tableBytes: number;
+  /** Words that one entry is written to (8xx with 16K pages: 4; arm short directories: 2, the second 1 KiB further). */
+  readonly cells: number;
+  /** Where an entry's second word stands from its first, in words: 1, or 512 (arm short page tables: Linux's word, then hardware's 2 KiB above). */
+  readonly secondWord: number;
+  /** What an empty slot holds. */
+  readonly empty: { readonly lo: number; readonly hi: number };
+  /** Linux writes leaves at this level. */
+  readonly leaves: boolean;
+  /** Bits that an entry of this level keeps, set or clear. */
+  readonly supports: number;
+  /** Offsets of swap-type entries are below this (0: the level has none), as far as a payload holds them. */
+  readonly swapOffsets: number;
+}
+
+export interface CodecOptions {
+  /** Name of the top level where tables begin below the mode's first (s390: 'pud' for 3 levels; default 'p4d', 4 levels). */
+  readonly top?: string;
+}
+
+/** Slots of swap-type entries follow those of the other bits: type, then soft-dirty, uffd-wp, exclusive. */
+const SWAP_SLOTS = PTE_BITS + 1;
+const SLOTS = SWAP_SLOTS + 256;
+const RULES = 64;
+/** Ints and numbers of one decode pattern. */
+const INTS = 8;
+const FLOATS = 3;
+
+/** What one level has learned. Plain arrays and numbers, since it is read several times for each simulated page fault. */
+class LevelMemory {
+  emptyLo = 0;
+  emptyHi = 0;
+  // Encoding: by slot the attribute words and the number of a rule; by rule how the frame is placed, and for which payloads.
+  readonly attrLo = new Int32Array(SLOTS);
+  readonly attrHi = new Int32Array(SLOTS);
+  /** 0: not learned. */
+  readonly rule = new Uint8Array(SLOTS);
+  readonly mulLo = new Float64Array(RULES);
+  readonly mulHi = new Float64Array(RULES);
+  /** Payloads below this, and multiples of `align + 1`, follow the rule. */
+  readonly limit = new Float64Array(RULES);
+  readonly align = new Int32Array(RULES);
+  rules = 1;
+  // Decoding: patterns by hash of the bits that belong to no address.
+  keyLo = 0;
+  keyHi = 0;
+  mask = 63;
+  count = 0;
+  used = new Uint8Array(64);
+  /** maskLo, valueLo, maskHi, valueHi, addressLo, addressHi, flipLo, flipHi */
+  ints = new Int32Array(64 * INTS);
+  /** Multipliers of the address bits, and what is added. */
+  floats = new Float64Array(64 * FLOATS);
+}
+
+const hash = (lo: number, hi: number): number => {
+  const h = Math.imul(lo ^ Math.imul(hi, 0x2c1b3c6d), 0x297a2d39);
+  return h ^ (h >>> 15);
+};
+
+export class EntryCodec {
+  readonly mode: PagingMode;
+  readonly compiled: CompiledMode;
+  /** Index 0 is the lowest. */
+  readonly levels: readonly CodecLevel[];
+  /** Bits that entries of the lowest level keep. */
+  readonly supports: number;
+  /** log2 of the mode's page. */
+  readonly pageShift: number;
+  /** Bits of a virtual address that the levels translate. */
+  readonly vaBits: number;
+  readonly bigEndian: boolean;
+  /** Empty slots above the lowest level point to empty tables that all share: `useEmptyTables` must name them. */
+  readonly sharedEmpty: boolean;
+  /** The swap type of PTE markers (guards, poison, write protection of empty slots). */
+  readonly markerType: number;
+  /** Swap areas have the types below this (MAX_SWAPFILES). */
+  readonly swapAreas: number;
+  /** The words of the last `encode`. */
+  lo = 0;
+  hi = 0;
+  readonly #memory: LevelMemory[];
+  readonly #linux: LinuxLevel[];
+
+  constructor(mode: PagingMode, options: CodecOptions = {}) {
+    const why = codecMissing(mode);
+    if (why !== undefined) throw new RangeError(`mode ${mode.name} has no codec: ${why}`);
+    this.mode = mode;
+    this.compiled = compileMode(mode, CANONICAL_KERNEL);
+    const linux = new LinuxEntries(this.compiled);
+    this.#linux = chainOf(this.compiled, options.top).map((level) => new LinuxLevel(this.compiled, linux, level));
+    this.#memory = this.#linux.map((l) => memoryOf(this.compiled, l));
+    this.pageShift = mode.pageShift;
+    this.bigEndian = this.compiled.bigEndian;
+    this.sharedEmpty = mode.sharedEmpty === true;
+    this.levels = this.#linux.map((l, i) => levelOf(this.compiled, l, this.#memory[i]));
+    this.supports = this.levels[0].supports;
+    this.markerType = this.typeOf('marker');
+    this.swapAreas = swapTypes(this.compiled.kernel, this.compiled.specials).filter((t) => t.kind === 'swap').length;
+    const top = this.levels[this.levels.length - 1];
+    this.vaBits = top.shift + Math.log2(top.entries);
+  }
+
+  /** The canonical entry of a word (`hi` 0 for 4-byte entries). @throws {RangeError} for a word that Linux does not write. */
+  decode(level: number, lo: number, hi: number): number {
+    const m = this.#memory[level];
+    lo |= 0;
+    hi |= 0;
+    if (lo === m.emptyLo && hi === m.emptyHi) return 0;
+    const { ints, mask } = m;
+    let i = hash(lo & m.keyLo, hi & m.keyHi) & mask;
+    while (m.used[i] !== 0) {
+      const at = i * INTS;
+      if ((lo & ints[at]) === ints[at + 1] && (hi & ints[at + 2]) === ints[at + 3]) {
+        const f = i * FLOATS;
+        return (((lo ^ ints[at + 6]) & ints[at + 4]) >>> 0) * m.floats[f] + (((hi ^ ints[at + 7]) & ints[at + 5]) >>> 0) * m.floats[f + 1] + m.floats[f + 2];
+      }
+      i = (i + 1) & mask;
+    }
+    return this.#learnWord(level, lo, hi);
+  }
+
+  /** Leaves the words of an entry in `lo` and `hi`. @throws {RangeError} for what the level cannot hold. */
+  encode(level: number, e: number): void {
+    const m = this.#memory[level];
+    const bits = e & 0xfffff;
+    let payload = (e - bits) * 2 ** -20;
+    let slot = bits;
+    if ((bits & PTE_SWAP) !== 0) {
+      const type = payload & 31;
+      payload = (payload - type) * 0.03125;
+      slot = SWAP_SLOTS + type + ((bits >> 3) & 0x60) + ((bits >> 6) & 0x80);
+    }
+    const rule = m.rule[slot];
+    if (rule > 0 && payload < m.limit[rule] && (payload & m.align[rule]) === 0) {
+      this.lo = m.attrLo[slot] ^ (payload * m.mulLo[rule]);
+      this.hi = m.attrHi[slot] ^ (payload * m.mulHi[rule]);
+      return;
+    }
+    this.#encodeLong(level, e, slot);
+  }
+
+  /** Number of a swap type by its meaning, -1 where the mode's kernels have none. */
+  typeOf(kind: SwapKind, access?: 'read' | 'read-exclusive' | 'write'): number {
+    return swapTypes(this.compiled.kernel, this.compiled.specials).findIndex((t) => t.kind === kind && (access === undefined || t.access === access));
+  }
+
+  // --- memory -------------------------------------------------------------------------------------------------------
+
+  /**
+   * The entry at word `at` of memory, whose words are the bytes of RAM read as little-endian (`at` = the table's first word + index · strideWords;
+   * of arm short page tables that is Linux's word).
+   */
+  readEntry(words: Int32Array, at: number, level: number): number {
+    const l = this.levels[level];
+    if (l.entryWords === 1) return this.decode(level, this.bigEndian ? swap32(words[at]) : words[at], 0);
+    const second = words[at + l.secondWord];
+    return this.bigEndian ? this.decode(level, swap32(second), swap32(words[at])) : this.decode(level, words[at], second);
+  }
+
+  /** Writes an entry to all of its words. */
+  writeEntry(words: Int32Array, at: number, level: number, e: number): void {
+    this.encode(level, e);
+    this.#store(words, at, this.levels[level]);
+  }
+
+  /** Fills a table with empty slots. `at` is its first word; the whole of `tableBytes` is written. */
+  clearTable(words: Int32Array, at: number, level: number): void {
+    const l = this.levels[level];
+    words.fill(0, at, at + l.tableBytes / 4);
+    this.lo = this.#memory[level].emptyLo;
+    this.hi = this.#memory[level].emptyHi;
+    if ((this.lo | this.hi) === 0) return;
+    for (let i = 0; i < l.entries; i++) this.#store(words, at + i * l.strideWords, l);
+  }
+
+  /** Page frame numbers of the shared empty tables, by level of the table: those of all levels but the top. Fill them with `clearTable`, the lowest first. */
+  useEmptyTables(pfns: readonly number[]): void {
+    if (!this.sharedEmpty) return;
+    for (let level = 1; level < this.levels.length; level++) {
+      const word = this.#linux[level].table(pfns[level - 1]);
+      const m = this.#memory[level];
+      m.emptyLo = word.lo | 0;
+      m.emptyHi = word.hi | 0;
+      (this.levels[level] as { empty: Word }).empty = { lo: m.emptyLo, hi: m.emptyHi };
+      // Slot 0 is the empty entry's.
+      m.attrLo[0] = m.emptyLo;
+      m.attrHi[0] = m.emptyHi;
+    }
+  }
+
+  #store(words: Int32Array, at: number, l: CodecLevel): void {
+    const { lo, hi } = this;
+    if (l.entryWords === 2) {
+      words[at] = this.bigEndian ? swap32(hi) : lo;
+      words[at + l.secondWord] = this.bigEndian ? swap32(lo) : hi;
+      return;
+    }
+    const word = this.bigEndian ? swap32(lo) : lo;
+    words[at] = word;
+    if (l.cells > 1) for (let k = 1; k < l.cells; k++) words[at + k] = pairedCell(l, word, k);
+  }
+
+  // --- learning -----------------------------------------------------------------------------------------------------
+
+  #learnWord(level: number, lo: number, hi: number): number {
+    const linux = this.#linux[level];
+    const { bits, payload, form } = linux.decode(lo >>> 0, hi >>> 0);
+    if (bits === 0) return 0;
+    if (payload >= PAYLOAD_LIMIT)
+      throw new RangeError(`${this.mode.name}: payload 0x${payload.toString(16)} at level ${linux.level.level.name} does not fit a canonical entry`);
+    const e = payload * PAYLOAD_UNIT + bits;
+    const m = this.#memory[level];
+    const plan = (bits & PTE_SWAP) !== 0 ? swapPlan(this.compiled, linux.level) : form && addressPlan(this.compiled, form);
+    if (plan && form && patternHolds(linux.level, form, plan, lo, hi, { lo: m.emptyLo, hi: m.emptyHi })) addPattern(m, plan, lo, hi, e);
+    return e;
+  }
+
+  #encodeLong(level: number, e: number, slot: number): void {
+    const m = this.#memory[level];
+    const linux = this.#linux[level];
+    const bits = e & 0xfffff;
+    const payload = (e - bits) * 2 ** -20;
+    if (bits > PTE_BITS || payload < 0 || payload >= PAYLOAD_LIMIT || (bits === 0 && payload !== 0)) throw new RangeError(`${e} is no canonical entry`);
+    const word = linux.encode(bits, payload);
+    this.lo = word.lo | 0;
+    this.hi = word.hi | 0;
+    if (m.rule[slot] === 0) this.#learnEntry(m, linux, bits, payload, slot, word);
+  }
+
+  #learnEntry(m: LevelMemory, linux: LinuxLevel, bits: number, payload: number, slot: number, word: Word): void {
+    const { form } = linux.decode(word.lo, word.hi);
+    const swap = (bits & PTE_SWAP) !== 0;
+    const plan = swap ? swapPlan(this.compiled, linux.level) : form && addressPlan(this.compiled, form);
+    if (!plan) return;
+    const value = swap ? (payload - (payload % 32)) / 32 : payload;
+    const zero = linux.encode(bits, swap ? payload % 32 : 0);
+    const rule = ruleFor(m, plan);
+    const lo = zero.lo ^ (value * m.mulLo[rule]);
+    const hi = zero.hi ^ (value * m.mulHi[rule]);
+    // A frame that reaches past the plan's field says nothing of it; any other must come out as the long way's.
+    if (value < m.limit[rule] && (lo !== (word.lo | 0) || hi !== (word.hi | 0))) return;
+    m.attrLo[slot] = zero.lo;
+    m.attrHi[slot] = zero.hi;
+    m.rule[slot] = rule;
+  }
+}
+
+/** The codec of a mode. */
+export const createCodec = (mode: PagingMode, options?: CodecOptions): EntryCodec => new EntryCodec(mode, options);
+
+/** Why a mode has no codec; undefined when it has one. */
+export function codecMissing(mode: PagingMode): string | undefined {
+  if (mode.name.endsWith('-hugepd'))
+    return `Linux has no huge page directories since 6.11; ${mode.name.replace('-hugepd', '')} is its form in ${CANONICAL_KERNEL}`;
+  if (!compileMode(mode, CANONICAL_KERNEL).linux) return `nothing is declared of Linux ${CANONICAL_KERNEL}`;
+  return undefined;
+}
+
+const NAMES = ['pte', 'pmd', 'pud', 'p4d', 'pgd'];
+/** Where tables begin unless told otherwise: s390 processes have four levels for a space of 2^53 bytes. */
+const DEFAULT_TOP: Readonly<Record<string, string>> = { s390x: 'p4d' };
+
+/** The real levels, lowest first; auxiliary tables (8xx's of 8M pages) are not among them. */
+function chainOf(mode: CompiledMode, top: string | undefined): CompiledLevel[] {
+  const chain = mode.levels.filter((l) => NAMES.includes(l.level.name)).reverse();
+  const last = top ?? DEFAULT_TOP[mode.mode.name];
+  return last === undefined ? chain : chain.slice(0, chain.indexOf(levelNamed(mode, last)) + 1);
+}
+
+function memoryOf(mode: CompiledMode, linux: LinuxLevel): LevelMemory {
+  const m = new LevelMemory();
+  // Bits that are address in no form tell patterns apart.
+  let lo = 0xffffffff;
+  let hi = 0xffffffff;
+  const swap = swapPlan(mode, linux.level);
+  for (const form of linux.level.forms) {
+    const plan = form.kind === 'nonpresent' ? swap : addressPlan(mode, form);
+    if (!plan) continue;
+    lo &= ~plan.mask.lo;
+    hi &= ~plan.mask.hi;
+  }
+  m.keyLo = lo | 0;
+  m.keyHi = hi | 0;
+  const empty = linux.empty;
+  m.emptyLo = empty.lo | 0;
+  m.emptyHi = empty.hi | 0;
+  // Slot 0, the empty entry: payload 0 alone.
+  m.attrLo[0] = m.emptyLo;
+  m.attrHi[0] = m.emptyHi;
+  m.limit[m.rules] = 1;
+  m.rule[0] = m.rules++;
+  return m;
+}
+
+/** The second word of an arm short-descriptor pair points to the second half of hardware's table, 1 KiB further. */
+const HALF_TABLE = 0x400;
+const pairedCell = (l: CodecLevel, word: number, k: number): number => (l.cells === 2 && word !== 0 ? word + k * HALF_TABLE : word);
+
+function levelOf(mode: CompiledMode, linux: LinuxLevel, m: LevelMemory): CodecLevel {
+  const { level } = linux;
+  const short = mode.levels.some((l) => l.level.companion !== undefined);
+  const wide = level.wide;
+  const plan = swapPlan(mode, level);
+  const geometry = short ? (level.level.companion === undefined ? { shift: 21, entries: 2048, stride: 8 } : { shift: 12, entries: 512, stride: 4 }) : undefined;
+  const stride = geometry?.stride ?? level.stride;
+  const entries = geometry?.entries ?? level.entries;
+  return {
+    name: level.level.name,
+    shift: geometry?.shift ?? level.level.shift,
+    entries,
+    strideWords: stride / 4,
+    entryWords: wide ? 2 : 1,
+    tableBytes: Math.max(entries * stride * (level.level.companion === undefined ? 1 : 2), level.level.tableBytes ?? 0),
+    cells: wide ? 1 : stride / 4,
+    secondWord: level.level.companion === undefined ? 1 : -level.level.companion / 4,
+    empty: { lo: m.emptyLo, hi: m.emptyHi },
+    leaves: linux.leaves,
+    supports: supportsOf(linux),
+    swapOffsets: plan ? Math.min(2 ** totalWidth(mode, level), PAYLOAD_LIMIT / 32) : 0,
+  };
+}
+
+const totalWidth = (mode: CompiledMode, level: CompiledLevel): number =>
+  (mode.swap.find((s) => s.layout.levels === undefined || s.layout.levels.includes(level.level.name))?.offset ?? []).reduce(
+    (n: number, p: Piece) => n + p.width,
+    0,
+  );
+
+/** Finds by trial which bits of a level's entries come back as they were put in, set and clear. */
+function supportsOf(linux: LinuxLevel): number {
+  let supports = linux.populate === undefined ? 0 : PTE_TABLE;
+  const back = (bits: number): number => {
+    const word = linux.encode(bits, 0);
+    return linux.decode(word.lo, word.hi).bits;
+  };
+  if (linux.leaves) {
+    const huge = linux.name === 'pte' ? 0 : PTE_HUGE;
+    const base = PTE_PRESENT | PTE_READ | PTE_USER | huge;
+    supports |= PTE_PRESENT | huge;
+    for (const bit of [PTE_WRITE, PTE_EXEC, PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_SOFT_DIRTY, PTE_UFFD_WP])
+      if ((back(base) & bit) === 0 && (back(base | bit) & bit) !== 0) supports |= bit;
+    if ((back((base & ~PTE_READ) | PTE_EXEC) & PTE_READ) === 0) supports |= PTE_READ;
+    if ((back(base & ~PTE_USER) & PTE_USER) === 0) supports |= PTE_USER;
+    if ((back(PTE_PRESENT | PTE_PROTNONE | huge) & PTE_PROTNONE) !== 0) supports |= PTE_PROTNONE;
+  }
+  try {
+    if ((back(PTE_SWAP) & PTE_SWAP) !== 0) supports |= PTE_SWAP;
+    supports |= back(PTE_SWAP | PTE_SWP_EXCLUSIVE) & PTE_SWP_EXCLUSIVE;
+  } catch (e) {
+    if (!(e instanceof RangeError)) throw e;
+  }
+  return supports;
+}
+
+/** The rule of a plan: the one that a level has already, or a new one. */
+function ruleFor(m: LevelMemory, plan: FieldPlan): number {
+  for (let r = 1; r < m.rules; r++)
+    if (m.mulLo[r] === plan.mulLo && m.mulHi[r] === plan.mulHi && m.limit[r] === plan.limit && m.align[r] === plan.align - 1) return r;
+  if (m.rules === RULES) throw new RangeError('more ways to place a frame than a level can have');
+  const r = m.rules++;
+  m.mulLo[r] = plan.mulLo;
+  m.mulHi[r] = plan.mulHi;
+  m.limit[r] = plan.limit;
+  m.align[r] = plan.align - 1;
+  return r;
+}
+
+/** Keeps a pattern; words with the same attribute bits decode by it from now on. */
+function addPattern(m: LevelMemory, plan: FieldPlan, lo: number, hi: number, e: number): void {
+  if (2 * (m.count + 1) > m.used.length) grow(m);
+  const outLo = plan.outLo * plan.unit * PAYLOAD_UNIT;
+  const outHi = plan.outHi * plan.unit * PAYLOAD_UNIT;
+  const field = (((lo ^ plan.flip.lo) & plan.from.lo) >>> 0) * outLo + (((hi ^ plan.flip.hi) & plan.from.hi) >>> 0) * outHi;
+  const ints = [~plan.mask.lo, lo & ~plan.mask.lo, ~plan.mask.hi, hi & ~plan.mask.hi, plan.from.lo, plan.from.hi, plan.flip.lo, plan.flip.hi];
+  place(m, ints, [outLo, outHi, e - field]);
+}
+
+function place(m: LevelMemory, ints: ArrayLike<number>, floats: ArrayLike<number>): void {
+  let i = hash(ints[1] & m.keyLo, ints[3] & m.keyHi) & m.mask;
+  while (m.used[i] !== 0) i = (i + 1) & m.mask;
+  m.used[i] = 1;
+  m.ints.set(Array.from(ints), i * INTS);
+  m.floats.set(Array.from(floats), i * FLOATS);
+  m.count++;
+}
+
+function grow(m: LevelMemory): void {
+  const { used, ints, floats } = m;
+  const size = used.length * 2;
+  m.used = new Uint8Array(size);
+  m.ints = new Int32Array(size * INTS);
+  m.floats = new Float64Array(size * FLOATS);
+  m.mask = size - 1;
+  m.count = 0;
+  for (let i = 0; i < used.length; i++) if (used[i] !== 0) place(m, ints.subarray(i * INTS, (i + 1) * INTS), floats.subarray(i * FLOATS, (i + 1) * FLOATS));
+}

@@ -1,0 +1,82 @@
+/**
+ * The mmap lock and the locks of single VMAs (include/linux/mmap_lock.h).
+ *
+ * Invariants: `Mm.lockSeq` is odd while the mmap lock is held for writing; a VMA is write-locked while its `lockSeq` equals the mm's, so that
+ * releasing the mmap lock releases them all. `Vma.refcnt` is 0 for a VMA that is not in a tree, 1 for one that is, plus one for every reader.
+ */
+import { Mm, type MmRef, Vma, type VmaRef } from '../mm/types.ts';
+import { vmaLookup } from '../mm/vma-tree.ts';
+import type { Op } from './op.ts';
+import { atomicAdd, downgradeWrite, downRead, downWrite, get, rcuReadLock, rcuReadUnlock, readOnce, set, upRead, upWrite, waitFor, writeOnce } from './ops.ts';
+
+export function* mmapReadLock(mm: MmRef): Op<number> {
+  return yield* downRead(mm + Mm.mmapLock);
+}
+
+export function* mmapReadUnlock(mm: MmRef): Op<number> {
+  return yield* upRead(mm + Mm.mmapLock);
+}
+
+export function* mmapWriteLock(mm: MmRef): Op<number> {
+  yield* downWrite(mm + Mm.mmapLock);
+  return yield* atomicAdd(mm, Mm.lockSeq, 1);
+}
+
+export function* mmapWriteUnlock(mm: MmRef): Op<number> {
+  yield* atomicAdd(mm, Mm.lockSeq, 1);
+  return yield* upWrite(mm + Mm.mmapLock);
+}
+
+/** mmap_write_downgrade: write locks of VMAs end, readers may come in, writers may not. */
+export function* mmapWriteDowngrade(mm: MmRef): Op<number> {
+  yield* atomicAdd(mm, Mm.lockSeq, 1);
+  return yield* downgradeWrite(mm + Mm.mmapLock);
+}
+
+/** vma_start_write: keeps faults out of a VMA until the mmap lock is released. Needs the mmap lock for writing. */
+export function* vmaStartWrite(vma: VmaRef): Op<number> {
+  const seq = get(get(vma, Vma.mm), Mm.lockSeq);
+  if (get(vma, Vma.lockSeq) === seq) return 0;
+  yield* writeOnce(vma, Vma.lockSeq, seq);
+  // New readers turn away as they see the sequence; those inside finish.
+  if ((yield* readOnce(vma, Vma.refcnt)) > 1) yield* waitFor(vma, Vma.refcnt, 1);
+  return 0;
+}
+
+/** vma_mark_attached. */
+export function vmaMarkAttached(vma: VmaRef): void {
+  set(vma, Vma.refcnt, 1);
+}
+
+/** vma_mark_detached: no lookup may take it any more; the readers that did are waited for. */
+export function* vmaMarkDetached(vma: VmaRef): Op<number> {
+  if ((yield* atomicAdd(vma, Vma.refcnt, -1)) !== 0) yield* waitFor(vma, Vma.refcnt, 0);
+  return 0;
+}
+
+/**
+ * lock_vma_under_rcu: the VMA of a page, read-locked without the mmap lock, or 0 when it must be asked for under the mmap lock
+ * (it is being written, is detached, has changed, or does not exist).
+ */
+export function* lockVmaUnderRcu(mm: MmRef, vpn: number): Op<number> {
+  yield* rcuReadLock();
+  const vma = vmaLookup(mm, vpn);
+  let found = 0;
+  if (vma !== 0 && (yield* readOnce(vma, Vma.lockSeq)) !== (yield* readOnce(mm, Mm.lockSeq)) && (yield* readOnce(vma, Vma.refcnt)) !== 0) {
+    yield* atomicAdd(vma, Vma.refcnt, 1);
+    // A writer may have come between: it waits for us, so we go. The VMA may also be another one by now.
+    const valid =
+      (yield* readOnce(vma, Vma.lockSeq)) !== (yield* readOnce(mm, Mm.lockSeq)) &&
+      get(vma, Vma.mm) === mm &&
+      vpn >= get(vma, Vma.start) &&
+      vpn < get(vma, Vma.end);
+    if (valid) found = vma;
+    else yield* atomicAdd(vma, Vma.refcnt, -1);
+  }
+  yield* rcuReadUnlock();
+  return found;
+}
+
+export function* vmaEndRead(vma: VmaRef): Op<number> {
+  return yield* atomicAdd(vma, Vma.refcnt, -1);
+}

@@ -1,0 +1,42 @@
+/**
+ * The primitive operations of the direct program: the same names as in ops.ts, as plain functions.
+ *
+ * Invariant: the direct program runs only while no task is inside a call, so every lock is free when it starts and free again when it ends;
+ * taking one leaves no trace in memory, and locks are therefore not written at all. Everything else has the effect that it has in ops.ts.
+ */
+export { add, get, set } from '../memory/heap.ts';
+export {
+  atomicAdd,
+  clearFlags,
+  cmpxchg,
+  entryGet,
+  entryGetAndClear,
+  entrySet,
+  kfree,
+  kmalloc,
+  mapcountAdd,
+  readOnce,
+  refAdd,
+  setFlags,
+  writeOnce,
+} from './effects.ts';
+export { allocPage, freePage } from './pages.ts';
+export { callRcuFreeTable } from './rcu.ts';
+export { flushTlbMm, flushTlbRange } from './tlb.ts';
+
+export const spinLock = (_lock: number): number => 0;
+export const spinTrylock = (_lock: number): number => 1;
+export const spinUnlock = (_lock: number): number => 0;
+export const downRead = (_sem: number): number => 0;
+export const downReadTrylock = (_sem: number): number => 1;
+export const upRead = (_sem: number): number => 0;
+export const downWrite = (_sem: number): number => 0;
+export const downWriteTrylock = (_sem: number): number => 1;
+export const upWrite = (_sem: number): number => 0;
+export const downgradeWrite = (_sem: number): number => 0;
+export const folioLock = (_page: number): number => 0;
+export const folioTrylock = (_page: number): number => 1;
+export const folioUnlock = (_page: number): number => 0;
+export const waitFor = (_ref: number, _field: number, _value: number): number => 0;
+export const rcuReadLock = (): number => 0;
+export const rcuReadUnlock = (): number => 0;

@@ -1,0 +1,139 @@
+/**
+ * What fork does to page tables: copy_page_range (mm/memory.c).
+ *
+ * Invariants: after it, a private page is writable on neither side and exclusive on none, unless it may be pinned, and then the child has a copy of
+ * its own; both mms' mmap locks are held for writing and the parent's VMAs are write-locked.
+ */
+
+import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import type { Op } from '../kernel/op.ts';
+import { allocPage, entryGet, entrySet, get, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
+import { PG_UPTODATE } from '../memory/page-flags.ts';
+import { copyFrame, pagePincount } from '../memory/state.ts';
+import { PTE_DIRTY, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { ENOMEM } from './errno.ts';
+import { vmNormalPage } from './memory.ts';
+import { addMmCounter, mmCounter } from './mm-counters.ts';
+import { MMF_HAS_PINNED } from './mm-flags.ts';
+import { isSwapPte, mkPte, pteAlloc, pteClear, pteLockptr, pteMarker, pteMkdirty, pteMkold, pteMkyoung, ptePresent, pteSet, tablePage } from './pgtable.ts';
+import { folioAddNewAnonRmap, folioDupFileRmap, folioTryDupAnonRmap } from './rmap.ts';
+import { folioAddLruVma, folioGet, folioPut, folioTestAnon } from './swap.ts';
+import { MM_ANONPAGES, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { VM_COPY_ON_FORK, VM_MAYWRITE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
+import { vmaPageProt } from './vm-prot.ts';
+
+/** Returned by copyPresentPte when the page must be copied and no page is at hand. */
+const NEEDS_COPY = -1;
+
+export const isCowMapping = (vmFlags: number): boolean => (vmFlags & (VM_SHARED | VM_MAYWRITE)) === VM_MAYWRITE;
+
+/** vma_needs_copy: file pages can be faulted in again, private ones cannot. */
+const vmaNeedsCopy = (dst: VmaRef, src: VmaRef): boolean => (get(dst, Vma.flags) & VM_COPY_ON_FORK) !== 0 || get(src, Vma.anonVma) !== 0;
+
+/** copy_page_range: the child's entries for a VMA. 0 or −ENOMEM. */
+export function* copyPageRange(dst: VmaRef, src: VmaRef): Op<number> {
+  if (!vmaNeedsCopy(dst, src)) return 0;
+  const mm = get(src, Vma.mm);
+  return yield* copyTable(dst, src, get(mm, Mm.pgd), topLevel, get(src, Vma.start), get(src, Vma.end));
+}
+
+function* copyTable(dst: VmaRef, src: VmaRef, table: Page, level: number, start: Vpn, end: Vpn): Op<number> {
+  let vpn = start;
+  while (vpn < end) {
+    const next = entryEnd(vpn, end, level);
+    const entry = yield* entryGet(entryAt(table, level, vpn), level);
+    if ((entry & PTE_TABLE) !== 0) {
+      const error = level > 1 ? yield* copyTable(dst, src, tablePage(entry), level - 1, vpn, next) : yield* copyPteRange(dst, src, tablePage(entry), vpn, next);
+      if (error !== 0) return error;
+    }
+    vpn = next;
+  }
+  return 0;
+}
+
+/** copy_pte_range. */
+function* copyPteRange(dst: VmaRef, src: VmaRef, table: Page, start: Vpn, end: Vpn): Op<number> {
+  let to = yield* pteAlloc(get(dst, Vma.mm), start);
+  if (to === 0) return -ENOMEM;
+  const step = entryStride(0);
+  let from = entryAt(table, 0, start);
+  const toLock = pteLockptr(to);
+  const fromLock = pteLockptr(from);
+  let prealloc = 0;
+  let vpn = start;
+  yield* spinLock(toLock);
+  yield* spinLock(fromLock);
+  while (vpn < end) {
+    const pte = yield* entryGet(from, 0);
+    if (pte !== 0) {
+      const result = ptePresent(pte) ? yield* copyPresentPte(dst, src, to, from, pte, vpn, prealloc) : yield* copyNonpresentPte(to, pte);
+      if (result === NEEDS_COPY) {
+        yield* spinUnlock(fromLock);
+        yield* spinUnlock(toLock);
+        prealloc = yield* allocPage(GFP_HIGHUSER_MOVABLE, 0);
+        if (prealloc === 0) return -ENOMEM;
+        yield* spinLock(toLock);
+        yield* spinLock(fromLock);
+        continue;
+      }
+      if (result === 1) prealloc = 0;
+    }
+    to += step;
+    from += step;
+    vpn++;
+  }
+  yield* spinUnlock(fromLock);
+  yield* spinUnlock(toLock);
+  if (prealloc !== 0) yield* folioPut(prealloc);
+  return 0;
+}
+
+/** copy_present_ptes for one entry: 0 shared, 1 the prepared page was used for a copy, NEEDS_COPY. */
+function* copyPresentPte(dst: VmaRef, src: VmaRef, to: number, from: number, seen: number, vpn: Vpn, prealloc: Page): Op<number> {
+  const vmFlags = get(src, Vma.flags);
+  const page = vmNormalPage(seen);
+  let pte = seen;
+  if (page !== 0) {
+    if (folioTestAnon(page)) {
+      const pinned = (get(get(src, Vma.mm), Mm.flags) & MMF_HAS_PINNED) !== 0 && pagePincount[page] > 0 ? 1 : 0;
+      yield* folioGet(page);
+      if ((yield* folioTryDupAnonRmap(page, pinned)) !== 0) {
+        yield* folioPut(page);
+        return yield* copyPresentPage(dst, to, page, vpn, prealloc);
+      }
+    } else {
+      yield* folioGet(page);
+      yield* folioDupFileRmap(page);
+    }
+    yield* addMmCounter(get(dst, Vma.mm), mmCounter(page), 1);
+  }
+  if ((pte & PTE_WRITE) !== 0 && isCowMapping(vmFlags)) {
+    pte = pteClear(pte, PTE_WRITE);
+    yield* entrySet(from, 0, pte);
+  }
+  if ((vmFlags & VM_SHARED) !== 0) pte = pteClear(pte, PTE_DIRTY);
+  pte = pteMkold(pteClear(pte, PTE_UFFD_WP));
+  yield* entrySet(to, 0, pte);
+  return 0;
+}
+
+/** copy_present_page: a page that may be pinned stays the parent's; the child gets its content. */
+function* copyPresentPage(dst: VmaRef, to: number, page: Page, vpn: Vpn, prealloc: Page): Op<number> {
+  if (prealloc === 0) return NEEDS_COPY;
+  copyFrame(prealloc, page);
+  yield* setFlags(prealloc, PG_UPTODATE);
+  yield* addMmCounter(get(dst, Vma.mm), MM_ANONPAGES, 1);
+  yield* folioAddNewAnonRmap(prealloc, dst, vpn);
+  yield* folioAddLruVma(prealloc, dst);
+  let pte = pteMkdirty(pteMkyoung(mkPte(prealloc, vmaPageProt(dst))));
+  if ((get(dst, Vma.flags) & VM_WRITE) !== 0) pte = pteSet(pte, PTE_WRITE);
+  yield* entrySet(to, 0, pte);
+  return 1;
+}
+
+/** copy_nonpresent_pte: guard markers are inherited, uffd-wp markers with their VMA only. */
+function* copyNonpresentPte(to: number, pte: number): Op<number> {
+  if (isSwapPte(pte) && pteMarker(pte) !== 0) yield* entrySet(to, 0, pte);
+  return 0;
+}

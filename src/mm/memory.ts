@@ -1,0 +1,454 @@
+/**
+ * Page faults (mm/memory.c): what an access to a page without a fitting entry leads to.
+ *
+ * Invariants: entries change under their table's lock, after the entry was read again there; a fault either maps, or reports a result of vmf.ts
+ * and has changed nothing; the caller holds the mmap lock for reading or the VMA's lock (FAULT_FLAG_VMA_LOCK).
+ */
+
+import { tableEntries } from '../kernel/arch.ts';
+import type { Op } from '../kernel/op.ts';
+import {
+  allocPage,
+  entryGet,
+  entryGetAndClear,
+  entrySet,
+  flushTlbRange,
+  folioLock,
+  folioTrylock,
+  folioUnlock,
+  get,
+  set,
+  setFlags,
+  spinLock,
+  spinUnlock,
+} from '../kernel/ops.ts';
+import { __GFP_ZERO, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
+import { PG_ANON_EXCLUSIVE, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
+import { copyFrame, pageFlags, pageRefcount } from '../memory/state.ts';
+import { PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { anonVmaPrepareFault } from './anon-vma.ts';
+import { globals } from './globals.ts';
+import { addMmCounter, fileCounter } from './mm-counters.ts';
+import {
+  isGuardPte,
+  isSwapPte,
+  mkPte,
+  pteAlloc,
+  pteLockptr,
+  pteMkdirty,
+  pteMkspecial,
+  pteMkyoung,
+  ptePage,
+  ptePointer,
+  ptePresent,
+  pteSet,
+  pteWrite,
+} from './pgtable.ts';
+import { folioAddFileRmap, folioAddNewAnonRmap, folioMoveAnonRmap, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
+import { folioAddLruVma, folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
+import { Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { VM_HUGETLB, VM_MAYSHARE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
+import { mapPages, pageMkwrite, vmFault, vmOpsHasMapPages, vmOpsHasPageMkwrite } from './vm-ops.ts';
+import { vmaPageProt } from './vm-prot.ts';
+import {
+  allocVmf,
+  FAULT_FLAG_UNSHARE,
+  FAULT_FLAG_WRITE,
+  freeVmf,
+  VM_FAULT_DONE_COW,
+  VM_FAULT_ERROR,
+  VM_FAULT_LOCKED,
+  VM_FAULT_NOPAGE,
+  VM_FAULT_OOM,
+  VM_FAULT_RETRY,
+  VM_FAULT_SIGBUS,
+  VM_FAULT_SIGSEGV,
+  Vmf,
+  type VmfRef,
+} from './vmf.ts';
+
+/** vm_normal_page: the page that a present entry maps, 0 for special entries (the zero page among them). */
+export function vmNormalPage(pte: number): Page {
+  if ((pte & PTE_SPECIAL) !== 0) return 0;
+  const page = ptePage(pte);
+  // Formats without a special bit: the zero page is told by its frame.
+  return page === get(globals, Globals.zeroPage) ? 0 : page;
+}
+
+/** handle_mm_fault: VM_FAULT_* of an access to a page of a VMA. */
+export function* handleMmFault(vma: VmaRef, vpn: Vpn, flags: number): Op<number> {
+  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return VM_FAULT_SIGBUS;
+  const vmf = allocVmf();
+  set(vmf, Vmf.vma, vma);
+  set(vmf, Vmf.mm, get(vma, Vma.mm));
+  set(vmf, Vmf.vpn, vpn);
+  set(vmf, Vmf.pgoff, get(vma, Vma.pgoff) + vpn - get(vma, Vma.start));
+  set(vmf, Vmf.flags, flags);
+  const result = yield* handlePteFault(vmf);
+  freeVmf(vmf);
+  return result;
+}
+
+function* handlePteFault(vmf: VmfRef): Op<number> {
+  const ptep = yield* ptePointer(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
+  set(vmf, Vmf.ptep, ptep);
+  const pte = ptep === 0 ? 0 : yield* entryGet(ptep, 0);
+  set(vmf, Vmf.origPte, pte);
+  if (pte === 0) return yield* doPteMissing(vmf);
+  if (!ptePresent(pte)) return yield* doSwapPage(vmf);
+  const lock = pteLockptr(ptep);
+  yield* spinLock(lock);
+  if ((yield* entryGet(ptep, 0)) !== pte) {
+    // Another CPU was faster: its entry decides at the next access.
+    yield* flushTlbRange(get(vmf, Vmf.mm), get(vmf, Vmf.vpn), get(vmf, Vmf.vpn) + 1);
+    yield* spinUnlock(lock);
+    return 0;
+  }
+  const flags = get(vmf, Vmf.flags);
+  let entry = pte;
+  if ((flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0) {
+    if (!pteWrite(pte)) return yield* doWpPage(vmf, lock);
+    if ((flags & FAULT_FLAG_WRITE) !== 0) entry = pteMkdirty(entry);
+  }
+  entry = pteMkyoung(entry);
+  if (entry !== pte) yield* entrySet(ptep, 0, entry);
+  // Nothing to change: a translation that was cached before the entry got more rights (flush_tlb_fix_spurious_fault).
+  yield* flushTlbRange(get(vmf, Vmf.mm), get(vmf, Vmf.vpn), get(vmf, Vmf.vpn) + 1);
+  yield* spinUnlock(lock);
+  return 0;
+}
+
+function* doPteMissing(vmf: VmfRef): Op<number> {
+  if (get(get(vmf, Vmf.vma), Vma.ops) === 0) return yield* doAnonymousPage(vmf);
+  return yield* doFault(vmf);
+}
+
+/** do_swap_page as far as software's own entries go that hold no page: markers. */
+function* doSwapPage(vmf: VmfRef): Op<number> {
+  const pte = get(vmf, Vmf.origPte);
+  if (isSwapPte(pte) && isGuardPte(pte)) return VM_FAULT_SIGSEGV;
+  // Reading the entry again keeps the shape of the real path: a vanished marker is no error.
+  if ((yield* entryGet(get(vmf, Vmf.ptep), 0)) !== pte) return 0;
+  return VM_FAULT_SIGBUS;
+}
+
+/** maybe_mkwrite: write access when the VMA allows it. */
+const maybeMkwrite = (pte: number, vma: VmaRef): number => ((get(vma, Vma.flags) & VM_WRITE) !== 0 ? pteSet(pte, PTE_WRITE) : pte);
+
+/** do_anonymous_page. */
+function* doAnonymousPage(vmf: VmfRef): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const mm = get(vmf, Vmf.mm);
+  const vpn = get(vmf, Vmf.vpn);
+  const vmFlags = get(vma, Vma.flags);
+  if ((vmFlags & VM_SHARED) !== 0) return VM_FAULT_SIGBUS;
+  let ptep = get(vmf, Vmf.ptep);
+  if (ptep === 0) {
+    ptep = yield* pteAlloc(mm, vpn);
+    if (ptep === 0) return VM_FAULT_OOM;
+  }
+  const lock = pteLockptr(ptep);
+  if ((get(vmf, Vmf.flags) & FAULT_FLAG_WRITE) === 0) {
+    const entry = pteMkspecial(mkPte(get(globals, Globals.zeroPage), vmaPageProt(vma)));
+    yield* spinLock(lock);
+    if ((yield* entryGet(ptep, 0)) === 0) yield* entrySet(ptep, 0, entry);
+    yield* spinUnlock(lock);
+    return 0;
+  }
+  if (get(vma, Vma.anonVma) === 0) {
+    const failed = yield* anonVmaPrepareFault(vma, get(vmf, Vmf.flags));
+    if (failed !== 0) return failed;
+  }
+  const page = yield* allocPage(GFP_HIGHUSER_MOVABLE | __GFP_ZERO, 0);
+  if (page === 0) return VM_FAULT_OOM;
+  yield* setFlags(page, PG_UPTODATE);
+  const entry = maybeMkwrite(pteMkdirty(pteMkyoung(mkPte(page, vmaPageProt(vma)))), vma);
+  yield* spinLock(lock);
+  if ((yield* entryGet(ptep, 0)) !== 0) {
+    yield* spinUnlock(lock);
+    yield* folioPut(page);
+    return 0;
+  }
+  yield* addMmCounter(mm, MM_ANONPAGES, 1);
+  yield* folioAddNewAnonRmap(page, vma, vpn);
+  yield* folioAddLruVma(page, vma);
+  yield* entrySet(ptep, 0, entry);
+  yield* spinUnlock(lock);
+  return 0;
+}
+
+/** do_fault: pages of objects. */
+function* doFault(vmf: VmfRef): Op<number> {
+  const shared = (get(get(vmf, Vmf.vma), Vma.flags) & VM_SHARED) !== 0;
+  if ((get(vmf, Vmf.flags) & FAULT_FLAG_WRITE) === 0) return yield* doReadFault(vmf);
+  return shared ? yield* doSharedFault(vmf) : yield* doCowFault(vmf);
+}
+
+function* doReadFault(vmf: VmfRef): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  if (vmOpsHasMapPages(vma) && get(globals, Globals.faultAroundPages) > 1) {
+    const around = yield* doFaultAround(vmf);
+    if (around !== 0) return around;
+  }
+  let result = yield* fetchPage(vmf);
+  if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) return result;
+  result |= yield* finishFault(vmf);
+  const page = get(vmf, Vmf.page);
+  yield* folioUnlock(page);
+  if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) yield* folioPut(page);
+  return result;
+}
+
+/** do_fault_around: maps cached pages in an aligned window around the address, within the VMA and its page table. */
+function* doFaultAround(vmf: VmfRef): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const vpn = get(vmf, Vmf.vpn);
+  const window = get(globals, Globals.faultAroundPages);
+  const ptes = tableEntries(0);
+  const pteOff = vpn % ptes;
+  const vmaOff = vpn - get(vma, Vma.start);
+  const fromPte = Math.max(Math.floor(pteOff / window) * window, pteOff - Math.min(pteOff, vmaOff));
+  const toPte = Math.min(fromPte + window, ptes, pteOff + (get(vma, Vma.end) - get(vma, Vma.start)) - vmaOff) - 1;
+  if (get(vmf, Vmf.ptep) === 0) {
+    const ptep = yield* pteAlloc(get(vmf, Vmf.mm), vpn);
+    if (ptep === 0) return VM_FAULT_OOM;
+    set(vmf, Vmf.ptep, ptep);
+  }
+  const pgoff = get(vmf, Vmf.pgoff);
+  return yield* mapPages(vmf, pgoff + fromPte - pteOff, pgoff + toPte - pteOff);
+}
+
+function* doCowFault(vmf: VmfRef): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const failed = yield* anonVmaPrepareFault(vma, get(vmf, Vmf.flags));
+  if (failed !== 0) return failed;
+  const copy = yield* allocPage(GFP_HIGHUSER_MOVABLE, 0);
+  if (copy === 0) return VM_FAULT_OOM;
+  set(vmf, Vmf.cowPage, copy);
+  let result = yield* fetchPage(vmf);
+  if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) {
+    yield* folioPut(copy);
+    return result;
+  }
+  if ((result & VM_FAULT_DONE_COW) !== 0) return result;
+  const page = get(vmf, Vmf.page);
+  copyFrame(copy, page);
+  yield* setFlags(copy, PG_UPTODATE);
+  result |= yield* finishFault(vmf);
+  yield* folioUnlock(page);
+  yield* folioPut(page);
+  if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) yield* folioPut(copy);
+  return result;
+}
+
+function* doSharedFault(vmf: VmfRef): Op<number> {
+  let result = yield* fetchPage(vmf);
+  if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) return result;
+  const page = get(vmf, Vmf.page);
+  if (vmOpsHasPageMkwrite(get(vmf, Vmf.vma))) {
+    yield* folioUnlock(page);
+    const made = yield* pageMkwrite(vmf);
+    if ((made & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)) !== 0) {
+      yield* folioPut(page);
+      return made;
+    }
+  }
+  result |= yield* finishFault(vmf);
+  if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) {
+    yield* folioUnlock(page);
+    yield* folioPut(page);
+    return result;
+  }
+  return result | (yield* faultDirtySharedPage(page));
+}
+
+/** fault_dirty_shared_page: the page is dirty from now on; unlocks it. */
+function* faultDirtySharedPage(page: Page): Op<number> {
+  yield* folioMarkDirty(page);
+  yield* folioUnlock(page);
+  return 0;
+}
+
+/** __do_fault: asks the object for the page, referenced and locked. */
+function* fetchPage(vmf: VmfRef): Op<number> {
+  // The table is made before the page is asked for, so that its allocation cannot fail with the page locked.
+  if (get(vmf, Vmf.ptep) === 0) {
+    const ptep = yield* pteAlloc(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
+    if (ptep === 0) return VM_FAULT_OOM;
+    set(vmf, Vmf.ptep, ptep);
+  }
+  const result = yield* vmFault(vmf);
+  if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY | VM_FAULT_DONE_COW)) !== 0) return result;
+  if ((result & VM_FAULT_LOCKED) === 0) {
+    yield* folioLock(get(vmf, Vmf.page));
+    return result | VM_FAULT_LOCKED;
+  }
+  return result;
+}
+
+/** finish_fault: the entry, unless something stands there by now. */
+function* finishFault(vmf: VmfRef): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const flags = get(vmf, Vmf.flags);
+  const cow = (flags & FAULT_FLAG_WRITE) !== 0 && (get(vma, Vma.flags) & VM_SHARED) === 0;
+  const page = cow ? get(vmf, Vmf.cowPage) : get(vmf, Vmf.page);
+  const ptep = get(vmf, Vmf.ptep);
+  const lock = pteLockptr(ptep);
+  yield* spinLock(lock);
+  if ((yield* entryGet(ptep, 0)) !== 0) {
+    yield* spinUnlock(lock);
+    return VM_FAULT_NOPAGE;
+  }
+  yield* setPteRange(vmf, page, ptep, get(vmf, Vmf.vpn));
+  yield* addMmCounter(get(vmf, Vmf.mm), cow ? MM_ANONPAGES : fileCounter(page), 1);
+  yield* spinUnlock(lock);
+  return 0;
+}
+
+/** set_pte_range for one page: mapping a page of an object or its private copy. Needs the entry's lock; the caller counts it. */
+export function* setPteRange(vmf: VmfRef, page: Page, ptep: number, vpn: Vpn): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const vmFlags = get(vma, Vma.flags);
+  const write = (get(vmf, Vmf.flags) & FAULT_FLAG_WRITE) !== 0;
+  let entry = pteMkyoung(mkPte(page, vmaPageProt(vma)));
+  if (write) entry = maybeMkwrite(pteMkdirty(entry), vma);
+  else if (pteWrite(entry) && folioTestDirty(page)) entry = pteMkdirty(entry);
+  if (write && (vmFlags & VM_SHARED) === 0) {
+    yield* folioAddNewAnonRmap(page, vma, vpn);
+    yield* folioAddLruVma(page, vma);
+  } else yield* folioAddFileRmap(page, vma);
+  return yield* entrySet(ptep, 0, entry);
+}
+
+/** do_wp_page: a write (or an unshare) to a present page that is not writable. Holds the entry's lock and releases it. */
+function* doWpPage(vmf: VmfRef, lock: number): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const flags = get(vmf, Vmf.flags);
+  const unshare = (flags & FAULT_FLAG_UNSHARE) !== 0;
+  const page = vmNormalPage(get(vmf, Vmf.origPte));
+  set(vmf, Vmf.page, page);
+  if ((get(vma, Vma.flags) & (VM_SHARED | VM_MAYSHARE)) !== 0) {
+    if (page === 0) {
+      yield* wpPageReuse(vmf);
+      yield* spinUnlock(lock);
+      return 0;
+    }
+    return yield* wpPageShared(vmf, page, lock);
+  }
+  if (page !== 0 && folioTestAnon(page) && (pageAnonExclusive(page) || (yield* wpCanReuseAnonFolio(page, vma)))) {
+    if (!pageAnonExclusive(page)) yield* setFlags(page, PG_ANON_EXCLUSIVE);
+    if (!unshare) yield* wpPageReuse(vmf);
+    yield* spinUnlock(lock);
+    return 0;
+  }
+  if (page !== 0) yield* folioGet(page);
+  yield* spinUnlock(lock);
+  return yield* wpPageCopy(vmf, page);
+}
+
+/** wp_can_reuse_anon_folio: nobody else holds a reference. */
+function* wpCanReuseAnonFolio(page: Page, vma: VmaRef): Op<boolean> {
+  if (pageRefcount[page] > ((pageFlags[page] & PG_SWAPCACHE) !== 0 ? 2 : 1)) return false;
+  if ((yield* folioTrylock(page)) === 0) return false;
+  if (pageRefcount[page] !== 1) {
+    yield* folioUnlock(page);
+    return false;
+  }
+  folioMoveAnonRmap(page, vma);
+  yield* folioUnlock(page);
+  return true;
+}
+
+/** wp_page_reuse: the same page, writable from now on. Needs the entry's lock. */
+function* wpPageReuse(vmf: VmfRef): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const vpn = get(vmf, Vmf.vpn);
+  const entry = maybeMkwrite(pteMkdirty(pteMkyoung(get(vmf, Vmf.origPte))), vma);
+  yield* entrySet(get(vmf, Vmf.ptep), 0, entry);
+  return yield* flushTlbRange(get(vmf, Vmf.mm), vpn, vpn + 1);
+}
+
+/** wp_page_shared: first write to a page of a shared mapping that wants to hear of it. */
+function* wpPageShared(vmf: VmfRef, page: Page, lock: number): Op<number> {
+  yield* folioGet(page);
+  if (vmOpsHasPageMkwrite(get(vmf, Vmf.vma))) {
+    yield* spinUnlock(lock);
+    const made = yield* pageMkwrite(vmf);
+    if ((made & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)) !== 0) {
+      yield* folioPut(page);
+      return made;
+    }
+    // finish_mkwrite_fault: the entry may have changed while the lock was away.
+    yield* spinLock(lock);
+    if ((yield* entryGet(get(vmf, Vmf.ptep), 0)) !== get(vmf, Vmf.origPte)) {
+      yield* spinUnlock(lock);
+      yield* folioUnlock(page);
+      yield* folioPut(page);
+      return VM_FAULT_NOPAGE;
+    }
+    yield* wpPageReuse(vmf);
+    yield* spinUnlock(lock);
+  } else {
+    yield* wpPageReuse(vmf);
+    yield* spinUnlock(lock);
+    yield* folioLock(page);
+  }
+  yield* faultDirtySharedPage(page);
+  return yield* folioPutResult(page);
+}
+
+function* folioPutResult(page: Page): Op<number> {
+  yield* folioPut(page);
+  return 0;
+}
+
+/** wp_page_copy: a page of our own. `old` is referenced, or 0 for the zero page. */
+function* wpPageCopy(vmf: VmfRef, old: Page): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const mm = get(vmf, Vmf.mm);
+  const vpn = get(vmf, Vmf.vpn);
+  const ptep = get(vmf, Vmf.ptep);
+  const unshare = (get(vmf, Vmf.flags) & FAULT_FLAG_UNSHARE) !== 0;
+  const failed = yield* anonVmaPrepareFault(vma, get(vmf, Vmf.flags));
+  if (failed !== 0) {
+    if (old !== 0) yield* folioPut(old);
+    return failed;
+  }
+  const page = yield* allocPage(old === 0 ? GFP_HIGHUSER_MOVABLE | __GFP_ZERO : GFP_HIGHUSER_MOVABLE, 0);
+  if (page === 0) {
+    if (old !== 0) yield* folioPut(old);
+    return VM_FAULT_OOM;
+  }
+  if (old !== 0) copyFrame(page, old);
+  yield* setFlags(page, PG_UPTODATE);
+  const lock = pteLockptr(ptep);
+  yield* spinLock(lock);
+  const pte = get(vmf, Vmf.origPte);
+  if ((yield* entryGet(ptep, 0)) !== pte) {
+    yield* spinUnlock(lock);
+    yield* folioPut(page);
+    if (old !== 0) yield* folioPut(old);
+    return 0;
+  }
+  if (old === 0) yield* addMmCounter(mm, MM_ANONPAGES, 1);
+  else if (!folioTestAnon(old)) {
+    yield* addMmCounter(mm, fileCounter(old), -1);
+    yield* addMmCounter(mm, MM_ANONPAGES, 1);
+  }
+  let entry = pteMkyoung(mkPte(page, vmaPageProt(vma)));
+  if (unshare) entry = pteSet(entry, pte & (PTE_SOFT_DIRTY | PTE_UFFD_WP));
+  else entry = maybeMkwrite(pteMkdirty(entry), vma);
+  // The old translation goes before the new page can be seen, so that no CPU reads one and writes the other.
+  yield* entryGetAndClear(ptep, 0);
+  yield* flushTlbRange(mm, vpn, vpn + 1);
+  yield* folioAddNewAnonRmap(page, vma, vpn);
+  yield* folioAddLruVma(page, vma);
+  yield* entrySet(ptep, 0, entry);
+  if (old !== 0) yield* folioRemoveRmap(old, vma);
+  yield* spinUnlock(lock);
+  if (old !== 0) {
+    yield* folioPut(old);
+    yield* folioPut(old);
+  }
+  return 0;
+}

@@ -1,0 +1,20 @@
+/** rss_stat: how many pages of each kind an address space maps (include/linux/mm.h: mm_counter). */
+
+import type { Op } from '../kernel/op.ts';
+import { atomicAdd, get } from '../kernel/ops.ts';
+import { PG_ANON, PG_SWAPBACKED } from '../memory/page-flags.ts';
+import { pageFlags } from '../memory/state.ts';
+import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, Mm, type MmRef, type Page } from './types.ts';
+
+/** mm_counter_file: shared memory counts apart from files. */
+export const fileCounter = (page: Page): number => ((pageFlags[page] & PG_SWAPBACKED) !== 0 ? MM_SHMEMPAGES : MM_FILEPAGES);
+
+/** mm_counter: which counter a mapped page belongs to. */
+export const mmCounter = (page: Page): number => ((pageFlags[page] & PG_ANON) !== 0 ? MM_ANONPAGES : fileCounter(page));
+
+/** add_mm_counter. */
+export function* addMmCounter(mm: MmRef, member: number, delta: number): Op<number> {
+  return yield* atomicAdd(mm, Mm.rss + member, delta);
+}
+
+export const getMmCounter = (mm: MmRef, member: number): number => get(mm, Mm.rss + member);

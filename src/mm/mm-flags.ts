@@ -1,0 +1,8 @@
+/** Flags of an address space (MMF_*), our own numbering. */
+export const MMF_HAS_PINNED = 1;
+export const MMF_HAS_MDWE = 2;
+export const MMF_HAS_MDWE_NO_INHERIT = 4;
+export const MMF_DISABLE_THP = 8;
+export const MMF_OOM_SKIP = 16;
+export const MMF_UNSTABLE = 32;
+export const MMF_TOPDOWN = 64;

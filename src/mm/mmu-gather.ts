@@ -1,0 +1,108 @@
+/**
+ * mmu_gather: unmapped pages and tables wait here until no CPU translates to them any more (mm/mmu_gather.c).
+ *
+ * Invariants: a page is given back only after the flush that covers its address; tables go after a grace period. While a gather is open
+ * its mm's tlbFlushPending is raised, so that a second one knows that entries it finds empty may still be cached.
+ */
+
+import { tableOrder } from '../kernel/arch.ts';
+import type { Op } from '../kernel/op.ts';
+import { atomicAdd, callRcuFreeTable, flushTlbMm, flushTlbRange, get, kfree, kmalloc, readOnce, set } from '../kernel/ops.ts';
+import { allocGather, freeGather } from './stack-objects.ts';
+import { folioPut } from './swap.ts';
+import { Batch, Gather, type GatherRef, Mm, type MmRef, type Page, type Vpn } from './types.ts';
+
+/** Pages that one batch holds. */
+const BATCH_PAGES = Batch.$size - Batch.pages;
+
+/** tlb_gather_mmu. Never fails: a gather is part of the caller's stack in Linux. */
+export function* tlbGather(mm: MmRef): Op<number> {
+  const tlb = allocGather();
+  set(tlb, Gather.mm, mm);
+  set(tlb, Gather.start, Number.MAX_SAFE_INTEGER);
+  yield* atomicAdd(mm, Mm.tlbFlushPending, 1);
+  return tlb;
+}
+
+/** tlb_gather_mmu_fullmm: the whole address space goes. */
+export function* tlbGatherFullmm(mm: MmRef): Op<number> {
+  const tlb = yield* tlbGather(mm);
+  set(tlb, Gather.fullmm, 1);
+  return tlb;
+}
+
+/** tlb_remove_tlb_entry: a translation in [start, end) was removed or narrowed. */
+export function tlbRemoveEntry(tlb: GatherRef, start: Vpn, end: Vpn): void {
+  if (start < get(tlb, Gather.start)) set(tlb, Gather.start, start);
+  if (end > get(tlb, Gather.end)) set(tlb, Gather.end, end);
+}
+
+/** tlb_remove_page: drops a reference after the flush. */
+export function* tlbRemovePage(tlb: GatherRef, page: Page): Op<number> {
+  let batch = get(tlb, Gather.batch);
+  if (batch === 0 || get(batch, Batch.count) === BATCH_PAGES) {
+    const fresh = yield* kmalloc(Batch.$type);
+    if (fresh === 0) {
+      // No memory for a batch: flush at once and free (tlb_next_batch fails, the caller flushes).
+      yield* tlbFlush(tlb);
+      yield* tlbFlushTlb(tlb);
+      return yield* folioPut(page);
+    }
+    set(fresh, Batch.next, 0);
+    if (batch === 0) set(tlb, Gather.first, fresh);
+    else set(batch, Batch.next, fresh);
+    set(tlb, Gather.batch, fresh);
+    batch = fresh;
+  }
+  const count = get(batch, Batch.count);
+  set(batch, Batch.pages + count, page);
+  set(batch, Batch.count, count + 1);
+  return 0;
+}
+
+/** tlb_remove_table: frees a table of a level after the flush and a grace period. */
+export function* tlbRemoveTable(tlb: GatherRef, table: Page, level: number): Op<number> {
+  set(tlb, Gather.freedTables, 1);
+  yield* tlbFlushTlb(tlb);
+  return yield* callRcuFreeTable(table, tableOrder(level));
+}
+
+/** tlb_flush_mmu_tlbonly. */
+export function* tlbFlushTlb(tlb: GatherRef): Op<number> {
+  const mm = get(tlb, Gather.mm);
+  if (get(tlb, Gather.fullmm) !== 0 || get(tlb, Gather.needFlushAll) !== 0) yield* flushTlbMm(mm);
+  else if (get(tlb, Gather.end) > 0) yield* flushTlbRange(mm, get(tlb, Gather.start), get(tlb, Gather.end));
+  set(tlb, Gather.start, Number.MAX_SAFE_INTEGER);
+  set(tlb, Gather.end, 0);
+  return 0;
+}
+
+/** tlb_flush_mmu: flushes, then lets the gathered pages go. */
+export function* tlbFlush(tlb: GatherRef): Op<number> {
+  if (get(tlb, Gather.end) > 0 || get(tlb, Gather.fullmm) !== 0) yield* tlbFlushTlb(tlb);
+  let batch = get(tlb, Gather.first);
+  while (batch !== 0) {
+    const count = get(batch, Batch.count);
+    for (let i = 0; i < count; i++) yield* folioPut(get(batch, Batch.pages + i));
+    const next = get(batch, Batch.next);
+    yield* kfree(Batch.$type, batch);
+    batch = next;
+  }
+  set(tlb, Gather.first, 0);
+  set(tlb, Gather.batch, 0);
+  return 0;
+}
+
+/** tlb_finish_mmu. */
+export function* tlbFinish(tlb: GatherRef): Op<number> {
+  const mm = get(tlb, Gather.mm);
+  // Another gather on this mm may have emptied entries that we skipped: everything goes (tlb_finish_mmu's nested case).
+  if ((yield* readOnce(mm, Mm.tlbFlushPending)) > 1) {
+    set(tlb, Gather.needFlushAll, 1);
+    tlbRemoveEntry(tlb, 0, 1);
+  }
+  yield* tlbFlush(tlb);
+  yield* atomicAdd(mm, Mm.tlbFlushPending, -1);
+  freeGather(tlb);
+  return 0;
+}

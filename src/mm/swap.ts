@@ -1,0 +1,104 @@
+/**
+ * References of folios and what they carry on the LRU (mm/swap.c, mm/mlock.c's folio side).
+ *
+ * Invariants: per-CPU batches are drained at once, so that a folio's flags are always those that Linux shows once its batches are empty.
+ * While PG_UNEVICTABLE is set for a mapped folio, the column `next` counts the VM_LOCKED mappings (folio->mlock_count).
+ */
+import type { Op } from '../kernel/op.ts';
+import { clearFlags, freePage, get, refAdd, setFlags } from '../kernel/ops.ts';
+import {
+  PG_ACTIVE,
+  PG_ANON,
+  PG_ANON_EXCLUSIVE,
+  PG_DIRTY,
+  PG_LRU,
+  PG_MLOCKED,
+  PG_REFERENCED,
+  PG_SWAPBACKED,
+  PG_UNEVICTABLE,
+  PG_UPTODATE,
+} from '../memory/page-flags.ts';
+import { pageFlags, pageNext, pageRefcount, setPageIndex, setPageMapping, setPageNext } from '../memory/state.ts';
+import { type Page, Vma, type VmaRef } from './types.ts';
+import { VM_LOCKED, VM_SPECIAL } from './vm-flags.ts';
+
+/** Flags that a page loses when it is freed. */
+const PG_CLEARED_AT_FREE =
+  PG_ACTIVE | PG_ANON | PG_ANON_EXCLUSIVE | PG_DIRTY | PG_LRU | PG_MLOCKED | PG_REFERENCED | PG_SWAPBACKED | PG_UNEVICTABLE | PG_UPTODATE;
+
+export function* folioGet(page: Page): Op<number> {
+  return yield* refAdd(page, 1);
+}
+
+/** folio_put: the last reference frees the page. */
+export function* folioPut(page: Page): Op<number> {
+  if ((yield* refAdd(page, -1)) !== 0) return 0;
+  yield* clearFlags(page, PG_CLEARED_AT_FREE);
+  resetPage(page);
+  return yield* freePage(page, 0);
+}
+
+/** What a page of nobody looks like. */
+function resetPage(page: Page): void {
+  setPageMapping(page, 0);
+  setPageIndex(page, 0);
+  if (pageNext[page] !== 0) setPageNext(page, 0);
+}
+
+export const folioRefCount = (page: Page): number => pageRefcount[page];
+export const folioTestAnon = (page: Page): boolean => (pageFlags[page] & PG_ANON) !== 0;
+export const folioTestDirty = (page: Page): boolean => (pageFlags[page] & PG_DIRTY) !== 0;
+export const folioTestSwapbacked = (page: Page): boolean => (pageFlags[page] & PG_SWAPBACKED) !== 0;
+
+/** folio_mark_dirty; true when it was clean. */
+export function* folioMarkDirty(page: Page): Op<boolean> {
+  return ((yield* setFlags(page, PG_DIRTY)) & PG_DIRTY) === 0;
+}
+
+/** folio_mark_accessed, in its effect on PG_referenced. */
+export function* folioMarkAccessed(page: Page): Op<number> {
+  return yield* setFlags(page, PG_REFERENCED);
+}
+
+/** folio_add_lru. */
+export function* folioAddLru(page: Page): Op<number> {
+  return yield* setFlags(page, PG_LRU);
+}
+
+/** folio_add_lru_vma: a new page of a locked VMA starts on the unevictable list. */
+export function* folioAddLruVma(page: Page, vma: VmaRef): Op<number> {
+  if ((get(vma, Vma.flags) & (VM_LOCKED | VM_SPECIAL)) === VM_LOCKED) return yield* mlockFolio(page);
+  return yield* folioAddLru(page);
+}
+
+/** mlock_folio and mlock_new_folio: one more VM_LOCKED mapping. */
+export function* mlockFolio(page: Page): Op<number> {
+  const old = yield* setFlags(page, PG_MLOCKED | PG_UNEVICTABLE | PG_LRU);
+  if ((old & PG_UNEVICTABLE) === 0) {
+    yield* clearFlags(page, PG_ACTIVE);
+    setPageNext(page, 1);
+  } else setPageNext(page, pageNext[page] + 1);
+  return 0;
+}
+
+/** munlock_folio: one fewer; the last makes the folio evictable again. */
+export function* munlockFolio(page: Page): Op<number> {
+  if ((pageFlags[page] & PG_UNEVICTABLE) !== 0 && pageNext[page] > 0) {
+    setPageNext(page, pageNext[page] - 1);
+    if (pageNext[page] > 0) return 0;
+  }
+  yield* clearFlags(page, PG_MLOCKED | PG_UNEVICTABLE);
+  return 0;
+}
+
+/** mlock_vma_folio: after a mapping was made in a VMA. */
+export function* mlockVmaFolio(page: Page, vma: VmaRef): Op<number> {
+  if ((get(vma, Vma.flags) & (VM_LOCKED | VM_SPECIAL)) === VM_LOCKED) yield* mlockFolio(page);
+  return 0;
+}
+
+/** munlock_vma_folio: after a mapping was removed from a VMA. */
+export function* munlockVmaFolio(page: Page, vma: VmaRef): Op<number> {
+  if ((get(vma, Vma.flags) & VM_LOCKED) !== 0) yield* munlockFolio(page);
+  return 0;
+}

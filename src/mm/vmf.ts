@@ -1,0 +1,57 @@
+/**
+ * struct vm_fault: what one fault knows and passes on (include/linux/mm.h), with the flags that go in and the results that come out.
+ */
+
+import { allocObject, freeObject } from '../memory/state.ts';
+import { defineStruct, type Ref } from '../memory/struct.ts';
+
+export type VmfRef = Ref<'vmf'>;
+
+export const Vmf = defineStruct('vmf', {
+  vma: 'ref:vma',
+  mm: 'ref:mm',
+  vpn: 'vpn',
+  /** Offset of the page in the file. */
+  pgoff: 'vpn',
+  /** FAULT_FLAG_* */
+  flags: 'flags',
+  /** Entry at pte level, 0 while its table is missing. */
+  ptep: 'number',
+  /** Entry as it was read when the fault began. */
+  origPte: 'number',
+  /** Page of the object, referenced (and locked with VM_FAULT_LOCKED). */
+  page: 'page',
+  /** Fresh page for a private copy. */
+  cowPage: 'page',
+});
+
+export const allocVmf = (): VmfRef => allocObject(Vmf.$type, Vmf.$size);
+export const freeVmf = (vmf: VmfRef): void => freeObject(vmf, Vmf.$size);
+
+export const FAULT_FLAG_WRITE = 1;
+export const FAULT_FLAG_MKWRITE = 2;
+export const FAULT_FLAG_ALLOW_RETRY = 4;
+export const FAULT_FLAG_RETRY_NOWAIT = 8;
+export const FAULT_FLAG_KILLABLE = 0x10;
+export const FAULT_FLAG_TRIED = 0x20;
+export const FAULT_FLAG_USER = 0x40;
+export const FAULT_FLAG_REMOTE = 0x80;
+export const FAULT_FLAG_INSTRUCTION = 0x100;
+export const FAULT_FLAG_INTERRUPTIBLE = 0x200;
+export const FAULT_FLAG_UNSHARE = 0x400;
+export const FAULT_FLAG_ORIG_PTE_VALID = 0x800;
+export const FAULT_FLAG_VMA_LOCK = 0x1000;
+
+export const VM_FAULT_OOM = 1;
+export const VM_FAULT_SIGBUS = 2;
+export const VM_FAULT_MAJOR = 4;
+export const VM_FAULT_HWPOISON = 0x10;
+export const VM_FAULT_SIGSEGV = 0x40;
+export const VM_FAULT_NOPAGE = 0x100;
+export const VM_FAULT_LOCKED = 0x200;
+export const VM_FAULT_RETRY = 0x400;
+export const VM_FAULT_FALLBACK = 0x800;
+export const VM_FAULT_DONE_COW = 0x1000;
+export const VM_FAULT_NEEDDSYNC = 0x2000;
+export const VM_FAULT_COMPLETED = 0x4000;
+export const VM_FAULT_ERROR = VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV | VM_FAULT_HWPOISON;

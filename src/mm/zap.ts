@@ -1,0 +1,119 @@
+/**
+ * Taking mappings away: zap_page_range and its kin, unmap_mapping_range (mm/memory.c, mm/pt_reclaim.c).
+ *
+ * Invariants: an entry is emptied in one step that returns what it held, so that no accessed or dirty bit is lost; a dirty file page is
+ * marked dirty before its reference can go; pages are given back by the gather, after the flush.
+ */
+
+import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
+import type { Op } from '../kernel/op.ts';
+import { entryGet, entryGetAndClear, get, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
+import { vmNormalPage } from './memory.ts';
+import { addMmCounter, mmCounter } from './mm-counters.ts';
+import { tlbFinish, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
+import { freePteTable, isSwapPte, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
+import { folioRemoveRmap } from './rmap.ts';
+import { folioMarkAccessed, folioMarkDirty, folioTestAnon } from './swap.ts';
+import { type GatherRef, Inode, type InodeRef, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
+
+/** ZAP_FLAG_DROP_MARKER: guard and other markers go as well. */
+export const ZAP_DROP_MARKER = 1;
+/** Empty page tables are given back (PT_RECLAIM). */
+export const ZAP_RECLAIM_PT = 2;
+/** Private copies stay (`even_cows` false). */
+export const ZAP_KEEP_COWS = 4;
+
+/** unmap_page_range: what a VMA maps in [start, end), which lies in it. */
+export function* unmapPageRange(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
+  const mm = get(vma, Vma.mm);
+  return yield* zapTable(tlb, vma, mm, get(mm, Mm.pgd), topLevel, start, end, flags);
+}
+
+/** zap_p4d_range, zap_pud_range, zap_pmd_range: by level. */
+function* zapTable(tlb: GatherRef, vma: VmaRef, mm: MmRef, table: Page, level: number, start: Vpn, end: Vpn, flags: number): Op<number> {
+  let vpn = start;
+  while (vpn < end) {
+    const next = entryEnd(vpn, end, level);
+    const at = entryAt(table, level, vpn);
+    const entry = yield* entryGet(at, level);
+    if ((entry & PTE_TABLE) !== 0) {
+      if (level > 1) yield* zapTable(tlb, vma, mm, tablePage(entry), level - 1, vpn, next, flags);
+      else yield* zapPteRange(tlb, vma, mm, at, tablePage(entry), vpn, next, flags);
+    }
+    vpn = next;
+  }
+  return 0;
+}
+
+/** zap_pte_range. `pmdp` is the entry of the table. */
+function* zapPteRange(tlb: GatherRef, vma: VmaRef, mm: MmRef, pmdp: number, table: Page, start: Vpn, end: Vpn, flags: number): Op<number> {
+  const step = entryStride(0);
+  let ptep = entryAt(table, 0, start);
+  const lock = pteLockptr(ptep);
+  let skipped = 0;
+  yield* spinLock(lock);
+  for (let vpn = start; vpn < end; vpn++) {
+    const pte = yield* entryGet(ptep, 0);
+    if (pte !== 0) {
+      if (ptePresent(pte)) skipped += yield* zapPresentPte(tlb, vma, mm, ptep, pte, vpn, flags);
+      else skipped += yield* zapNonpresentPte(ptep, pte, flags);
+    }
+    ptep += step;
+  }
+  yield* spinUnlock(lock);
+  // A whole table that is empty now goes too, when the caller asked for it (zap_pte_range's can_reclaim_pt).
+  if ((flags & ZAP_RECLAIM_PT) !== 0 && skipped === 0 && end - start === spanPages(1)) yield* freePteTable(tlb, mm, pmdp);
+  return 0;
+}
+
+/** zap_present_ptes for one entry; 1 when it stays. */
+function* zapPresentPte(tlb: GatherRef, vma: VmaRef, mm: MmRef, ptep: number, seen: number, vpn: Vpn, flags: number): Op<number> {
+  const page = vmNormalPage(seen);
+  if (page !== 0 && (flags & ZAP_KEEP_COWS) !== 0 && folioTestAnon(page)) return 1;
+  const pte = yield* entryGetAndClear(ptep, 0);
+  tlbRemoveEntry(tlb, vpn, vpn + 1);
+  if (page === 0) return 0;
+  if (!folioTestAnon(page)) {
+    if ((pte & PTE_DIRTY) !== 0) yield* folioMarkDirty(page);
+    if ((pte & PTE_ACCESSED) !== 0 && (get(vma, Vma.flags) & (VM_RAND_READ | VM_SEQ_READ)) === 0) yield* folioMarkAccessed(page);
+  }
+  yield* addMmCounter(mm, mmCounter(page), -1);
+  yield* folioRemoveRmap(page, vma);
+  yield* tlbRemovePage(tlb, page);
+  return 0;
+}
+
+/** zap_nonpresent_ptes for one entry: markers stay unless asked for; 1 when it stays. */
+function* zapNonpresentPte(ptep: number, pte: number, flags: number): Op<number> {
+  if (isSwapPte(pte) && (flags & ZAP_DROP_MARKER) === 0) return 1;
+  yield* entryGetAndClear(ptep, 0);
+  return 0;
+}
+
+/** zap_page_range_single: what a VMA maps in a part of it, with a gather of its own. */
+export function* zapPageRangeSingle(vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
+  const tlb = yield* tlbGather(get(vma, Vma.mm));
+  yield* unmapPageRange(tlb, vma, start, end, flags);
+  return yield* tlbFinish(tlb);
+}
+
+/**
+ * unmap_mapping_pages: nobody maps pages [pgoff, pgoff + pages) of an object any longer; private copies go too with `evenCows`.
+ * Needs i_mmap_rwsem for reading.
+ */
+export function* unmapMappingPages(inode: InodeRef, pgoff: number, pages: number, evenCows: number): Op<number> {
+  const last = pgoff + pages - 1;
+  let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, pgoff, last);
+  while (vma !== 0) {
+    const first = get(vma, Vma.pgoff);
+    const size = get(vma, Vma.end) - get(vma, Vma.start);
+    const from = Math.max(pgoff, first) - first + get(vma, Vma.start);
+    const to = Math.min(last + 1, first + size) - first + get(vma, Vma.start);
+    yield* zapPageRangeSingle(vma, from, to, evenCows !== 0 ? ZAP_DROP_MARKER : ZAP_KEEP_COWS);
+    vma = vmaIntervalTreeIterNext(vma, pgoff, last);
+  }
+  return 0;
+}

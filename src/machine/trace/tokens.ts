@@ -27,7 +27,8 @@ export function tokenOf(page: PageView, onDisk: boolean): string {
   const has = (bit: number): boolean => (flags & bit) !== 0;
   if (kind === 'guard') return 'g';
   if (kind === 'poison') return 'p';
-  if (kind === 'uffd-wp') return 'u';
+  // /proc/PID/pagemap shows such a marker of a hugetlb page as an empty entry with the uffd-wp bit.
+  if (kind === 'uffd-wp') return has(PAGE.HUGETLB) ? '.u' : 'u';
   if (kind === 'migration') return 'V';
   const protectedBy = has(PAGE.UFFD_WP) ? 'w' : '';
   if (kind === 'zero') return `z${protectedBy}`;

@@ -1,5 +1,6 @@
 /* Loads, stores and instruction fetches by the executor: `r`, `w`, `r8`, `w8`, `cas`, `x`. */
 #include "recorder.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,14 +65,20 @@ static enum outcome single(struct tracee *t, u64 at, u64 address, u64 word) {
   return outcome;
 }
 
-/* One instruction at each address; the bytes there may be anything, so registers lead memory operands into the room. */
+/*
+ * One instruction at each address. The bytes there may be anything: registers lead what they do into the room, and only a fault of
+ * the fetch itself is one (an instruction that exists and fails was fetched).
+ */
 static enum outcome fetch(struct tracee *t, u64 address, u64 n) {
   for (u64 i = 0; i < n; i++) {
-    struct user_regs_struct *r = routine(t, address + i * PAGE);
-    r->rax = r->rbx = r->rcx = r->rdx = r->rsi = r->rdi = ROOM;
+    u64 at = address + i * PAGE;
+    struct user_regs_struct *r = routine(t, at);
+    r->rax = r->rbx = r->rcx = r->rdx = r->rsi = r->rdi = r->rbp = ROOM;
+    r->r8 = r->r9 = r->r10 = r->r11 = r->r12 = r->r13 = r->r14 = r->r15 = ROOM;
+    r->rsp = ROOM + ROOM_BYTES / 2;
     enum outcome outcome = step_once(t);
-    if (outcome == FAULTED) note_fault(t);
-    else if (outcome != STOPPED) return outcome;
+    if (outcome == FAULTED && t->signal != SIGILL && t->fault_address == at) note_fault(t);
+    else if (outcome != STOPPED && outcome != FAULTED) return outcome;
   }
   return STOPPED;
 }

@@ -14,14 +14,16 @@ bool without_referenced;
 /* Numbers of smaps in the order in which lines show them; the kernel prints them in another one. */
 enum number { RSS, PSS, SHARED_CLEAN, SHARED_DIRTY, PRIVATE_CLEAN, PRIVATE_DIRTY, REFERENCED, ANONYMOUS, KSM_PAGES, LAZY_FREE, ANON_HUGE, SHMEM_PMD, FILE_PMD, SHARED_HUGETLB, PRIVATE_HUGETLB, SWAP, SWAP_PSS, LOCKED, THP_ELIGIBLE, KERNEL_PAGE, MMU_PAGE, NUMBERS };
 static const char *const short_names[NUMBERS] = {"rss", "pss", "sc", "sd", "pc", "pd", "ref", "an", "ksm", "lf", "ah", "sp", "fp", "sh", "ph", "sw", "sps", "lk", "te", "kp", "mp"};
+/* The order of the kernel's lines; NUMBERS stands for what is not recorded. */
 static const struct {
   const char *key;
   enum number number;
 } kernel_order[] = {
-  {"KernelPageSize", KERNEL_PAGE}, {"MMUPageSize", MMU_PAGE}, {"Rss", RSS}, {"Pss", PSS}, {"Shared_Clean", SHARED_CLEAN}, {"Shared_Dirty", SHARED_DIRTY},
+  {"Size", NUMBERS}, {"KernelPageSize", KERNEL_PAGE}, {"MMUPageSize", MMU_PAGE}, {"Rss", RSS}, {"Pss", PSS}, {"Pss_Dirty", NUMBERS}, {"Shared_Clean", SHARED_CLEAN}, {"Shared_Dirty", SHARED_DIRTY},
   {"Private_Clean", PRIVATE_CLEAN}, {"Private_Dirty", PRIVATE_DIRTY}, {"Referenced", REFERENCED}, {"Anonymous", ANONYMOUS}, {"KSM", KSM_PAGES},
   {"LazyFree", LAZY_FREE}, {"AnonHugePages", ANON_HUGE}, {"ShmemPmdMapped", SHMEM_PMD}, {"FilePmdMapped", FILE_PMD}, {"Shared_Hugetlb", SHARED_HUGETLB},
   {"Private_Hugetlb", PRIVATE_HUGETLB}, {"Swap", SWAP}, {"SwapPss", SWAP_PSS}, {"Locked", LOCKED}, {"THPeligible", THP_ELIGIBLE},
+  {"ProtectionKey", NUMBERS},
 };
 enum { KEYS = sizeof kernel_order / sizeof *kernel_order };
 
@@ -30,7 +32,7 @@ struct mapping {
   unsigned major, minor;
   char permissions[8], flags[128];
   const char *path;
-  s64 numbers[NUMBERS];
+  s64 numbers[NUMBERS + 1];
 };
 
 /* ---- reading ---- */

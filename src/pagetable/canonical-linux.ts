@@ -80,6 +80,12 @@ export class LinuxLevel {
     return this.#mark !== undefined;
   }
 
+  /** Linux writes swap-type entries at this level. */
+  get swaps(): boolean {
+    if (swapLayoutFor(this.#mode, this.level.level.name) === undefined || !this.level.forms.some((f) => f.kind === 'nonpresent')) return false;
+    return this.#lowest || !['0', undefined].includes(this.#linux.side.predicates[this.name]?.[`is_swap_${this.name}`]);
+  }
+
   /** The word of an empty slot (of modes whose empty slots point to a shared table: of a slot in that table's own format, zero). */
   get empty(): Word {
     for (const form of this.level.forms) {
@@ -109,6 +115,7 @@ export class LinuxLevel {
 
   #swap(bits: number, payload: number): Word {
     const type = payload % 32;
+    if (!this.swaps) throw new RangeError(`${this.#mode.mode.name}: Linux has no swap-type entries at level ${this.level.level.name}`);
     const layout = swapLayoutFor(this.#mode, this.level.level.name);
     const flags = [
       ...(bits & PTE_SWP_EXCLUSIVE ? ['exclusive'] : []),
@@ -139,7 +146,10 @@ export class LinuxLevel {
     word = this.#states(word, bits);
     if (bits & PTE_SPECIAL) word = this.#edit('mkspecial', word);
     if (bits & PTE_UFFD_WP) word = this.#edit('mkuffd_wp', word);
-    return bits & PTE_WRITE ? this.#edit(this.#has('mkwrite_novma') ? 'mkwrite_novma' : 'mkwrite', word) : this.#edit('wrprotect', word);
+    if ((bits & PTE_WRITE) === 0) return this.#edit('wrprotect', word);
+    const form = formOf(this.level, word.lo, word.hi);
+    if (form && rightsOf(form, word.lo, word.hi).write) return word;
+    return this.#edit(this.#has('mkwrite_novma') ? 'mkwrite_novma' : 'mkwrite', word);
   }
 
   #states(word: Word, bits: number): Word {
@@ -148,32 +158,41 @@ export class LinuxLevel {
     return this.#edit(bits & PTE_SOFT_DIRTY ? 'mksoft_dirty' : 'clear_soft_dirty', dirty);
   }
 
-  /** PROT_NONE as mprotect makes it. A protection may bring the accessed bit along: where it must not be there, it goes. */
+  /**
+   * PROT_NONE as mprotect makes it. What a change of protection does not keep, or brings along, is put right afterwards, unless that would
+   * open the page (loongarch's accessed bit is what makes an entry valid).
+   */
   #inaccessible(word: Word, bits: number): Word {
     const linux = this.#linux;
     const prot = linux.prot('PAGE_NONE', this.name);
-    const keeps = linux.side.keeps[this.name] !== undefined;
-    const none = keeps ? linux.modify(this.name, word, prot) : this.#states(this.#madeNone(word, prot), bits);
-    return this.#states2(none, bits);
+    let made = linux.side.keeps[this.name] === undefined ? this.#madeNone(word, prot) : linux.modify(this.name, word, prot);
+    const put = (bit: number, set: string, clear: string | undefined): void => {
+      if (((this.#statesOf(made) ^ bits) & bit) === 0) return;
+      const name = bits & bit ? set : clear;
+      const fixed = name === undefined ? made : this.#edit(name, made);
+      const form = formOf(this.level, fixed.lo, fixed.hi);
+      if (form?.kind === 'leaf' && this.#closed(form, fixed)) made = fixed;
+    };
+    put(PTE_ACCESSED, 'mkyoung', 'mkold');
+    put(PTE_DIRTY, 'mkdirty', 'mkclean');
+    put(PTE_SPECIAL, 'mkspecial', undefined);
+    put(PTE_UFFD_WP, 'mkuffd_wp', 'clear_uffd_wp');
+    put(PTE_SOFT_DIRTY, 'mksoft_dirty', 'clear_soft_dirty');
+    return made;
   }
 
-  /** A level for which the mode declares nothing that modify keeps: the protection alone, then the states. */
+  /** A level for which the mode declares nothing that modify keeps: the frame under the protection. */
   #madeNone(word: Word, prot: Word): Word {
     const form = formOf(this.level, word.lo, word.hi) as CompiledForm;
     const pfn = addressUnits(form.address as NonNullable<CompiledForm['address']>, word.lo, word.hi, this.#mode.mode.pageShift);
     return (this.#mark as (word: Word) => Word)(this.#linux.pfn(this.name, pfn, prot));
   }
 
-  /** Corrects the states that a change of protection did not keep. */
-  #states2(word: Word, bits: number): Word {
-    const have = this.#statesOf(word);
-    let fixed = word;
-    if ((have ^ bits) & PTE_ACCESSED) fixed = this.#edit(bits & PTE_ACCESSED ? 'mkyoung' : 'mkold', fixed);
-    if ((have ^ bits) & PTE_DIRTY) fixed = this.#edit(bits & PTE_DIRTY ? 'mkdirty' : 'mkclean', fixed);
-    if ((have ^ bits) & PTE_SPECIAL && bits & PTE_SPECIAL) fixed = this.#edit('mkspecial', fixed);
-    if ((have ^ bits) & PTE_UFFD_WP && bits & PTE_UFFD_WP) fixed = this.#edit('mkuffd_wp', fixed);
-    if ((this.#statesOf(fixed) ^ bits) & PTE_SOFT_DIRTY) fixed = this.#edit(bits & PTE_SOFT_DIRTY ? 'mksoft_dirty' : 'clear_soft_dirty', fixed);
-    return fixed;
+  /** Nobody may do anything with the page, as the word stands in memory. */
+  #closed(form: CompiledForm, word: Word): boolean {
+    const stored = this.#set(word, 0);
+    const f = stored === word ? form : formOf(this.level, stored.lo, stored.hi);
+    return f !== undefined && (!holds(f.allows.present, stored.lo, stored.hi) || (rightsBits(f, stored) & ~PTE_USER) === 0);
   }
 
   /** What set_pte_at() makes of a word on its way to memory, where it is more than a store. */
@@ -203,7 +222,8 @@ export class LinuxLevel {
   /** How Linux marks a leaf of exactly this level's size. */
   #findMark(): ((word: Word) => Word) | undefined {
     const linux = this.#linux;
-    if (!this.level.forms.some((f) => f.kind === 'leaf')) return undefined;
+    const leaf = linux.side.predicates[this.name]?.[`${this.name}_leaf`];
+    if (leaf === undefined || leaf === '0') return undefined;
     const names = [`${this.name}_mkhuge`, `arch_make_huge_pte shift=${this.level.level.shift}`, 'set_huge_pte_at', 'arch_make_huge_pte'];
     for (const name of names) {
       if (!linux.hasEdit(name)) continue;
@@ -231,8 +251,8 @@ export class LinuxLevel {
     for (const name of names.filter((n) => pattern.test(n)).sort((a, b) => preference(a) - preference(b))) {
       const word = this.#set(this.#made(name, PTE_ACCESSED | PTE_DIRTY | rights, 0), 0);
       const granted = this.decode(word.lo, word.hi).bits & RIGHTS;
-      if ((granted & rights & ~PTE_USER) !== (rights & ~PTE_USER)) continue;
-      const extra = popcount(granted ^ rights);
+      // A right that is missing weighs more than any that are too many.
+      const extra = popcount(granted ^ rights) + 8 * popcount(rights & ~granted);
       if (best === undefined || extra < best.extra) best = { name, extra };
     }
     if (!best) throw new RangeError(`${this.#mode.mode.name} has no protection for rights 0x${rights.toString(16)} at level ${this.level.level.name}`);
@@ -259,8 +279,8 @@ export class LinuxLevel {
     if (form?.kind === 'table') return { bits: PTE_TABLE, payload: this.#pointer(form, lo, hi), form };
     if (form?.kind !== 'leaf' || !form.address) throw wrong();
     const word = { lo, hi };
-    const present = holds(form.allows.present, lo, hi);
-    const rights = present ? rightsBits(form, word) : PTE_PROTNONE;
+    const open = holds(form.allows.present, lo, hi) ? rightsBits(form, word) : 0;
+    const rights = (open & ~PTE_USER) === 0 ? PTE_PROTNONE : open;
     const bits = PTE_PRESENT | rights | this.#statesOf(word, form) | (this.#lowest ? 0 : PTE_HUGE);
     return { bits, payload: addressUnits(form.address, lo, hi, this.#mode.mode.pageShift), form };
   }

@@ -7,7 +7,8 @@
  * Invariants: `decode(encode(e))` is `e` without what the mode cannot express (`supports`), and with what it cannot withhold (without NX everything
  * readable is executable); both ways of learning compare their first result with the long way's; `lo` and `hi` are int32, as an Int32Array holds them.
  */
-import type { PagingMode } from '../arch/mode.ts';
+import { userRegisters } from '../arch/linux/user.ts';
+import type { PagingMode, Registers, Root } from '../arch/mode.ts';
 import type { Piece, Word } from '../arch/notation.ts';
 import {
   PAYLOAD_LIMIT,
@@ -34,9 +35,11 @@ import { LinuxLevel } from './canonical-linux.ts';
 import { type CompiledLevel, type CompiledMode, compileMode } from './compile.ts';
 import { levelNamed } from './entry.ts';
 import { LinuxEntries } from './linux.ts';
+import { rootFromRegisters } from './root.ts';
 import { swap32 } from './source.ts';
 import { type SwapKind, swapTypes } from './swap.ts';
 
+export { type UserLimits, userLimits } from '../arch/linux/user.ts';
 export * from './canonical-bits.ts';
 
 /** The kernel whose entries are written. */
@@ -65,6 +68,8 @@ export interface CodecLevel {
   readonly leaves: boolean;
   /** Bits that an entry of this level keeps, set or clear. */
   readonly supports: number;
+  /** The like of entries with PROTNONE (loongarch cannot keep ACCESSED there: it is what makes an entry valid). */
+  readonly supportsNone: number;
   /** Offsets of swap-type entries are below this (0: the level has none), as far as a payload holds them. */
   readonly swapOffsets: number;
 }
@@ -302,6 +307,13 @@ export class EntryCodec {
   }
 }
 
+/** The root registers of a processor that runs on the table at a page frame, and the root that they name. @throws {PxdError} where the table cannot be a root. */
+export function rootRegisters(codec: EntryCodec, tablePfn: number): { registers: Registers; root: Root } {
+  const top = codec.levels[codec.levels.length - 1];
+  const registers = userRegisters(codec.mode, BigInt(tablePfn) << BigInt(codec.pageShift), top.name);
+  return { registers, root: rootFromRegisters(codec.compiled, registers, 'user') };
+}
+
 /** The codec of a mode. */
 export const createCodec = (mode: PagingMode, options?: CodecOptions): EntryCodec => new EntryCodec(mode, options);
 
@@ -373,7 +385,8 @@ function levelOf(mode: CompiledMode, linux: LinuxLevel, m: LevelMemory): CodecLe
     empty: { lo: m.emptyLo, hi: m.emptyHi },
     leaves: linux.leaves,
     supports: supportsOf(linux),
-    swapOffsets: plan ? Math.min(2 ** totalWidth(mode, level), PAYLOAD_LIMIT / 32) : 0,
+    supportsNone: supportsNone(linux),
+    swapOffsets: plan && linux.swaps ? Math.min(2 ** totalWidth(mode, level), PAYLOAD_LIMIT / 32) : 0,
   };
 }
 
@@ -387,7 +400,8 @@ const totalWidth = (mode: CompiledMode, level: CompiledLevel): number =>
 function supportsOf(linux: LinuxLevel): number {
   let supports = linux.populate === undefined ? 0 : PTE_TABLE;
   const back = (bits: number): number => {
-    const word = linux.encode(bits, 0);
+    // Offset 1: a swap slot 0 of area 0 may be the empty word (Linux never uses slot 0: the area's header stands there).
+    const word = linux.encode(bits, (bits & PTE_SWAP) !== 0 ? 32 : 0);
     return linux.decode(word.lo, word.hi).bits;
   };
   if (linux.leaves) {
@@ -400,12 +414,21 @@ function supportsOf(linux: LinuxLevel): number {
     if ((back(base & ~PTE_USER) & PTE_USER) === 0) supports |= PTE_USER;
     if ((back(PTE_PRESENT | PTE_PROTNONE | huge) & PTE_PROTNONE) !== 0) supports |= PTE_PROTNONE;
   }
-  try {
-    if ((back(PTE_SWAP) & PTE_SWAP) !== 0) supports |= PTE_SWAP;
-    supports |= back(PTE_SWAP | PTE_SWP_EXCLUSIVE) & PTE_SWP_EXCLUSIVE;
-  } catch (e) {
-    if (!(e instanceof RangeError)) throw e;
-  }
+  if (linux.swaps) supports |= PTE_SWAP | (back(PTE_SWAP | PTE_SWP_EXCLUSIVE) & PTE_SWP_EXCLUSIVE);
+  return supports;
+}
+
+/** The same of entries that are present for Linux alone. */
+function supportsNone(linux: LinuxLevel): number {
+  if (!linux.leaves) return 0;
+  const base = PTE_PRESENT | PTE_PROTNONE | (linux.name === 'pte' ? 0 : PTE_HUGE);
+  const back = (bits: number): number => {
+    const word = linux.encode(bits, 0);
+    return linux.decode(word.lo, word.hi).bits;
+  };
+  let supports = base;
+  for (const bit of [PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_SOFT_DIRTY, PTE_UFFD_WP])
+    if ((back(base) & bit) === 0 && (back(base | bit) & bit) !== 0) supports |= bit;
   return supports;
 }
 

@@ -30,6 +30,24 @@ const never = (...names: string[]): Record<string, string> => Object.fromEntries
 const user = 'L_PRESENT L_YOUNG L_MT=7 L_SHARED L_USER';
 const kernel = 'L_PRESENT L_YOUNG L_MT=7 L_SHARED L_DIRTY';
 
+/** Hardware's word is made when Linux's is stored: zero unless the page is young and not PROT_NONE. */
+const seen = 'L_PRESENT L_YOUNG !L_NONE';
+const hardware = (bit: number): string => `&0x${(1n << BigInt(32 + bit)).toString(16)}`;
+
+/** cpu_v7_set_pte_ext (arch/arm/mm/proc-v7-2level.S), and nG of user pages (set_ptes in arch/arm/mm/mmu.c). The frame goes along. */
+const storeShort: readonly EditStep[] = [
+  { clear: '&0xffffffff00000000' },
+  { when: seen, set: `${hardware(1)} ${hardware(4)}` },
+  // The memory type's low three bits are B, C and TEX[0].
+  { when: `${seen} &0x4!=0`, set: hardware(2) },
+  { when: `${seen} &0x8!=0`, set: hardware(3) },
+  { when: `${seen} &0x10!=0`, set: hardware(6) },
+  { when: `${seen} L_USER`, set: `${hardware(5)} ${hardware(11)}` },
+  { when: `${seen} L_XN`, set: hardware(0) },
+  { when: `${seen} L_RDONLY | ${seen} !L_DIRTY`, set: hardware(9) },
+  { when: `${seen} L_SHARED`, set: hardware(10) },
+];
+
 const shortEdits: Record<string, readonly EditStep[]> = {
   pte_mkdirty: [{ set: 'L_DIRTY' }],
   pte_mkclean: [{ clear: 'L_DIRTY' }],
@@ -40,6 +58,7 @@ const shortEdits: Record<string, readonly EditStep[]> = {
   pte_wrprotect: [{ set: 'L_RDONLY' }],
   pte_mkexec: [{ clear: 'L_XN' }],
   pte_mkspecial: [],
+  set_pte_at: storeShort,
   pgprot_noncached: [{ clear: 'L_MT' }],
   pgprot_writecombine: [{ clear: 'L_MT', set: 'L_MT=1' }],
 };
@@ -155,6 +174,14 @@ export const armLpaeLinux: readonly LinuxSide[] = [
       pgprot_noncached: [{ clear: 'AttrIndx' }],
       pgprot_writecombine: [{ clear: 'AttrIndx', set: 'AttrIndx=1' }],
       arch_make_huge_pte: [{ clear: 'T' }],
+      // cpu_v7_set_pte_ext (arch/arm/mm/proc-v7-3level.S) and set_ptes: PROT_NONE is not valid, a clean page read-only, a user's not global.
+      set_pte_at: [
+        { when: 'V NONE', clear: 'V' },
+        { when: 'V RDONLY | V !DIRTY', set: 'AP2' },
+        { when: 'V DIRTY !RDONLY', clear: 'AP2' },
+        { when: 'V AP1 AF', set: 'nG' },
+      ],
+      set_pmd_at: [{ when: 'NONE', clear: 'V' }, { when: 'RDONLY | !DIRTY', set: 'AP2' }, { when: 'DIRTY !RDONLY', clear: 'AP2' }, { set: 'nG' }],
     },
     // All but valid, user, XN, PROT_NONE and read-only.
     keeps: { pte: 'T AttrIndx NS AP2 SH AF nG Contiguous PXN DIRTY SPECIAL IGN', pmd: 'T AttrIndx NS AP2 SH AF nG Contiguous PXN DIRTY SPECIAL IGN' },

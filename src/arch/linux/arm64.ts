@@ -162,7 +162,9 @@ function predicates(granule: string, modern: boolean, levels: number): LinuxSide
 
 const table = (level: string, set: string) => ({ level, form: 'table', set: `V T ${set}` });
 
-function sideOf(granule: string, high: High, levels: number, kernel: string, modern: boolean): LinuxSide {
+/** `haft`: tables are born accessed, for CPUs that keep an access flag in them (FEAT_HAFT, from 6.13). */
+function sideOf(granule: string, high: High, levels: number, kernel: string, modern: boolean, haft: boolean): LinuxSide {
+  const AF = haft ? 'AF ' : '';
   return {
     kernel,
     masksProt: true,
@@ -172,17 +174,21 @@ function sideOf(granule: string, high: High, levels: number, kernel: string, mod
     predicates: predicates(granule, modern, levels),
     // Tables of user mappings forbid privileged execution below, the kernel's forbid unprivileged.
     populate: {
-      pmd_populate: table('pmd', 'PXNTable'),
-      pmd_populate_kernel: table('pmd', 'UXNTable'),
+      pmd_populate: table('pmd', `${AF}PXNTable`),
+      pmd_populate_kernel: table('pmd', `${AF}UXNTable`),
       '__pmd_populate(user)': table('pmd', ''),
-      pud_populate: table('pud', 'PXNTable'),
-      '__pud_populate(user)': table('pud', 'PXNTable'),
-      p4d_populate: levels > 3 ? table('p4d', 'PXNTable') : null,
-      pgd_populate: levels > 4 ? table('pgd', 'PXNTable') : null,
+      pud_populate: table('pud', `${AF}PXNTable`),
+      '__pud_populate(user)': table('pud', `${AF}PXNTable`),
+      p4d_populate: levels > 3 ? table('p4d', `${AF}PXNTable`) : null,
+      pgd_populate: levels > 4 ? table('pgd', `${AF}PXNTable`) : null,
     },
   };
 }
 
 export function arm64Linux(granule: string, high: High, levels: number): readonly LinuxSide[] {
-  return [sideOf(granule, high, levels, '..6.10', false), sideOf(granule, high, levels, '6.10..', true)];
+  return [
+    sideOf(granule, high, levels, '..6.10', false, false),
+    sideOf(granule, high, levels, '6.10..6.13', true, false),
+    sideOf(granule, high, levels, '6.13..', true, true),
+  ];
 }

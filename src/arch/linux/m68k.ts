@@ -74,6 +74,10 @@ export const coldfireLinux: readonly LinuxSide[] = [
       PAGE_NONE: 'V ACCESSED',
       PAGE_SHARED: 'V ACCESSED SG',
       PAGE_COPY: 'V ACCESSED R DIRTY',
+      // Slots of protection_map (arch/m68k/mm/mcfmmu.c), which have no names there.
+      PAGE_R: 'V ACCESSED R',
+      PAGE_X: 'V ACCESSED X',
+      PAGE_RX: 'V ACCESSED R X',
       PAGE_KERNEL: 'V ACCESSED R W X SP SG',
       PAGE_KERNEL_EXEC: 'V ACCESSED R W X SP SG',
       PAGE_KERNEL_RO: 'V ACCESSED R W X SP SG',

@@ -1,0 +1,172 @@
+/**
+ * Zones: struct zone, the per-CPU lists, the pageblocks and the zonelists, as objects of the heap.
+ *
+ * Invariants: a block of free pages is on exactly one list, of its order and of the migratetype of its list, in the zone of its pageblock; or
+ * it has never been touched and lies in a *frontier*, the part of a range from `cursor` on, of which nothing is stored. `free` counts both.
+ * Pages on per-CPU lists are not counted. A frontier is cut into the largest aligned blocks, low addresses first, as the boot allocator
+ * hands memory over (memblock_free_all), so no block of a frontier has its buddy outside of it.
+ * Zone boundaries are multiples of a pageblock: one word tells type and zone of a pageblock.
+ */
+
+import { MIGRATE_TYPES } from './gfp.ts';
+import { alloc } from './heap.ts';
+import { heap, mounted, setSlot } from './state.ts';
+import { array, defineStruct, type Ref } from './struct.ts';
+
+export type ZoneRef = Ref<'zone'>;
+export type PcpRef = Ref<'pcp'>;
+export type MemoryRef = Ref<'memory'>;
+
+/** Orders that a zone has lists for; what a machine uses ends at its `maxOrder`. */
+export const NR_ORDERS = 14;
+export const MAX_CPUS = 64;
+export const MAX_ZONES = 31;
+export const MAX_NODES = 4;
+/** Zones that one zonelist names, with the 0 at its end. */
+export const ZONELIST_SLOTS = MAX_ZONES + 1;
+
+export const WMARK_MIN = 0;
+export const WMARK_LOW = 1;
+export const WMARK_HIGH = 2;
+export const WMARK_PROMO = 3;
+
+/** Everything that the allocator knows: one object a machine. */
+export const Memory = defineStruct('memory', {
+  maxOrder: 'number',
+  pageblockOrder: 'number',
+  /** Bits of the zones (1 << ZONE_*) that the machine is built with. */
+  zoneKinds: 'flags',
+  nodes: 'count',
+  cpus: 'count',
+  nrZones: 'count',
+  zones: array(MAX_ZONES, 'ref:zone'),
+  /** Node of each CPU. */
+  cpuNode: array(MAX_CPUS),
+  /** Zones in the order in which each node falls back, 0-ended. */
+  zonelists: array(ZONELIST_SLOTS * MAX_NODES, 'ref:zone'),
+  /** Directories of pageblock types. */
+  directories: array(128, 'ref:pageblockDirectory'),
+  ranges: 'ref:memoryRange',
+  cmaAreas: 'ref:cmaArea',
+  /** CMA pages are in the movable zone. */
+  cmaInMovable: 'number',
+  minFreeKbytes: 'count',
+  /** min_free_kbytes as the user set it, −1 never. */
+  userMinFreeKbytes: 'number',
+  watermarkScaleFactor: 'number',
+  watermarkBoostFactor: 'number',
+  lowmemReserveRatio: array(6),
+  /** ZONE_MOVABLE takes its share of min_free_kbytes, as in kernels before 6.4. */
+  movableShares: 'number',
+  /** percpu_pagelist_high_fraction. */
+  highFraction: 'number',
+  /** Watermark failures that woke kswapd: per node a bit mask of the highest zones asked for. */
+  kswapdWanted: array(MAX_NODES, 'flags'),
+});
+
+export const Zone = defineStruct('zone', {
+  /** ZONE_* */
+  kind: 'number',
+  node: 'number',
+  number: 'number',
+  startPfn: 'number',
+  spanned: 'count',
+  present: 'count',
+  managed: 'count',
+  cma: 'count',
+  free: 'count',
+  freeCma: 'count',
+  /** Pages in pageblocks of MIGRATE_HIGHATOMIC, and the free ones of them. */
+  reservedHighatomic: 'count',
+  freeHighatomic: 'count',
+  watermark: array(4, 'count'),
+  boost: 'count',
+  lowmemReserve: array(6, 'count'),
+  /** Blocks on the lists, by order. */
+  nrFree: array(NR_ORDERS, 'count'),
+  /** First block by order and type; the first one's `prev` is the last one, the last one's `next` is 0. */
+  lists: array(NR_ORDERS * MIGRATE_TYPES, 'page'),
+  /** First range with a frontier: of ordinary memory, of CMA. */
+  frontier: 'ref:memoryRange',
+  cmaFrontier: 'ref:memoryRange',
+  pcps: array(MAX_CPUS, 'ref:pcp'),
+  pcpBatch: 'count',
+  pcpHighMin: 'count',
+  pcpHighMax: 'count',
+});
+
+/** per_cpu_pages: pages of order 0 that one CPU keeps at hand. Lists are linked as a zone's. */
+export const Pcp = defineStruct('pcp', { zone: 'ref:zone', cpu: 'number', count: 'count', high: 'count', batch: 'count', lists: array(3, 'page') });
+
+/** A run of managed frames within one zone; [cursor, end) has never been touched. */
+export const MemoryRange = defineStruct('memoryRange', {
+  zone: 'ref:zone',
+  /** Next range of the zone and kind. */
+  next: 'ref:memoryRange',
+  start: 'number',
+  end: 'number',
+  cursor: 'number',
+  /** Migratetype of its pageblocks at the start: MOVABLE or CMA. */
+  type: 'number',
+  /** Every range of the machine. */
+  nextOfAll: 'ref:memoryRange',
+});
+
+export const CmaArea = defineStruct('cmaArea', { next: 'ref:cmaArea', start: 'number', end: 'number', used: 'count', bitmap: 'ref:cmaBits' });
+
+/** 64 × 512 pageblocks. */
+export const PageblockDirectory = defineStruct('pageblockDirectory', { chunks: array(64, 'ref:pageblocks') });
+
+/** 512 pageblocks, four a slot: each 3 bits of migratetype, 5 bits of the zone's number + 1; 0 before anything of it is handed out. */
+export const Pageblocks = defineStruct('pageblocks', { types: array(128, 'flags') });
+
+/** Heap slot that refers to the machine's `memory` object. */
+export const SLOT_MEMORY = 3;
+
+export const memory = (): MemoryRef => heap[SLOT_MEMORY];
+
+/** Slot of a pageblock's types, 0 when nothing of its chunk was touched. `frame` counts from the machine's first frame. */
+function blockSlot(root: MemoryRef, block: number): number {
+  const directory = heap[root + Memory.directories + (block >> 15)];
+  if (directory === 0) return 0;
+  const chunk = heap[directory + PageblockDirectory.chunks + ((block >> 9) & 63)];
+  return chunk === 0 ? 0 : chunk + Pageblocks.types + ((block >> 2) & 127);
+}
+
+/** Type (low 3 bits) and number of the zone + 1 of the pageblock of a frame that was touched. */
+export function blockInfo(frame: number): number {
+  const root = heap[SLOT_MEMORY];
+  const block = frame >> heap[root + Memory.pageblockOrder];
+  return (heap[blockSlot(root, block)] >> ((block & 3) << 3)) & 0xff;
+}
+
+/** get_pageblock_migratetype. */
+export const blockType = (frame: number): number => blockInfo(frame) & 7;
+
+/** page_zone of a frame that was touched. */
+export const zoneOfFrame = (frame: number): ZoneRef => heap[heap[SLOT_MEMORY] + Memory.zones - 1 + (blockInfo(frame) >> 3)];
+
+/** set_pageblock_migratetype. */
+export function setBlockType(frame: number, type: number): void {
+  const root = memory();
+  const block = frame >> heap[root + Memory.pageblockOrder];
+  const slot = blockSlot(root, block);
+  const shift = (block & 3) << 3;
+  setSlot(slot, (heap[slot] & ~(7 << shift)) | (type << shift));
+}
+
+/** Says which zone and type a frame's pageblock has, before anything of it is handed out; the type stays once it is told. */
+export function describeBlock(frame: number, zone: ZoneRef, type: number): void {
+  const root = memory();
+  const block = frame >> heap[root + Memory.pageblockOrder];
+  const directorySlot = root + Memory.directories + (block >> 15);
+  if (heap[directorySlot] === 0) setSlot(directorySlot, alloc(PageblockDirectory));
+  const chunkSlot = heap[directorySlot] + PageblockDirectory.chunks + ((block >> 9) & 63);
+  if (heap[chunkSlot] === 0) setSlot(chunkSlot, alloc(Pageblocks));
+  const slot = blockSlot(root, block);
+  const shift = (block & 3) << 3;
+  if (((heap[slot] >> shift) & 0xff) === 0) setSlot(slot, heap[slot] | ((type | ((heap[zone + Zone.number] + 1) << 3)) << shift));
+}
+
+/** First frame of the machine. */
+export const basePfn = (): number => mounted().basePfn;

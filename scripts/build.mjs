@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { esbuildPrograms } from './kernel-program.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
@@ -15,7 +16,7 @@ const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
 const external = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies });
 rmSync('dist', { recursive: true, force: true });
 
-const common = { bundle: true, format: 'esm', target: 'node20.19', sourcemap: true, logLevel: 'warning', external };
+const common = { bundle: true, format: 'esm', target: 'node20.19', sourcemap: true, logLevel: 'warning', external, plugins: [esbuildPrograms()] };
 const entries = { pagetable: 'src/pagetable/index.ts', image: 'src/image/index.ts', inspect: 'src/inspect/index.ts' };
 await build({
   ...common,

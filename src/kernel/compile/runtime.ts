@@ -1,0 +1,5 @@
+export interface Descriptor<A extends unknown[] = number[]> {
+  readonly id: number;
+  readonly name: string;
+  readonly params?: A;
+}

@@ -1,0 +1,3 @@
+export function toStep(): never {
+  throw new Error('not yet');
+}

@@ -1,0 +1,2 @@
+/** Entry of the sample kernel's programs. */
+export * from './fault.ts';

@@ -34,9 +34,9 @@ export const ERANGE = 34;
 export const EDEADLK = 35;
 export const ENAMETOOLONG = 36;
 export const ENOSYS = 38;
+export const EIDRM = 43;
 export const ENODATA = 61;
 export const EOVERFLOW = 75;
-export const EIDRM = 43;
 export const EOPNOTSUPP = 95;
 export const EHWPOISON = 133;
 

@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest';
+import type { Accepted } from '../../../src/machine/trace/accepted.ts';
+import { conformTrace, type TraceReport } from '../../../src/machine/trace/conform.ts';
+import { parseTrace } from '../../../src/machine/trace/format.ts';
+import type { Fault } from '../../../src/machine/trace/host.ts';
+import { Playback } from './playback.ts';
+import { keptTrace, nameOf, PLAYABLE, readTrace, traceFiles } from './traces.ts';
+
+/** Plays a recording on a machine that answers as another recording says. */
+function against(recorded: string, machine: string, accepted: readonly Accepted[] = []): { report: TraceReport; complaints: string[] } {
+  const host = new Playback(parseTrace(machine));
+  return { report: conformTrace(recorded, { create: () => host, all: true, accepted }), complaints: host.complaints };
+}
+
+/** Changes one line of a trace as JSON. */
+function edited(text: string, i: number, edit: (line: Record<string, unknown>) => unknown): string {
+  const lines = text.split('\n');
+  const line = JSON.parse(lines[i + 1]) as Record<string, unknown>;
+  expect(line.i).toBe(i);
+  edit(line);
+  lines[i + 1] = JSON.stringify(line);
+  return lines.join('\n');
+}
+
+describe('conformTrace', () => {
+  it.each([...PLAYABLE, 'gup'])('asks a machine as the recorder asks Linux and finds no difference where it answers alike: %s', (group) => {
+    let operations = 0;
+    for (const file of traceFiles([group])) {
+      const text = readTrace(file);
+      const { report, complaints } = against(text, text);
+      expect({ trace: nameOf(file), complaints, differences: report.all?.slice(0, 3) }).toEqual({ trace: nameOf(file), complaints: [], differences: [] });
+      operations += report.ops;
+    }
+    expect(operations).toBeGreaterThan(10);
+  });
+
+  const basic = keptTrace('anon/anon_basic');
+
+  it.each([
+    ['r', 0, { r: 'ENOMEM' }],
+    ['v', 4, { v: [5, 1, 1, 2, [2, 0]] }],
+    ['f', 4, { f: [['0x10004000', 2, 11, 2]] }],
+  ] as [string, number, Record<string, unknown>][])('reports a machine that answers with another %s, at that operation alone', (what, i, fields) => {
+    const edit = (line: Record<string, unknown>): unknown => Object.assign(line, fields);
+    const { report } = against(basic, edited(basic, i, edit));
+    expect(report.differences).toBe(1);
+    expect(report.first).toMatchObject({ i, what, where: '' });
+  });
+
+  it('reports a VMA that differs, with both lines', () => {
+    const other = basic.replace('aX,z,2*.', 'aX,3*.');
+    const { report } = against(basic, other);
+    expect(report.all).toEqual([
+      {
+        i: 2,
+        op: 'w',
+        what: 'vma',
+        where: '0 10000000-10004000',
+        expected: '10000000-10004000 rw-p 0 anon rss=4,pss=4,pd=4,ref=4,an=4 rdwrmrmwmeac aX,z,2*.',
+        got: '10000000-10004000 rw-p 0 anon rss=4,pss=4,pd=4,ref=4,an=4 rdwrmrmwmeac aX,3*.',
+      },
+    ]);
+  });
+
+  it('reports counters where they come to differ, not again while they stay so; and files', () => {
+    const counter = against(basic, basic.replace('"VmPTE":12', '"VmPTE":16')).report;
+    expect(counter.first).toMatchObject({ i: 1, what: 'counter', where: '0 VmPTE', expected: '12', got: '16' });
+    expect(counter.differences).toBe(1);
+    const shared = keptTrace('file/file_memfd_shared');
+    const at = parseTrace(shared).steps.findIndex((s) => s.delta && Object.keys(s.delta.files).length > 0);
+    const grown = edited(shared, at, (l) => {
+      const s = l.s as { files: Record<string, { size: number }> };
+      for (const file of Object.values(s.files)) file.size += 1;
+    });
+    expect(against(shared, grown).report.first).toMatchObject({ i: at, what: 'file', where: 'memfd:0' });
+  });
+
+  it('accepts what a row names, and nothing else', () => {
+    const other = basic.replace('"VmPTE":12', '"VmPTE":16');
+    const row = { trace: /^anon_basic$/, op: /^r$/, what: /^counter$/, reason: 'of a test' };
+    expect(against(basic, other, [row]).report).toMatchObject({ differences: 0, accepted: 1 });
+    expect(against(basic, other, [{ ...row, op: /^w$/ }]).report).toMatchObject({ differences: 1, accepted: 0 });
+    expect(against(basic, other, [{ ...row, what: /^vma$/ }]).report).toMatchObject({ differences: 1, accepted: 0 });
+    expect(against(basic, other, [{ ...row, trace: /^file_/ }]).report).toMatchObject({ differences: 1, accepted: 0 });
+  });
+
+  it('goes on after an operation at which the machine fails', () => {
+    const host = new Playback(parseTrace(basic));
+    const store = host.store.bind(host);
+    let calls = 0;
+    host.store = (...args): Fault | undefined => {
+      if (calls++ === 0) throw new Error('a bug of the machine');
+      return store(...args);
+    };
+    const report = conformTrace(basic, { create: () => host, all: true });
+    expect(report.differences).toBe(1);
+    expect(report.first).toMatchObject({ i: 2, what: 'run' });
+    expect(report.first?.got).toContain('a bug of the machine');
+  });
+});

@@ -1,0 +1,113 @@
+/**
+ * Processes: birth, fork, death (kernel/fork.c, kernel/exit.c), as far as the mm takes part.
+ *
+ * Invariants: a process has an mm and descriptors until it exits; an mm goes when its last user does, with every page that it alone held.
+ */
+import type { Op } from '../kernel/op.ts';
+import { get, kfree, kmalloc, set } from '../kernel/ops.ts';
+import { ENOMEM } from './errno.ts';
+import { fileGet, filePut } from './file.ts';
+import { dupMm } from './fork-mm.ts';
+import { globals } from './globals.ts';
+import { exitMmap } from './mmap.ts';
+import { MMF_TOPDOWN } from './mm-flags.ts';
+import { pgdAlloc, pgdFree } from './pgtable.ts';
+import { Globals, Mm, type MmRef, Process, type ProcessRef } from './types.ts';
+
+export const RLIM_NLIMITS = 16;
+export const NR_FILES = 256;
+
+/** mm_alloc: an address space without VMAs, or 0. */
+export function* mmAlloc(process: ProcessRef): Op<number> {
+  const mm = yield* kmalloc(Mm.$type);
+  if (mm === 0) return 0;
+  const pgd = yield* pgdAlloc();
+  if (pgd === 0) {
+    yield* kfree(Mm.$type, mm);
+    return 0;
+  }
+  set(mm, Mm.pgd, pgd);
+  set(mm, Mm.users, 1);
+  set(mm, Mm.count, 1);
+  set(mm, Mm.flags, MMF_TOPDOWN);
+  set(mm, Mm.process, process);
+  return mm;
+}
+
+/** mmput and mmdrop of the last user. */
+export function* mmRelease(mm: MmRef): Op<number> {
+  yield* exitMmap(mm);
+  yield* pgdFree(get(mm, Mm.pgd));
+  return yield* kfree(Mm.$type, mm);
+}
+
+/** A process without parent, limits and capabilities unset, with an empty mm; or 0. */
+export function* processCreate(): Op<number> {
+  const process = yield* kmalloc(Process.$type);
+  if (process === 0) return 0;
+  const mm = yield* mmAlloc(process);
+  if (mm === 0) {
+    yield* kfree(Process.$type, process);
+    return 0;
+  }
+  set(process, Process.mm, mm);
+  linkProcess(process);
+  return process;
+}
+
+/** Gives a process its number and a place in the list. */
+function linkProcess(process: ProcessRef): void {
+  const pid = get(globals, Globals.nextPid);
+  set(process, Process.pid, pid);
+  set(globals, Globals.nextPid, pid + 1);
+  set(process, Process.next, get(globals, Globals.processes));
+  set(globals, Globals.processes, process);
+  set(process, Process.alive, 1);
+}
+
+/** fork(2): the child, or −ENOMEM. */
+export function* sysFork(parent: ProcessRef): Op<number> {
+  const child = yield* kmalloc(Process.$type);
+  if (child === 0) return -ENOMEM;
+  for (let i = 0; i < RLIM_NLIMITS; i++) {
+    set(child, Process.rlimitCur + i, get(parent, Process.rlimitCur + i));
+    set(child, Process.rlimitMax + i, get(parent, Process.rlimitMax + i));
+  }
+  set(child, Process.capsLow, get(parent, Process.capsLow));
+  set(child, Process.capsHigh, get(parent, Process.capsHigh));
+  set(child, Process.prctl, get(parent, Process.prctl));
+  set(child, Process.parent, parent);
+  const mm = yield* dupMm(child, get(parent, Process.mm));
+  if (mm < 0) {
+    yield* kfree(Process.$type, child);
+    return mm;
+  }
+  set(child, Process.mm, mm);
+  for (let fd = 0; fd < NR_FILES; fd++) {
+    const file = get(parent, Process.files + fd);
+    if (file !== 0) {
+      yield* fileGet(file);
+      set(child, Process.files + fd, file);
+    }
+  }
+  linkProcess(child);
+  return child;
+}
+
+/** exit_group(2), or death by a signal. The record of the process stays, as a zombie that nobody reaps would. */
+export function* sysExit(process: ProcessRef, status: number): Op<number> {
+  const mm = get(process, Process.mm);
+  yield* mmRelease(mm);
+  set(process, Process.mm, 0);
+  for (let fd = 0; fd < NR_FILES; fd++) {
+    const file = get(process, Process.files + fd);
+    if (file !== 0) {
+      set(process, Process.files + fd, 0);
+      yield* filePut(file);
+    }
+  }
+  set(process, Process.exitStatus, status);
+  set(process, Process.alive, 0);
+  return 0;
+}
+

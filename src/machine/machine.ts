@@ -1,0 +1,114 @@
+/**
+ * A machine: RAM, a kernel, processes.
+ *
+ * Invariants: every public method mounts the machine first, so that any number of machines live side by side in one thread; nothing that
+ * decides what the kernel does is kept here (identities of processes are references into the machine's memory).
+ */
+import { setCurrent } from '../kernel/current.ts';
+import { mountArch } from '../kernel/arch.ts';
+import { injectFailuresThrough } from '../kernel/effects.ts';
+import { mountTlb } from '../kernel/tlb.ts';
+import { get } from '../memory/heap.ts';
+import { bytes, type MachineState, mount, pageShift } from '../memory/state.ts';
+import { globals } from '../mm/globals.ts';
+import { Globals, Process as ProcessStruct } from '../mm/types.ts';
+import type { EntryCodec } from '../pagetable/canonical.ts';
+import { PxdError } from '../pagetable/error.ts';
+import { type BootOptions, boot } from './boot.ts';
+import { type Kernel, kernelOf, type ProgramName } from './kernel.ts';
+import { Process } from './process.ts';
+import { SoftTlb } from './soft-tlb.ts';
+
+export interface MachineOptions extends BootOptions {
+  /** Which of the programs runs the kernel's code: `direct` (default), `native` generators, `step`. They do the same. */
+  readonly program?: ProgramName;
+}
+
+export class Machine {
+  readonly codec: EntryCodec;
+  readonly state: MachineState;
+  readonly kernel: Kernel;
+  readonly tlb: SoftTlb;
+  readonly options: MachineOptions;
+  readonly #flush: (mm: number, start: number, end: number) => void;
+  readonly #processes = new Map<number, Process>();
+
+  /** Boots a machine. @throws {PxdError} for a mode or a size of RAM that cannot be. */
+  constructor(options: MachineOptions = {}, restored?: { state: MachineState; codec: EntryCodec }) {
+    const booted = restored ?? boot(options);
+    this.options = options;
+    this.codec = booted.codec;
+    this.state = booted.state;
+    this.kernel = kernelOf(options.program ?? 'direct');
+    this.tlb = new SoftTlb(booted.state);
+    this.#flush = (mm, start, end) => this.tlb.flush(mm, start, end);
+    this.enter();
+  }
+
+  /** Makes this the machine that kernel code works on. */
+  enter(): void {
+    mount(this.state);
+    mountArch(this.codec);
+    mountTlb(this.#flush);
+    injectFailuresThrough(globals + Globals.failAllocation);
+    setCurrent(0);
+  }
+
+  /** log2 of the mode's page size. */
+  get pageShift(): number {
+    return this.codec.pageShift;
+  }
+
+  /** Bytes of a page. */
+  get pageSize(): number {
+    return 2 ** this.codec.pageShift;
+  }
+
+  /** All processes that live, in order of their numbers. */
+  get processes(): Process[] {
+    this.enter();
+    const found: Process[] = [];
+    for (let ref = get(globals, Globals.processes); ref !== 0; ref = get(ref, ProcessStruct.next)) if (get(ref, ProcessStruct.alive) !== 0) found.push(this.processAt(ref));
+    return found.reverse();
+  }
+
+  /** The process of a pid. @throws {PxdError} 'unknown' when none lives under it. */
+  process(pid: number): Process {
+    const found = this.processes.find((p) => p.pid === pid);
+    if (!found) throw new PxdError('unknown', `no process ${pid} lives in this machine`);
+    return found;
+  }
+
+  /** A new process with an empty address space, limits and capabilities of root. @throws {PxdError} 'limit' when there is no memory for it. */
+  spawn(): Process {
+    this.enter();
+    const ref = this.kernel.processCreate();
+    if (ref === 0) throw new PxdError('limit', 'there is no memory for another process');
+    const process = this.processAt(ref);
+    process.initialise();
+    return process;
+  }
+
+  /** The face of a process struct. */
+  processAt(ref: number): Process {
+    let process = this.#processes.get(ref);
+    if (!process) {
+      process = new Process(this, ref);
+      this.#processes.set(ref, process);
+    }
+    return process;
+  }
+
+  /** RAM by bytes: what a page number of the soft TLB times the page size leads into. Valid until RAM grows (the next fault or system call). */
+  get ram(): Uint8Array {
+    this.enter();
+    return bytes;
+  }
+
+  /** Copies bytes out of RAM. `page` as the soft TLB gives it. */
+  readRam(page: number, offset: number, length: number): Uint8Array {
+    this.enter();
+    const from = page * 2 ** pageShift + offset;
+    return bytes.slice(from, from + length);
+  }
+}

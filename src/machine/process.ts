@@ -1,0 +1,243 @@
+/**
+ * A process of a machine: its system calls, and the loads and stores of its code.
+ *
+ * Addresses are bigints at this edge, as everywhere in public; page numbers and offsets inside.
+ */
+import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, mmuAccess, mmuLeaf } from '../kernel/mmu.ts';
+import { PTE_DIRTY, PTE_EXEC, PTE_READ, PTE_WRITE } from '../pagetable/canonical.ts';
+import { get, set } from '../memory/heap.ts';
+import { bytes, setByte } from '../memory/state.ts';
+import { Mm, Process as ProcessStruct } from '../mm/types.ts';
+import { PxdError } from '../pagetable/error.ts';
+import type { Machine } from './machine.ts';
+import { callOf } from './syscalls.ts';
+import { userLimits } from './user-limits.ts';
+
+/** A signal that an access raised; the access did not happen. */
+export interface Fault {
+  /** Linux's number: 7 SIGBUS, 9 SIGKILL (out of memory), 11 SIGSEGV. */
+  readonly signal: number;
+  /** si_code. */
+  readonly code: number;
+  /** si_addr. */
+  readonly address: bigint;
+}
+
+export type Access = 'read' | 'write' | 'exec';
+const KINDS: Record<Access, number> = { read: ACCESS_READ, write: ACCESS_WRITE, exec: ACCESS_EXEC };
+
+export class Process {
+  readonly machine: Machine;
+  /** The process's struct in the machine's heap. */
+  readonly ref: number;
+  readonly pid: number;
+
+  constructor(machine: Machine, ref: number) {
+    this.machine = machine;
+    this.ref = ref;
+    this.pid = get(ref, ProcessStruct.pid);
+  }
+
+  /** Limits, capabilities and layout of a process that root starts with ADDR_NO_RANDOMIZE. */
+  initialise(): void {
+    const mm = this.mm;
+    const shift = this.machine.pageShift;
+    for (let i = 0; i < 16; i++) {
+      set(this.ref, ProcessStruct.rlimitCur + i, -1);
+      set(this.ref, ProcessStruct.rlimitMax + i, -1);
+    }
+    set(this.ref, ProcessStruct.rlimitCur + 3, 8 * 2 ** 20);
+    set(this.ref, ProcessStruct.rlimitCur + 8, 8 * 2 ** 20);
+    set(this.ref, ProcessStruct.rlimitMax + 8, 8 * 2 ** 20);
+    set(this.ref, ProcessStruct.capsLow, -1);
+    set(this.ref, ProcessStruct.capsHigh, 0x1ff);
+    const limits = userLimits(this.machine.codec.mode);
+    set(mm, Mm.taskSize, Number(limits.taskSize >> BigInt(shift)));
+    set(mm, Mm.execStackLimit, 8 * 2 ** 20);
+    set(mm, Mm.mmapBase, Number((limits.taskSize - limits.stackGap) >> BigInt(shift)));
+    set(mm, Mm.mmapLegacyBase, Number(limits.taskSize / 3n >> BigInt(shift)));
+  }
+
+  /** The process's mm_struct, 0 once it has exited. */
+  get mm(): number {
+    this.machine.enter();
+    return get(this.ref, ProcessStruct.mm);
+  }
+
+  get alive(): boolean {
+    this.machine.enter();
+    return get(this.ref, ProcessStruct.alive) !== 0;
+  }
+
+  /**
+   * One system call: Linux's name and its arguments as unsigned 64-bit numbers (negative ones are taken as two's complement). The result is not
+   * negative, or −errno. @throws {PxdError} 'unknown' for a call that the machine does not have.
+   */
+  syscall(name: string, ...args: (bigint | number)[]): number {
+    this.machine.enter();
+    const call = callOf(name);
+    const kernel = this.machine.kernel as unknown as Record<string, (...a: number[]) => number>;
+    const run = kernel[call.run];
+    if (run === undefined) throw new PxdError('unavailable', `the system call ${name} is not implemented`);
+    const subject = call.on === 'mm' ? get(this.ref, ProcessStruct.mm) : this.ref;
+    return run(subject, ...call.args.map((kind, i) => argument(kind, BigInt(args[i] ?? 0))));
+  }
+
+  /** fork(2): the child. @throws {PxdError} 'limit' with the errno when it fails. */
+  fork(): Process {
+    this.machine.enter();
+    const child = this.machine.kernel.sysFork(this.ref);
+    if (child < 0) throw new PxdError('limit', `fork fails with errno ${-child}`);
+    return this.machine.processAt(child);
+  }
+
+  /** exit_group(2). */
+  exit(status = 0): void {
+    this.machine.enter();
+    this.machine.kernel.sysExit(this.ref, status);
+    this.machine.tlb.flushAll();
+  }
+
+  /**
+   * The page of RAM behind a virtual page, for an access: from the soft TLB, the page tables, or after a page fault. A fault that ends in
+   * a signal returns it.
+   */
+  translate(vpn: number, access: number, cpu = 0): number | Fault {
+    const { machine } = this;
+    machine.enter();
+    const mm = get(this.ref, ProcessStruct.mm);
+    machine.tlb.switchTo(cpu, mm);
+    const hit = machine.tlb.lookup(cpu, vpn, access);
+    if (hit !== 0) return hit;
+    const pgd = get(mm, Mm.pgd);
+    for (;;) {
+      const page = mmuAccess(pgd, vpn, access);
+      if (page !== 0) {
+        const leaf = mmuLeaf & 0xfffff;
+        // Stores go through the TLB only once the entry is dirty.
+        const kinds = ((leaf & PTE_READ) !== 0 ? 1 : 0) | ((leaf & PTE_WRITE) !== 0 && (leaf & PTE_DIRTY) !== 0 ? 2 : 0) | ((leaf & PTE_EXEC) !== 0 ? 4 : 0);
+        machine.tlb.fill(cpu, vpn, kinds, page);
+        return page;
+      }
+      const signal = machine.kernel.userFault(mm, vpn, access);
+      if (signal !== 0) return { signal: signal >> 8, code: signal & 255, address: BigInt(vpn) << BigInt(machine.pageShift) };
+    }
+  }
+
+  /** `process.fault`: what a miss of the soft TLB asks for. Undefined when the page may be accessed now, else the signal. */
+  fault(vpn: number, access: Access): Fault | undefined {
+    const result = this.translate(vpn, KINDS[access]);
+    return typeof result === 'number' ? undefined : result;
+  }
+
+  /** Loads `size` bytes (1 to 16), little-endian. The value, or the fault: of the first page that refuses. */
+  load(address: bigint, size: number): bigint | Fault {
+    let value = 0n;
+    const data = this.#access(address, size, ACCESS_READ);
+    if (!(data instanceof Uint8Array)) return data;
+    for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(data[i]);
+    return value;
+  }
+
+  /** Stores `size` bytes (1 to 16), little-endian; all of them or none. */
+  store(address: bigint, size: number, value: bigint): Fault | undefined {
+    const data = new Uint8Array(size);
+    for (let i = 0; i < size; i++) data[i] = Number((value >> BigInt(8 * i)) & 255n);
+    const result = this.#access(address, size, ACCESS_WRITE, data);
+    return result instanceof Uint8Array ? undefined : result;
+  }
+
+  /** Reads a buffer: as many bytes as may be read, then the fault. */
+  read(address: bigint, length: number): { bytes: Uint8Array; fault?: Fault } {
+    const out = new Uint8Array(length);
+    const size = this.machine.pageSize;
+    let done = 0;
+    while (done < length) {
+      const part = Math.min(length - done, size - Number((address + BigInt(done)) & BigInt(size - 1)));
+      const data = this.#access(address + BigInt(done), part, ACCESS_READ);
+      if (!(data instanceof Uint8Array)) return { bytes: out.slice(0, done), fault: data };
+      out.set(data, done);
+      done += part;
+    }
+    return { bytes: out };
+  }
+
+  /** Writes a buffer: as many bytes as may be written, then the fault. */
+  write(address: bigint, data: Uint8Array): { written: number; fault?: Fault } {
+    const size = this.machine.pageSize;
+    let done = 0;
+    while (done < data.length) {
+      const part = Math.min(data.length - done, size - Number((address + BigInt(done)) & BigInt(size - 1)));
+      const result = this.#access(address + BigInt(done), part, ACCESS_WRITE, data.subarray(done, done + part));
+      if (!(result instanceof Uint8Array)) return { written: done, fault: result };
+      done += part;
+    }
+    return { written: done };
+  }
+
+  /** An instruction fetch. */
+  fetch(address: bigint): Fault | undefined {
+    const at = this.#place(address);
+    if (typeof at !== 'object' || !('vpn' in at)) return at;
+    const page = this.translate(at.vpn, ACCESS_EXEC);
+    return typeof page === 'number' ? undefined : { ...page, address };
+  }
+
+  /** vpn and offset of an address; a fault for one that no table can translate. */
+  #place(address: bigint): { vpn: number; offset: number } | Fault {
+    const { codec } = this.machine;
+    const shift = BigInt(codec.pageShift);
+    if (address < 0n || address >> BigInt(codec.vaBits) !== 0n) return nonCanonical(address, codec.vaBits, codec.mode.family);
+    return { vpn: Number(address >> shift), offset: Number(address & ((1n << shift) - 1n)) };
+  }
+
+  /** Every page of the range is faulted in before a byte moves, so that an access is whole or not at all. */
+  #access(address: bigint, size: number, access: number, data?: Uint8Array): Uint8Array | Fault {
+    this.machine.enter();
+    const pageSize = this.machine.pageSize;
+    const first = this.#place(address);
+    if (!('vpn' in first)) return first;
+    const parts: { page: number; offset: number; length: number }[] = [];
+    for (let done = 0; done < size; ) {
+      const at = done === 0 ? first : this.#place(address + BigInt(done));
+      if (!('vpn' in at)) return at;
+      const page = this.translate(at.vpn, access);
+      if (typeof page !== 'number') return { ...page, address: address + BigInt(done) };
+      const length = Math.min(size - done, pageSize - at.offset);
+      parts.push({ page, offset: at.offset, length });
+      done += length;
+    }
+    // A later page's fault may have replaced an earlier page: what counts is what the tables say now.
+    if (parts.length > 1)
+      for (const [i, part] of parts.entries()) {
+        const vpn = first.vpn + i;
+        const page = this.translate(vpn, access);
+        if (typeof page === 'number') part.page = page;
+      }
+    const out = data ?? new Uint8Array(size);
+    let done = 0;
+    for (const { page, offset, length } of parts) {
+      const from = page * pageSize + offset;
+      if (data) for (let i = 0; i < length; i++) setByte(from + i, data[done + i]);
+      else out.set(bytes.subarray(from, from + length), done);
+      done += length;
+    }
+    return out;
+  }
+}
+
+/** x86 raises a general protection fault for addresses that are no sign-extended ones; kernel addresses fault like unmapped ones. */
+function nonCanonical(address: bigint, vaBits: number, family: string): Fault {
+  const high = BigInt.asUintN(64, address);
+  const kernelHalf = high >> BigInt(vaBits - 1) === (1n << BigInt(65 - vaBits)) - 1n;
+  if (family === 'x86' && vaBits > 32 && !kernelHalf) return { signal: 11, code: 128, address: 0n };
+  return { signal: 11, code: 1, address };
+}
+
+/** An argument as kernel code takes it: an exact number below 2^53, anything larger rounded (it is out of every range). */
+function argument(kind: 'long' | 'slong' | 'int' | 'uint', value: bigint): number {
+  if (kind === 'int') return Number(BigInt.asIntN(32, value));
+  if (kind === 'uint') return Number(BigInt.asUintN(32, value));
+  if (kind === 'slong') return Number(BigInt.asIntN(64, value));
+  return Number(BigInt.asUintN(64, value));
+}

@@ -1,0 +1,185 @@
+/** A process as one sees it from outside (/proc): its VMAs and pages copied out of the machine's memory. Looking changes nothing. */
+import { PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
+import { entryAt, entryStride, loadEntry, spanPages, topLevel } from '../kernel/arch.ts';
+import { get } from '../memory/heap.ts';
+import {
+  PG_ANON,
+  PG_ANON_EXCLUSIVE,
+  PG_DIRTY,
+  PG_KSM,
+  PG_MLOCKED,
+  PG_REFERENCED,
+  PG_SWAPBACKED,
+  PG_SWAPCACHE,
+  PG_UNEVICTABLE,
+} from '../memory/page-flags.ts';
+import { pageFlags, pageMapcount, pageOfPfn } from '../memory/state.ts';
+import { INODE_DISK, INODE_MEMFD, INODE_PIPE, INODE_SHARED_ANON, INODE_SYSV, INODE_TMPFS } from '../mm/file-types.ts';
+import { globals } from '../mm/globals.ts';
+import { isSwapPte, PTE_MARKER_GUARD, PTE_MARKER_POISONED, pteMarker, ptePfn, ptePresent } from '../mm/pgtable.ts';
+import { File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Name, Process as ProcessStruct, Vma } from '../mm/types.ts';
+import { VM_DROPPABLE, VM_SEALED } from '../mm/vm-flags.ts';
+import { firstVma } from '../mm/vma-tree.ts';
+import type { Machine } from './machine.ts';
+import { type FileKind, type FileView, PAGE, type PageView, type ProcessView, type VmaView } from './proc/view.ts';
+
+/** Flags of struct page → bits of a view. */
+const FLAGS: readonly (readonly [flag: number, bit: number])[] = [
+  [PG_ANON, PAGE.ANON],
+  [PG_SWAPBACKED, PAGE.SWAPBACKED],
+  [PG_DIRTY, PAGE.DIRTY],
+  [PG_REFERENCED, PAGE.REFERENCED],
+  [PG_ANON_EXCLUSIVE, PAGE.ANON_EXCLUSIVE],
+  [PG_MLOCKED, PAGE.MLOCKED],
+  [PG_UNEVICTABLE, PAGE.UNEVICTABLE],
+  [PG_KSM, PAGE.KSM],
+  [PG_SWAPCACHE, PAGE.SWAPCACHE],
+];
+
+const KINDS: Readonly<Record<number, FileKind>> = {
+  [INODE_MEMFD]: 'memfd',
+  [INODE_TMPFS]: 'tmpfs',
+  [INODE_SHARED_ANON]: 'shared-anon',
+  [INODE_SYSV]: 'sysv',
+  [INODE_DISK]: 'disk',
+};
+
+/** Bytes of a name, six a slot, as text. */
+export function nameText(ref: number): string {
+  if (ref === 0) return '';
+  let text = '';
+  for (let i = 0; i < get(ref, Name.length); i++) text += String.fromCharCode(Math.floor(get(ref, Name.chars + Math.floor(i / 6)) / 256 ** (i % 6)) % 256);
+  return text;
+}
+
+/** The path of an inode as /proc/PID/maps prints it. */
+function pathOf(kind: number, name: string, linked: boolean): string {
+  const gone = linked ? '' : ' (deleted)';
+  if (kind === INODE_MEMFD) return `/memfd:${name} (deleted)`;
+  if (kind === INODE_SHARED_ANON) return '/dev/zero (deleted)';
+  if (kind === INODE_SYSV) return `/${name} (deleted)`;
+  return `${kind === INODE_TMPFS ? '/dev/shm/pxd/' : '/var/tmp/pxd/'}${name}${gone}`;
+}
+
+/** A file by its inode. */
+export function inodeView(inode: number): FileView {
+  const kind = get(inode, Inode.kind);
+  const name = nameText(get(inode, Inode.name));
+  const shmem = kind !== INODE_DISK;
+  return {
+    id: get(inode, Inode.number),
+    kind: KINDS[kind] ?? 'other',
+    path: pathOf(kind, name, get(inode, Inode.nlink) > 0),
+    major: shmem ? 0 : 8,
+    minor: shmem ? 1 : 1,
+    inode: get(inode, Inode.number),
+    sizeBytes: get(inode, Inode.size),
+    pages: get(inode, Inode.alloced),
+    hugetlb: false,
+  };
+}
+
+/** The file behind a descriptor; undefined when it is closed or has no pages. */
+export function fileView(process: number, descriptor: number): FileView | undefined {
+  const file = get(process, ProcessStruct.files + descriptor);
+  if (file === 0) return undefined;
+  const inode = get(file, File.inode);
+  return inode === 0 || get(inode, Inode.kind) === INODE_PIPE || KINDS[get(inode, Inode.kind)] === undefined ? undefined : inodeView(inode);
+}
+
+/** Linux's bits of a VMA's flags: two of ours stand elsewhere there. */
+function linuxFlags(flags: number): number {
+  const low = (flags & ~(VM_SEALED | VM_DROPPABLE)) >>> 0;
+  return low + ((flags & VM_SEALED) !== 0 ? 2 ** 42 : 0) + ((flags & VM_DROPPABLE) !== 0 ? 2 ** 40 : 0);
+}
+
+/** One entry of the lowest level as a page of a view. */
+function pageView(vpn: number, pte: number): PageView {
+  const none = { vpn, key: 0, flags: 0, mapcount: 0, order: 0, index: 0 };
+  if (!ptePresent(pte)) {
+    const marker = pteMarker(pte);
+    if (isSwapPte(pte) && marker !== 0) return { ...none, kind: (marker & PTE_MARKER_GUARD) !== 0 ? 'guard' : (marker & PTE_MARKER_POISONED) !== 0 ? 'poison' : 'uffd-wp' };
+    return { ...none, kind: 'swap', key: ptePfn(pte) };
+  }
+  const own = ((pte & PTE_ACCESSED) !== 0 ? PAGE.YOUNG : 0) | ((pte & PTE_DIRTY) !== 0 ? PAGE.ENTRY_DIRTY : 0) | ((pte & PTE_UFFD_WP) !== 0 ? PAGE.UFFD_WP : 0);
+  const page = pageOfPfn(ptePfn(pte));
+  if ((pte & PTE_SPECIAL) !== 0 || page === get(globals, Globals.zeroPage)) return { ...none, kind: 'zero', flags: own };
+  let flags = own;
+  for (const [flag, bit] of FLAGS) if ((pageFlags[page] & flag) !== 0) flags |= bit;
+  return { vpn, kind: 'page', key: ptePfn(pte), flags, mapcount: pageMapcount[page], order: 0, index: 0 };
+}
+
+/** Every entry that is not empty in [start, end), in order. */
+export function eachEntry(pgd: number, start: number, end: number, visit: (vpn: number, pte: number) => void): void {
+  const walk = (table: number, level: number, from: number, to: number): void => {
+    const span = spanPages(level);
+    for (let vpn = from; vpn < to; ) {
+      const next = Math.min(to, (Math.floor(vpn / span) + 1) * span);
+      const at = entryAt(table, level, vpn);
+      if (level === 0) {
+        let ptep = at;
+        for (let v = vpn; v < to; v++, ptep += entryStride(0)) {
+          const pte = loadEntry(ptep, 0);
+          if (pte !== 0) visit(v, pte);
+        }
+        return;
+      }
+      const entry = loadEntry(at, level);
+      if ((entry & PTE_TABLE) !== 0) walk(pageOfPfn(ptePfn(entry)), level - 1, vpn, next);
+      vpn = next;
+    }
+  };
+  walk(pgd, topLevel, start, end);
+}
+
+function vmaView(vma: number, pgd: number): VmaView {
+  const start = get(vma, Vma.start);
+  const end = get(vma, Vma.end);
+  const file = get(vma, Vma.file);
+  const pages: PageView[] = [];
+  eachEntry(pgd, start, end, (vpn, pte) => pages.push(pageView(vpn, pte)));
+  return {
+    start,
+    end,
+    flags: linuxFlags(get(vma, Vma.flags)),
+    pgoff: get(vma, Vma.pgoff),
+    file: file === 0 ? undefined : inodeView(get(file, File.inode)),
+    pages,
+    pageBytes: 4096,
+    thpEligible: false,
+    shmemSwapped: 0,
+  };
+}
+
+/** The state of a process. `number` is what it is called in the view. */
+export function viewProcess(machine: Machine, process: number, number: number): ProcessView {
+  machine.enter();
+  const mm = get(process, ProcessStruct.mm);
+  const vmas: VmaView[] = [];
+  for (let vma = firstVma(mm); vma !== 0; vma = get(vma, Vma.next)) vmas.push(vmaView(vma, get(mm, Mm.pgd)));
+  const rss = (member: number): number => get(mm, Mm.rss + member);
+  return {
+    process: number,
+    pid: get(process, ProcessStruct.pid),
+    vmas,
+    counters: {
+      totalVm: get(mm, Mm.totalVm),
+      lockedVm: get(mm, Mm.lockedVm),
+      pinnedVm: get(mm, Mm.pinnedVm),
+      dataVm: get(mm, Mm.dataVm),
+      stackVm: get(mm, Mm.stackVm),
+      execVm: get(mm, Mm.execVm),
+      rssAnon: rss(MM_ANONPAGES),
+      rssFile: rss(MM_FILEPAGES),
+      rssShmem: rss(MM_SHMEMPAGES),
+      swapEntries: rss(MM_SWAPENTS),
+      pageTableBytes: get(mm, Mm.pgtablesBytes),
+      hugetlb: 0,
+      highestVm: get(mm, Mm.totalVm),
+      highestRss: rss(MM_ANONPAGES) + rss(MM_FILEPAGES) + rss(MM_SHMEMPAGES),
+    },
+    startBrk: BigInt(get(mm, Mm.startBrk)),
+    brk: BigInt(get(mm, Mm.brk)),
+    startStack: BigInt(get(mm, Mm.startStack)),
+  };
+}

@@ -1,9 +1,215 @@
-/** Builds the machine that a trace asks for. */
+/**
+ * Builds the machine that a trace asks for and plays the host of its operations.
+ *
+ * Process 0 is what the recorder's executor is on Linux: one private file mapping (rwxp) whose pages are all private copies, no stack, no
+ * open files, ADDR_NO_RANDOMIZE, root's capabilities without CAP_SYS_RESOURCE.
+ */
+import { get, set } from '../../memory/heap.ts';
+import { globals } from '../../mm/globals.ts';
+import { Globals, Mm, Process as ProcessStruct } from '../../mm/types.ts';
 import { PxdError } from '../../pagetable/error.ts';
+import { Machine, type MachineOptions } from '../machine.ts';
+import type { Process } from '../process.ts';
+import { fileView, viewProcess } from '../view.ts';
 import type { TraceHeader } from './format.ts';
-import type { TraceHost } from './host.ts';
+import { type Fault, type FileView, HARNESS_END, HARNESS_START, type PagemapScan, type PagemapScanResult, type ProcessView, type TraceHost } from './host.ts';
+
+const PROT_RWX = 7;
+const MAP_PRIVATE_FIXED = 0x12;
+const MAP_PRIVATE_ANONYMOUS = 0x22;
+const O_RDWR_CREAT = 0o102;
+const CAP_SYS_RESOURCE = 24;
+/** Resource numbers by the names of a header. */
+const RESOURCES: Readonly<Record<string, number>> = { FSIZE: 1, DATA: 2, STACK: 3, MEMLOCK: 8, AS: 9, NOFILE: 7 };
+/** Settings of /proc/sys/vm that are globals of the machine. */
+const SYSCTLS: Readonly<Record<string, number>> = {
+  overcommit_memory: Globals.overcommitMemory,
+  overcommit_ratio: Globals.overcommitRatio,
+  overcommit_kbytes: Globals.overcommitKbytes,
+  max_map_count: Globals.maxMapCount,
+  mmap_min_addr: Globals.mmapMinAddr,
+  admin_reserve_kbytes: Globals.adminReserveKbytes,
+  user_reserve_kbytes: Globals.userReserveKbytes,
+};
 
 /** A machine with the settings of the header, process 0 and its harness VMA. */
-export function createTraceMachine(header: TraceHeader): TraceHost {
-  throw new PxdError('unavailable', `no machine is built in that could play ${header.name || 'the trace'}`);
+export function createTraceMachine(header: TraceHeader, options: MachineOptions = {}): TraceHost {
+  const pages = Math.floor(header.memTotalKb / 4);
+  const settings: Record<string, number> = { totalRam: pages };
+  const machine = new Machine({ mode: 'x86-4level', ramBytes: Math.ceil(pages / 1024 + 64) * 1024 * 4096, ...options, settings });
+  for (const [name, value] of Object.entries(header.config)) {
+    const field = SYSCTLS[name.replace(/^vm\./, '')];
+    if (name.startsWith('vm.') && field !== undefined) set(globals, field, Number(value));
+  }
+  return new MachineHost(machine, header);
+}
+
+class MachineHost implements TraceHost {
+  readonly machine: Machine;
+  readonly #processes: Process[] = [];
+  readonly #settings = new Map<string, string>();
+
+  constructor(machine: Machine, header: TraceHeader) {
+    this.machine = machine;
+    const first = machine.spawn();
+    this.#processes.push(first);
+    this.#layOut(first, header);
+  }
+
+  #layOut(first: Process, header: TraceHeader): void {
+    const mm = first.mm;
+    set(mm, Mm.taskSize, Number(header.harness.taskSize >> 12n));
+    set(mm, Mm.mmapBase, Number(header.harness.mmapBase >> 12n));
+    for (const [name, [soft, hard]] of Object.entries(header.rlimits)) {
+      const resource = RESOURCES[name];
+      if (resource === undefined) continue;
+      set(first.ref, ProcessStruct.rlimitCur + resource, soft);
+      set(first.ref, ProcessStruct.rlimitMax + resource, hard);
+    }
+    set(first.ref, ProcessStruct.capsLow, ~(1 << CAP_SYS_RESOURCE));
+    // The executor's file: its name is written to a page that goes again at once.
+    const path = HARNESS_START;
+    must(first.syscall('mmap', path, 4096, 3, MAP_PRIVATE_ANONYMOUS | 0x10, -1, 0));
+    first.write(path, new TextEncoder().encode('/var/tmp/pxd/executor\0'));
+    const fd = must(first.syscall('open', path, O_RDWR_CREAT, 0o700));
+    must(first.syscall('ftruncate', fd, 17 * 4096));
+    must(first.syscall('unlink', path));
+    must(first.syscall('munmap', path, 4096));
+    must(first.syscall('mmap', HARNESS_START, HARNESS_END - HARNESS_START, PROT_RWX, MAP_PRIVATE_FIXED, fd, 0));
+    must(first.syscall('close', fd));
+    set(mm, Mm.startBrk, Number(header.harness.brk));
+    set(mm, Mm.brk, Number(header.harness.brk));
+    for (let at = HARNESS_START; at < HARNESS_END; at += 4096n) first.store(at + 0xff8n, 8, 0x5a5a000000000000n | at);
+  }
+
+  #process(number: number): Process {
+    return this.#processes[number];
+  }
+
+  get processCount(): number {
+    return this.#processes.length;
+  }
+
+  alive(process: number): boolean {
+    return this.#processes[process]?.alive === true;
+  }
+
+  pid(process: number): number {
+    return this.#process(process).pid;
+  }
+
+  syscall(process: number, name: string, args: readonly bigint[]): number {
+    return this.#process(process).syscall(name, ...args);
+  }
+
+  fork(process: number): number {
+    this.machine.enter();
+    const child = this.machine.kernel.sysFork(this.#process(process).ref);
+    if (child < 0) return child;
+    this.#processes.push(this.machine.processAt(child));
+    return this.#processes.length - 1;
+  }
+
+  exit(process: number, status: number): void {
+    this.#process(process).exit(status);
+  }
+
+  kill(process: number): void {
+    this.#process(process).exit(9);
+  }
+
+  load(process: number, address: bigint, bytes: 1 | 8): bigint | Fault {
+    return this.#process(process).load(address, bytes);
+  }
+
+  store(process: number, address: bigint, bytes: 1 | 8, value: bigint): Fault | undefined {
+    return this.#process(process).store(address, bytes, value);
+  }
+
+  compareExchange(process: number, address: bigint, expected: number, value: number): Fault | undefined {
+    const p = this.#process(process);
+    // A locked instruction asks for write access whatever it finds.
+    const fault = p.fault(Number(address >> 12n), 'write');
+    if (fault) return { ...fault, address };
+    const old = p.load(address, 1);
+    if (typeof old !== 'bigint') return old;
+    return p.store(address, 1, old === BigInt(expected) ? BigInt(value) : old);
+  }
+
+  fetch(process: number, address: bigint): Fault | undefined {
+    return this.#process(process).fetch(address);
+  }
+
+  readMemory(_process: number, _address: bigint, _length: number): Uint8Array | number {
+    throw new PxdError('unavailable', '/proc/PID/mem cannot be read yet');
+  }
+
+  writeMemory(_process: number, _address: bigint, _bytes: Uint8Array): number {
+    throw new PxdError('unavailable', '/proc/PID/mem cannot be written yet');
+  }
+
+  pagemapScan(_process: number, _request: PagemapScan): PagemapScanResult {
+    throw new PxdError('unavailable', 'PAGEMAP_SCAN is not there yet');
+  }
+
+  clearRefs(_process: number, _value: number): number {
+    throw new PxdError('unavailable', 'clear_refs is not there yet');
+  }
+
+  dropCapabilities(process: number, capabilities: readonly number[]): number {
+    this.machine.enter();
+    const { ref } = this.#process(process);
+    for (const capability of capabilities) {
+      const field = capability < 32 ? ProcessStruct.capsLow : ProcessStruct.capsHigh;
+      set(ref, field, get(ref, field) & ~(1 << (capability & 31)));
+    }
+    return 0;
+  }
+
+  removeSegment(id: number): number {
+    return this.#process(0).syscall('shmctl', id, 0, 0);
+  }
+
+  configure(path: string, value: string): number {
+    this.machine.enter();
+    const name = /^\/proc\/sys\/vm\/(\w+)$/.exec(path)?.[1];
+    const field = name === undefined ? undefined : SYSCTLS[name];
+    if (field !== undefined) {
+      set(globals, field, Number(value));
+      // Each of the two forms of the limit switches the other off (overcommit_ratio_handler, overcommit_kbytes_handler).
+      if (name === 'overcommit_ratio') set(globals, Globals.overcommitKbytes, 0);
+      if (name === 'overcommit_kbytes') set(globals, Globals.overcommitRatio, 0);
+    } else this.#settings.set(path, value);
+    return 0;
+  }
+
+  setting(path: string): string {
+    this.machine.enter();
+    const field = SYSCTLS[/^\/proc\/sys\/vm\/(\w+)$/.exec(path)?.[1] ?? ''];
+    return field !== undefined ? String(get(globals, field)) : (this.#settings.get(path) ?? '');
+  }
+
+  drain(): void {
+    // Batches are never filled: see mm/swap.ts.
+  }
+
+  view(process: number): ProcessView | undefined {
+    const p = this.#processes[process];
+    return p?.alive ? viewProcess(this.machine, p.ref, process) : undefined;
+  }
+
+  file(process: number, descriptor: number): FileView | undefined {
+    this.machine.enter();
+    return this.alive(process) ? fileView(this.#process(process).ref, descriptor) : undefined;
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return {};
+  }
+}
+
+/** A call of the set-up that cannot fail. */
+function must(result: number): number {
+  if (result < 0) throw new Error(`setting up the machine of a trace failed with errno ${-result}`);
+  return result;
 }

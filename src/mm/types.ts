@@ -16,6 +16,8 @@ export type InodeRef = Ref<'inode'>;
 export type GatherRef = Ref<'gather'>;
 export type BatchRef = Ref<'batch'>;
 export type ShmRef = Ref<'shm'>;
+export type NameRef = Ref<'name'>;
+export type PipeRef = Ref<'pipe'>;
 export type GlobalsRef = Ref<'globals'>;
 /** Virtual page number. */
 export type Vpn = number;
@@ -92,13 +94,19 @@ export const Mm = defineStruct(
     startBrk: 'bytes',
     brk: 'bytes',
     startStack: 'bytes',
+    /** Bytes of the program's initialised data, which RLIMIT_DATA counts together with the heap (end_data - start_data). */
+    dataBytes: 'bytes',
     taskSize: 'vpn',
+    /** DEFAULT_MAP_WINDOW: mappings lie below unless a hint above asks for more. */
+    mapWindow: 'vpn',
     mmapBase: 'vpn',
     /** Legacy layout: bottom-up from here. */
     mmapLegacyBase: 'vpn',
     tlbFlushPending: 'count',
     /** RLIMIT_STACK as exec took it, bytes (-1 infinity). */
     execStackLimit: 'bytes',
+    /** Pages that the last do_mmap() wants populated once the mmap lock is released. */
+    populate: 'count',
     process: 'ref:process',
   },
   { mapCount: 'mmapWrite', totalVm: 'mmapWrite', dataVm: 'mmapWrite', stackVm: 'mmapWrite', execVm: 'mmapWrite', brk: 'mmapWrite', defFlags: 'mmapWrite' },
@@ -191,14 +199,24 @@ export const Process = defineStruct('process', {
   cpu: 'number',
 });
 
+/** An open file (struct file) with its read-ahead state. */
 export const File = defineStruct('file', {
   inode: 'ref:inode',
   refcount: 'count',
-  /** FMODE_READ 1, FMODE_WRITE 2, and so on. */
+  /** FMODE_* (mm/file-types.ts). */
   mode: 'flags',
   /** O_* flags as F_GETFL gives them. */
   flags: 'flags',
   position: 'bytes',
+  /** Attached SysV segment whose file this is (shm_file_data), else 0. */
+  shm: 'ref:shm',
+  /** struct file_ra_state: last window that was read ahead, pages; what is left of it when the next is asked for. */
+  raStart: 'count',
+  raSize: 'count',
+  raAsyncSize: 'count',
+  raMmapMiss: 'count',
+  /** Last byte that was read, -1 before the first. */
+  raPrevPos: 'bytes',
 });
 
 /** An inode and its address_space. */
@@ -209,6 +227,8 @@ export const Inode = defineStruct('inode', {
   refcount: 'count',
   nlink: 'count',
   size: 'bytes',
+  /** Permission bits of i_mode. */
+  mode: 'flags',
   /** Root of the xarray of pages (i_pages). */
   pages: 'number',
   nrPages: 'count',
@@ -218,19 +238,50 @@ export const Inode = defineStruct('inode', {
   iMmapLock: { kind: 'lock', slots: 2 },
   /** i_mmap_writable: shared mappings that may be written; negative: denied. */
   iMmapWritable: 'count',
-  /** rw_semaphore inode lock. */
+  /** rw_semaphore i_rwsem (inode_lock). */
   lock: { kind: 'lock', slots: 2 },
   /** rw_semaphore invalidate_lock. */
   invalidateLock: { kind: 'lock', slots: 2 },
+  /** i_pages.xa_lock. */
   pagesLock: 'lock',
+  /** F_SEAL_* (shmem_inode_info.seals). */
   seals: 'flags',
-  /** Blocks of 512 bytes that st_blocks reports. */
-  blocks: 'count',
-  /** shmem: VM_NORESERVE given, VM_LOCKED (SHM_LOCK), … */
+  /** Pages that count in st_blocks and in accounting: shmem_inode_info.alloced; blocks of a disk file. */
+  alloced: 'count',
+  /** Of these, pages that are in swap (shmem_inode_info.swapped). */
+  swapped: 'count',
+  /** shmem: VM_NORESERVE given, VM_LOCKED (SHM_LOCK). */
   flags: 'flags',
-  /** Number of the interned name. */
-  name: 'number',
+  /** Disk: root of the xarray of blocks that are not holes (index of the page → BLOCK_*). */
+  extents: 'number',
+  pipe: 'ref:pipe',
+  /** Name without directory, as the directory entry has it. */
+  name: 'ref:name',
+  /** Next in Globals.directory while a name leads here. */
   next: 'ref:inode',
+});
+
+/** A name: bytes, six a slot. */
+export const Name = defineStruct('name', { length: 'count', chars: array(43) });
+
+/** A pipe: ring of buffers, each a part of a page (struct pipe_inode_info). */
+export const Pipe = defineStruct('pipe', {
+  mutex: 'lock',
+  /** Buffers ever filled and ever emptied. */
+  head: 'count',
+  tail: 'count',
+  readers: 'count',
+  writers: 'count',
+  /** Length of the ring. */
+  ringSize: 'count',
+  /** 1 while nobody could read (write) without waiting; what sleepers wait for. */
+  empty: 'number',
+  full: 'number',
+  /** By head modulo ring size. */
+  pages: array(16, 'page'),
+  offsets: array(16),
+  lengths: array(16),
+  bufferFlags: array(16, 'flags'),
 });
 
 /** mmu_gather: what an unmapping collects until translations are flushed. */
@@ -250,15 +301,17 @@ export const Gather = defineStruct('gather', {
 /** Pages waiting for the flush. */
 export const Batch = defineStruct('batch', { next: 'ref:batch', count: 'count', pages: array(28, 'page') });
 
-/** SysV shared memory segment. */
+/** SysV shared memory segment (struct shmid_kernel). */
 export const Shm = defineStruct('shm', {
   id: 'number',
   key: 'number',
   file: 'ref:file',
   attaches: 'count',
+  /** IPC_RMID was asked for: goes with the last attachment (SHM_DEST). */
   removed: 'number',
   segmentBytes: 'bytes',
-  mode: 'number',
+  mode: 'flags',
+  creatorPid: 'number',
   next: 'ref:shm',
 });
 

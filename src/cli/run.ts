@@ -25,6 +25,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   diff: () => import('./commands/diff.ts'),
   sql: () => import('./commands/sql.ts'),
   capture: () => import('./commands/capture.ts'),
+  play: () => import('./commands/play.ts'),
 };
 
 const VERSION = '0.1.0';

@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import type { Accepted } from '../../../src/machine/trace/accepted.ts';
-import { conformTrace, type TraceReport } from '../../../src/machine/trace/conform.ts';
 import { parseTrace } from '../../../src/machine/trace/format.ts';
 import type { Fault } from '../../../src/machine/trace/host.ts';
+import { reportTrace, type TraceReport } from '../../../src/machine/trace/player.ts';
 import { Playback } from './playback.ts';
 import { keptTrace, nameOf, PLAYABLE, readTrace, traceFiles } from './traces.ts';
 
 /** Plays a recording on a machine that answers as another recording says. */
 function against(recorded: string, machine: string, accepted: readonly Accepted[] = []): { report: TraceReport; complaints: string[] } {
   const host = new Playback(parseTrace(machine));
-  return { report: conformTrace(recorded, { create: () => host, all: true, accepted }), complaints: host.complaints };
+  return { report: reportTrace(recorded, () => host, { all: true, accepted }), complaints: host.complaints };
 }
 
 /** Changes one line of a trace as JSON. */
@@ -22,7 +22,7 @@ function edited(text: string, i: number, edit: (line: Record<string, unknown>) =
   return lines.join('\n');
 }
 
-describe('conformTrace', () => {
+describe('reportTrace', () => {
   it.each([...PLAYABLE, 'gup'])('asks a machine as the recorder asks Linux and finds no difference where it answers alike: %s', (group) => {
     let operations = 0;
     for (const file of traceFiles([group])) {
@@ -92,7 +92,7 @@ describe('conformTrace', () => {
       if (calls++ === 0) throw new Error('a bug of the machine');
       return store(...args);
     };
-    const report = conformTrace(basic, { create: () => host, all: true });
+    const report = reportTrace(basic, () => host, { all: true });
     expect(report.differences).toBe(1);
     expect(report.first).toMatchObject({ i: 2, what: 'run' });
     expect(report.first?.got).toContain('a bug of the machine');

@@ -1,6 +1,7 @@
 /** All kernel code of the mm: what the two programs (pxd:direct, pxd:step) are made of. */
 export * from './copy-page-range.ts';
 export * from './fault.ts';
+export * from './gup.ts';
 export * from './memory.ts';
 export * from './mmu-gather.ts';
 export * from './pgtable.ts';

@@ -4,8 +4,9 @@
  * Invariants: every public method mounts the machine first, so that any number of machines live side by side in one thread; nothing that
  * decides what the kernel does is kept here (identities of processes are references into the machine's memory).
  */
-import { setCurrent } from '../kernel/current.ts';
+
 import { mountArch } from '../kernel/arch.ts';
+import { setCurrent } from '../kernel/current.ts';
 import { injectFailuresThrough } from '../kernel/effects.ts';
 import { mountTlb } from '../kernel/tlb.ts';
 import { get } from '../memory/heap.ts';
@@ -14,7 +15,9 @@ import { globals } from '../mm/globals.ts';
 import { Globals, Process as ProcessStruct } from '../mm/types.ts';
 import type { EntryCodec } from '../pagetable/canonical.ts';
 import { PxdError } from '../pagetable/error.ts';
+import type { FrameSource } from '../pagetable/source.ts';
 import { type BootOptions, boot } from './boot.ts';
+import { capture, frameSource } from './capture.ts';
 import { type Kernel, kernelOf, type ProgramName } from './kernel.ts';
 import { Process } from './process.ts';
 import { SoftTlb } from './soft-tlb.ts';
@@ -68,7 +71,8 @@ export class Machine {
   get processes(): Process[] {
     this.enter();
     const found: Process[] = [];
-    for (let ref = get(globals, Globals.processes); ref !== 0; ref = get(ref, ProcessStruct.next)) if (get(ref, ProcessStruct.alive) !== 0) found.push(this.processAt(ref));
+    for (let ref = get(globals, Globals.processes); ref !== 0; ref = get(ref, ProcessStruct.next))
+      if (get(ref, ProcessStruct.alive) !== 0) found.push(this.processAt(ref));
     return found.reverse();
   }
 
@@ -103,6 +107,16 @@ export class Machine {
   get ram(): Uint8Array {
     this.enter();
     return bytes;
+  }
+
+  /** RAM as a source of frames: what `readPageTables` and everything else of `pxd/pagetable` walks. */
+  get source(): FrameSource {
+    return frameSource(this);
+  }
+
+  /** The chunks of a file that `pxd inspect` opens. */
+  capture(): Uint8Array[] {
+    return capture(this);
   }
 
   /** Copies bytes out of RAM. `page` as the soft TLB gives it. */

@@ -4,14 +4,13 @@
  * Addresses are bigints at this edge, as everywhere in public; page numbers and offsets inside.
  */
 import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, mmuAccess, mmuLeaf } from '../kernel/mmu.ts';
-import { PTE_DIRTY, PTE_EXEC, PTE_READ, PTE_WRITE } from '../pagetable/canonical.ts';
 import { get, set } from '../memory/heap.ts';
 import { bytes, setByte } from '../memory/state.ts';
 import { Mm, Process as ProcessStruct } from '../mm/types.ts';
+import { PTE_DIRTY, PTE_EXEC, PTE_READ, PTE_WRITE, userLimits } from '../pagetable/canonical.ts';
 import { PxdError } from '../pagetable/error.ts';
 import type { Machine } from './machine.ts';
 import { callOf } from './syscalls.ts';
-import { userLimits } from './user-limits.ts';
 
 /** A signal that an access raised; the access did not happen. */
 export interface Fault {
@@ -52,10 +51,13 @@ export class Process {
     set(this.ref, ProcessStruct.capsLow, -1);
     set(this.ref, ProcessStruct.capsHigh, 0x1ff);
     const limits = userLimits(this.machine.codec.mode);
-    set(mm, Mm.taskSize, Number(limits.taskSize >> BigInt(shift)));
+    const page = 2 ** shift;
+    set(mm, Mm.taskSize, Math.floor(limits.taskSize / page));
     set(mm, Mm.execStackLimit, 8 * 2 ** 20);
-    set(mm, Mm.mmapBase, Number((limits.taskSize - limits.stackGap) >> BigInt(shift)));
-    set(mm, Mm.mmapLegacyBase, Number(limits.taskSize / 3n >> BigInt(shift)));
+    // mmap_base() of an 8 MiB stack limit without randomisation: MIN_GAP (128 MiB, or a sixth of a small space) below the window's end.
+    const gap = Math.min(128 * 2 ** 20, limits.mapWindow / 6);
+    set(mm, Mm.mmapBase, Math.floor((limits.mapWindow - gap) / page));
+    set(mm, Mm.mmapLegacyBase, Math.ceil(limits.mapWindow / 3 / page));
   }
 
   /** The process's mm_struct, 0 once it has exited. */

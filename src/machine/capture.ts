@@ -1,0 +1,53 @@
+/**
+ * A running machine as memory that can be opened: as a source of frames for `pxd/pagetable` (walks, leaves, audits), and as the bytes of a capture
+ * file for `pxd inspect`.
+ */
+
+import { writeCapture } from '../image/index.ts';
+import { get } from '../memory/heap.ts';
+import { bytes, knownPageOfPfn, pageShift, pagesEnd, pfnOfPage } from '../memory/state.ts';
+import { Mm } from '../mm/types.ts';
+import { rootRegisters } from '../pagetable/canonical.ts';
+import type { FrameSource } from '../pagetable/source.ts';
+import type { Machine } from './machine.ts';
+
+/** Frames of a source and of a capture are 4 KiB, whatever the mode's page. */
+const FRAME = 4096;
+
+/** The machine's RAM by frames of 4 KiB; frames that nothing was ever written to are absent. A view, not a copy: it follows the machine. */
+export function frameSource(machine: Machine): FrameSource {
+  const perPage = machine.pageSize / FRAME;
+  return {
+    frame: (frame: number) => {
+      machine.enter();
+      const page = knownPageOfPfn(Math.floor(frame / perPage));
+      if (page === 0) return undefined;
+      return new Uint32Array(bytes.buffer, page * machine.pageSize + (frame % perPage) * FRAME, FRAME / 4);
+    },
+  };
+}
+
+/** What the root registers hold while a process runs, by name. */
+export function registersOf(machine: Machine, pid: number): Readonly<Record<string, bigint>> {
+  const process = machine.process(pid);
+  return rootRegisters(machine.codec, pfnOfPage(get(process.mm, Mm.pgd))).registers;
+}
+
+/**
+ * The chunks of a capture file: every frame that holds something but zeroes, and the roots of all processes. `pxd inspect FILE` and `pxd leaves FILE`
+ * open it.
+ */
+export function capture(machine: Machine): Uint8Array[] {
+  machine.enter();
+  const perPage = machine.pageSize / FRAME;
+  const frames: { frame: number; bytes: Uint8Array }[] = [];
+  for (let page = 2 ** (16 - pageShift); page < pagesEnd(); page++)
+    for (let part = 0; part < perPage; part++) {
+      const from = page * machine.pageSize + part * FRAME;
+      const data = bytes.slice(from, from + FRAME);
+      if (data.some((b) => b !== 0)) frames.push({ frame: pfnOfPage(page) * perPage + part, bytes: data });
+    }
+  const mode = machine.codec.mode;
+  const roots = machine.processes.map((p) => ({ pid: p.pid, comm: `process-${p.pid}`, mode: 'user' as const, registers: registersOf(machine, p.pid) }));
+  return writeCapture({ elfMachine: mode.elfMachines[0], endian: mode.endian, frames, meta: { mode: mode.name, kernel: '6.18', roots } });
+}

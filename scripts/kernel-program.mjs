@@ -6,7 +6,7 @@
  * A program's own copy of a file is named by its path and the query `?program=direct` or `?program=step`.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, transform } from 'esbuild';
 
@@ -22,6 +22,9 @@ export const DIALECT = {
 
 /** Virtual modules by prefix: `pxd:direct`, `pxd:step`. */
 export const ENTRIES = { pxd: `${root}/src/mm/index.ts`, sample: `${root}/${SAMPLE}/index.ts` };
+
+/** What step modules import; one copy. */
+const RUNTIME = `${root}/src/kernel/compile/runtime.ts`;
 
 const NAME = /^([a-z]+):(direct|step)$/;
 const QUERY = /^(.*)\?program=(direct|step)$/;
@@ -78,7 +81,7 @@ export async function kernelPrograms() {
       const source = readFileSync(path, 'utf8');
       if (program === 'direct') return { code: toDirect(source, path), map: undefined };
       const stripped = await stripTypes(source, path);
-      return toStep({ source, path, javascript: stripped.code, map: stripped.map, files });
+      return toStep({ source, path, javascript: stripped.code, map: stripped.map, files, runtime: RUNTIME, label: relative(root, path) });
     },
   };
 }
@@ -176,6 +179,7 @@ async function emit(name) {
     const js = map ? { code, map } : await stripTypes(code, path);
     js.map.sourcesContent = [readFileSync(path, 'utf8')];
     modules[urlOf(path)].source = js.code + inlineMap(js.map);
+    if (program === 'step') targets[RUNTIME] = String(pathToFileURL(RUNTIME));
     for (const { specifier } of scan(js.code, path).imports) {
       const target = programs.files.target(program, path, specifier);
       if (target === undefined) continue;

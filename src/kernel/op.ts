@@ -21,10 +21,10 @@ export const operations: { readonly name: string; readonly effect: Effect; reado
  * Makes a primitive operation. As a native generator it announces itself, waits to be resumed, and takes effect then; `enabled` tells
  * the scheduler when it may resume.
  */
-export function primitive<A extends number[], R>(name: string, effect: (...args: A) => R, enabled?: (...args: A) => boolean): (...args: A) => Op<R> {
+export function primitive<A extends number[], R>(name: string, effect: (...args: A) => R, enabled?: (...args: A) => boolean): ((...args: A) => Op<R>) & { readonly code: number } {
   const code = operations.length;
   operations.push({ name, effect: effect as unknown as Effect, enabled: enabled as unknown as Enabled | undefined });
-  return function* (...args: A): Op<R> {
+  function* announce(...args: A): Op<R> {
     pending.code = code;
     pending.a = args[0] ?? 0;
     pending.b = args[1] ?? 0;
@@ -32,7 +32,9 @@ export function primitive<A extends number[], R>(name: string, effect: (...args:
     pending.d = args[3] ?? 0;
     yield;
     return effect(...args);
-  };
+  }
+  // By its code the step program knows it.
+  return Object.assign(announce, { code });
 }
 
 /** Runs kernel code to its end with nothing in between: what the direct program computes, by the native generators. */

@@ -1,5 +1,155 @@
+/**
+ * What the step program stands on: tasks whose stacks lie in one typed array, `S`. Shared by all step modules; there is one copy of it.
+ *
+ * A task has an area of the stack: a header, then frames, innermost last. Everything that a waiting task is, is in its area: where it waits, what
+ * it waits to do, its frames. Positions are relative, so that an area may be copied to another place. Doubles that hold nothing are 0.
+ *
+ *     area:   frame (0: ended) · code a b c d (of the operation it is about to perform) · result · size
+ *     frame:  function · block · size of the caller's frame (0: none) · slots
+ *
+ * Who schedules: `startTask`, then `advance` until it answers false; at each true, perform the operation of `S[base + TASK.code…]` whenever it is
+ * due, put its result into `S[base + TASK.result]`, and advance again.
+ */
+
+/** The stacks of all tasks of the machine that is mounted (`useStack`). */
+export let S = new Float64Array(0);
+
+/** Makes `stack` the one that tasks run on. */
+export function useStack(stack: Float64Array<ArrayBuffer>): void {
+  S = stack;
+}
+
+/** The task that runs: its area, its innermost frame when it waits, the end of its area, the result that is being handed over. */
+export const T = { base: 0, fp: 0, limit: 0, rv: 0 };
+
+/** Places in a task's area, counted from its base. */
+export const TASK = { frame: 0, code: 1, a: 2, b: 3, c: 4, d: 5, result: 6, size: 7 } as const;
+/** Doubles before a task's first frame. */
+export const TASK_HEADER = 8;
+const FRAME_HEADER = 3;
+
+type Run = ($fp: number, $pc: number, ...args: number[]) => boolean;
+
+/** A kernel function in the step program. */
 export interface Descriptor<A extends unknown[] = number[]> {
+  /** From 1, in the order in which modules are evaluated. */
   readonly id: number;
   readonly name: string;
-  readonly params?: A;
+  /** Path of its source. */
+  readonly file: string;
+  /** Number of parameters. */
+  readonly params: number;
+  /** Doubles of its frame. */
+  readonly frameSize: number;
+  /** By block that a frame may wait in: line of the source. */
+  readonly lines: Readonly<Record<number, number>>;
+  /** Runs it with the frame at `fp`; `pc` 0 begins. True when the task waits inside, else the result is in `T.rv`. */
+  readonly enter: Run;
+  /** Goes on from the frame at `fp`. */
+  readonly run: (fp: number) => boolean;
+  /** Of the source's parameters; never there. */
+  readonly type?: (...args: A) => void;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: of any parameters
+type AnyDescriptor = Descriptor<any>;
+
+/** All kernel functions by number. Filled as modules are loaded, not changed afterwards. */
+export const functions: AnyDescriptor[] = [];
+functions.length = 1;
+
+/** Used by step modules: makes a kernel function known. */
+export function kernelFunction(
+  name: string,
+  file: string,
+  params: number,
+  frameSize: number,
+  lines: Readonly<Record<number, number>>,
+  enter: Run,
+  run: (fp: number) => boolean,
+): Descriptor {
+  const descriptor: Descriptor = { id: functions.length, name, file, params, frameSize, lines, enter, run };
+  functions.push(descriptor);
+  return descriptor;
+}
+
+/** Used by step modules: the innermost function waits. */
+export function wait(fp: number, frameSize: number): boolean {
+  if (fp + frameSize > T.limit) throw new Error(`a task's stack of ${T.limit - T.base} doubles is too small:\n${backtrace(T.base, fp).join('\n')}`);
+  T.fp = fp;
+  return true;
+}
+
+/** Used by step modules: a frame that names a block which its function does not have. */
+export function lost(fp: number, pc: number): never {
+  throw new Error(`the frame at ${fp} is none: no block ${pc}`);
+}
+
+/**
+ * Makes a task that will run a kernel function: `base` and `size` of its area in `S`, which is made zero. It has not run yet: `advance`.
+ */
+export function startTask<A extends unknown[]>(base: number, size: number, descriptor: Descriptor<A>, ...args: { [K in keyof A]: number }): void {
+  if (size < TASK_HEADER + descriptor.frameSize) throw new Error(`a stack of ${size} doubles is too small for ${descriptor.name}`);
+  if (base < 0 || base + size > S.length) throw new Error(`a task's area ${base}+${size} is not in the stack of ${S.length} doubles`);
+  if (args.length !== descriptor.params) throw new Error(`${descriptor.name} takes ${descriptor.params} arguments, not ${args.length}`);
+  S.fill(0, base, base + size);
+  S[base + TASK.size] = size;
+  S[base + TASK.frame] = TASK_HEADER;
+  const fp = base + TASK_HEADER;
+  S[fp] = descriptor.id;
+  S[fp + 1] = 1;
+  for (let i = 0; i < args.length; i++) S[fp + FRAME_HEADER + i] = args[i];
+}
+
+/**
+ * Runs the task at `base` until it is about to perform an operation (true: `S[base + TASK.code]` and its arguments) or has ended (false: its result
+ * is `S[base + TASK.result]`). The result of the operation before, in the same place, is handed over.
+ */
+export function advance(base: number): boolean {
+  const frame = S[base + TASK.frame];
+  if (frame === 0) return false;
+  T.base = base;
+  T.limit = base + S[base + TASK.size];
+  T.rv = S[base + TASK.result];
+  S[base + TASK.code] = 0;
+  S[base + TASK.a] = 0;
+  S[base + TASK.b] = 0;
+  S[base + TASK.c] = 0;
+  S[base + TASK.d] = 0;
+  S[base + TASK.result] = 0;
+  let fp = base + frame;
+  for (;;) {
+    const caller = S[fp + 2];
+    if (functions[S[fp]].run(fp)) {
+      // The calls that waited have written their frames; the innermost knows none of those that were there before.
+      S[base + TASK.frame] = T.fp - base;
+      return true;
+    }
+    if (caller === 0) break;
+    fp -= caller;
+  }
+  S[base + TASK.frame] = 0;
+  S[base + TASK.result] = T.rv;
+  return false;
+}
+
+/** Whether the task at `base` has ended (or was never started). */
+export const ended = (base: number): boolean => S[base + TASK.frame] === 0;
+
+/** First double behind the task's last frame: what lies beyond, in its area, is 0. */
+export function stackEnd(base: number): number {
+  const frame = S[base + TASK.frame];
+  return frame === 0 ? base + TASK_HEADER : base + frame + functions[S[base + frame]].frameSize;
+}
+
+/** Where a waiting task is, innermost first: `fault (src/mm/fault.ts:57)`. */
+export function backtrace(base: number, innermost = base + S[base + TASK.frame]): string[] {
+  const found: string[] = [];
+  for (let fp = innermost; fp > base; fp -= S[fp + 2]) {
+    const { name, file, lines } = functions[S[fp]] ?? { name: '?', file: '?', lines: {} };
+    const line = lines[S[fp + 1]];
+    found.push(line === undefined ? `${name} (${file})` : `${name} (${file}:${line})`);
+    if (S[fp + 2] === 0) break;
+  }
+  return found;
 }

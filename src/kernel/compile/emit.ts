@@ -1,0 +1,139 @@
+/**
+ * Writes a kernel function of the step program: one JavaScript function, a switch over its blocks.
+ *
+ *     function fault$run($fp, $pc, vpn, owner) {        // $pc 0: called by another; else: goes on from its frame
+ *       let …;
+ *       $run: for (;;) switch ($pc) {
+ *         case 0: …
+ *           if (other.enter($fp + 7, 0, vpn)) { … put aside …; return true; }      // a call: true when the task waits inside
+ *           …
+ *       }
+ *     }
+ *
+ * A frame is written when the task waits, from the innermost function outwards as the calls return: header (function, block to go on from, size of
+ * the frame below), then slots. A call that never waits writes nothing. Whoever returns for good leaves its frame's memory zero.
+ */
+import { type Block, CLEAN, type Code, type Graph } from './blocks.ts';
+import { flowOf, type Wait } from './flow.ts';
+import type { Variable } from './scope.ts';
+import type { MappedText } from './source-map.ts';
+
+/** Doubles of a frame before its slots: function, block, size of the caller's frame (0: none). */
+export const FRAME_HEADER = 3;
+
+export interface EmittedFunction {
+  /** The function's text, with marks. */
+  readonly text: string;
+  readonly frameSize: number;
+  /** Offsets in the compiler's input, by number of the block that a waiting frame names. */
+  readonly resumes: readonly { readonly block: number; readonly at: number }[];
+}
+
+/** A block that does nothing but jump stands for where it jumps to. */
+function threaded(block: Block): Block {
+  const seen = new Set<Block>();
+  let at = block;
+  while (at.instructions.length === 0 && at.end?.kind === 'jump' && !seen.has(at)) {
+    seen.add(at);
+    at = at.end.to;
+  }
+  return at;
+}
+
+export function emitFunction(name: string, graph: Graph, params: readonly Variable[], input: MappedText): EmittedFunction {
+  const flow = flowOf(graph, params);
+  const frameSize = FRAME_HEADER + flow.slots;
+  const place = (slot: number): string => `$S[$fp + ${FRAME_HEADER + slot}]`;
+  const lines: string[] = [];
+  const stubs: string[] = [];
+  const resumes: { block: number; at: number }[] = [];
+
+  const putAside = ({ store, clear }: Wait, block: number): string =>
+    `$S[$fp] = ${name}.id; $S[$fp + 1] = ${block};${store.map((v) => ` ${place(v.slot)} = ${v.name};`).join('')}${clear.map((slot) => ` ${place(slot)} = 0;`).join('')}`;
+  const takeBack = ({ load }: Wait): string => load.map((v) => `${v.name} = ${place(v.slot)}; `).join('');
+  const clean = (block: Block): string => {
+    const { clear, header } = flow.leftovers.get(block) ?? { clear: [], header: false };
+    return [...(header ? ['$S[$fp] = 0; $S[$fp + 1] = 0; $S[$fp + 2] = 0; '] : []), ...clear.map((slot) => `${place(slot)} = 0; `)].join('');
+  };
+  const jump = (to: Block, following: Block | undefined): string => (threaded(to) === following ? '' : `$pc = ${threaded(to).id}; continue $run;`);
+
+  // Blocks that only jump are not written, unless their number stands somewhere.
+  const named = new Set<Block>();
+  for (const { instructions, end } of flow.reachable) {
+    for (const { code } of instructions) for (const exit of code.exits) named.add(exit);
+    if (end?.kind === 'primitive') named.add(end.next);
+  }
+  const written = flow.reachable.filter((block, i) => i === 0 || named.has(block) || threaded(block) === block);
+  written.forEach((block, i) => {
+    const following = written[i + 1];
+    const put = (code: Code | string): void => {
+      const text = typeof code === 'string' ? code : code.text;
+      lines.push(text.replaceAll(CLEAN, clean(block)));
+    };
+    lines.push(`case ${block.id}:`);
+    for (const waiter of flow.reachable)
+      if (waiter.end?.kind === 'primitive' && waiter.end.next === block) lines.push(takeBack(flow.waits.get(waiter) as Wait));
+    for (const { code } of block.instructions) put(code);
+    const end = block.end;
+    if (end === undefined) throw new Error('a block without an end');
+    switch (end.kind) {
+      case 'jump':
+        lines.push(jump(end.to, following));
+        break;
+      case 'branch': {
+        const [yes, no] = [threaded(end.yes), threaded(end.no)];
+        if (yes === following) put(`if (!${parenthesized(end.test.text)}) { $pc = ${no.id}; continue $run; }`);
+        else put(`if (${end.test.text}) { $pc = ${yes.id}; continue $run; } ${jump(no, following)}`);
+        break;
+      }
+      case 'switch':
+        put(
+          `switch (${end.on.text}) { ${end.cases.map(({ test, to }) => `case ${test.text}: $pc = ${threaded(to).id}; continue $run;`).join(' ')} default: $pc = ${threaded(end.otherwise).id}; continue $run; }`,
+        );
+        break;
+      case 'return':
+        put(`$T.rv = ${end.value?.text ?? '0'}; ${clean(block)}return false;`);
+        break;
+      case 'call': {
+        const wait = flow.waits.get(block) as Wait;
+        const args = end.args.map(({ text }) => `, ${text}`).join('');
+        put(
+          `${input.mark(end.at)}if (${end.callee}.enter($fp + ${frameSize}, 0${args})) { ${putAside(wait, end.next.stub)} $S[$fp + ${frameSize + 2}] = ${frameSize}; return true; }`,
+        );
+        // Only reached by number; the call that did not wait falls into what follows.
+        if (threaded(end.next) !== following) lines.push(jump(end.next, undefined));
+        stubs.push(`case ${end.next.stub}: ${takeBack(wait)}$pc = ${threaded(end.next).id}; continue $run;`);
+        resumes.push({ block: end.next.stub, at: end.at });
+        break;
+      }
+      case 'primitive': {
+        const wait = flow.waits.get(block) as Wait;
+        const args = end.args.map(({ text }, j) => ` $S[$T.base + ${2 + j}] = ${text};`).join('');
+        put(`${input.mark(end.at)}$S[$T.base + 1] = ${end.callee};${args} ${putAside(wait, end.next.id)} return $wait($fp, ${frameSize});`);
+        resumes.push({ block: end.next.id, at: end.at });
+        break;
+      }
+    }
+  });
+
+  const parameters = params.map(({ name: param }) => param);
+  // A task's first function finds its parameters in the frame; they leave it at once.
+  const load = params.map((param) => `${param.name} = ${place(param.slot)}; ${place(param.slot)} = 0; `).join('');
+  const begin = `case 1: ${load}$S[$fp] = 0; $S[$fp + 1] = 0; $pc = 0; continue $run;`;
+  const locals = flow.variables.map((variable) => `${variable.name} = 0`);
+  const head = `function ${name}$run($fp, $pc${parameters.map((param) => `, ${param}`).join('')}) {`;
+  const text = [
+    head,
+    locals.length > 0 ? `let ${locals.join(', ')};` : '',
+    '$run: for (;;) switch ($pc) {',
+    ...lines,
+    begin,
+    ...stubs,
+    'default: $lost($fp, $pc);',
+    '}',
+    '}',
+  ];
+  return { text: text.filter((line) => line !== '').join('\n'), frameSize, resumes };
+}
+
+const parenthesized = (text: string): string => `(${text})`;

@@ -21,7 +21,11 @@ export const operations: { readonly name: string; readonly effect: Effect; reado
  * Makes a primitive operation. As a native generator it announces itself, waits to be resumed, and takes effect then; `enabled` tells
  * the scheduler when it may resume.
  */
-export function primitive<A extends number[], R>(name: string, effect: (...args: A) => R, enabled?: (...args: A) => boolean): ((...args: A) => Op<R>) & { readonly code: number } {
+export function primitive<A extends number[], R>(
+  name: string,
+  effect: (...args: A) => R,
+  enabled?: (...args: A) => boolean,
+): ((...args: A) => Op<R>) & { readonly code: number } {
   const code = operations.length;
   operations.push({ name, effect: effect as unknown as Effect, enabled: enabled as unknown as Enabled | undefined });
   function* announce(...args: A): Op<R> {

@@ -1,0 +1,138 @@
+/**
+ * `npm run fuzz:kernel -- [--ops N] [--seed S] [--group G] [--length N] [--out FILE]`: random operations on the running kernel and on
+ * the model, compared operation by operation. What differs is shrunk and printed as a list that `npx tsx tests/kernel/record.ts` plays.
+ *
+ * Exit code 0 without a difference (and where this machine cannot be recorded: one line tells why), 1 with one, 2 for bad options.
+ */
+import { appendFileSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { conformTrace, type TraceReport } from '../src/machine/trace/conform.ts';
+import { buildRecorder } from '../tests/kernel/build.ts';
+import { GROUPS, type Group, generate } from '../tests/kernel/generate.ts';
+import { listText, type OperationList, Recorder } from '../tests/kernel/recorder.ts';
+import { shrink } from '../tests/kernel/shrink.ts';
+
+/** How many different differences are shrunk; further ones are counted. */
+const MOST_SHRUNK = 5;
+
+const { values } = parseArgs({
+  options: {
+    ops: { type: 'string', default: '20000' },
+    seed: { type: 'string', default: '1' },
+    group: { type: 'string' },
+    length: { type: 'string', default: '120' },
+    out: { type: 'string' },
+  },
+});
+const wanted = Number(values.ops);
+const firstSeed = Number(values.seed);
+const length = Number(values.length);
+const groups = (values.group?.split(',') ?? GROUPS) as Group[];
+const unknown = groups.find((g) => !GROUPS.includes(g));
+if (unknown !== undefined || !(wanted > 0) || !Number.isInteger(firstSeed) || !(length > 0)) {
+  console.error(unknown !== undefined ? `no group "${unknown}"; there are ${GROUPS.join(', ')}` : 'numbers are wanted for --ops, --seed and --length');
+  process.exit(2);
+}
+
+const built = buildRecorder();
+if ('skipped' in built) {
+  console.log(`skipped: ${built.skipped}`);
+  process.exit(0);
+}
+// a list that ends the recorder (which would be a fault of it) ends the run
+const recorder = new Recorder(built);
+if (values.out !== undefined) writeFileSync(values.out, '');
+
+interface Failure {
+  readonly list: OperationList;
+  readonly report: TraceReport;
+}
+
+/** What a difference is about, to tell two of one kind: operation and field, and for results both values. */
+const kindOf = ({ report: { first } }: Failure): string =>
+  first === undefined
+    ? ''
+    : [
+        first.op,
+        first.what,
+        ...(first.what === 'r' || first.what === 'run' ? [first.expected, first.got?.split('\n')[0].slice(0, 80)] : [first.where.replace(/[0-9a-f]{4,}/g, '')]),
+      ].join(' ');
+
+/** A recording that differs; undefined where a second recording is not the same as the first (then the kernel itself is not certain). */
+async function certain(list: OperationList, trace: string): Promise<boolean> {
+  for (let i = 0; i < 2; i++) if ((await recorder.record(list)) !== trace) return false;
+  return true;
+}
+
+async function differs(list: OperationList): Promise<boolean> {
+  const trace = await recorder.record(list);
+  return conformTrace(trace).differences > 0 && (await recorder.record(list)) === trace;
+}
+
+async function show(failure: Failure): Promise<void> {
+  const { list, asked } = await shrink(failure.list, differs);
+  const { first, differences } = conformTrace(await recorder.record(list));
+  console.log(
+    `\n${failure.list.header.name}: ${failure.report.differences} of ${failure.list.operations.length} operations differ; shrunk to ${list.operations.length} (${asked} candidates, ${differences} differ):`,
+  );
+  process.stdout.write(listText(list));
+  if (first !== undefined)
+    console.log(
+      `operation ${first.i} (${first.op}), ${first.what} ${first.where}\n  kernel ${first.expected ?? '(nothing)'}\n  model  ${first.got ?? '(nothing)'}`,
+    );
+  if (values.out !== undefined) appendFileSync(values.out, listText(list));
+}
+
+const start = performance.now();
+const kinds = new Map<string, number>();
+const shown: Failure[] = [];
+let [operations, lists, uncertain, failed, comparing] = [0, 0, 0, 0, 0];
+
+/** Lists are recorded a few ahead of the one that is compared: kernel and model work at the same time. */
+async function* recordings(): AsyncGenerator<{ list: OperationList; trace: string }> {
+  const ahead: Promise<{ list: OperationList; trace: string }>[] = [];
+  for (let made = 0, n = 0; made < wanted || ahead.length > 0; ) {
+    while (ahead.length < 4 && made < wanted) {
+      const list = generate(groups[n % groups.length], firstSeed + Math.floor(n / groups.length), Math.min(length, wanted - made));
+      n++;
+      made += list.operations.length;
+      ahead.push(recorder.record(list).then((trace) => ({ list, trace })));
+    }
+    const next = await ahead.shift();
+    if (next !== undefined) yield next;
+  }
+}
+
+for await (const { list, trace } of recordings()) {
+  lists++;
+  operations += list.operations.length;
+  const before = performance.now();
+  const report = conformTrace(trace);
+  comparing += performance.now() - before;
+  if (report.differences > 0) {
+    if (!(await certain(list, trace))) uncertain++;
+    else {
+      failed++;
+      const failure = { list, report };
+      const kind = kindOf(failure);
+      if (!kinds.has(kind) && shown.length < MOST_SHRUNK) {
+        shown.push(failure);
+        await show(failure);
+      }
+      kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    }
+  }
+  if (process.stderr.isTTY) process.stderr.write(`\r${operations} of ${wanted} operations, ${failed} lists differ `);
+}
+await recorder.close();
+if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+if (kinds.size > 0) {
+  console.log('\nfirst differences by kind:');
+  for (const [kind, n] of [...kinds].sort((a, b) => b[1] - a[1])) console.log(`${String(n).padStart(6)}  ${kind}`);
+}
+const seconds = (performance.now() - start) / 1000;
+console.log(
+  `fuzz:kernel: ${operations} operations in ${lists} lists (${groups.join(', ')}) from seed ${firstSeed}: ${failed} lists differ` +
+    `${uncertain > 0 ? `, ${uncertain} on which the kernel itself does not always agree` : ''}; ${seconds.toFixed(1)} s, of which ${(comparing / 1000).toFixed(1)} s in the model`,
+);
+process.exitCode = failed > 0 ? 1 : 0;

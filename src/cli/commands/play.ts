@@ -7,7 +7,7 @@ import type { Difference } from '../../machine/trace/compare.ts';
 import { deltaBetween, deltaToJson, emptySnapshot } from '../../machine/trace/delta.ts';
 import { changeLines, LEGEND, type Style, stateLines } from '../../machine/trace/draw.ts';
 import { parseTrace, type Trace } from '../../machine/trace/format.ts';
-import { callText, faultText, parseScript, resultText, scriptOperations } from '../../machine/trace/notation.ts';
+import { callText, detailLines, parseScript, resultText, scriptLine, scriptOperations } from '../../machine/trace/notation.ts';
 import { type Played, playOnMachine, playRecorded } from '../../machine/trace/play.ts';
 import { PxdError } from '../../pagetable/error.ts';
 import type { Context } from '../context.ts';
@@ -19,22 +19,25 @@ interface PlayOptions {
   readonly at?: number;
   readonly recorded?: boolean;
   readonly only?: boolean;
+  readonly script?: boolean;
   readonly json?: boolean;
 }
 
 const HELP = `
-A script has one operation a line; "#" begins a remark, "P1" in front of an operation says which process carries it out:
+A script has one operation a line. "#" begins a remark; "P1" in front of an
+operation says which process carries it out (0 where nothing is said):
   mmap 0x10000000 64K rw private|anon|fixed
-  store 0x10000000 2 7          # two pages, byte 7 and then 8
+  store 0x10000000 2 7          # two pages: byte 7 to the first, 8 to the next
   fork
-  P1 store 0x10000000           # breaks the sharing of one page
+  P1 store 0x10000000           # a page is copied
   munmap 0x10008000 32K
-Numbers are decimal or 0x…, with K, M, G, T for bytes and p for pages; constants go by their Linux names, with or without the prefix.
+Numbers are decimal or 0x…, with K, M, G, T for bytes and p for pages.
+Constants go by their Linux names, with or without the prefix.
 
 Pages are drawn by letters:
-  ${LEGEND.replaceAll('  ', '\n  ')}
+  ${LEGEND.join('\n  ')}
 
-Operations of a script (docs/play.md says more):
+Operations of a script (docs/play.md tells what they do):
   ${scriptOperations().join('\n  ')}`;
 
 export function register(program: Command, context: Context): void {
@@ -50,10 +53,15 @@ export function register(program: Command, context: Context): void {
     })
     .option('--recorded', 'show what the trace recorded, without playing it')
     .option('--only', 'only operations that differ from the recording')
+    .option('--script', 'print the operations as a script, and play nothing')
     .option('--json', 'one object an operation, in the form of a trace')
     .addHelpText('after', HELP)
     .action(async (path: string, options: PlayOptions) => {
       const trace = readPlayable(path);
+      if (options.script) {
+        for (const step of trace.steps) io.write(`${scriptLine(step)}\n`);
+        return;
+      }
       const played = options.recorded ? playRecorded(trace) : playOnMachine(trace, (await import('../../machine/trace/machine.ts')).createTraceMachine);
       if (options.at !== undefined) showState(io, trace, played, options.at, options.json === true);
       else if (options.json) for (const one of played) io.write(`${JSON.stringify(jsonOf(one))}\n`);
@@ -135,7 +143,8 @@ function headLines(io: Io, trace: Trace, { step, result }: Played): string[] {
   const lines = wrap(`${call} ${text}`, io.columns);
   const at = lines.length === 1 ? lines[0].length - text.length : 0;
   const first = at > 0 ? `${paint(io, 'bold', lines[0].slice(0, at))}${failed ? paint(io, 'red', text) : text}` : lines[0];
-  return [first, ...lines.slice(1), ...(result.f ?? []).map((f) => paint(io, 'red', `  ${faultText(f)}`))];
+  const details = detailLines(step.op, result).map((line) => paint(io, result.f === undefined ? 'cyan' : 'red', `  ${line}`));
+  return [first, ...lines.slice(1), ...details];
 }
 
 function differenceLines(io: Io, d: Difference): string[] {

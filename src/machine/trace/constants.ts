@@ -16,6 +16,8 @@ export interface Constants {
   readonly names: readonly (readonly [name: string, value: bigint])[];
   /** What 0 is called, where that says more than `0`. */
   readonly zero?: string;
+  /** All flags that there are, and what that is called. */
+  readonly all?: readonly [name: string, value: bigint];
   /** Other words that people write. */
   readonly also?: Readonly<Record<string, bigint>>;
 }
@@ -76,13 +78,17 @@ export const PR = choice(
 );
 export const CAP = choice('CAP_', 'IPC_LOCK=14 SYS_PTRACE=19 SYS_ADMIN=21 SYS_NICE=23 SYS_RESOURCE=24');
 export const SCAN = flags('PM_SCAN_', 'WP_MATCHING=1 CHECK_WPASYNC=2');
-export const CATEGORY = flags('PAGE_IS_', 'WPALLOWED=1 WRITTEN=2 FILE=4 PRESENT=8 SWAPPED=16 PFNZERO=32 HUGE=64 SOFT_DIRTY=128 GUARD=256');
+export const CATEGORY = flags('PAGE_IS_', 'WPALLOWED=1 WRITTEN=2 FILE=4 PRESENT=8 SWAPPED=16 PFNZERO=32 HUGE=64 SOFT_DIRTY=128 GUARD=256', {
+  all: ['PAGE_IS_*', 0x1ffn],
+  also: { all: 0x1ffn, '*': 0x1ffn },
+});
 export const CLEAR = choice('CLEAR_REFS_', 'ALL=1 ANON=2 MAPPED=3 SOFT_DIRTY=4 MM_HIWATER_RSS=5');
 export const MPOL = choice('MPOL_', 'DEFAULT=0 PREFERRED=1 BIND=2 INTERLEAVE=3 LOCAL=4 PREFERRED_MANY=5 WEIGHTED_INTERLEAVE=6');
 
 /** `MAP_PRIVATE|MAP_ANONYMOUS`; what has no name is a hexadecimal number at the end. */
 export function constantText(set: Constants, value: bigint): string {
   if (value === 0n && set.zero !== undefined) return set.zero;
+  if (set.all !== undefined && value === set.all[1]) return set.all[0];
   const parts: string[] = [];
   let left = value;
   if (set.choice !== 0n) {
@@ -128,6 +134,7 @@ export function constantFrom(set: Constants, text: string): bigint | undefined {
 function wordFrom(set: Constants, word: string): bigint | undefined {
   if (/^(0x[0-9a-f]+|\d+)$/i.test(word)) return BigInt(word);
   const upper = word.toUpperCase();
+  if (set.all !== undefined && upper === set.all[0]) return set.all[1];
   const known = set.names.find(([name]) => name === upper || name === set.prefix + upper);
   if (known !== undefined) return known[1];
   if (set.zero !== undefined && (upper === set.zero || set.prefix + upper === set.zero)) return 0n;

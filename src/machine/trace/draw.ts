@@ -1,10 +1,6 @@
 /**
  * Snapshots for people: what changed from one to the next, and a whole state. Works on the notation of traces, so it shows a recording and
- * a machine alike.
- *
- * A page is one letter: `.` nothing, `z` zero page, `A` anonymous and exclusive, `a` anonymous and not, `2`…`9` `+` anonymous and mapped so
- * often, `f` file, `F` dirty file, `l` lazyfree, `K` KSM, `H` `h` hugetlb (anonymous, file), `T` `t` part of a large folio (anonymous, file),
- * `g` guard, `S` swap, `p` poison, `u` uffd-wp marker.
+ * a machine alike. A page is one letter (`LEGEND`).
  *
  * Invariants: no line is wider than asked for; widths count characters without the paint.
  */
@@ -22,8 +18,20 @@ export interface DrawOptions {
 const PAGE_BYTES = 4096;
 
 /** What the letters mean, for help and docs. */
-export const LEGEND =
-  '. nothing  z zero page  A anonymous, exclusive  a anonymous  2-9 + mapped so often  l lazyfree  f file  F dirty file  T t large folio  H h hugetlb  g guard  S swap';
+export const LEGEND: readonly string[] = [
+  '.  nothing mapped',
+  'z  the zero page (Z: the huge one)',
+  'A  anonymous, exclusive to this process',
+  'a  anonymous, not (any more) known to be exclusive',
+  '2  anonymous, mapped twice (up to 9, then +)',
+  'l  anonymous and lazily freed (MADV_FREE)',
+  'K  merged by KSM',
+  'f  file or shared memory, clean (F: dirty)',
+  'T  part of a large anonymous folio (t: of a file)',
+  'H  hugetlb, anonymous (h: of a file)',
+  'S  in swap',
+  'g  guard region, p poison marker, u uffd-wp marker',
+];
 
 /** The letter of a token. */
 export function letterOf(token: string): string {

@@ -114,6 +114,14 @@ const FORMS: Readonly<Record<string, Form>> = {
     ],
   },
   clear_refs: { parameters: [p('what', C.CLEAR)] },
+  pkey_alloc: { parameters: [p('flags', 'number'), p('rights', 'number')] },
+  pkey_free: { parameters: [p('pkey', 'signed')] },
+  membarrier: { parameters: [p('command', 'number'), p('flags', 'number', 0n), p('cpu', 'signed', 0n)] },
+  map_shadow_stack: { parameters: [...RANGE, p('flags', 'number', 0n)] },
+  memfd_secret: { parameters: [p('flags', 'number', 0n)] },
+  fadvise64: { parameters: [FD, p('offset', 'bytes'), p('length', 'bytes'), p('advice', 'number')] },
+  sync_file_range: { parameters: [FD, p('offset', 'bytes'), p('length', 'bytes'), p('flags', 'number', 0n)] },
+  snap: { parameters: [] },
   mbind: { parameters: [...RANGE, p('mode', C.MPOL), p('nodes', 'number'), p('max-node', 'number'), p('flags', 'number', 0n)] },
   set_mempolicy: { parameters: [p('mode', C.MPOL), p('nodes', 'number'), p('max-node', 'number')] },
   uffd_register: { parameters: [p('handle', 'number'), ...RANGE, p('mode', 'number')] },
@@ -137,13 +145,25 @@ export function callText({ op, args }: Operation): string {
   const name = SHOWN[op] ?? op;
   if (form === undefined) return `${name}(${args.map((a) => argumentText('number', a)).join(', ')})`;
   const last = form.parameters.length - 1;
-  let shown = args.map((value, i) => argumentText(form.parameters[Math.min(i, last)]?.kind ?? 'number', value));
+  let shown = meant(form, args).map((value, i) => argumentText(form.parameters[Math.min(i, last)]?.kind ?? 'number', value));
   // Arguments at the end that say nothing are left out.
   const says = (i: number): boolean => form.parameters[i]?.otherwise === undefined || args[i] !== form.parameters[i].otherwise;
   let end = shown.length;
   while (end > 0 && !says(end - 1)) end--;
   shown = shown.slice(0, op === 'mmap' && end > 4 ? shown.length : end);
   return `${name}(${shown.join(', ')})`;
+}
+
+/** Arguments that the operation looks at: recordings may have more. */
+const meant = (form: Form | undefined, args: readonly Argument[]): readonly Argument[] =>
+  form === undefined || form.many ? args : args.slice(0, form.parameters.length);
+
+/** The operation as a line of a script: `parseScript` reads the same operation from it. */
+export function scriptLine({ op, process, args }: Operation): string {
+  const form = FORMS[op];
+  const last = (form?.parameters.length ?? 0) - 1;
+  const words = meant(form, args).map((value, i) => argumentText(form?.parameters[Math.min(i, last)]?.kind ?? 'number', value).replaceAll(', ', ','));
+  return [...(process > 0 ? [`P${process}`] : []), form?.also?.[0] ?? op, ...words].join(' ');
 }
 
 function argumentText(kind: Kind, value: Argument): string {
@@ -196,7 +216,8 @@ export function faultText([address, count, signal, code]: FaultRun): string {
 
 /** What the operation gave, after the call: `= 0x10000000`, `= EINVAL`, `= 5, 0 ×3`. */
 export function resultText(op: string, result: OperationResult): string {
-  const { r, v, status, u } = result;
+  const { r, v, status, u, walk_end } = result;
+  if (op === 'pagemap_scan' && typeof r === 'number') return `= ${r} ${r === 1 ? 'region' : 'regions'}, walked to ${walk_end}`;
   if (r === 'gone') return `= gone (${status ?? ''})`;
   const first = u === undefined ? '' : `= unregister ${u}, then `;
   const equals = first === '' ? '= ' : '';
@@ -206,6 +227,19 @@ export function resultText(op: string, result: OperationResult): string {
     return `${first}${equals}${r === 0 ? 'no access' : `${r} ${r === 1 ? 'access' : 'accesses'}`}`;
   }
   return `${first}${equals}${r}${v === undefined ? '' : `: ${valuesText(v)}`}`;
+}
+
+const MOST_REGIONS = 32;
+
+/** Further lines of a result: faults, regions of a scan. */
+export function detailLines(op: string, { f, v }: OperationResult): string[] {
+  const faults = (f ?? []).map(faultText);
+  if (op !== 'pagemap_scan' || !Array.isArray(v)) return faults;
+  const regions = (v as [string, string, number][]).map(
+    ([start, end, categories]) =>
+      `${start.slice(2)}-${end.slice(2)} ${C.constantText(C.CATEGORY, BigInt(categories)).replaceAll(C.CATEGORY.prefix, '').toLowerCase()}`,
+  );
+  return [...faults, ...regions.slice(0, MOST_REGIONS), ...(regions.length > MOST_REGIONS ? [`… and ${regions.length - MOST_REGIONS} more`] : [])];
 }
 
 const MOST_VALUES = 40;
@@ -266,10 +300,9 @@ function argumentFrom(kind: Kind, text: string): Argument | undefined {
   if (typeof kind === 'object') return C.constantFrom(kind, text);
   if (kind === 'process') return numberFrom(text.replace(/^[pP]/, ''));
   if (kind !== 'vector') return numberFrom(text);
-  const pieces = text
-    .replace(/^\[|\]$/g, '')
-    .split(',')
-    .map((piece) => piece.split('+').map(numberFrom));
+  const bare = text.replace(/^\[|\]$/g, '');
+  if (bare === '') return [];
+  const pieces = bare.split(',').map((piece) => piece.split('+').map(numberFrom));
   return pieces.every((piece) => piece.length === 2 && piece.every((x) => x !== undefined)) ? (pieces as bigint[][]) : undefined;
 }
 

@@ -267,6 +267,14 @@ const clear: Act = (d) => {
   d.emit('clear_refs', d.r.pick([1, 1, 2, 3, 5, 4, 0, 6]));
 };
 
+/** Calls that only tell what this kernel is. */
+const curious: Act = (d) => {
+  const call = d.r.pick(['process_mrelease', 'membarrier', 'map_shadow_stack']);
+  if (call === 'process_mrelease') d.emit(call, someProcess(d), d.r.pick([0, 1]));
+  else if (call === 'membarrier') d.emit(call, 0, 0, 0);
+  else d.emit(call, 0, PAGE, 0);
+};
+
 // ---- limits ----
 const limit: Act = (d) => {
   const { r } = d;
@@ -470,7 +478,7 @@ const absurd: Act = (d) => {
 /** Keeps six processes at most; `forkLittle` three. */
 export const ACTIONS = {
   ...{ touch, edge, map, mapFile, droppable, stack, unmap, protect, remap, heap, advise, incore, sync, lock, nonlinear, mseal },
-  ...{ leave, fork: fork(6), forkLittle: fork(3), adviseOther, copy, splice, outside, scan, clear, limit, control },
+  ...{ leave, fork: fork(6), forkLittle: fork(3), adviseOther, copy, splice, outside, scan, clear, curious, limit, control },
   ...{ descriptor, truncate, allocate, transfer, seek, seals, segment, disk, absurd },
 } as const;
 

@@ -1,8 +1,8 @@
 /**
- * Where an entry's frame (or swap offset) stands, as multipliers: frame · 2^k into the word, word · 2^-k out of it.
+ * Where an entry's frame (or swap offset) stands, as shifts on 32-bit halves.
  *
- * A field in several pieces has one main piece; the others count as attribute bits, so they cost a pattern for each of their values and nothing else.
- * Entries whose frame reaches into such a piece go the long way.
+ * The fast way moves one piece of at most 30 bits (4 TiB in pages of 4K). What else belongs to the field, further pieces and higher bits, counts as
+ * attribute bits: on decoding it costs a pattern for each of its values and nothing else; entries whose frame reaches into it are encoded the long way.
  */
 import { type Alternatives, type Atom, maskOf, type Piece, type Word } from '../arch/notation.ts';
 import type { CompiledForm, CompiledLevel, CompiledMode } from './compile.ts';
@@ -10,24 +10,28 @@ import { formOf } from './entry.ts';
 import { swapLayoutFor } from './swap.ts';
 
 export interface FieldPlan {
-  /** Bits of the main piece, and of its second copy where there is one. */
+  /** Bits of the piece, and of its second copy where there is one. */
   readonly mask: Word;
-  /** Bits that `value` is read from. */
+  /** The value: `(((lo & from.lo) >>> downLo) | ((hi & from.hi) >>> downHi) * upHi) ^ flip`. */
   readonly from: Word;
-  /** Stored inverted. */
-  readonly flip: Word;
-  /** value · mulLo, value · mulHi are the words (modulo 2^32). */
-  readonly mulLo: number;
-  readonly mulHi: number;
-  /** (lo & from.lo) · outLo + (hi & from.hi) · outHi is the value. */
-  readonly outLo: number;
-  readonly outHi: number;
-  /** Values below this and multiples of `align` stand in the main piece alone. */
+  readonly downLo: number;
+  readonly downHi: number;
+  readonly upHi: number;
+  /** Set bits of the value where it is stored inverted. */
+  readonly flip: number;
+  /** Into the words (modulo 2^32): `lo = value * toLo`, `hi = (value >>> splitHi) * toHi`. */
+  readonly toLo: number;
+  readonly splitHi: number;
+  readonly toHi: number;
+  /** Values below this and multiples of `align` stand in the piece alone. */
   readonly limit: number;
   readonly align: number;
   /** What one unit of the value adds to a payload. */
   readonly unit: number;
 }
+
+/** Bits of a value that the fast way moves. */
+const WIDTH = 30;
 
 const addressPlans = new WeakMap<CompiledForm, FieldPlan>();
 
@@ -43,7 +47,7 @@ export function addressPlan(mode: CompiledMode, form: CompiledForm): FieldPlan |
   if (form.kind === 'table' && pointers && linearBase !== undefined) main = { ...main, width: Math.min(main.width, keptBits(pointers, linearBase) - main.at) };
   const copy = form.address.mirror ? [{ ...form.address.mirror[0], at: 0 }] : [];
   const plan = planOf({ ...main, at: main.at - pageShift }, copy, form.address.inverted, 1);
-  addressPlans.set(form, plan);
+  if (plan) addressPlans.set(form, plan);
   return plan;
 }
 
@@ -56,7 +60,7 @@ export function swapPlan(mode: CompiledMode, level: CompiledLevel): FieldPlan | 
   const layout = swapLayoutFor(mode, level.level.name);
   if (!layout) return undefined;
   const plan = planOf(widest(layout.offset), [], layout.layout.inverted === true, 32);
-  swapPlans.set(level, plan);
+  if (plan) swapPlans.set(level, plan);
   return plan;
 }
 
@@ -69,19 +73,26 @@ function keptBits(pointers: NonNullable<CompiledMode['mode']['pointers']>, base:
   return (rule.keep & ~(base & rule.keep)).toString(2).length;
 }
 
-/** A plan for a piece whose `at` counts in bits of the value. */
-function planOf(main: Piece, copy: readonly Piece[], inverted: boolean, unit: number): FieldPlan {
+/** A plan for a piece whose `at` counts in bits of the value; undefined where the fast way cannot move it. */
+function planOf(whole: Piece, copy: readonly Piece[], inverted: boolean, unit: number): FieldPlan | undefined {
+  const main = { ...whole, width: Math.min(whole.width, WIDTH - whole.at) };
   const from = maskOf([main]);
-  const second = copy.length > 0 ? maskOf(copy) : { lo: 0, hi: 0 };
+  const second = copy.length > 0 ? maskOf([{ ...copy[0], width: main.width }]) : { lo: 0, hi: 0 };
   const up = main.low - main.at;
+  // Pages of 256 TiB (Sv57) begin above what the fast way moves.
+  if (up < 1 || main.width < 1) return undefined;
+  const high = up >= 32;
+  const all = 2 ** (main.at + main.width) - 2 ** main.at;
   return {
     mask: { lo: (from.lo | second.lo) >>> 0, hi: (from.hi | second.hi) >>> 0 },
     from,
-    flip: inverted ? from : { lo: 0, hi: 0 },
-    mulLo: copy.length > 0 ? 2 ** copy[0].low : main.low < 32 ? 2 ** up : 0,
-    mulHi: main.low + main.width > 32 ? 2 ** (up - 32) : 0,
-    outLo: 2 ** -up,
-    outHi: 2 ** (32 - up),
+    downLo: high ? 0 : up,
+    downHi: high ? up - 32 : 0,
+    upHi: high ? 1 : (1 << (32 - up)) | 0,
+    flip: inverted ? all : 0,
+    toLo: copy.length > 0 ? 1 << copy[0].low : high ? 0 : 1 << up,
+    splitHi: high ? 0 : 32 - up,
+    toHi: high ? 1 << (up - 32) : 1,
     limit: 2 ** (main.at + main.width),
     align: 2 ** main.at,
     unit,

@@ -32,6 +32,7 @@ import {
 } from './canonical-bits.ts';
 import { addressPlan, type FieldPlan, patternHolds, swapPlan } from './canonical-fields.ts';
 import { LinuxLevel } from './canonical-linux.ts';
+import { hashOf, INTS, Patterns } from './canonical-patterns.ts';
 import { type CompiledLevel, type CompiledMode, compileMode } from './compile.ts';
 import { levelNamed } from './entry.ts';
 import { LinuxEntries } from './linux.ts';
@@ -82,42 +83,30 @@ export interface CodecOptions {
 /** Slots of swap-type entries follow those of the other bits: type, then soft-dirty, uffd-wp, exclusive. */
 const SWAP_SLOTS = PTE_BITS + 1;
 const SLOTS = SWAP_SLOTS + 256;
-const RULES = 64;
-/** Ints and numbers of one decode pattern. */
-const INTS = 8;
-const FLOATS = 3;
+/** Int32 numbers of what an entry's bits encode to: attrLo, attrHi, limit and align of the payload, then toLo, splitHi and toHi of the field's plan. */
+const ROW = 8;
 
 /** What one level has learned. Plain arrays and numbers, since it is read several times for each simulated page fault. */
 class LevelMemory {
   emptyLo = 0;
   emptyHi = 0;
-  // Encoding: by slot the attribute words and the number of a rule; by rule how the frame is placed, and for which payloads.
-  readonly attrLo = new Int32Array(SLOTS);
-  readonly attrHi = new Int32Array(SLOTS);
-  /** 0: not learned. */
-  readonly rule = new Uint8Array(SLOTS);
-  readonly mulLo = new Float64Array(RULES);
-  readonly mulHi = new Float64Array(RULES);
-  /** Payloads below this, and multiples of `align + 1`, follow the rule. */
-  readonly limit = new Float64Array(RULES);
-  readonly align = new Int32Array(RULES);
-  rules = 1;
-  // Decoding: patterns by hash of the bits that belong to no address.
-  keyLo = 0;
-  keyHi = 0;
-  mask = 63;
-  count = 0;
-  used = new Uint8Array(64);
-  /** maskLo, valueLo, maskHi, valueHi, addressLo, addressHi, flipLo, flipHi */
-  ints = new Int32Array(64 * INTS);
-  /** Multipliers of the address bits, and what is added. */
-  floats = new Float64Array(64 * FLOATS);
-}
+  /** Above the lowest level: the word decoded last, and its entry. */
+  lastLo = 0;
+  lastHi = 0;
+  lastEntry = 0;
+  /** Encoding: by slot where its row begins; row 0 takes no payload. */
+  readonly row = new Uint16Array(SLOTS);
+  rows = new Int32Array(64 * ROW);
+  rowsEnd = ROW;
+  /** Decoding: the set tried first, and all of them. */
+  readonly first: Patterns;
+  readonly sets: Patterns[];
 
-const hash = (lo: number, hi: number): number => {
-  const h = Math.imul(lo ^ Math.imul(hi, 0x2c1b3c6d), 0x297a2d39);
-  return h ^ (h >>> 15);
-};
+  constructor(first: Patterns) {
+    this.first = first;
+    this.sets = [first];
+  }
+}
 
 export class EntryCodec {
   readonly mode: PagingMode;
@@ -168,15 +157,30 @@ export class EntryCodec {
     lo |= 0;
     hi |= 0;
     if (lo === m.emptyLo && hi === m.emptyHi) return 0;
-    const { ints, mask } = m;
-    let i = hash(lo & m.keyLo, hi & m.keyHi) & mask;
-    while (m.used[i] !== 0) {
-      const at = i * INTS;
-      if ((lo & ints[at]) === ints[at + 1] && (hi & ints[at + 2]) === ints[at + 3]) {
-        const f = i * FLOATS;
-        return (((lo ^ ints[at + 6]) & ints[at + 4]) >>> 0) * m.floats[f] + (((hi ^ ints[at + 7]) & ints[at + 5]) >>> 0) * m.floats[f + 1] + m.floats[f + 2];
-      }
-      i = (i + 1) & mask;
+    // Upper entries are read again and again on the way down to different pages.
+    if (lo === m.lastLo && hi === m.lastHi) return m.lastEntry;
+    const p = m.first;
+    const { ints } = p;
+    const a = lo & p.keyLo;
+    const b = hi & p.keyHi;
+    const slot = hashOf(a, b) & p.mask;
+    const at = slot * INTS;
+    if (a !== ints[at] || b !== ints[at + 1]) return this.#decodeOther(level, lo, hi);
+    const value = (((lo & p.fromLo) >>> p.downLo) | Math.imul((hi & p.fromHi) >>> p.downHi, p.upHi)) ^ ints[at + 2];
+    const e = p.bases[slot] + value * PAYLOAD_UNIT;
+    if (level !== 0) {
+      m.lastLo = lo;
+      m.lastHi = hi;
+      m.lastEntry = e;
+    }
+    return e;
+  }
+
+  /** Words whose pattern is not at home or in another set, and new ones. */
+  #decodeOther(level: number, lo: number, hi: number): number {
+    for (const set of this.#memory[level].sets) {
+      const e = set.entry(lo, hi);
+      if (e >= 0) return e;
     }
     return this.#learnWord(level, lo, hi);
   }
@@ -192,11 +196,15 @@ export class EntryCodec {
       payload = (payload - type) * 0.03125;
       slot = SWAP_SLOTS + type + ((bits >> 3) & 0x60) + ((bits >> 6) & 0x80);
     }
-    const rule = m.rule[slot];
-    if (rule > 0 && payload < m.limit[rule] && (payload & m.align[rule]) === 0) {
-      this.lo = m.attrLo[slot] ^ (payload * m.mulLo[rule]);
-      this.hi = m.attrHi[slot] ^ (payload * m.mulHi[rule]);
-      return;
+    const { rows } = m;
+    const at = m.row[slot];
+    if (payload < rows[at + 2]) {
+      const value = payload | 0;
+      if ((value & rows[at + 3]) === 0) {
+        this.lo = rows[at] ^ Math.imul(value, rows[at + 4]);
+        this.hi = rows[at + 1] ^ Math.imul(value >>> rows[at + 5], rows[at + 6]);
+        return;
+      }
     }
     this.#encodeLong(level, e, slot);
   }
@@ -243,10 +251,11 @@ export class EntryCodec {
       const m = this.#memory[level];
       m.emptyLo = word.lo | 0;
       m.emptyHi = word.hi | 0;
+      m.lastLo = m.emptyLo;
+      m.lastHi = m.emptyHi;
+      m.lastEntry = 0;
       (this.levels[level] as { empty: Word }).empty = { lo: m.emptyLo, hi: m.emptyHi };
-      // Slot 0 is the empty entry's.
-      m.attrLo[0] = m.emptyLo;
-      m.attrHi[0] = m.emptyHi;
+      setEmptyRow(m);
     }
   }
 
@@ -273,7 +282,7 @@ export class EntryCodec {
     const e = payload * PAYLOAD_UNIT + bits;
     const m = this.#memory[level];
     const plan = (bits & PTE_SWAP) !== 0 ? swapPlan(this.compiled, linux.level) : form && addressPlan(this.compiled, form);
-    if (plan && form && patternHolds(linux.level, form, plan, lo, hi, { lo: m.emptyLo, hi: m.emptyHi })) addPattern(m, plan, lo, hi, e);
+    if (plan && form && patternHolds(linux.level, form, plan, lo, hi, { lo: m.emptyLo, hi: m.emptyHi })) setFor(m, plan).add(lo, hi, plan.flip, e);
     return e;
   }
 
@@ -286,7 +295,7 @@ export class EntryCodec {
     const word = linux.encode(bits, payload);
     this.lo = word.lo | 0;
     this.hi = word.hi | 0;
-    if (m.rule[slot] === 0) this.#learnEntry(m, linux, bits, payload, slot, word);
+    if (m.row[slot] === 0) this.#learnEntry(m, linux, bits, payload, slot, word);
   }
 
   #learnEntry(m: LevelMemory, linux: LinuxLevel, bits: number, payload: number, slot: number, word: Word): void {
@@ -296,15 +305,43 @@ export class EntryCodec {
     if (!plan) return;
     const value = swap ? (payload - (payload % 32)) / 32 : payload;
     const zero = linux.encode(bits, swap ? payload % 32 : 0);
-    const rule = ruleFor(m, plan);
-    const lo = zero.lo ^ (value * m.mulLo[rule]);
-    const hi = zero.hi ^ (value * m.mulHi[rule]);
-    // A frame that reaches past the plan's field says nothing of it; any other must come out as the long way's.
-    if (value < m.limit[rule] && (lo !== (word.lo | 0) || hi !== (word.hi | 0))) return;
-    m.attrLo[slot] = zero.lo;
-    m.attrHi[slot] = zero.hi;
-    m.rule[slot] = rule;
+    const lo = (zero.lo ^ Math.imul(value, plan.toLo)) | 0;
+    const hi = (zero.hi ^ Math.imul(value >>> plan.splitHi, plan.toHi)) | 0;
+    // A frame that reaches past the plan's piece says nothing of it; any other must come out as the long way's.
+    if (value < plan.limit && (lo !== (word.lo | 0) || hi !== (word.hi | 0))) return;
+    m.row[slot] = addRow(m, [zero.lo, zero.hi, plan.limit, plan.align - 1, plan.toLo, plan.splitHi, plan.toHi]);
   }
+}
+
+/** Appends a row; returns where it begins, or 0 (learn again next time) when there are more than an index can say. */
+function addRow(m: LevelMemory, row: readonly number[]): number {
+  const at = m.rowsEnd;
+  if (at > 0xffff) return 0;
+  if (at + ROW > m.rows.length) {
+    const { rows } = m;
+    m.rows = new Int32Array(2 * rows.length);
+    m.rows.set(rows);
+  }
+  m.rows.set(row, at);
+  m.rowsEnd = at + ROW;
+  return at;
+}
+
+/** The set that holds the words of a plan: an old or a new one. */
+function setFor(m: LevelMemory, plan: FieldPlan): Patterns {
+  const unit = plan.unit * PAYLOAD_UNIT;
+  const known = m.sets.find((s) => s.serves(plan, unit));
+  if (known) return known;
+  const made = new Patterns(plan, unit);
+  m.sets.push(made);
+  return made;
+}
+
+/** Slot 0 is the empty entry's: payload 0 alone. */
+function setEmptyRow(m: LevelMemory): void {
+  if (m.row[0] === 0) m.row[0] = addRow(m, [m.emptyLo, m.emptyHi, 1, 0, 0, 0, 0]);
+  m.rows[m.row[0]] = m.emptyLo;
+  m.rows[m.row[0] + 1] = m.emptyHi;
 }
 
 /** The root registers of a processor that runs on the table at a page frame, and the root that they name. @throws {PxdError} where the table cannot be a root. */
@@ -337,27 +374,18 @@ function chainOf(mode: CompiledMode, top: string | undefined): CompiledLevel[] {
 }
 
 function memoryOf(mode: CompiledMode, linux: LinuxLevel): LevelMemory {
-  const m = new LevelMemory();
-  // Bits that are address in no form tell patterns apart.
-  let lo = 0xffffffff;
-  let hi = 0xffffffff;
-  const swap = swapPlan(mode, linux.level);
-  for (const form of linux.level.forms) {
-    const plan = form.kind === 'nonpresent' ? swap : addressPlan(mode, form);
-    if (!plan) continue;
-    lo &= ~plan.mask.lo;
-    hi &= ~plan.mask.hi;
-  }
-  m.keyLo = lo | 0;
-  m.keyHi = hi | 0;
+  // Tables above the lowest level, pages there, are what is read most: their set comes first.
+  const often = linux.level.forms.find((f) => f.kind === (linux.name === 'pte' ? 'leaf' : 'table'));
+  const plan = often && addressPlan(mode, often);
+  if (!plan) throw new TypeError(`${mode.mode.name}: level ${linux.level.level.name} has neither pages nor tables`);
+  const m = new LevelMemory(new Patterns(plan, PAYLOAD_UNIT));
   const empty = linux.empty;
   m.emptyLo = empty.lo | 0;
   m.emptyHi = empty.hi | 0;
-  // Slot 0, the empty entry: payload 0 alone.
-  m.attrLo[0] = m.emptyLo;
-  m.attrHi[0] = m.emptyHi;
-  m.limit[m.rules] = 1;
-  m.rule[0] = m.rules++;
+  m.lastLo = m.emptyLo;
+  m.lastHi = m.emptyHi;
+  m.lastEntry = 0;
+  setEmptyRow(m);
   return m;
 }
 
@@ -430,47 +458,4 @@ function supportsNone(linux: LinuxLevel): number {
   for (const bit of [PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_SOFT_DIRTY, PTE_UFFD_WP])
     if ((back(base) & bit) === 0 && (back(base | bit) & bit) !== 0) supports |= bit;
   return supports;
-}
-
-/** The rule of a plan: the one that a level has already, or a new one. */
-function ruleFor(m: LevelMemory, plan: FieldPlan): number {
-  for (let r = 1; r < m.rules; r++)
-    if (m.mulLo[r] === plan.mulLo && m.mulHi[r] === plan.mulHi && m.limit[r] === plan.limit && m.align[r] === plan.align - 1) return r;
-  if (m.rules === RULES) throw new RangeError('more ways to place a frame than a level can have');
-  const r = m.rules++;
-  m.mulLo[r] = plan.mulLo;
-  m.mulHi[r] = plan.mulHi;
-  m.limit[r] = plan.limit;
-  m.align[r] = plan.align - 1;
-  return r;
-}
-
-/** Keeps a pattern; words with the same attribute bits decode by it from now on. */
-function addPattern(m: LevelMemory, plan: FieldPlan, lo: number, hi: number, e: number): void {
-  if (2 * (m.count + 1) > m.used.length) grow(m);
-  const outLo = plan.outLo * plan.unit * PAYLOAD_UNIT;
-  const outHi = plan.outHi * plan.unit * PAYLOAD_UNIT;
-  const field = (((lo ^ plan.flip.lo) & plan.from.lo) >>> 0) * outLo + (((hi ^ plan.flip.hi) & plan.from.hi) >>> 0) * outHi;
-  const ints = [~plan.mask.lo, lo & ~plan.mask.lo, ~plan.mask.hi, hi & ~plan.mask.hi, plan.from.lo, plan.from.hi, plan.flip.lo, plan.flip.hi];
-  place(m, ints, [outLo, outHi, e - field]);
-}
-
-function place(m: LevelMemory, ints: ArrayLike<number>, floats: ArrayLike<number>): void {
-  let i = hash(ints[1] & m.keyLo, ints[3] & m.keyHi) & m.mask;
-  while (m.used[i] !== 0) i = (i + 1) & m.mask;
-  m.used[i] = 1;
-  m.ints.set(Array.from(ints), i * INTS);
-  m.floats.set(Array.from(floats), i * FLOATS);
-  m.count++;
-}
-
-function grow(m: LevelMemory): void {
-  const { used, ints, floats } = m;
-  const size = used.length * 2;
-  m.used = new Uint8Array(size);
-  m.ints = new Int32Array(size * INTS);
-  m.floats = new Float64Array(size * FLOATS);
-  m.mask = size - 1;
-  m.count = 0;
-  for (let i = 0; i < used.length; i++) if (used[i] !== 0) place(m, ints.subarray(i * INTS, (i + 1) * INTS), floats.subarray(i * FLOATS, (i + 1) * FLOATS));
 }

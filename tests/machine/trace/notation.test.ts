@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { LEGEND } from '../../../src/machine/trace/draw.ts';
 import { type Argument, type Operation, parseTrace } from '../../../src/machine/trace/format.ts';
-import { bytesText, callText, faultText, parseScript, resultText, scriptLine } from '../../../src/machine/trace/notation.ts';
+import { bytesText, callText, faultText, parseScript, resultText, scriptLine, scriptOperations } from '../../../src/machine/trace/notation.ts';
 import { PxdError } from '../../../src/pagetable/error.ts';
 import { isWhole, readTrace, traceFiles } from './traces.ts';
 
@@ -125,5 +127,22 @@ describe('calls and results', () => {
     expect(resultText('exit', { r: 'gone', status: 'exit 0' })).toBe('= gone (exit 0)');
     expect(faultText(['0x1000', 1, 11, 2])).toBe('SIGSEGV (SEGV_ACCERR) at 0x1000');
     expect(faultText(['0x1000', 3, 7, 2])).toBe('SIGBUS (BUS_ADRERR) at 0x1000 and the 2 pages after it');
+  });
+});
+
+describe('docs/play.md', () => {
+  it('has every operation of a script as the help has it', () => {
+    const text = readFileSync('docs/play.md', 'utf8');
+    for (const operation of scriptOperations()) expect(text).toContain(`\`${operation}\``);
+  });
+
+  it('has an example that is read', () => {
+    const example = /## Scripts[\s\S]*?```text\n([\s\S]*?)```/.exec(readFileSync('docs/play.md', 'utf8'))?.[1] ?? '';
+    expect(parseScript(example).steps.length).toBe(9);
+  });
+
+  it('has every letter of a picture', () => {
+    const text = readFileSync('docs/play.md', 'utf8');
+    for (const line of LEGEND) expect(text).toContain(`\`${line[0] === '2' ? '9' : line[0]}\``);
   });
 });

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { generate } from './generate.ts';
 import type { Operation, OperationList } from './recorder.ts';
-import { plainerOnes, shrink, withoutProcess } from './shrink.ts';
+import { mergedProcess, plainerOnes, shrink, withoutProcess } from './shrink.ts';
 
 const op = (name: string, p: number, ...a: unknown[]): Operation => ({ op: name, p, a });
 const listOf = (operations: Operation[]): OperationList => ({ header: { ops: 1, group: 'fork', name: 't', purpose: '', snap: 1 }, operations });
@@ -50,6 +50,11 @@ describe('shrink', () => {
   test('a process goes with all that it did, later ones move up', () => {
     const operations = [op('fork', 0), op('fork', 1), op('fork', 0), op('w', 1, 1), op('w', 2, 2), op('w', 3, 3), op('process_madvise', 0, 3, [], 4, 0)];
     expect(withoutProcess(operations, 2)).toEqual([op('fork', 0), op('fork', 0), op('w', 1, 1), op('w', 2, 3), op('process_madvise', 0, 2, [], 4, 0)]);
+  });
+
+  test('a fork goes, the parent does what the child did', () => {
+    const operations = [op('fork', 0), op('fork', 1), op('w', 1, 1), op('w', 2, 2), op('process_madvise', 0, 2, [], 4, 0)];
+    expect(mergedProcess(operations, 1)).toEqual([op('fork', 0), op('w', 0, 1), op('w', 1, 2), op('process_madvise', 0, 1, [], 4, 0)]);
   });
 
   test('plainer arguments are other ones, and end', () => {

@@ -2,7 +2,7 @@
  * Makes a list of operations as short and as plain as it goes while something about it stays true (that kernel and model differ). The
  * question is asked anew for each candidate, so that a list is only ever replaced by one that was seen to differ.
  *
- * Candidates, largest steps first: all of a process, chunks of operations (halves, quarters, … single ones), then arguments one by one.
+ * Candidates, largest steps first: a process with all that it does, a fork (the parent then does the child's work), chunks of operations (halves, quarters, … single ones), then arguments one by one.
  */
 import type { Operation, OperationList } from './recorder.ts';
 
@@ -31,7 +31,9 @@ export async function shrink(list: OperationList, holds: (candidate: OperationLi
   for (let before = -1; before !== asked && asked < most; ) {
     before = asked;
     let changed = false;
-    for (let p = processesOf(best.operations); p > 0; p--) changed = (await better(withoutProcess(best.operations, p))) || changed;
+    for (let p = processesOf(best.operations); p > 0; p--) {
+      changed = (await better(withoutProcess(best.operations, p))) || (await better(mergedProcess(best.operations, p))) || changed;
+    }
     changed = (await dropChunks(() => best.operations, better)) || changed;
     changed = (await simplify(() => best.operations, better)) || changed;
     if (!changed) break;
@@ -88,6 +90,17 @@ export function withoutProcess(operations: readonly Operation[], p: number): Ope
     kept.push({ op: o.op, p: o.p > p ? o.p - 1 : o.p, a: target });
   }
   return kept;
+}
+
+/** Without the fork that makes process p; its parent does what p did. */
+export function mergedProcess(operations: readonly Operation[], p: number): Operation[] {
+  let made = 0;
+  const fork = operations.find((o) => o.op === 'fork' && ++made === p);
+  if (fork === undefined) return [...operations];
+  const renumbered = (n: number): number => (n === p ? fork.p : n > p ? n - 1 : n);
+  return operations
+    .filter((o) => o !== fork)
+    .map((o) => ({ op: o.op, p: renumbered(o.p), a: TARGETS.has(o.op) && typeof o.a[0] === 'number' ? [renumbered(o.a[0]), ...o.a.slice(1)] : o.a }));
 }
 
 const TARGETS = new Set(['process_vm_readv', 'process_vm_writev', 'process_madvise', 'process_mrelease']);

@@ -3,6 +3,7 @@ export * from './copy-page-range.ts';
 export * from './fault.ts';
 export * from './gup.ts';
 export * from './memory.ts';
+export * from './mlock.ts';
 export * from './mmu-gather.ts';
 export * from './pgtable.ts';
 export * from './process.ts';

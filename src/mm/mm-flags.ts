@@ -6,3 +6,5 @@ export const MMF_DISABLE_THP = 8;
 export const MMF_OOM_SKIP = 16;
 export const MMF_UNSTABLE = 32;
 export const MMF_TOPDOWN = 64;
+/** PR_SET_MEMORY_MERGE: new VMAs are mergeable by KSM. */
+export const MMF_VM_MERGE_ANY = 128;

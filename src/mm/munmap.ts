@@ -16,8 +16,8 @@ import { EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
 import { freePgdRange } from './pgtable.ts';
-import { type GatherRef, Globals, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
-import { isDataMapping, isExecMapping, isStackMapping, pagesFor, vmUnacctMemory } from './util.ts';
+import { type GatherRef, Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { isDataMapping, isExecMapping, isStackMapping, pfnUp, vmUnacctMemory } from './util.ts';
 import { VM_ACCOUNT, VM_LOCKED } from './vm-flags.ts';
 import { vmClose } from './vm-ops.ts';
 import { removeVma, splitVmaUnchecked, unlinkFileVma, vmaIsSealed, vmaPages } from './vma.ts';
@@ -46,6 +46,7 @@ function reattachVmas(vms: VmsRef): void {
     vmaMarkAttached(vma);
     vma = get(vma, Vma.next);
   }
+  set(vms, Vms.nrPages, 0);
 }
 
 /** vms_gather_munmap_vmas: splits at the ends, detaches the VMAs of the range and adds up what they count for. 0 or -errno. */
@@ -247,10 +248,11 @@ export function* doMunmap(mm: MmRef, start: Vpn, pages: number): Op<number> {
 }
 
 /** munmap(2); bytes. */
-export function* sysMunmap(mm: MmRef, address: number, length: number): Op<number> {
+export function* sysMunmap(process: ProcessRef, address: number, length: number): Op<number> {
+  const mm = get(process, Process.mm);
   const start = address / 2 ** pageShift;
   yield* mmapWriteLock(mm);
-  const error = Number.isInteger(start) ? yield* doVmiMunmap(mm, start, pagesFor(length), 1) : -EINVAL;
+  const error = Number.isInteger(start) ? yield* doVmiMunmap(mm, start, pfnUp(length), 1) : -EINVAL;
   if (error !== 0) yield* mmapWriteUnlock(mm);
   return error;
 }

@@ -17,6 +17,7 @@ export type GatherRef = Ref<'gather'>;
 export type BatchRef = Ref<'batch'>;
 export type ShmRef = Ref<'shm'>;
 export type NameRef = Ref<'name'>;
+export type BlockRef = Ref<'block'>;
 export type PipeRef = Ref<'pipe'>;
 export type GlobalsRef = Ref<'globals'>;
 /** Virtual page number. */
@@ -60,8 +61,14 @@ export const Globals = defineStruct('globals', {
   tlbGeneration: 'number',
   thpEnabled: 'number',
   ksmRun: 'number',
+  /** CONFIG_MEM_SOFT_DIRTY. */
+  softDirty: 'number',
+  /** vm.legacy_va_layout. */
+  legacyVaLayout: 'number',
   /** lru_add and mlock batches are drained at each step when 0. */
-  reserved: array(6),
+  /** Pages of a disk that are read ahead at most (read_ahead_kb); 0: 128 KiB. */
+  readAheadPages: 'count',
+  reserved: array(5),
 });
 
 export const Mm = defineStruct(
@@ -261,12 +268,16 @@ export const Inode = defineStruct('inode', {
   next: 'ref:inode',
 });
 
+/** Content of a page of a disk file as the disk has it, 4 KiB in each (struct buffer_head of nothing but data). */
+export const Block = defineStruct('block', { next: 'ref:block', words: array(1024) });
+
 /** A name: bytes, six a slot. */
 export const Name = defineStruct('name', { length: 'count', chars: array(43) });
 
 /** A pipe: ring of buffers, each a part of a page (struct pipe_inode_info). */
 export const Pipe = defineStruct('pipe', {
-  mutex: 'lock',
+  /** A mutex: a rw_semaphore that is only taken for writing. */
+  mutex: { kind: 'lock', slots: 2 },
   /** Buffers ever filled and ever emptied. */
   head: 'count',
   tail: 'count',

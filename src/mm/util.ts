@@ -38,11 +38,11 @@ export function rlimitMax(mm: MmRef, resource: number): number {
   return value < 0 ? Infinity : value;
 }
 
-/** Whole pages of a number of bytes. */
-export const pagesOf = (bytes: number): number => Math.floor(bytes / 2 ** pageShift);
+/** PFN_DOWN: whole pages of a number of bytes. */
+export const pfnDown = (bytes: number): number => Math.floor(bytes / 2 ** pageShift);
 
-/** Pages that hold a number of bytes (PAGE_ALIGN, in pages). */
-export const pagesFor = (bytes: number): number => Math.ceil(bytes / 2 ** pageShift);
+/** PFN_UP: pages that hold a number of bytes. */
+export const pfnUp = (bytes: number): number => Math.ceil(bytes / 2 ** pageShift);
 
 /** capable(): the mm's process has a capability (CAP_*, below 32). */
 export const capable = (mm: MmRef, cap: number): boolean => (get(get(mm, Mm.process), Process.capsLow) & (1 << cap)) !== 0;
@@ -53,7 +53,7 @@ export const capable = (mm: MmRef, cap: number): boolean => (get(get(mm, Mm.proc
 export function vmCommitLimit(): number {
   const kbytes = get(globals, Globals.overcommitKbytes);
   const ram = get(globals, Globals.totalRam);
-  const allowed = kbytes !== 0 ? pagesOf(kbytes * 1024) : Math.floor((ram * get(globals, Globals.overcommitRatio)) / 100);
+  const allowed = kbytes !== 0 ? pfnDown(kbytes * 1024) : Math.floor((ram * get(globals, Globals.overcommitRatio)) / 100);
   return allowed + get(globals, Globals.totalSwap);
 }
 
@@ -79,9 +79,9 @@ export function* enoughMemory(mm: MmRef, pages: number): Op<number> {
     if (pages <= get(globals, Globals.totalRam) + get(globals, Globals.totalSwap)) return 0;
   } else {
     let allowed = vmCommitLimit();
-    if (mm !== 0 && !capable(mm, CAP_SYS_ADMIN)) allowed -= pagesOf(get(globals, Globals.adminReserveKbytes) * 1024);
+    if (mm !== 0 && !capable(mm, CAP_SYS_ADMIN)) allowed -= pfnDown(get(globals, Globals.adminReserveKbytes) * 1024);
     // A single process does not get the last pages, with which a user could recover.
-    if (mm !== 0) allowed -= Math.min(Math.floor(get(mm, Mm.totalVm) / 32), pagesOf(get(globals, Globals.userReserveKbytes) * 1024));
+    if (mm !== 0) allowed -= Math.min(Math.floor(get(mm, Mm.totalVm) / 32), pfnDown(get(globals, Globals.userReserveKbytes) * 1024));
     if ((yield* readOnce(globals, Globals.committed)) < allowed) return 0;
   }
   yield* vmUnacctMemory(pages);
@@ -112,12 +112,12 @@ export function vmStatAccount(mm: MmRef, flags: number, pages: number): void {
 
 /** may_expand_vm: RLIMIT_AS and RLIMIT_DATA allow so many pages more of a kind. */
 export function mayExpandVm(mm: MmRef, flags: number, pages: number): boolean {
-  if (get(mm, Mm.totalVm) + pages > pagesOf(rlimit(mm, RLIMIT_AS))) return false;
+  if (get(mm, Mm.totalVm) + pages > pfnDown(rlimit(mm, RLIMIT_AS))) return false;
   if (!isDataMapping(flags)) return true;
   const data = get(mm, Mm.dataVm) + pages;
-  if (data <= pagesOf(rlimit(mm, RLIMIT_DATA))) return true;
+  if (data <= pfnDown(rlimit(mm, RLIMIT_DATA))) return true;
   // Valgrind sets a soft limit of 0, which used to bind brk() alone.
-  return rlimit(mm, RLIMIT_DATA) === 0 && data <= pagesOf(rlimitMax(mm, RLIMIT_DATA));
+  return rlimit(mm, RLIMIT_DATA) === 0 && data <= pfnDown(rlimitMax(mm, RLIMIT_DATA));
 }
 
 /** can_do_mlock: the process may lock any memory at all. */
@@ -125,4 +125,4 @@ export const canDoMlock = (mm: MmRef): boolean => rlimit(mm, RLIMIT_MEMLOCK) !==
 
 /** mlock_future_ok: so many pages more of VMAs with these flags stay within RLIMIT_MEMLOCK. */
 export const mlockFutureOk = (mm: MmRef, flags: number, pages: number): boolean =>
-  (flags & VM_LOCKED) === 0 || capable(mm, CAP_IPC_LOCK) || get(mm, Mm.lockedVm) + pages <= pagesOf(rlimit(mm, RLIMIT_MEMLOCK));
+  (flags & VM_LOCKED) === 0 || capable(mm, CAP_IPC_LOCK) || get(mm, Mm.lockedVm) + pages <= pfnDown(rlimit(mm, RLIMIT_MEMLOCK));

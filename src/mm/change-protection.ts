@@ -1,0 +1,96 @@
+/**
+ * Other rights for the entries of a VMA (mm/mprotect.c: change_protection and what is below it).
+ *
+ * Invariants: an entry is read and emptied in one step and then written back with new rights, so no accessed or dirty bit is lost; accessed, dirty and
+ * software bits stay; an entry becomes writable here only where a write fault would make it so without further ado.
+ */
+
+import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import type { Op } from '../kernel/op.ts';
+import { entryGet, entryGetAndClear, entrySet, get, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { PTE_DIRTY, PTE_PROTNONE, PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { globals } from './globals.ts';
+import { vmNormalPage } from './memory.ts';
+import { tlbRemoveEntry } from './mmu-gather.ts';
+import { pteLockptr, pteMkwrite, pteModify, ptePresent, tablePage } from './pgtable.ts';
+import { pageAnonExclusive } from './rmap.ts';
+import { folioTestAnon } from './swap.ts';
+import { type GatherRef, Globals, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { VM_SHARED, VM_SOFTDIRTY, VM_UFFD_WP, VM_WRITE } from './vm-flags.ts';
+import { vmOpsHasPageMkwrite } from './vm-ops.ts';
+import { vmaPageProt } from './vm-prot.ts';
+
+/** MM_CP_TRY_CHANGE_WRITABLE: entries that may be written without a fault become writable at once. */
+export const MM_CP_TRY_CHANGE_WRITABLE = 1;
+
+/** vma_soft_dirty_enabled: first writes must fault to be noticed. */
+const softDirtyEnabled = (flags: number): boolean => get(globals, Globals.softDirty) !== 0 && (flags & VM_SOFTDIRTY) === 0;
+
+/** vma_wants_writenotify: a shared mapping that must hear of the first write to a page. */
+export function vmaWantsWritenotify(vma: VmaRef): boolean {
+  const flags = get(vma, Vma.flags);
+  if ((flags & (VM_WRITE | VM_SHARED)) !== (VM_WRITE | VM_SHARED)) return false;
+  return vmOpsHasPageMkwrite(vma) || softDirtyEnabled(flags) || (flags & VM_UFFD_WP) !== 0;
+}
+
+/** vma_wants_manual_pte_write_upgrade: the VMA is writable but its entries are not made so by its protection alone. */
+export const vmaWantsManualPteWriteUpgrade = (vma: VmaRef): boolean =>
+  (get(vma, Vma.flags) & VM_SHARED) !== 0 ? vmaWantsWritenotify(vma) : (get(vma, Vma.flags) & VM_WRITE) !== 0;
+
+/** can_change_pte_writable: an entry of a writable VMA that no write fault is needed for. */
+export function canChangePteWritable(vma: VmaRef, pte: number): boolean {
+  const flags = get(vma, Vma.flags);
+  if ((flags & VM_WRITE) === 0 || (pte & PTE_PROTNONE) !== 0) return false;
+  if (softDirtyEnabled(flags) && (pte & PTE_SOFT_DIRTY) === 0) return false;
+  if ((flags & VM_UFFD_WP) !== 0 && (pte & PTE_UFFD_WP) !== 0) return false;
+  if ((flags & VM_SHARED) === 0) {
+    // Private: an exclusive page of our own is what a write fault would make writable in place.
+    const page = vmNormalPage(pte);
+    return page !== 0 && folioTestAnon(page) && pageAnonExclusive(page);
+  }
+  // Shared: a dirty page's file system was told already.
+  return (pte & PTE_DIRTY) !== 0;
+}
+
+/** change_protection: the entries of [start, end) of a VMA get its protection. The number of entries that were touched. */
+export function* changeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
+  return yield* changeTable(tlb, vma, get(get(vma, Vma.mm), Mm.pgd), topLevel, start, end, vmaPageProt(vma), flags);
+}
+
+/** change_p4d_range, change_pud_range, change_pmd_range: by level. */
+function* changeTable(tlb: GatherRef, vma: VmaRef, table: Page, level: number, start: Vpn, end: Vpn, prot: number, flags: number): Op<number> {
+  let changed = 0;
+  let vpn = start;
+  while (vpn < end) {
+    const next = entryEnd(vpn, end, level);
+    const entry = yield* entryGet(entryAt(table, level, vpn), level);
+    if ((entry & PTE_TABLE) !== 0) {
+      if (level > 1) changed += yield* changeTable(tlb, vma, tablePage(entry), level - 1, vpn, next, prot, flags);
+      else changed += yield* changePteRange(tlb, vma, tablePage(entry), vpn, next, prot, flags);
+    }
+    vpn = next;
+  }
+  return changed;
+}
+
+/** change_pte_range. Entries that are not present have no rights to change: markers stay, as swap entries do. */
+function* changePteRange(tlb: GatherRef, vma: VmaRef, table: Page, start: Vpn, end: Vpn, prot: number, flags: number): Op<number> {
+  const step = entryStride(0);
+  let ptep = entryAt(table, 0, start);
+  const lock = pteLockptr(ptep);
+  let changed = 0;
+  yield* spinLock(lock);
+  for (let vpn = start; vpn < end; vpn++) {
+    if (ptePresent(yield* entryGet(ptep, 0))) {
+      const before = yield* entryGetAndClear(ptep, 0);
+      let pte = pteModify(before, prot);
+      if ((flags & MM_CP_TRY_CHANGE_WRITABLE) !== 0 && (pte & PTE_WRITE) === 0 && canChangePteWritable(vma, pte)) pte = pteMkwrite(pte);
+      yield* entrySet(ptep, 0, pte);
+      if (pte !== before) tlbRemoveEntry(tlb, vpn, vpn + 1);
+      changed++;
+    }
+    ptep += step;
+  }
+  yield* spinUnlock(lock);
+  return changed;
+}

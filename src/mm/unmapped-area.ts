@@ -1,0 +1,176 @@
+/**
+ * Where mmap() puts a mapping (mm/mmap.c: __get_unmapped_area; arch/x86/kernel/sys_x86_64.c; mm/huge_memory.c: __thp_get_unmapped_area), and where the
+ * region for mappings begins (mm/util.c: arch_pick_mmap_layout; arch/x86/mm/mmap.c).
+ *
+ * Invariants: results are page numbers, or negative errnos; a hint that is free, guard gaps of stacks included, is taken as it is; nothing is changed.
+ * The caller holds the mmap lock.
+ */
+
+import { codec, spanPages } from '../kernel/arch.ts';
+import { get, set } from '../kernel/ops.ts';
+import { pageShift } from '../memory/state.ts';
+import { EINVAL, ENOMEM, EPERM } from './errno.ts';
+import { INODE_DISK } from './file-types.ts';
+import { globals } from './globals.ts';
+import { MMF_TOPDOWN } from './mm-flags.ts';
+import { MAP_32BIT, MAP_ABOVE4G, MAP_FIXED } from './mman.ts';
+import { File, type FileRef, Globals, Inode, Mm, type MmRef, type Vpn } from './types.ts';
+import { CAP_SYS_RAWIO, capable, pfnUp } from './util.ts';
+import { findVma, findVmaPrev, gapBottomUp, gapTopDown, vmEndGap, vmStartGap } from './vma-tree.ts';
+
+/** Families that CONFIG_TRANSPARENT_HUGEPAGE exists for with 64 bits. */
+const THP_FAMILIES = ['x86', 'arm64', 'riscv', 's390', 'powerpc', 'loongarch', 'sparc64', 'mips'];
+
+/** x86-64 has its own search; 32-bit x86 the general one. */
+const isX86_64 = (): boolean => codec.mode.family === 'x86' && codec.mode.vaBits > 32;
+
+/** Mappings of whole huge pages are aligned to them. */
+const hasThp = (): boolean => codec.mode.vaBits > 32 && THP_FAMILIES.includes(codec.mode.family);
+
+/** A number of bytes that is a multiple of every page size below it, in pages. */
+const pagesAt = (bytes: number): number => bytes / 2 ** pageShift;
+
+/** DEFAULT_MAP_WINDOW: the end of user space unless an address above is asked for. */
+export function mapWindow(mm: MmRef): Vpn {
+  const window = get(mm, Mm.mapWindow);
+  return window === 0 ? get(mm, Mm.taskSize) : window;
+}
+
+/** TASK_UNMAPPED_BASE: a third into user space. */
+export const taskUnmappedBase = (mm: MmRef): Vpn => Math.ceil(mapWindow(mm) / 3);
+
+// --- layout -----------------------------------------------------------------------------------------------------------------
+
+/** Gap below the stack for mappings to stay out of: at least 128 MiB, at most 5/6 of user space. */
+const MIN_GAP = 128 * 2 ** 20;
+
+/**
+ * arch_pick_mmap_layout: where mappings begin, from the stack limit (bytes, -1 for none) that exec took once: a later setrlimit() must not move
+ * what is laid out already. Top-down below the stack's room; bottom-up from a third of user space where the system, or (but for x86, and where stacks grow up)
+ * an unlimited stack, asks for the old layout. No randomisation.
+ */
+export function archPickMmapLayout(mm: MmRef, stackLimit: number): void {
+  const window = mapWindow(mm);
+  const limit = stackLimit < 0 ? Infinity : stackLimit;
+  const growsUp = codec.mode.family === 'parisc';
+  const legacy = get(globals, Globals.legacyVaLayout) !== 0 || (limit === Infinity && !growsUp && !isX86_64());
+  const base = taskUnmappedBase(mm);
+  set(mm, Mm.execStackLimit, stackLimit);
+  set(mm, Mm.mmapLegacyBase, base);
+  if (legacy) {
+    set(mm, Mm.flags, get(mm, Mm.flags) & ~MMF_TOPDOWN);
+    set(mm, Mm.mmapBase, base);
+    return;
+  }
+  const pad = get(globals, Globals.stackGuardGap) * 2 ** pageShift;
+  const most = Math.floor((window * 2 ** pageShift) / 6) * 5;
+  const gap = Math.max(Math.min(limit + pad, most), MIN_GAP);
+  set(mm, Mm.flags, get(mm, Mm.flags) | MMF_TOPDOWN);
+  set(mm, Mm.mmapBase, pfnUp(window * 2 ** pageShift - gap));
+}
+
+// --- search -----------------------------------------------------------------------------------------------------------------
+
+/** A hint is free on x86: in user space, not across the window's end, clear of the guard gap of a stack above it. */
+function hintIsFreeX86(mm: MmRef, hint: Vpn, pages: number): boolean {
+  if (get(mm, Mm.taskSize) - pages < hint) return false;
+  const window = mapWindow(mm);
+  if (hint > window !== hint + pages > window) return false;
+  const vma = findVma(mm, hint);
+  return vma === 0 || hint + pages <= vmStartGap(vma);
+}
+
+/** arch_get_unmapped_area of x86-64: bottom-up. */
+function bottomUpX86(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number): number {
+  const low32 = (flags & MAP_32BIT) !== 0;
+  const begin = low32 ? pagesAt(0x40000000) : get(mm, Mm.mmapLegacyBase);
+  const window = mapWindow(mm);
+  let end = hint > window ? get(mm, Mm.taskSize) : window;
+  if (low32) end = pagesAt(0x80000000);
+  if (pages > end) return -ENOMEM;
+  if (hint !== 0) {
+    const vma = findVma(mm, hint);
+    if (end - pages >= hint && (vma === 0 || hint + pages <= vmStartGap(vma))) return hint;
+  }
+  const found = gapBottomUp(mm, pages, begin, end, 0, pgoff);
+  return found < 0 ? -ENOMEM : found;
+}
+
+/** arch_get_unmapped_area_topdown of x86-64. */
+function topDownX86(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number): number {
+  if (pages > get(mm, Mm.taskSize)) return -ENOMEM;
+  // Below 2 GiB the old layout is searched.
+  if ((flags & MAP_32BIT) === 0) {
+    if (hint !== 0 && hintIsFreeX86(mm, hint, pages)) return hint;
+    const low = (flags & MAP_ABOVE4G) !== 0 ? pagesAt(2 ** 32) : 1;
+    let high = get(mm, Mm.mmapBase);
+    if (hint > mapWindow(mm)) high += get(mm, Mm.taskSize) - mapWindow(mm);
+    const found = gapTopDown(mm, pages, low, high, 0, pgoff);
+    if (found >= 0) return found;
+  }
+  return bottomUpX86(mm, hint, pages, pgoff, flags);
+}
+
+/** generic_get_unmapped_area and generic_get_unmapped_area_topdown. */
+function genericArea(mm: MmRef, hint: Vpn, pages: number, topDown: boolean): number {
+  const window = mapWindow(mm);
+  const end = hint > window ? get(mm, Mm.taskSize) : window;
+  const min = pfnUp(get(globals, Globals.mmapMinAddr));
+  if (pages > end - min) return -ENOMEM;
+  if (hint !== 0) {
+    const vma = findVma(mm, hint);
+    const prev = findVmaPrev(mm, hint);
+    if (end - pages >= hint && hint >= min && (vma === 0 || hint + pages <= vmStartGap(vma)) && (prev === 0 || hint >= vmEndGap(prev))) return hint;
+  }
+  if (topDown) {
+    const found = gapTopDown(mm, pages, 1, get(mm, Mm.mmapBase) + end - window, 0, 0);
+    if (found >= 0) return found;
+  }
+  const found = gapBottomUp(mm, pages, topDown ? taskUnmappedBase(mm) : get(mm, Mm.mmapBase), end, 0, 0);
+  return found < 0 ? -ENOMEM : found;
+}
+
+/** mm_get_unmapped_area_vmflags: the layout's own search, for a hint of whole pages (0: none). */
+function archArea(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number): number {
+  const topDown = (get(mm, Mm.flags) & MMF_TOPDOWN) !== 0;
+  if (!isX86_64()) return genericArea(mm, hint, pages, topDown);
+  return topDown ? topDownX86(mm, hint, pages, pgoff, flags) : bottomUpX86(mm, hint, pages, pgoff, flags);
+}
+
+/** __thp_get_unmapped_area: a place where the object's huge pages lie aligned; 0 when there is no point in that, or no room. */
+function thpArea(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number): number {
+  const size = spanPages(1);
+  const firstHuge = Math.ceil(pgoff / size) * size;
+  if (pgoff + pages - firstHuge < size) return 0;
+  const found = archArea(mm, hint, pages + size, pgoff, flags);
+  if (found < 0) return 0;
+  if (found === hint) return hint;
+  const shift = (((pgoff - found) % size) + size) % size;
+  // The search from above leaves the room for alignment below, where it is of no use to the next mapping.
+  if ((get(mm, Mm.flags) & MMF_TOPDOWN) !== 0 && shift === 0) return found + size;
+  return found + shift;
+}
+
+/**
+ * __get_unmapped_area: where a mapping of `pages` goes. `address` (bytes) is where MAP_FIXED puts it, else a hint of whole pages. The page
+ * number, or -ENOMEM (no room, beyond user space), -EINVAL (no page boundary), -EPERM (below mmap_min_addr without the right to).
+ */
+export function getUnmappedArea(mm: MmRef, file: FileRef, address: number, pages: number, pgoff: Vpn, flags: number, shared: number): number {
+  const taskSize = get(mm, Mm.taskSize);
+  if (pages > taskSize) return -ENOMEM;
+  const at = address / 2 ** pageShift;
+  let found = 0;
+  if ((flags & MAP_FIXED) !== 0) found = at;
+  else {
+    // Files of a disk, and private memory of whole huge pages without a hint, prefer an aligned place.
+    const disk = file !== 0 && get(get(file, File.inode), Inode.kind) === INODE_DISK;
+    const offset = file === 0 ? 0 : pgoff;
+    if (hasThp() && (disk || (file === 0 && shared === 0 && at === 0 && pages % spanPages(1) === 0))) found = thpArea(mm, at, pages, offset, flags);
+    if (found === 0) found = archArea(mm, at, pages, offset, flags);
+    if (found < 0) return found;
+  }
+  if (found > taskSize - pages) return -ENOMEM;
+  if (!Number.isInteger(found)) return -EINVAL;
+  if (found < pfnUp(get(globals, Globals.mmapMinAddr)) && !capable(mm, CAP_SYS_RAWIO)) return -EPERM;
+  return found;
+}

@@ -146,12 +146,12 @@ const row = (label: string, bytes: number): string => `${`${label}:`.padEnd(16)}
 export const smapsText = (process: ProcessView): string => process.vmas.map((vma) => smapsOfVmaText(process, vma)).join('');
 
 /** One VMA of it. */
-export function smapsOfVmaText(process: ProcessView, vma: VmaView): string {
-  const sums = smapsOf(vma);
+export const smapsOfVmaText = (process: ProcessView, vma: VmaView): string => `${mapsLine(process, vma)}${smapsBlock(smapsOf(vma), flagLetters(vma.flags))}`;
+
+/** The lines of a VMA after its first. */
+export function smapsBlock(sums: Smaps, letters: readonly string[]): string {
   const head = row('Size', sums.size) + row('KernelPageSize', sums.pageBytes) + row('MMUPageSize', sums.pageBytes);
   const rows = ROWS.map(([label, key]) => row(label, sums[key] as number)).join('');
   const eligible = `THPeligible:    ${String(Number(sums.thpEligible)).padStart(8)}\n`;
-  return `${mapsLine(process, vma)}${head}${rows}${eligible}VmFlags: ${flagLetters(vma.flags)
-    .map((letters) => `${letters} `)
-    .join('')}\n`;
+  return `${head}${rows}${eligible}VmFlags: ${letters.map((pair) => `${pair} `).join('')}\n`;
 }

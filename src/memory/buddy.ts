@@ -1,7 +1,7 @@
 /**
  * The page allocator: per-CPU lists over buddy lists over untouched memory (mm/page_alloc.c).
  *
- * Invariants: pages on a CPU's list have PG_PCP and are linked as blocks of a zone are (free-lists.ts). All other columns of a free page are zero, so that equal
+ * Invariants: pages on a CPU's list have PG_PCP and are linked through `pageNext`, 0 at the end. All other columns of a free page are zero, so that equal
  * uses lead to equal memory. Numbers of the pages of a block follow each other only within one group of frames (64 KiB): a page of a larger
  * block is reached by its pfn.
  * Nothing here reclaims or waits: 0 says that the watermarks forbid. Fault injection is the caller's.
@@ -20,7 +20,7 @@ import {
   ALLOC_WMARK_MIN,
 } from './alloc-flags.ts';
 import { takeOfType } from './fallback.ts';
-import { freeOneBlock, frontierLargest, link, listOf, takeSmallest, unlink } from './free-lists.ts';
+import { freeOneBlock, frontierLargest, listOf, takeSmallest } from './free-lists.ts';
 import {
   __GFP_COMP,
   __GFP_DIRECT_RECLAIM,
@@ -52,7 +52,6 @@ import {
   pageNext,
   pageOrder,
   pagePincount,
-  pagePrev,
   pagePrivate,
   pageRefcount,
   pageShift,
@@ -62,12 +61,27 @@ import {
   setPageMapping,
   setPageNext,
   setPageOrder,
-  setPagePrev,
   setPagePrivate,
   setPageRefcount,
   setSlot,
 } from './state.ts';
-import { basePfn, blockInfo, blockType, Memory, memory, Pcp, SLOT_MEMORY, WMARK_MIN, ZONELIST_SLOTS, Zone, type ZoneRef, zoneOfFrame } from './zone.ts';
+import {
+  basePfn,
+  blockInfo,
+  blockType,
+  firstPcp,
+  firstZone,
+  locate,
+  Memory,
+  memory,
+  Pcp,
+  pcpOf,
+  WMARK_MIN,
+  ZONELIST_SLOTS,
+  Zone,
+  type ZoneRef,
+  zoneOfFrame,
+} from './zone.ts';
 
 // --- watermarks -------------------------------------------------------------------------------------------------------------
 
@@ -104,55 +118,50 @@ function hasBlock(zone: ZoneRef, order: number, flags: number): boolean {
 
 // --- per-CPU lists ----------------------------------------------------------------------------------------------------------
 
-/** Puts a page at the head of a CPU's list. */
-function pushPcp(pcp: number, page: number, type: number): void {
-  link(pcp + Pcp.lists + type, page, false);
-  setSlot(pcp + Pcp.count, heap[pcp + Pcp.count] + 1);
-}
+const PCP_COUNT = Pcp.count;
+const PCP_LISTS = Pcp.lists;
+const PCP_HIGH = Pcp.high;
+const ZONE_ROOM = Zone.room;
 
-/** rmqueue_pcplist: a page from the CPU's list, which is refilled by a batch when empty. */
-function popPcp(zone: ZoneRef, cpu: number, type: number, flags: number): number {
-  const pcp = heap[zone + Zone.pcps + cpu];
-  const head = pcp + Pcp.lists + type;
-  let page = heap[head];
-  if (page === 0) {
-    refillPcp(zone, pcp, type, flags);
-    page = heap[head];
-    if (page === 0) return 0;
-  }
+/** Takes the first page off a list of a CPU that is not empty. */
+function popPcp(pcp: number, head: number, page: number): void {
   const next = pageNext[page];
   setSlot(head, next);
-  if (next !== 0) {
-    setPagePrev(next, pagePrev[page]);
-    setPageNext(page, 0);
+  if (next !== 0) setPageNext(page, 0);
+  setSlot(pcp + PCP_COUNT, heap[pcp + PCP_COUNT] - 1);
+}
+
+/** rmqueue_pcplist: a page from the CPU's list, which is refilled by a batch when empty (rmqueue_bulk). */
+function takeFromPcp(zone: ZoneRef, cpu: number, type: number, flags: number): number {
+  const pcp = heap[zone + Zone.pcps + cpu];
+  const head = pcp + PCP_LISTS + type;
+  if (heap[head] === 0) {
+    // Pages keep the order in which they come out of the zone's lists.
+    let last = 0;
+    for (let n = heap[pcp + Pcp.batch]; n > 0; n--) {
+      const page = takeFromZone(zone, 0, type, flags);
+      if (page === 0) break;
+      setPageFlags(page, PG_PCP);
+      if (last === 0) setSlot(head, page);
+      else setPageNext(last, page);
+      setSlot(pcp + PCP_COUNT, heap[pcp + PCP_COUNT] + 1);
+      last = page;
+    }
   }
-  setPagePrev(page, 0);
-  setSlot(pcp + Pcp.count, heap[pcp + Pcp.count] - 1);
+  const page = heap[head];
+  if (page !== 0) popPcp(pcp, head, page);
   return page;
 }
 
-/** rmqueue_bulk: the list keeps the order in which the pages come out of the buddy lists. */
-function refillPcp(zone: ZoneRef, pcp: number, type: number, flags: number): void {
-  for (let n = heap[pcp + Pcp.batch]; n > 0; n--) {
-    const page = takeFromZone(zone, 0, type, flags);
-    if (page === 0) return;
-    setPageFlags(page, PG_PCP);
-    link(pcp + Pcp.lists + type, page, true);
-    setSlot(pcp + Pcp.count, heap[pcp + Pcp.count] + 1);
-  }
-}
-
-/** free_pcppages_bulk: gives pages back to the zone, those first that were idle longest, taking the types in turn. */
+/** free_pcppages_bulk: gives pages back to the zone, taking the types in turn; the pages freed last first (Linux: those freed first). */
 export function drainPcp(zone: ZoneRef, pcp: number, pages: number): void {
   let type = 0;
-  for (let left = Math.min(pages, heap[pcp + Pcp.count]); left > 0; left--) {
-    while (heap[pcp + Pcp.lists + type] === 0) type = (type + 1) % MIGRATE_PCPTYPES;
-    const head = pcp + Pcp.lists + type;
-    const page = pagePrev[heap[head]];
-    unlink(head, page);
-    setSlot(pcp + Pcp.count, heap[pcp + Pcp.count] - 1);
+  for (let left = Math.min(pages, heap[pcp + PCP_COUNT]); left > 0; left--) {
+    while (heap[pcp + PCP_LISTS + type] === 0) type = (type + 1) % MIGRATE_PCPTYPES;
+    const page = heap[pcp + PCP_LISTS + type];
+    popPcp(pcp, pcp + PCP_LISTS + type, page);
     setPageFlags(page, 0);
-    const frame = pfnOfPage(page) - basePfn();
+    const frame = pfnOfPage(page) - basePfn;
     freeOneBlock(zone, frame, 0, blockType(frame));
     type = (type + 1) % MIGRATE_PCPTYPES;
   }
@@ -160,6 +169,7 @@ export function drainPcp(zone: ZoneRef, pcp: number, pages: number): void {
 
 /** drain_all_pages: empties the lists of every CPU. */
 export function drainAllPages(): void {
+  locate();
   const root = memory();
   for (let i = 0; i < heap[root + Memory.nrZones]; i++) {
     const zone = heap[root + Memory.zones + i];
@@ -187,6 +197,20 @@ export function gfpToAllocFlags(gfp: number, order: number): number {
  * are the caller's: mm/). Reference count 1, all other columns zero but for the order and PG_HEAD of a compound page.
  */
 export function allocPages(order: number, gfp: number, cpu = 0): number {
+  locate();
+  if (order === 0) {
+    const at = (cpu << 4) + (gfp & 15);
+    const pcp = firstPcp[at];
+    const head = pcp + PCP_LISTS + gfpMigratetype(gfp);
+    const page = heap[head];
+    if (page !== 0 && heap[firstZone[at] + ZONE_ROOM] > 0 && pcp !== 0) {
+      popPcp(pcp, head, page);
+      setPageFlags(page, 0);
+      setPageRefcount(page, 1);
+      if ((gfp & __GFP_ZERO) !== 0) clearFrame(page);
+      return page;
+    }
+  }
   const cma = gfpMigratetype(gfp) === MIGRATE_MOVABLE ? ALLOC_CMA : 0;
   const page = getPageFromFreelist(order, gfp, ALLOC_WMARK_LOW | cma, cpu);
   return page !== 0 ? page : allocPagesSlowly(order, gfp, cpu);
@@ -211,7 +235,8 @@ function wakeKswapd(gfp: number, cpu: number): void {
 
 /** get_page_from_freelist: the first zone, downward from the highest that the request may use, whose watermark allows it. */
 export function getPageFromFreelist(order: number, gfp: number, flags: number, cpu = 0): number {
-  const root = heap[SLOT_MEMORY];
+  locate();
+  const root = memory();
   const highest = gfpZone(gfp);
   if (highest < 0 || order > heap[root + Memory.maxOrder]) return 0;
   const node = heap[root + Memory.cpuNode + cpu];
@@ -223,7 +248,7 @@ export function getPageFromFreelist(order: number, gfp: number, flags: number, c
       const mark = heap[zone + Zone.watermark + (flags & ALLOC_WMARK_MASK)] + heap[zone + Zone.boost];
       if (!zoneWatermarkOk(zone, order, mark, highest, flags) && !withoutBoost(zone, order, highest, flags)) continue;
     }
-    const page = order === 0 ? popPcp(zone, cpu, gfpMigratetype(gfp), flags) : takeFromZone(zone, order, gfpMigratetype(gfp), flags);
+    const page = order === 0 ? takeFromPcp(zone, cpu, gfpMigratetype(gfp), flags) : takeFromZone(zone, order, gfpMigratetype(gfp), flags);
     if (page !== 0) return prepare(page, order, gfp);
   }
   return 0;
@@ -279,29 +304,35 @@ const BAD_FLAGS = PG_CHECK_AT_FREE | PG_PCP;
 
 /** Gives back 2^order pages that nobody refers to. @throws {Error} when a page is still in use. */
 export function freePages(page: number, order: number, cpu = 0): void {
+  locate();
   if (order !== 0) {
     freeBlock(page, order);
     return;
   }
   if (!prepareToFree(page)) return;
-  const info = blockInfo(pfnOfPage(page) - basePfn());
-  const zone = heap[heap[SLOT_MEMORY] + Memory.zones - 1 + (info >> 3)];
+  const info = blockInfo(pfnOfPage(page) - basePfn);
   const type = info & 7;
   if (type === MIGRATE_ISOLATE) {
+    const frame = pfnOfPage(page) - basePfn;
     setPageFlags(page, 0);
-    freeOneBlock(zone, pfnOfPage(page) - basePfn(), 0, type);
+    freeOneBlock(zoneOfFrame(frame), frame, 0, type);
     return;
   }
   setPageFlags(page, PG_PCP);
-  const pcp = heap[zone + Zone.pcps + cpu];
+  const pcp = pcpOf[(cpu << 5) + (info >> 3)];
   // Pages of CMA and of the atomic reserve serve movable requests meanwhile.
-  pushPcp(pcp, page, type < MIGRATE_PCPTYPES ? type : MIGRATE_MOVABLE);
-  if (heap[pcp + Pcp.count] >= heap[pcp + Pcp.high])
-    drainPcp(zone, pcp, Math.max(1, Math.min(heap[pcp + Pcp.batch], heap[pcp + Pcp.high] - heap[pcp + Pcp.batch])));
+  const head = pcp + PCP_LISTS + (type < MIGRATE_PCPTYPES ? type : MIGRATE_MOVABLE);
+  const first = heap[head];
+  if (first !== 0) setPageNext(page, first);
+  setSlot(head, page);
+  const count = heap[pcp + PCP_COUNT] + 1;
+  setSlot(pcp + PCP_COUNT, count);
+  if (count >= heap[pcp + PCP_HIGH])
+    drainPcp(heap[pcp + Pcp.zone], pcp, Math.max(1, Math.min(heap[pcp + Pcp.batch], heap[pcp + PCP_HIGH] - heap[pcp + Pcp.batch])));
 }
 
 function freeBlock(page: number, order: number): void {
-  const frame = pfnOfPage(page) - basePfn();
+  const frame = pfnOfPage(page) - basePfn;
   eachKnownPage(page, order, (p) => {
     prepareToFree(p);
     if (pageFlags[p] !== 0) setPageFlags(p, 0);
@@ -312,19 +343,21 @@ function freeBlock(page: number, order: number): void {
 /** free_pages_prepare of one page: checks it and clears its columns; false when it is poisoned and must stay out of use. */
 function prepareToFree(page: number): boolean {
   const flags = pageFlags[page];
-  if (pageMapping[page] !== 0) {
-    // An anonymous page keeps its anon_vma until here.
-    if ((flags & PG_ANON) === 0) badPage(page, 'its mapping is not empty');
-    setPageMapping(page, 0);
-  }
-  if ((flags & BAD_FLAGS) !== 0) badPage(page, `flags 0x${(flags & BAD_FLAGS).toString(16)} are set`);
-  if (pageMapcount[page] !== 0) badPage(page, `its mapcount is ${pageMapcount[page]}`);
-  if (pageRefcount[page] !== 0) badPage(page, `its reference count is ${pageRefcount[page]}`);
-  if (pagePincount[page] !== 0) badPage(page, `its pincount is ${pagePincount[page]}`);
+  if (((flags & BAD_FLAGS) | pageMapping[page] | pageMapcount[page] | pageRefcount[page] | pagePincount[page]) !== 0) checkFree(page, flags);
   if (pageIndex[page] !== 0) setPageIndex(page, 0);
   if (pagePrivate[page] !== 0) setPagePrivate(page, 0);
   if (pageOrder[page] !== 0) setPageOrder(page, 0);
   return (flags & PG_HWPOISON) === 0;
+}
+
+/** Says what is wrong with a page that is freed. An anonymous page may keep its anon_vma until here. */
+function checkFree(page: number, flags: number): void {
+  if ((flags & BAD_FLAGS) !== 0) badPage(page, `flags 0x${(flags & BAD_FLAGS).toString(16)} are set`);
+  if (pageMapcount[page] !== 0) badPage(page, `its mapcount is ${pageMapcount[page]}`);
+  if (pageRefcount[page] !== 0) badPage(page, `its reference count is ${pageRefcount[page]}`);
+  if (pagePincount[page] !== 0) badPage(page, `its pincount is ${pagePincount[page]}`);
+  if ((flags & PG_ANON) === 0) badPage(page, 'its mapping is not empty');
+  setPageMapping(page, 0);
 }
 
 function badPage(page: number, reason: string): never {

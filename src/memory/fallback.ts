@@ -7,6 +7,7 @@ import { account, addToFreeList, cutBlock, expand, listOf, removeFromFreeList, s
 import { MIGRATE_CMA, MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE } from './gfp.ts';
 import { PG_BUDDY, PG_LRU } from './page-flags.ts';
 import { heap, knownPageOfPfn, pageFlags, pageOrder, pfnOfPage, setSlot } from './state.ts';
+import { updateRoom } from './watermark.ts';
 import { basePfn, Memory, MemoryRange, memory, setBlockType, WMARK_HIGH, Zone, type ZoneRef, zoneOfFrame } from './zone.ts';
 
 /** Types to take from, best first. */
@@ -60,7 +61,7 @@ function claim(zone: ZoneRef, order: number, type: number, flags: number): numbe
 /** try_to_claim_block. */
 function claimBlock(zone: ZoneRef, page: number, have: number, order: number, type: number, other: number): number {
   const pageblockOrder = heap[memory() + Memory.pageblockOrder];
-  const frame = pfnOfPage(page) - basePfn();
+  const frame = pfnOfPage(page) - basePfn;
   if (have >= pageblockOrder) {
     removeFromFreeList(zone, page, have, other);
     account(zone, other, -(2 ** have));
@@ -88,7 +89,7 @@ function settleBlock(zone: ZoneRef, start: number, end: number): void {
     for (;;) {
       const range = heap[head];
       if (range === 0) break;
-      const cursor = heap[range + MemoryRange.cursor] - basePfn();
+      const cursor = heap[range + MemoryRange.cursor] - basePfn;
       if (cursor < start || cursor >= end) break;
       cutBlock(zone, range, head);
     }
@@ -96,7 +97,7 @@ function settleBlock(zone: ZoneRef, start: number, end: number): void {
 
 /** Free and movable pages of a pageblock (prep_move_freepages_block); −1 free pages: the block is not all in the zone. */
 function countBlock(zone: ZoneRef, start: number, pages: number): { free: number; movable: number } {
-  const base = basePfn();
+  const base = basePfn;
   const from = heap[zone + Zone.startPfn] - base;
   if (start < from || start + pages > from + heap[zone + Zone.spanned]) return { free: -1, movable: 0 };
   let free = 0;
@@ -114,7 +115,7 @@ function countBlock(zone: ZoneRef, start: number, pages: number): { free: number
 
 /** move_freepages_block: the free blocks of a pageblock go to the lists of another type, which becomes the pageblock's. Pages moved. */
 export function moveFreePages(zone: ZoneRef, start: number, from: number, to: number): number {
-  const base = basePfn();
+  const base = basePfn;
   const pages = 2 ** heap[memory() + Memory.pageblockOrder];
   let moved = 0;
   for (let frame = start; frame < start + pages; ) {
@@ -158,4 +159,5 @@ function boostWatermark(zone: ZoneRef): void {
   if (pageblock * 4 > heap[zone + Zone.managed]) return;
   const most = Math.max(pageblock, Math.floor((heap[zone + Zone.watermark + WMARK_HIGH] * factor) / 10000));
   setSlot(zone + Zone.boost, Math.min(heap[zone + Zone.boost] + pageblock, most));
+  updateRoom(zone);
 }

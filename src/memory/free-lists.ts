@@ -69,6 +69,7 @@ export function account(zone: ZoneRef, type: number, pages: number): void {
   setSlot(zone + Zone.free, heap[zone + Zone.free] + pages);
   if (type === MIGRATE_CMA) setSlot(zone + Zone.freeCma, heap[zone + Zone.freeCma] + pages);
   else if (type === MIGRATE_HIGHATOMIC) setSlot(zone + Zone.freeHighatomic, heap[zone + Zone.freeHighatomic] + pages);
+  else setSlot(zone + Zone.room, heap[zone + Zone.room] + pages);
 }
 
 export function addToFreeList(zone: ZoneRef, page: number, order: number, type: number, atTail = false): void {
@@ -87,7 +88,7 @@ export function removeFromFreeList(zone: ZoneRef, page: number, order: number, t
 
 /** expand: gives back the upper halves until a block of `order` remains. */
 export function expand(zone: ZoneRef, frame: number, from: number, order: number, type: number): void {
-  const base = basePfn();
+  const base = basePfn;
   for (let o = from - 1; o >= order; o--) addToFreeList(zone, pageOfPfn(base + frame + 2 ** o), o, type);
 }
 
@@ -105,7 +106,7 @@ export function topUp(zone: ZoneRef, order: number, type: number): boolean {
     const range = heap[head];
     if (range === 0) return false;
     const page = cutBlock(zone, range, head);
-    if (pageOrder[page] >= order && blockType(pfnOfPage(page) - basePfn()) === type) return true;
+    if (pageOrder[page] >= order && blockType(pfnOfPage(page) - basePfn) === type) return true;
   }
 }
 
@@ -114,7 +115,7 @@ export function cutBlock(zone: ZoneRef, range: number, head: number): number {
   const root = memory();
   const cursor = heap[range + MemoryRange.cursor];
   const end = heap[range + MemoryRange.end];
-  const frame = cursor - basePfn();
+  const frame = cursor - basePfn;
   const order = frontierOrder(frame, end - cursor, heap[root + Memory.maxOrder]);
   const next = cursor + 2 ** order;
   setSlot(range + MemoryRange.cursor, next);
@@ -125,7 +126,10 @@ export function cutBlock(zone: ZoneRef, range: number, head: number): number {
   const type = blockType(frame);
   addToFreeList(zone, page, order, type, true);
   // Only the count of the whole zone knew these pages until now, and that of CMA.
-  if (type === MIGRATE_HIGHATOMIC) setSlot(zone + Zone.freeHighatomic, heap[zone + Zone.freeHighatomic] + 2 ** order);
+  if (type === MIGRATE_HIGHATOMIC) {
+    setSlot(zone + Zone.freeHighatomic, heap[zone + Zone.freeHighatomic] + 2 ** order);
+    setSlot(zone + Zone.room, heap[zone + Zone.room] - 2 ** order);
+  }
   return page;
 }
 
@@ -135,8 +139,8 @@ export function frontierLargest(zone: ZoneRef, type: number): number {
   let range = heap[zone + (type === MIGRATE_CMA ? Zone.cmaFrontier : Zone.frontier)];
   let largest = -1;
   for (; range !== 0 && largest < maxOrder; range = heap[range + MemoryRange.next]) {
-    const from = heap[range + MemoryRange.cursor] - basePfn();
-    const to = heap[range + MemoryRange.end] - basePfn();
+    const from = heap[range + MemoryRange.cursor] - basePfn;
+    const to = heap[range + MemoryRange.end] - basePfn;
     for (let order = maxOrder; order > largest; order--) if (Math.ceil(from / 2 ** order) * 2 ** order + 2 ** order <= to) largest = order;
   }
   return largest;
@@ -146,7 +150,7 @@ export function frontierLargest(zone: ZoneRef, type: number): number {
 
 /** The free block of `order` that stands at a frame of a zone, 0 when there is none (page_is_buddy). */
 function freeBlockAt(zone: ZoneRef, frame: number, order: number): number {
-  const page = knownPageOfPfn(basePfn() + frame);
+  const page = knownPageOfPfn(basePfn + frame);
   if (page === 0 || (pageFlags[page] & PG_BUDDY) === 0 || pageOrder[page] !== order) return 0;
   return zoneOfFrame(frame) === zone ? page : 0;
 }
@@ -177,7 +181,7 @@ export function freeOneBlock(zone: ZoneRef, frame: number, order: number, type: 
   }
   // A block whose buddy's other half is free will probably grow soon: it is used last (buddy_merge_likely).
   const growing = o < maxOrder - 1 && freeBlockAt(zone, (at & ~(1 << o)) ^ (1 << (o + 1)), o + 1) !== 0;
-  addToFreeList(zone, pageOfPfn(basePfn() + at), o, type, growing);
+  addToFreeList(zone, pageOfPfn(basePfn + at), o, type, growing);
 }
 
 /** change_pageblock_range: every pageblock of a block becomes of a type. */
@@ -188,7 +192,7 @@ export function setTypeOfRange(frame: number, order: number, type: number): void
 
 /** Removes a block from its list and what it was counted in, gives back all but the first 2^order pages. */
 export function takeBlock(zone: ZoneRef, page: number, have: number, order: number, type: number): number {
-  const frame = pfnOfPage(page) - basePfn();
+  const frame = pfnOfPage(page) - basePfn;
   removeFromFreeList(zone, page, have, type);
   account(zone, type, -(2 ** order));
   expand(zone, frame, have, order, type);

@@ -8,12 +8,14 @@ import { heap, mounted, setSlot } from './state.ts';
 import { calculateMinFreeKbytes, recommendMinFreeKbytes, setupLowmemReserve, setupWatermarks } from './watermark.ts';
 import {
   CmaArea,
+  forgetAddresses,
   MAX_CPUS,
   MAX_NODES,
   MAX_ZONES,
   Memory,
   MemoryRange,
   type MemoryRef,
+  makePageblocks,
   NR_ORDERS,
   Pcp,
   SLOT_MEMORY,
@@ -71,6 +73,7 @@ export function initMemory(config: MemoryMapConfig): MemoryRef {
   if (maxOrder >= NR_ORDERS) throw new RangeError(`order ${maxOrder} is above the ${NR_ORDERS - 1} that zones have lists for`);
   if (base % 2 ** maxOrder !== 0) throw new RangeError(`memory starts at frame ${base}, which is no multiple of the largest block (2^${maxOrder})`);
   if (nodes > MAX_NODES || cpus.length > MAX_CPUS) throw new RangeError(`at most ${MAX_NODES} nodes and ${MAX_CPUS} CPUs`);
+  forgetAddresses();
   const root = alloc(Memory);
   setSlot(SLOT_MEMORY, root);
   setSlot(root + Memory.maxOrder, maxOrder);
@@ -86,6 +89,7 @@ export function initMemory(config: MemoryMapConfig): MemoryRef {
   setSlot(root + Memory.movableShares, config.movableSharesMinFree ? 1 : 0);
   for (let i = 0; i < MAX_NR_ZONES; i++) setSlot(root + Memory.lowmemReserveRatio + i, config.lowmemReserveRatio?.[i] ?? LOWMEM_RESERVE_RATIO[i]);
   makeZones(root, config, nodes, cpus.length);
+  makePageblocks(root);
   placeMemory(root, config, pageblockOrder);
   makeZonelists(root, nodes);
   for (const area of config.cma ?? []) addCmaArea(root, area);

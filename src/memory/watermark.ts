@@ -39,7 +39,16 @@ export function setupWatermarks(): void {
     setSlot(zone + Zone.watermark + WMARK_PROMO, min + 3 * step);
     setSlot(zone + Zone.boost, 0);
     setupPcp(zone);
+    updateRoom(zone);
   }
+}
+
+/** Zone.room, after watermarks, reserves or the boost became others. */
+export function updateRoom(zone: ZoneRef): void {
+  let reserve = 0;
+  for (let kind = 0; kind < MAX_NR_ZONES; kind++) reserve = Math.max(reserve, heap[zone + Zone.lowmemReserve + kind]);
+  const free = heap[zone + Zone.free] - heap[zone + Zone.freeCma] - heap[zone + Zone.freeHighatomic];
+  setSlot(zone + Zone.room, free - heap[zone + Zone.watermark + WMARK_LOW] - heap[zone + Zone.boost] - reserve);
 }
 
 /** zone_batchsize: pages that move at once between the lists of a CPU and of the zone. */
@@ -83,6 +92,7 @@ export function setupLowmemReserve(): void {
       above += managedOf(heap[zone + Zone.node], upper);
       setSlot(zone + Zone.lowmemReserve + upper, ratio === 0 || heap[zone + Zone.managed] === 0 ? 0 : Math.floor(above / ratio));
     }
+    updateRoom(zone);
   }
 }
 

@@ -8,9 +8,9 @@
  * Zone boundaries are multiples of a pageblock: one word tells type and zone of a pageblock.
  */
 
-import { MIGRATE_TYPES } from './gfp.ts';
+import { gfpZone, MIGRATE_TYPES } from './gfp.ts';
 import { alloc } from './heap.ts';
-import { heap, mounted, setSlot } from './state.ts';
+import { heap, type MachineState, mounted, setSlot } from './state.ts';
 import { array, defineStruct, type Ref } from './struct.ts';
 
 export type ZoneRef = Ref<'zone'>;
@@ -44,8 +44,8 @@ export const Memory = defineStruct('memory', {
   cpuNode: array(MAX_CPUS),
   /** Zones in the order in which each node falls back, 0-ended. */
   zonelists: array(ZONELIST_SLOTS * MAX_NODES, 'ref:zone'),
-  /** Directories of pageblock types. */
-  directories: array(128, 'ref:pageblockDirectory'),
+  /** First of the pageblock tables, which stand one after the other: 512 pageblocks each, counted from the machine's first frame. */
+  pageblocks: 'ref:pageblocks',
   ranges: 'ref:memoryRange',
   cmaAreas: 'ref:cmaArea',
   /** CMA pages are in the movable zone. */
@@ -75,6 +75,11 @@ export const Zone = defineStruct('zone', {
   managed: 'count',
   cma: 'count',
   free: 'count',
+  /**
+   * Free pages of ordinary types above what the low watermark and the largest of the reserves ask for: while it is positive no request for
+   * one page needs to be compared with watermarks. Follows from the other fields.
+   */
+  room: 'number',
   freeCma: 'count',
   /** Pages in pageblocks of MIGRATE_HIGHATOMIC, and the free ones of them. */
   reservedHighatomic: 'count',
@@ -95,7 +100,7 @@ export const Zone = defineStruct('zone', {
   pcpHighMax: 'count',
 });
 
-/** per_cpu_pages: pages of order 0 that one CPU keeps at hand. Lists are linked as a zone's. */
+/** per_cpu_pages: pages of order 0 that one CPU keeps at hand, linked through `pageNext`. */
 export const Pcp = defineStruct('pcp', { zone: 'ref:zone', cpu: 'number', count: 'count', high: 'count', batch: 'count', lists: array(3, 'page') });
 
 /** A run of managed frames within one zone; [cursor, end) has never been touched. */
@@ -114,9 +119,6 @@ export const MemoryRange = defineStruct('memoryRange', {
 
 export const CmaArea = defineStruct('cmaArea', { next: 'ref:cmaArea', start: 'number', end: 'number', used: 'count', bitmap: 'ref:cmaBits' });
 
-/** 64 × 512 pageblocks. */
-export const PageblockDirectory = defineStruct('pageblockDirectory', { chunks: array(64, 'ref:pageblocks') });
-
 /** 512 pageblocks, four a slot: each 3 bits of migratetype, 5 bits of the zone's number + 1; 0 before anything of it is handed out. */
 export const Pageblocks = defineStruct('pageblocks', { types: array(128, 'flags') });
 
@@ -125,19 +127,61 @@ export const SLOT_MEMORY = 3;
 
 export const memory = (): MemoryRef => heap[SLOT_MEMORY];
 
-/** Slot of a pageblock's types, 0 when nothing of its chunk was touched. `frame` counts from the machine's first frame. */
-function blockSlot(root: MemoryRef, block: number): number {
-  const directory = heap[root + Memory.directories + (block >> 15)];
-  if (directory === 0) return 0;
-  const chunk = heap[directory + PageblockDirectory.chunks + ((block >> 9) & 63)];
-  return chunk === 0 ? 0 : chunk + Pageblocks.types + ((block >> 2) & 127);
+// --- where things are -------------------------------------------------------------------------------------------------------
+
+/** The machine that the addresses below are of. They never change once its zones are made. */
+let known: MachineState | undefined;
+/** First frame of the machine. */
+export let basePfn = 0;
+let pageblockShift = 0;
+let pageblockTable = 0;
+/** By CPU and the four zone bits of GFP flags: the zone to try first, and the CPU's list of it; 0 when no zone may serve. */
+export const firstZone = new Int32Array(MAX_CPUS * 16);
+export const firstPcp = new Int32Array(MAX_CPUS * 16);
+/** By CPU (× 32) and number of the zone + 1: the CPU's list. */
+export const pcpOf = new Int32Array(MAX_CPUS * 32);
+
+/** Takes up the addresses of the mounted machine. Every way into the allocator begins so. */
+export function locate(): void {
+  if (mounted() !== known) relocate();
 }
 
-/** Type (low 3 bits) and number of the zone + 1 of the pageblock of a frame that was touched. */
+/** Forgets the addresses: zones are made anew. */
+export function forgetAddresses(): void {
+  known = undefined;
+}
+
+function relocate(): void {
+  const root = memory();
+  if (root === 0) throw new Error('the mounted machine has no memory map: initMemory was not called');
+  known = mounted();
+  basePfn = known.basePfn;
+  pageblockShift = heap[root + Memory.pageblockOrder];
+  pageblockTable = heap[root + Memory.pageblocks];
+  for (let cpu = 0; cpu < heap[root + Memory.cpus]; cpu++) {
+    for (let number = 0; number < heap[root + Memory.nrZones]; number++)
+      pcpOf[(cpu << 5) + number + 1] = heap[heap[root + Memory.zones + number] + Zone.pcps + cpu];
+    for (let bits = 0; bits < 16; bits++) {
+      let at = root + Memory.zonelists + heap[root + Memory.cpuNode + cpu] * ZONELIST_SLOTS;
+      while (heap[at] !== 0 && heap[heap[at] + Zone.kind] > gfpZone(bits)) at++;
+      firstZone[(cpu << 4) + bits] = heap[at];
+      firstPcp[(cpu << 4) + bits] = heap[at] === 0 ? 0 : heap[heap[at] + Zone.pcps + cpu];
+    }
+  }
+}
+
+// --- pageblocks -------------------------------------------------------------------------------------------------------------
+
+const TABLE_SLOTS = Pageblocks.$size;
+const TABLE_TYPES = Pageblocks.types;
+
+/** Slot of a pageblock's type. */
+const blockSlot = (block: number): number => pageblockTable + (block >> 9) * TABLE_SLOTS + TABLE_TYPES + ((block >> 2) & 127);
+
+/** Type (low 3 bits) and number of the zone + 1 of the pageblock of a frame, counted from the machine's first; 0: never touched. */
 export function blockInfo(frame: number): number {
-  const root = heap[SLOT_MEMORY];
-  const block = frame >> heap[root + Memory.pageblockOrder];
-  return (heap[blockSlot(root, block)] >> ((block & 3) << 3)) & 0xff;
+  const block = frame >> pageblockShift;
+  return (heap[blockSlot(block)] >> ((block & 3) << 3)) & 0xff;
 }
 
 /** get_pageblock_migratetype. */
@@ -148,25 +192,25 @@ export const zoneOfFrame = (frame: number): ZoneRef => heap[heap[SLOT_MEMORY] + 
 
 /** set_pageblock_migratetype. */
 export function setBlockType(frame: number, type: number): void {
-  const root = memory();
-  const block = frame >> heap[root + Memory.pageblockOrder];
-  const slot = blockSlot(root, block);
+  const block = frame >> pageblockShift;
+  const slot = blockSlot(block);
   const shift = (block & 3) << 3;
   setSlot(slot, (heap[slot] & ~(7 << shift)) | (type << shift));
 }
 
 /** Says which zone and type a frame's pageblock has, before anything of it is handed out; the type stays once it is told. */
 export function describeBlock(frame: number, zone: ZoneRef, type: number): void {
-  const root = memory();
-  const block = frame >> heap[root + Memory.pageblockOrder];
-  const directorySlot = root + Memory.directories + (block >> 15);
-  if (heap[directorySlot] === 0) setSlot(directorySlot, alloc(PageblockDirectory));
-  const chunkSlot = heap[directorySlot] + PageblockDirectory.chunks + ((block >> 9) & 63);
-  if (heap[chunkSlot] === 0) setSlot(chunkSlot, alloc(Pageblocks));
-  const slot = blockSlot(root, block);
+  const block = frame >> pageblockShift;
+  const slot = blockSlot(block);
   const shift = (block & 3) << 3;
   if (((heap[slot] >> shift) & 0xff) === 0) setSlot(slot, heap[slot] | ((type | ((heap[zone + Zone.number] + 1) << 3)) << shift));
 }
 
-/** First frame of the machine. */
-export const basePfn = (): number => mounted().basePfn;
+/** Makes the tables of pageblocks for a machine. */
+export function makePageblocks(root: MemoryRef): void {
+  const blocks = Math.ceil(mounted().frames / 2 ** heap[root + Memory.pageblockOrder]);
+  const first = alloc(Pageblocks);
+  setSlot(root + Memory.pageblocks, first);
+  for (let i = 1; i < Math.ceil(blocks / 512); i++)
+    if (alloc(Pageblocks) !== first + i * TABLE_SLOTS) throw new Error('tables of pageblocks do not stand one after the other');
+}

@@ -7,6 +7,7 @@ import {
   initMemory,
   knownPageOfPfn,
   listOf,
+  locate,
   Memory,
   type MemoryMapConfig,
   MemoryRange,
@@ -32,6 +33,7 @@ import {
 export function boot(config: MemoryMapConfig, frames = Math.max(...config.ranges.map((r) => r.end)), shift = 12): void {
   mount(createState(frames, shift));
   initMemory(config);
+  locate();
 }
 
 /** 1 GiB with one hole and the zones of x86-64. */

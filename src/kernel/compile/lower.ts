@@ -347,10 +347,7 @@ class Lowering {
 
   /** Text that, evaluated next, gives the expression's value. */
   #value(node: Expression): Code {
-    if (!hasYield(node)) {
-      const code = this.#copier.copy(node);
-      return node.type === 'Identifier' || node.type === 'Literal' ? code : join(code.kind, ['(', code, ')']);
-    }
+    if (!hasYield(node)) return this.#copier.operand(node);
     switch (node.type) {
       case 'YieldExpression': {
         const result = this.#names.temporary();

@@ -86,5 +86,5 @@ export function toStep(given: StepInput): { code: string; map: SourceMap } {
   const codes = [...used].map((name) => `const $code_${name} = ${name}.code;\n`).join('');
   const imports = `import { kernelFunction as $kernelFunction, lost as $lost, S as $S, T as $T, wait as $wait } from ${JSON.stringify(given.runtime)};\n`;
   const file = given.path.split('/').pop() as string;
-  return input.finish(imports + codes + text, [file], [given.source]);
+  return input.finish(`${imports}${text}\n${codes}`, [file], [given.source]);
 }

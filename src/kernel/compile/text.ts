@@ -82,7 +82,7 @@ export class Copier {
       case 'VariableDeclarator': {
         const variable = this.#names.variableOf(node.id);
         if (variable === undefined) throw new Error('a declaration without a variable');
-        const value = node.init ? number(this.copy(node.init)) : plain('0');
+        const value = node.init ? number(this.operand(node.init)) : plain('0');
         return join('unknown', [this.#input.mark(node.start), variable.name, ' = ', value]);
       }
       case 'ReturnStatement':
@@ -106,9 +106,15 @@ export class Copier {
     }
   }
 
+  /** Text of an expression that may stand anywhere: its own parentheses are not part of it. */
+  operand(node: Expression): Code {
+    const code = this.copy(node);
+    return node.type === 'Identifier' || node.type === 'Literal' ? code : join(code.kind, ['(', code, ')']);
+  }
+
   /** The sequence that leaves the function. */
   returns(node: ReturnStatement): Code {
-    const value = node.argument ? number(this.copy(node.argument)) : plain('0', 'number');
+    const value = node.argument ? number(this.operand(node.argument)) : plain('0', 'number');
     return join('unknown', [this.#input.mark(node.start), '{ $T.rv = ', value, `; ${CLEAN}return false; }`]);
   }
 

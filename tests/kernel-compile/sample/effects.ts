@@ -1,20 +1,20 @@
 /** What the sample kernel's primitives do. Each records itself, so that programs can be compared. */
-import { clampIndex, memory, trace } from './state.ts';
+import { clampIndex, memory, record, trace } from './state.ts';
 
 export function readWord(index: number): number {
-  trace.push([1, index]);
+  record(1, index);
   return memory[clampIndex(index)];
 }
 
 export function writeWord(index: number, value: number): number {
-  trace.push([2, index, value]);
+  record(2, index, value);
   memory[clampIndex(index)] = value;
   return 0;
 }
 
 /** Adds, returns what was there before. */
 export function addWord(index: number, value: number): number {
-  trace.push([3, index, value]);
+  record(3, index, value);
   const at = clampIndex(index);
   const before = memory[at];
   memory[at] = before + value;
@@ -23,7 +23,7 @@ export function addWord(index: number, value: number): number {
 
 /** Swaps when equal to `expected`; 1 when it did. */
 export function compareExchange(index: number, expected: number, value: number, tag: number): number {
-  trace.push([4, index, expected, value, tag]);
+  record(4, index, expected, value, tag);
   const at = clampIndex(index);
   if (memory[at] !== expected) return 0;
   memory[at] = value;
@@ -31,6 +31,6 @@ export function compareExchange(index: number, expected: number, value: number, 
 }
 
 export function tick(): number {
-  trace.push([5]);
+  record(5);
   return trace.length;
 }

@@ -6,6 +6,14 @@ export const memory = new Int32Array(WORDS);
 /** What the primitives did, for comparison: code and arguments. */
 export const trace: number[][] = [];
 
+/** Longest history that is of interest; random programs may go on longer. */
+export const LONGEST = 2000;
+
+export function record(...operation: number[]): void {
+  if (trace.length >= LONGEST) throw new Error('long enough');
+  trace.push(operation);
+}
+
 export const reset = (): void => {
   memory.fill(0);
   trace.length = 0;

@@ -82,8 +82,12 @@ export class LinuxLevel {
 
   /** Linux writes swap-type entries at this level. */
   get swaps(): boolean {
-    if (swapLayoutFor(this.#mode, this.level.level.name) === undefined || !this.level.forms.some((f) => f.kind === 'nonpresent')) return false;
-    return this.#lowest || !['0', undefined].includes(this.#linux.side.predicates[this.name]?.[`is_swap_${this.name}`]);
+    const layout = swapLayoutFor(this.#mode, this.level.level.name);
+    if (layout === undefined || !this.level.forms.some((f) => f.kind === 'nonpresent')) return false;
+    if (this.#lowest) return true;
+    const can = (name: string): boolean => !['0', undefined].includes(this.#linux.side.predicates[this.name]?.[name]);
+    // Above that, migration of huge pages writes them, where the kernel has it (32-bit x86 has the predicate alone), or a layout of the level's own.
+    return can(`is_swap_${this.name}`) && (can(`is_${this.name}_migration_entry`) || layout.layout.levels !== undefined);
   }
 
   /** The word of an empty slot (of modes whose empty slots point to a shared table: of a slot in that table's own format, zero). */
@@ -127,6 +131,7 @@ export class LinuxLevel {
 
   #leaf(bits: number, pfn: number): Word {
     if (!this.#mark) throw new RangeError(`${this.#mode.mode.name}: Linux has no leaf at level ${this.level.level.name}`);
+    if ((bits & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_PROTNONE)) === 0) throw new RangeError('a present entry without rights must have PROTNONE');
     if (!this.#lowest && (bits & PTE_HUGE) === 0) throw new RangeError(`a leaf at level ${this.level.level.name} without HUGE`);
     if (pfn % this.#pages !== 0) throw new RangeError(`frame 0x${pfn.toString(16)} is not aligned to the leaf of level ${this.level.level.name}`);
     const none = (bits & PTE_PROTNONE) !== 0;

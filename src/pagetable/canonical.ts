@@ -80,9 +80,8 @@ export interface CodecOptions {
   readonly top?: string;
 }
 
-/** Slots of swap-type entries follow those of the other bits: type, then soft-dirty, uffd-wp, exclusive. */
-const SWAP_SLOTS = PTE_BITS + 1;
-const SLOTS = SWAP_SLOTS + 256;
+/** One for each set of bits; those of swap-type entries are numbered by type, soft-dirty, uffd-wp and exclusive from PTE_SWAP on. */
+const SLOTS = PTE_BITS + 1;
 /** Int32 numbers of what an entry's bits encode to: attrLo, attrHi, limit and align of the payload, then toLo, splitHi and toHi of the field's plan. */
 const ROW = 8;
 
@@ -194,7 +193,7 @@ export class EntryCodec {
     if ((bits & PTE_SWAP) !== 0) {
       const type = payload & 31;
       payload = (payload - type) * 0.03125;
-      slot = SWAP_SLOTS + type + ((bits >> 3) & 0x60) + ((bits >> 6) & 0x80);
+      slot = PTE_SWAP + type + ((bits >> 3) & 0x60) + ((bits >> 6) & 0x80);
     }
     const { rows } = m;
     const at = m.row[slot];

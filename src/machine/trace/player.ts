@@ -67,7 +67,14 @@ export function reportTrace(text: string | Trace, create: CreateMachine, options
 
 /** Each operation with what it came to differ in. */
 export function* compareTrace(trace: Trace, create: CreateMachine): Generator<{ step: TraceStep; found: Difference[] }> {
-  const player = new Player(trace.header, create);
+  let player: Player;
+  try {
+    player = new Player(trace.header, create);
+  } catch (error) {
+    // Without a machine every operation differs.
+    for (const step of trace.steps) yield { step, found: [{ what: 'run', where: '', expected: undefined, got: failure(error) }] };
+    return;
+  }
   const expected = emptySnapshot();
   let before = new Set<string>();
   for (const step of trace.steps) {

@@ -84,6 +84,15 @@ describe('reportTrace', () => {
     expect(against(basic, other, [{ ...row, trace: /^file_/ }]).report).toMatchObject({ differences: 1, accepted: 0 });
   });
 
+  it('counts every operation where there is no machine', () => {
+    const report = reportTrace(basic, () => {
+      throw new Error('no memory for it');
+    });
+    expect(report.differences).toBe(report.ops);
+    expect(report.first).toMatchObject({ i: 0, what: 'run' });
+    expect(report.first?.got).toContain('no memory for it');
+  });
+
   it('goes on after an operation at which the machine fails', () => {
     const host = new Playback(parseTrace(basic));
     const store = host.store.bind(host);

@@ -146,6 +146,13 @@ export function refAdd(page: number, delta: number): number {
   return value;
 }
 
+/** folio_try_get: takes a reference unless the page is being freed; 1 when taken. */
+export function refGetUnlessZero(page: number): number {
+  if (pageRefcount[page] === 0) return 0;
+  setPageRefcount(page, pageRefcount[page] + 1);
+  return 1;
+}
+
 /** Changes a page's mapcount; the new value. */
 export function mapcountAdd(page: number, delta: number): number {
   const value = pageMapcount[page] + delta;

@@ -17,6 +17,7 @@ export {
   mapcountAdd,
   readOnce,
   refAdd,
+  refGetUnlessZero,
   setFlags,
   writeOnce,
 } from './effects.ts';

@@ -55,6 +55,7 @@ export const waitFor = primitive('waitFor', effect.readOnce, (ref: number, field
   value: number,
 ) => Generator<void, number, void>;
 export const refAdd = primitive('refAdd', effect.refAdd);
+export const refGetUnlessZero = primitive('refGetUnlessZero', effect.refGetUnlessZero);
 export const mapcountAdd = primitive('mapcountAdd', effect.mapcountAdd);
 export const setFlags = primitive('setFlags', effect.setFlags);
 export const clearFlags = primitive('clearFlags', effect.clearFlags);

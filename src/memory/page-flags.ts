@@ -25,5 +25,7 @@ export const PG_TAIL = 1 << 18;
 export const PG_DROPBEHIND = 1 << 19;
 export const PG_HWPOISON = 1 << 20;
 export const PG_KSM = 1 << 21;
+/** The next read-ahead starts when this page is reached. */
+export const PG_READAHEAD = 1 << 22;
 /** Flags that must be clear when a page is freed (PAGE_FLAGS_CHECK_AT_FREE). */
 export const PG_CHECK_AT_FREE = PG_LOCKED | PG_WRITEBACK | PG_SWAPCACHE | PG_BUDDY | PG_TABLE | PG_RESERVED;

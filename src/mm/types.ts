@@ -52,6 +52,8 @@ export const Globals = defineStruct('globals', {
   /** Linked list of SysV segments. */
   segments: 'ref:shm',
   nextShmid: 'number',
+  /** rw_semaphore shm_ids.rwsem, for the list of segments and their attachments. */
+  shmLock: { kind: 'lock', slots: 2 },
   /** Names of tmpfs files that are linked: list of inodes. */
   directory: 'ref:inode',
   /** Number of the n-th allocation from now that fails; 0: none (fault injection). */

@@ -1,0 +1,225 @@
+/**
+ * Faults on file mappings: the page of a disk file, and mapping what is cached around (mm/filemap.c: filemap_fault, filemap_map_pages).
+ *
+ * Invariants: a page is mapped only while it is locked, belongs to the file and lies within its size. VM_FAULT_RETRY means that the lock which the
+ * fault came with (the mmap lock, or the VMA's with FAULT_FLAG_VMA_LOCK) is released.
+ */
+
+import { entryStride } from '../kernel/arch.ts';
+import { mmapReadUnlock, vmaEndRead } from '../kernel/mmap-lock.ts';
+import type { Op } from '../kernel/op.ts';
+import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, set, spinLock, spinUnlock, upRead } from '../kernel/ops.ts';
+import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
+import { PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
+import { pageFlags, pageMapping, pageShift } from '../memory/state.ts';
+import { ENOMEM } from './errno.ts';
+import { fileGet, filePut } from './file.ts';
+import { filemapGetEntry, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { setPteRange } from './memory.ts';
+import { addMmCounter, fileCounter } from './mm-counters.ts';
+import { pteLockptr } from './pgtable.ts';
+import { pageCacheAsyncRa, pageCacheSyncRa, readAheadPages, readAround, readPage } from './readahead.ts';
+import { folioPut } from './swap.ts';
+import { File, type FileRef, Inode, type InodeRef, type Page, Vma } from './types.ts';
+import { VM_EXEC, VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
+import {
+  FAULT_FLAG_ALLOW_RETRY,
+  FAULT_FLAG_RETRY_NOWAIT,
+  FAULT_FLAG_TRIED,
+  FAULT_FLAG_VMA_LOCK,
+  VM_FAULT_LOCKED,
+  VM_FAULT_MAJOR,
+  VM_FAULT_NOPAGE,
+  VM_FAULT_OOM,
+  VM_FAULT_RETRY,
+  VM_FAULT_SIGBUS,
+  Vmf,
+  type VmfRef,
+} from './vmf.ts';
+
+/** Faults without a hit after which nothing is read around any more (MMAP_LOTSAMISS). */
+const MMAP_LOTSAMISS = 100;
+
+const pagesInFile = (inode: InodeRef): number => Math.ceil(get(inode, Inode.size) / 2 ** pageShift);
+
+/** maybe_unlock_mmap_for_io: releases the fault's lock before something that may take long; 1 when that is done, now or before. */
+function* maybeUnlock(vmf: VmfRef, file: FileRef, unlocked: number): Op<number> {
+  if (unlocked !== 0) return 1;
+  const flags = get(vmf, Vmf.flags);
+  if ((flags & (FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_TRIED | FAULT_FLAG_RETRY_NOWAIT)) !== FAULT_FLAG_ALLOW_RETRY) return 0;
+  // The file must outlive the mapping, which anybody may now take away.
+  yield* fileGet(file);
+  yield* releaseFaultLock(vmf);
+  return 1;
+}
+
+/** release_fault_lock. */
+export function* releaseFaultLock(vmf: VmfRef): Op<number> {
+  if ((get(vmf, Vmf.flags) & FAULT_FLAG_VMA_LOCK) !== 0) return yield* vmaEndRead(get(vmf, Vmf.vma));
+  return yield* mmapReadUnlock(get(vmf, Vmf.mm));
+}
+
+/** do_sync_mmap_readahead: the page is missing. 1 when the fault's lock was released. */
+function* syncMmapReadahead(vmf: VmfRef, file: FileRef): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const vmFlags = get(vma, Vma.flags);
+  const pgoff = get(vmf, Vmf.pgoff);
+  const max = readAheadPages();
+  if ((vmFlags & (VM_RAND_READ | VM_EXEC)) === VM_RAND_READ) return 0;
+  if ((vmFlags & VM_SEQ_READ) !== 0) {
+    const released = yield* maybeUnlock(vmf, file, 0);
+    yield* pageCacheSyncRa(file, pgoff, max);
+    return released;
+  }
+  let missed = get(file, File.raMmapMiss);
+  if (missed < MMAP_LOTSAMISS * 10) {
+    missed++;
+    set(file, File.raMmapMiss, missed);
+  }
+  if (missed > MMAP_LOTSAMISS) return 0;
+  let start = Math.max(0, pgoff - Math.floor(max / 2));
+  let size = max;
+  let asyncSize = Math.floor(max / 4);
+  if ((vmFlags & VM_EXEC) !== 0) {
+    // Code is entered anywhere and read onwards: from here to the end of the mapping.
+    const end = get(vma, Vma.pgoff) + get(vma, Vma.end) - get(vma, Vma.start);
+    start = pgoff;
+    size = Math.min(pgoff + max, end) - pgoff;
+    asyncSize = 0;
+  }
+  const released = yield* maybeUnlock(vmf, file, 0);
+  yield* readAround(file, start, size, asyncSize);
+  return released;
+}
+
+/** do_async_mmap_readahead: the page is there. 1 when the fault's lock was released. */
+function* asyncMmapReadahead(vmf: VmfRef, file: FileRef, page: Page): Op<number> {
+  if ((get(get(vmf, Vmf.vma), Vma.flags) & VM_RAND_READ) !== 0) return 0;
+  const missed = get(file, File.raMmapMiss);
+  if (missed > 0) set(file, File.raMmapMiss, missed - 1);
+  if ((pageFlags[page] & PG_READAHEAD) === 0) return 0;
+  const pgoff = get(vmf, Vmf.pgoff);
+  const released = yield* maybeUnlock(vmf, file, 0);
+  yield* pageCacheAsyncRa(file, page, pgoff, readAheadPages());
+  return released;
+}
+
+/** filemap_fault: the page of a disk file. */
+export function* filemapFault(vmf: VmfRef): Op<number> {
+  const file = get(get(vmf, Vmf.vma), Vma.file);
+  const inode = get(file, File.inode);
+  const pgoff = get(vmf, Vmf.pgoff);
+  const flags = get(vmf, Vmf.flags);
+  if (pgoff >= pagesInFile(inode)) return VM_FAULT_SIGBUS;
+  let result = 0;
+  let released = 0;
+  let page = yield* filemapGetEntry(inode, pgoff);
+  if (page > 0) {
+    if ((flags & FAULT_FLAG_TRIED) === 0) released = yield* asyncMmapReadahead(vmf, file, page);
+  } else {
+    result = VM_FAULT_MAJOR;
+    released = yield* syncMmapReadahead(vmf, file);
+  }
+  let reading = 0;
+  for (;;) {
+    if (page <= 0) {
+      // Nobody punches a hole while a page is being read.
+      if (reading === 0) {
+        yield* downRead(inode + Inode.invalidateLock);
+        reading = 1;
+      }
+      page = yield* filemapGetEntry(inode, pgoff);
+      if (page <= 0) {
+        const fresh = yield* readPage(inode, pgoff, GFP_HIGHUSER_MOVABLE);
+        if (fresh === -ENOMEM) {
+          yield* upRead(inode + Inode.invalidateLock);
+          return yield* leave(file, released, VM_FAULT_OOM);
+        }
+        if (fresh < 0) continue;
+        page = fresh;
+        yield* folioUnlock(page);
+        released = yield* maybeUnlock(vmf, file, released);
+        if (released !== 0) break;
+      }
+    }
+    if ((yield* folioTrylock(page)) === 0) {
+      if ((flags & FAULT_FLAG_RETRY_NOWAIT) !== 0) break;
+      released = yield* maybeUnlock(vmf, file, released);
+      yield* folioLock(page);
+    }
+    if (pageMapping[page] !== inode) {
+      yield* folioUnlock(page);
+      yield* folioPut(page);
+      page = 0;
+      continue;
+    }
+    if (released !== 0) {
+      yield* folioUnlock(page);
+      break;
+    }
+    if (reading !== 0) yield* upRead(inode + Inode.invalidateLock);
+    if (pgoff >= pagesInFile(inode)) {
+      yield* folioUnlock(page);
+      yield* folioPut(page);
+      return VM_FAULT_SIGBUS;
+    }
+    set(vmf, Vmf.page, page);
+    return result | VM_FAULT_LOCKED;
+  }
+  // The lock was released on the way: the fault starts again and finds the page.
+  yield* folioPut(page);
+  if (reading !== 0) yield* upRead(inode + Inode.invalidateLock);
+  return yield* leave(file, released, result | VM_FAULT_RETRY);
+}
+
+/** The end of a fault that ends without a page. */
+function* leave(file: FileRef, released: number, result: number): Op<number> {
+  if (released === 0) return result;
+  yield* filePut(file);
+  return result | VM_FAULT_RETRY;
+}
+
+/** next_uptodate_folio: whether a page may be mapped without asking; if so it is locked and referenced. */
+function* takeUptodate(inode: InodeRef, index: number): Op<number> {
+  const page = pageCacheEntry(inode, index);
+  if (page <= 0 || (yield* refGetUnlessZero(page)) === 0) return 0;
+  if (pageCacheEntry(inode, index) === page && (pageFlags[page] & (PG_LOCKED | PG_UPTODATE | PG_READAHEAD)) === PG_UPTODATE) {
+    if ((yield* folioTrylock(page)) !== 0) {
+      if (pageMapping[page] === inode && (pageFlags[page] & PG_UPTODATE) !== 0 && index < pagesInFile(inode)) return page;
+      yield* folioUnlock(page);
+    }
+  }
+  yield* folioPut(page);
+  return 0;
+}
+
+/** filemap_map_pages: maps what is cached of pages [first, last] where no entry stands. VM_FAULT_NOPAGE when the faulting page was mapped. */
+export function* filemapMapPages(vmf: VmfRef, first: number, last: number): Op<number> {
+  const inode = get(get(get(vmf, Vmf.vma), Vma.file), File.inode);
+  const pgoff = get(vmf, Vmf.pgoff);
+  const end = Math.min(last, pagesInFile(inode) - 1);
+  let index = pageCacheFind(inode, first, end);
+  if (index < 0) return 0;
+  const stride = entryStride(0);
+  const ptep = get(vmf, Vmf.ptep);
+  const lock = pteLockptr(ptep);
+  let result = 0;
+  yield* spinLock(lock);
+  for (; index >= 0; index = index < end ? pageCacheFind(inode, index + 1, end) : -1) {
+    const page = yield* takeUptodate(inode, index);
+    if (page === 0) continue;
+    const at = ptep + (index - pgoff) * stride;
+    if ((yield* entryGet(at, 0)) === 0) {
+      // The reference that was taken is the mapping's.
+      yield* setPteRange(vmf, page, at, get(vmf, Vmf.vpn) + index - pgoff);
+      yield* addMmCounter(get(vmf, Vmf.mm), fileCounter(page), 1);
+      if (index === pgoff) result = VM_FAULT_NOPAGE;
+      yield* folioUnlock(page);
+    } else {
+      yield* folioUnlock(page);
+      yield* folioPut(page);
+    }
+  }
+  yield* spinUnlock(lock);
+  return result;
+}

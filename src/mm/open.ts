@@ -1,0 +1,295 @@
+/**
+ * open, unlink, ftruncate, fallocate, fsync, fadvise64 (fs/open.c, fs/namei.c, fs/sync.c, mm/fadvise.c).
+ *
+ * There are two directories with files, DIRECTORIES of paths.ts: one of a tmpfs, one of a disk. Inodes with a name are on the list
+ * Globals.directory, and have one reference for it.
+ */
+
+import type { Op } from '../kernel/op.ts';
+import { downWrite, get, set, upWrite } from '../kernel/ops.ts';
+import { pageShift } from '../memory/state.ts';
+import { diskFallocate, diskFsync, diskInvalidate, diskSetSize } from './disk.ts';
+import { EBADF, EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EOPNOTSUPP, ESPIPE } from './errno.ts';
+import { fdGet, fdPublish, fileAlloc, filePut } from './file.ts';
+import {
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_MODE_MASK,
+  FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_UNSHARE_RANGE,
+  FALLOC_FL_ZERO_RANGE,
+  FMODE_READ,
+  FMODE_WRITE,
+  INODE_DISK,
+  INODE_PIPE,
+  INODE_TMPFS,
+  O_ACCMODE,
+  O_CREAT,
+  O_CREATION_FLAGS,
+  O_DIRECTORY,
+  O_EXCL,
+  O_LARGEFILE,
+  O_RDWR,
+  O_TRUNC,
+  O_WRONLY,
+} from './file-types.ts';
+import { LAST_INDEX } from './filemap.ts';
+import { globals } from './globals.ts';
+import { freeName, igrab, iput, NAME_MAX, nameAppend, nameEquals, newInode, newName } from './inode.ts';
+import { DIRECTORY_DISK, DIRECTORY_TMPFS, pathBegin, pathDirectory, pathStep } from './paths.ts';
+import { maxBytes } from './read-write.ts';
+import { forcePageCacheReadahead } from './readahead.ts';
+import { shmemGetInode, shmemSetSize } from './shmem.ts';
+import { shmemFallocate } from './shmem-fallocate.ts';
+import { File, type FileRef, Globals, Inode, type InodeRef, type MmRef, Name, type NameRef, Process, type ProcessRef } from './types.ts';
+import { getUserByte } from './uaccess.ts';
+import { rlimit } from './util.ts';
+import { VM_NORESERVE } from './vm-flags.ts';
+
+const PATH_MAX = 4096;
+const RLIMIT_FSIZE = 1;
+const SLASH = 47;
+const S_ALLUGO = 0o7777;
+
+// --- names ------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Walks a path in user memory: the number of the directory that its last component is looked up in, with the component in `name` (empty when
+ * the path leads to a directory); or −ENOENT, −ENOTDIR, −EFAULT, −ENAMETOOLONG.
+ */
+function* walkPath(mm: MmRef, address: number, name: NameRef): Op<number> {
+  let state = pathBegin();
+  let error = 0;
+  for (let at = 0; ; at++) {
+    if (at === PATH_MAX) return -ENAMETOOLONG;
+    const byte = yield* getUserByte(mm, address + at);
+    if (byte < 0) return -EFAULT;
+    if (byte === 0) return error !== 0 ? error : at === 0 ? -ENOENT : state;
+    if (error !== 0) continue;
+    if (byte !== SLASH) {
+      if (get(name, Name.length) === NAME_MAX) error = -ENAMETOOLONG;
+      else nameAppend(name, byte);
+      continue;
+    }
+    // A component has ended: it must be a directory.
+    if (get(name, Name.length) === 0) continue;
+    state = pathStep(state, name);
+    if (state < 0) error = findInode(pathDirectory(-state), name) !== 0 ? -ENOTDIR : -ENOENT;
+    clearName(name);
+  }
+}
+
+function clearName(name: NameRef): void {
+  set(name, Name.length, 0);
+  for (let i = 0; i < 43; i++) set(name, Name.chars + i, 0);
+}
+
+/** The inode that a name of a directory leads to, 0 for none. */
+function findInode(kind: number, name: NameRef): InodeRef {
+  let inode: InodeRef = kind === 0 ? 0 : get(globals, Globals.directory);
+  while (inode !== 0 && !(get(inode, Inode.kind) === kind && nameEquals(get(inode, Inode.name), name))) inode = get(inode, Inode.next);
+  return inode;
+}
+
+/** Removes an inode from the list of those with a name. */
+function unlinkInode(inode: InodeRef): void {
+  let before: InodeRef = 0;
+  let at: InodeRef = get(globals, Globals.directory);
+  while (at !== inode) {
+    before = at;
+    at = get(at, Inode.next);
+  }
+  if (before === 0) set(globals, Globals.directory, get(inode, Inode.next));
+  else set(before, Inode.next, get(inode, Inode.next));
+  set(inode, Inode.next, 0);
+  set(inode, Inode.nlink, 0);
+}
+
+/** A new file with a name, which it takes over; one reference is the directory's. 0 without memory. */
+function* createInode(kind: number, name: NameRef, mode: number): Op<number> {
+  const inode = kind === INODE_TMPFS ? yield* shmemGetInode(kind, mode, VM_NORESERVE) : yield* newInode(kind, mode);
+  if (inode === 0) return 0;
+  set(inode, Inode.name, name);
+  set(inode, Inode.nlink, 1);
+  set(inode, Inode.next, get(globals, Globals.directory));
+  set(globals, Globals.directory, inode);
+  return inode;
+}
+
+/** open(2). */
+export function* sysOpen(process: ProcessRef, path: number, flags: number, mode: number): Op<number> {
+  const name = newName();
+  const directory = yield* walkPath(get(process, Process.mm), path, name);
+  let result = directory;
+  if (directory >= 0) result = yield* openAt(process, directory, name, flags, mode & S_ALLUGO);
+  // The name of a new file is the inode's by now.
+  if (result > 0) return yield* fdPublish(process, result);
+  return result;
+}
+
+/** The open file of a name in a directory, or an error. Takes the name over. */
+function* openAt(process: ProcessRef, directory: number, name: NameRef, flags: number, mode: number): Op<number> {
+  const kind = directory === DIRECTORY_TMPFS ? INODE_TMPFS : directory === DIRECTORY_DISK ? INODE_DISK : 0;
+  let inode = findInode(kind, name);
+  let error = 0;
+  if (get(name, Name.length) === 0) error = (flags & (O_ACCMODE | O_CREAT)) !== 0 ? -EISDIR : -ENOENT;
+  else if (inode === 0 && (kind === 0 || (flags & O_CREAT) === 0)) error = -ENOENT;
+  else if (inode !== 0 && (flags & O_CREAT) !== 0 && (flags & O_EXCL) !== 0) error = -EEXIST;
+  else if (inode !== 0 && (flags & O_DIRECTORY) !== 0) error = -ENOTDIR;
+  if (error !== 0 || inode !== 0) freeName(name);
+  if (error !== 0) return error;
+  let fresh = 0;
+  if (inode === 0) {
+    inode = yield* createInode(kind, name, mode);
+    if (inode === 0) {
+      freeName(name);
+      return -ENOSPC;
+    }
+    fresh = 1;
+  }
+  yield* igrab(inode);
+  const access = flags & O_ACCMODE;
+  const fileMode = access === O_RDWR ? FMODE_READ | FMODE_WRITE : access === O_WRONLY ? FMODE_WRITE : access === O_ACCMODE ? 0 : FMODE_READ;
+  const file = yield* fileAlloc(inode, (flags & ~O_CREATION_FLAGS) | O_LARGEFILE, fileMode);
+  if (file === 0) {
+    yield* iput(inode);
+    return -ENOMEM;
+  }
+  if (fresh === 0 && (flags & O_TRUNC) !== 0) {
+    error = yield* setSize(inode, 0, get(process, Process.mm));
+    if (error !== 0) {
+      yield* filePut(file);
+      return error;
+    }
+  }
+  return file;
+}
+
+/** unlink(2). */
+export function* sysUnlink(process: ProcessRef, path: number): Op<number> {
+  const name = newName();
+  const directory = yield* walkPath(get(process, Process.mm), path, name);
+  const kind = directory === DIRECTORY_TMPFS ? INODE_TMPFS : directory === DIRECTORY_DISK ? INODE_DISK : 0;
+  const inode = directory < 0 ? 0 : findInode(kind, name);
+  const empty = get(name, Name.length) === 0;
+  freeName(name);
+  if (directory < 0) return directory;
+  if (empty) return -EISDIR;
+  if (inode === 0) return -ENOENT;
+  unlinkInode(inode);
+  yield* iput(inode);
+  return 0;
+}
+
+// --- size -------------------------------------------------------------------------------------------------------------------
+
+/** do_truncate: a new size. 0 or an error. */
+function* setSize(inode: InodeRef, bytes: number, mm: MmRef): Op<number> {
+  yield* downWrite(inode + Inode.lock);
+  let error = 0;
+  // inode_newsize_ok
+  if (bytes > get(inode, Inode.size) && (bytes > rlimit(mm, RLIMIT_FSIZE) || bytes > maxBytes(inode))) error = -EFBIG;
+  else if (get(inode, Inode.kind) === INODE_DISK) error = yield* diskSetSize(inode, bytes);
+  else error = yield* shmemSetSize(inode, bytes, mm);
+  yield* upWrite(inode + Inode.lock);
+  return error;
+}
+
+/** ftruncate(2). */
+export function* sysFtruncate(process: ProcessRef, fd: number, bytes: number): Op<number> {
+  if (bytes < 0) return -EINVAL;
+  const file = yield* fdGet(process, fd);
+  if (file < 0) return file;
+  const inode = get(file, File.inode);
+  let error = -EINVAL;
+  if (get(inode, Inode.kind) !== INODE_PIPE && (get(file, File.mode) & FMODE_WRITE) !== 0) error = yield* setSize(inode, bytes, get(process, Process.mm));
+  yield* filePut(file);
+  return error;
+}
+
+/** Whether exactly one or no bit of several is set. */
+const oneBit = (bits: number): boolean => (bits & (bits - 1)) === 0;
+
+/** vfs_fallocate: also MADV_REMOVE's (with mode PUNCH_HOLE | KEEP_SIZE). */
+export function* vfsFallocate(file: FileRef, mode: number, offset: number, length: number, mm: MmRef): Op<number> {
+  if (offset < 0 || length <= 0) return -EINVAL;
+  if ((mode & ~(FALLOC_FL_MODE_MASK | FALLOC_FL_KEEP_SIZE)) !== 0) return -EOPNOTSUPP;
+  const kindOfChange = mode & FALLOC_FL_MODE_MASK;
+  if (!oneBit(kindOfChange)) return -EOPNOTSUPP;
+  const keep = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
+  if (kindOfChange === FALLOC_FL_PUNCH_HOLE && !keep) return -EOPNOTSUPP;
+  const mayKeep =
+    kindOfChange === 0 || kindOfChange === FALLOC_FL_PUNCH_HOLE || kindOfChange === FALLOC_FL_ZERO_RANGE || kindOfChange === FALLOC_FL_UNSHARE_RANGE;
+  if (keep && !mayKeep) return -EOPNOTSUPP;
+  if ((get(file, File.mode) & FMODE_WRITE) === 0) return -EBADF;
+  const inode = get(file, File.inode);
+  if (get(inode, Inode.kind) === INODE_PIPE) return -ESPIPE;
+  if (offset + length > maxBytes(inode)) return -EFBIG;
+  yield* downWrite(inode + Inode.lock);
+  let error = 0;
+  const grows = kindOfChange !== FALLOC_FL_PUNCH_HOLE && offset + length > get(inode, Inode.size);
+  // inode_newsize_ok, also where the size stays.
+  if (grows && offset + length > rlimit(mm, RLIMIT_FSIZE)) error = -EFBIG;
+  else if (get(inode, Inode.kind) === INODE_DISK) error = yield* diskFallocate(inode, mode, offset, length);
+  else error = yield* shmemFallocate(inode, mode, offset, length, mm);
+  yield* upWrite(inode + Inode.lock);
+  return error;
+}
+
+/** fallocate(2). */
+export function* sysFallocate(process: ProcessRef, fd: number, mode: number, offset: number, length: number): Op<number> {
+  const file = yield* fdGet(process, fd);
+  if (file < 0) return file;
+  const error = yield* vfsFallocate(file, mode, offset, length, get(process, Process.mm));
+  yield* filePut(file);
+  return error;
+}
+
+// --- writing back, advice ---------------------------------------------------------------------------------------------------
+
+/** vfs_fsync: also msync's. Shared memory has nothing to write. */
+export function* vfsFsync(file: FileRef): Op<number> {
+  const kind = get(get(file, File.inode), Inode.kind);
+  if (kind === INODE_PIPE) return -EINVAL;
+  return kind === INODE_DISK ? yield* diskFsync(file) : 0;
+}
+
+/** fsync(2). */
+export function* sysFsync(process: ProcessRef, fd: number): Op<number> {
+  const file = yield* fdGet(process, fd);
+  if (file < 0) return file;
+  const error = yield* vfsFsync(file);
+  yield* filePut(file);
+  return error;
+}
+
+export const POSIX_FADV_WILLNEED = 3;
+export const POSIX_FADV_DONTNEED = 4;
+const POSIX_FADV_NOREUSE = 5;
+
+/** vfs_fadvise: also MADV_WILLNEED's. `length` 0 means to the end. */
+export function* vfsFadvise(file: FileRef, offset: number, length: number, advice: number): Op<number> {
+  const inode = get(file, File.inode);
+  const kind = get(inode, Inode.kind);
+  if (kind === INODE_PIPE) return -ESPIPE;
+  if (length < 0 || advice < 0 || advice > POSIX_FADV_NOREUSE) return -EINVAL;
+  if (kind !== INODE_DISK) return 0;
+  const size = 2 ** pageShift;
+  const end = length === 0 ? LAST_INDEX * size : offset + length;
+  const first = Math.floor(offset / size);
+  if (advice === POSIX_FADV_WILLNEED) yield* forcePageCacheReadahead(file, first, Math.min(Math.ceil(end / size), LAST_INDEX) - first);
+  if (advice === POSIX_FADV_DONTNEED) {
+    // Whole pages only; a part counts as whole at the end of the file.
+    const last = end >= get(inode, Inode.size) ? LAST_INDEX : Math.floor(end / size);
+    yield* diskInvalidate(inode, Math.ceil(offset / size), last);
+  }
+  return 0;
+}
+
+/** fadvise64(2). */
+export function* sysFadvise64(process: ProcessRef, fd: number, offset: number, length: number, advice: number): Op<number> {
+  const file = yield* fdGet(process, fd);
+  if (file < 0) return file;
+  const error = yield* vfsFadvise(file, offset, length, advice);
+  yield* filePut(file);
+  return error;
+}

@@ -1,0 +1,145 @@
+/**
+ * Read-ahead of disk files (mm/readahead.c): which pages come into the page cache when one is missing.
+ *
+ * Invariants: a page that is read is in the cache, locked, until its content is there; reading takes no time here, so no page is ever seen without
+ * content but by those who looked while it was locked. Each open file has its own window (File.ra…).
+ */
+
+import type { Op } from '../kernel/op.ts';
+import { allocPage, clearFlags, folioUnlock, get, set, setFlags } from '../kernel/ops.ts';
+import { __GFP_NORETRY, __GFP_NOWARN, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
+import { PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
+import { pageShift } from '../memory/state.ts';
+import { readBlock } from './disk-block.ts';
+import { EEXIST, ENOMEM } from './errno.ts';
+import { filemapAddFolio, pageCacheEntry } from './filemap.ts';
+import { globals } from './globals.ts';
+import { folioAddLru, folioPut } from './swap.ts';
+import { File, type FileRef, Globals, Inode, type InodeRef, type Page } from './types.ts';
+
+/** VM_READAHEAD_PAGES: what is read ahead unless the disk says otherwise, bytes. */
+const DEFAULT_READ_AHEAD = 131072;
+
+/** ra_pages of the disk. */
+export function readAheadPages(): number {
+  const pages = get(globals, Globals.readAheadPages);
+  return pages > 0 ? pages : Math.max(1, DEFAULT_READ_AHEAD / 2 ** pageShift);
+}
+
+/** Reads a page that is not cached; it stays locked and referenced. −EEXIST when it is cached by now, −ENOMEM. */
+export function* readPage(inode: InodeRef, index: number, gfp: number): Op<number> {
+  const page = yield* allocPage(gfp, 0);
+  if (page === 0) return -ENOMEM;
+  yield* setFlags(page, PG_LOCKED);
+  const error = yield* filemapAddFolio(inode, page, index);
+  if (error !== 0) {
+    yield* folioUnlock(page);
+    yield* folioPut(page);
+    return error;
+  }
+  yield* folioAddLru(page);
+  readBlock(inode, index, page);
+  yield* setFlags(page, PG_UPTODATE);
+  return page;
+}
+
+/** Reads pages [first, end) of a file as far as they exist and are not cached; the page at `mark` is marked for the next read-ahead. */
+function* readRange(inode: InodeRef, first: number, end: number, mark: number): Op<number> {
+  const limit = Math.min(end, Math.ceil(get(inode, Inode.size) / 2 ** pageShift));
+  for (let index = first; index < limit; index++) {
+    if (pageCacheEntry(inode, index) !== 0) continue;
+    const page = yield* readPage(inode, index, GFP_HIGHUSER_MOVABLE | __GFP_NORETRY | __GFP_NOWARN);
+    if (page === -EEXIST) continue;
+    if (page < 0) return 0;
+    if (index === mark) yield* setFlags(page, PG_READAHEAD);
+    yield* folioUnlock(page);
+    yield* folioPut(page);
+  }
+  return 0;
+}
+
+/** page_cache_ra_order: reads the window that the file's state describes. */
+function* readWindow(file: FileRef): Op<number> {
+  const start = get(file, File.raStart);
+  const size = get(file, File.raSize);
+  return yield* readRange(get(file, File.inode), start, start + size, start + size - get(file, File.raAsyncSize));
+}
+
+function setWindow(file: FileRef, start: number, size: number, asyncSize: number): void {
+  set(file, File.raStart, start);
+  set(file, File.raSize, size);
+  set(file, File.raAsyncSize, asyncSize);
+}
+
+/** get_init_ra_size: the first window for a request. */
+function initialSize(request: number, max: number): number {
+  const size = 2 ** Math.ceil(Math.log2(request));
+  if (size <= Math.floor(max / 32)) return size * 4;
+  if (size <= Math.floor(max / 4)) return size * 2;
+  return max;
+}
+
+/** get_next_ra_size: the window after this one. */
+function nextSize(size: number, max: number): number {
+  if (size < Math.floor(max / 16)) return 4 * size;
+  if (size <= Math.floor(max / 2)) return 2 * size;
+  return max;
+}
+
+/** page_cache_prev_miss, counted: how many of the `max` pages before an index are cached without a gap. */
+function cachedBefore(inode: InodeRef, index: number, max: number): number {
+  let count = 0;
+  while (count < max && index - 1 - count >= 0 && pageCacheEntry(inode, index - 1 - count) !== 0) count++;
+  return count;
+}
+
+/** page_cache_sync_ra: a page is missing that a request of `request` pages needs. */
+export function* pageCacheSyncRa(file: FileRef, index: number, request: number): Op<number> {
+  const inode = get(file, File.inode);
+  const max = readAheadPages();
+  const before = get(file, File.raPrevPos);
+  const previous = before < 0 ? Infinity : Math.floor(before / 2 ** pageShift);
+  if (index === 0 || request > max || (index >= previous && index - previous <= 1)) {
+    const size = initialSize(request, max);
+    setWindow(file, index, size, size > request ? size - request : Math.floor(size / 2));
+    return yield* readWindow(file);
+  }
+  const history = cachedBefore(inode, index, max);
+  // A small random read stays what it is.
+  if (history <= request) return yield* readRange(inode, index, index + request, -1);
+  // Cached from the start of the file on: it is probably being read as a whole.
+  setWindow(file, index, Math.min((history === index ? history * 2 : history) + request, max), 1);
+  return yield* readWindow(file);
+}
+
+/** page_cache_async_ra: a marked page was reached. */
+export function* pageCacheAsyncRa(file: FileRef, page: Page, index: number, request: number): Op<number> {
+  const inode = get(file, File.inode);
+  const max = readAheadPages();
+  yield* clearFlags(page, PG_READAHEAD);
+  const start = get(file, File.raStart);
+  const size = get(file, File.raSize);
+  if (index === start + size - get(file, File.raAsyncSize)) {
+    const next = Math.max(size, nextSize(size, max));
+    setWindow(file, start + size, next, next);
+  } else {
+    // A mark that another reader left: the gap behind it starts the window.
+    let gap = index + 1;
+    while (gap - index - 1 < max && pageCacheEntry(inode, gap) !== 0) gap++;
+    if (gap - index - 1 > max) return 0;
+    const next = nextSize(gap - index + request, max);
+    setWindow(file, gap, next, next);
+  }
+  return yield* readWindow(file);
+}
+
+/** force_page_cache_readahead: exactly these pages (WILLNEED), as far as the disk takes at once in each step. */
+export function* forcePageCacheReadahead(file: FileRef, first: number, pages: number): Op<number> {
+  return yield* readRange(get(file, File.inode), first, first + Math.min(pages, readAheadPages()), -1);
+}
+
+/** The window around a fault: sets it as do_sync_mmap_readahead does and reads it. */
+export function* readAround(file: FileRef, start: number, size: number, asyncSize: number): Op<number> {
+  setWindow(file, start, size, asyncSize);
+  return yield* readWindow(file);
+}

@@ -1,0 +1,47 @@
+/** fallocate() of shared memory (shmem_fallocate of mm/shmem.c). */
+
+import type { Op } from '../kernel/op.ts';
+import { folioUnlock, get, set } from '../kernel/ops.ts';
+import { pageShift } from '../memory/state.ts';
+import { EOPNOTSUPP, EPERM } from './errno.ts';
+import { F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_WRITE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from './file-types.ts';
+import { SGP_FALLOC, shmemGetFolio, shmemRecalcInode, shmemTruncateRange } from './shmem.ts';
+import { folioMarkDirty, folioPut } from './swap.ts';
+import { truncateInodePagesRange, unmapMappingRange } from './truncate.ts';
+import { Inode, type InodeRef, type MmRef } from './types.ts';
+
+/**
+ * Punches a hole, or makes pages for a range, whose content stays unmade until somebody needs it. Needs the inode's lock. 0, −EOPNOTSUPP,
+ * −EPERM for a seal, −ENOMEM or −ENOSPC with nothing changed.
+ */
+export function* shmemFallocate(inode: InodeRef, mode: number, offset: number, length: number, mm: MmRef): Op<number> {
+  if ((mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) !== 0) return -EOPNOTSUPP;
+  const seals = get(inode, Inode.seals);
+  const size = 2 ** pageShift;
+  const to = offset + length;
+  if ((mode & FALLOC_FL_PUNCH_HOLE) !== 0) {
+    if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
+    // Private copies stay.
+    yield* unmapMappingRange(inode, Math.ceil(offset / size), Math.floor(to / size), 0);
+    return yield* shmemTruncateRange(inode, offset, to);
+  }
+  if ((seals & F_SEAL_GROW) !== 0 && to > get(inode, Inode.size)) return -EPERM;
+  const first = Math.floor(offset / size);
+  const end = Math.ceil(to / size);
+  for (let index = first; index < end; index++) {
+    const page = yield* shmemGetFolio(inode, index, SGP_FALLOC, mm);
+    if (page < 0) {
+      if (index > first) {
+        yield* truncateInodePagesRange(inode, first * size, index * size, 1);
+        yield* shmemRecalcInode(inode, 0, 0);
+      }
+      return page;
+    }
+    // Dirty, so that memory pressure would swap it out and not drop it.
+    yield* folioMarkDirty(page);
+    yield* folioUnlock(page);
+    yield* folioPut(page);
+  }
+  if ((mode & FALLOC_FL_KEEP_SIZE) === 0 && to > get(inode, Inode.size)) set(inode, Inode.size, to);
+  return 0;
+}

@@ -1,0 +1,287 @@
+/**
+ * Shared memory: memfd, tmpfs files, MAP_SHARED | MAP_ANONYMOUS, SysV segments (mm/shmem.c).
+ *
+ * Invariants: `alloced` = pages in the cache + `swapped`, whenever nobody is inside; each page counts as committed memory, either the whole size
+ * at creation or, with VM_NORESERVE, page by page. A page that is not up to date was made by fallocate(): it reads as a hole.
+ */
+
+import type { Op } from '../kernel/op.ts';
+import { add, allocPage, folioLock, folioUnlock, get, set, setFlags } from '../kernel/ops.ts';
+import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
+import { PG_LOCKED, PG_REFERENCED, PG_SWAPBACKED, PG_UPTODATE } from '../memory/page-flags.ts';
+import { clearFrame, pageMapping, pageShift } from '../memory/state.ts';
+import { EEXIST, EFBIG, EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM } from './errno.ts';
+import { fileAlloc } from './file.ts';
+import {
+  F_SEAL_FUTURE_WRITE,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  FMODE_READ,
+  FMODE_WRITE,
+  INODE_SHARED_ANON,
+  MAX_LFS_FILESIZE,
+  O_RDWR,
+} from './file-types.ts';
+import { filemapAddFolio, filemapGetEntry, filemapRemoveFolio, folioTestUptodate, LAST_INDEX } from './filemap.ts';
+import { freeName, iput, nameOf, newInode } from './inode.ts';
+import { folioAddLru, folioMarkAccessed, folioMarkDirty, folioPut } from './swap.ts';
+import { truncateInodePagesRange, unmapMappingRange, zeroSegment } from './truncate.ts';
+import { File, type FileRef, Inode, type InodeRef, type MmRef, type NameRef, type Page, Vma, type VmaRef } from './types.ts';
+import { enoughMemory, vmUnacctMemory } from './util.ts';
+import { VM_NORESERVE } from './vm-flags.ts';
+import { VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
+import { VM_FAULT_LOCKED, VM_FAULT_OOM, VM_FAULT_SIGBUS, Vmf, type VmfRef } from './vmf.ts';
+
+// How a page is asked for (enum sgp_type); the order matters.
+/** Within the size; a hole stays one. */
+export const SGP_READ = 0;
+/** Likewise, but a hole is an error. */
+export const SGP_NOALLOC = 1;
+/** Within the size; a hole gets a page. */
+export const SGP_CACHE = 2;
+/** Beyond the size too; a new page may come without content. */
+export const SGP_WRITE = 3;
+/** As SGP_WRITE, but a page that is there gets content. */
+export const SGP_FALLOC = 4;
+
+// --- accounting -------------------------------------------------------------------------------------------------------------
+
+/** VM_ACCT: pages of a size. */
+const acctPages = (bytes: number): number => Math.ceil(bytes / 2 ** pageShift);
+
+/** shmem_acct_size: the whole of an object is committed when it is made. 0 or −ENOMEM. */
+function* acctSize(mm: MmRef, flags: number, bytes: number): Op<number> {
+  return (flags & VM_NORESERVE) !== 0 ? 0 : yield* enoughMemory(mm, acctPages(bytes));
+}
+
+function* unacctSize(flags: number, bytes: number): Op<number> {
+  return (flags & VM_NORESERVE) !== 0 ? 0 : yield* vmUnacctMemory(acctPages(bytes));
+}
+
+/** shmem_reacct_size: the same when the size changes. */
+function* reacctSize(mm: MmRef, flags: number, oldBytes: number, newBytes: number): Op<number> {
+  if ((flags & VM_NORESERVE) !== 0) return 0;
+  const more = acctPages(newBytes) - acctPages(oldBytes);
+  if (more > 0) return yield* enoughMemory(mm, more);
+  if (more < 0) yield* vmUnacctMemory(-more);
+  return 0;
+}
+
+/** shmem_inode_acct_blocks: objects with VM_NORESERVE are committed page by page. 0 or −ENOSPC, which a fault answers with SIGBUS. */
+function* acctBlock(mm: MmRef, inode: InodeRef): Op<number> {
+  return (get(inode, Inode.flags) & VM_NORESERVE) !== 0 && (yield* enoughMemory(mm, 1)) !== 0 ? -ENOSPC : 0;
+}
+
+/** shmem_recalc_inode: gives back what pages that have left the cache counted for; `alloced` and `swapped` are added first. */
+export function* shmemRecalcInode(inode: InodeRef, alloced: number, swapped: number): Op<number> {
+  const total = add(inode, Inode.alloced, alloced);
+  const freed = total - add(inode, Inode.swapped, swapped) - get(inode, Inode.nrPages);
+  // Pages that others are just adding are in the cache already, but not counted yet.
+  if (freed <= 0) return 0;
+  add(inode, Inode.alloced, -freed);
+  return (get(inode, Inode.flags) & VM_NORESERVE) !== 0 ? yield* vmUnacctMemory(freed) : 0;
+}
+
+// --- pages ------------------------------------------------------------------------------------------------------------------
+
+/** Whether a page of an index lies within the size. */
+const withinSize = (inode: InodeRef, index: number): boolean => index * 2 ** pageShift < get(inode, Inode.size);
+
+/**
+ * shmem_get_folio_gfp: the page at an index as `sgp` asks for it, locked and referenced; 0 for a hole that is to stay one; −EINVAL beyond the
+ * size, −ENOENT, −ENOMEM, −ENOSPC, −EFBIG. `mm` is the address space that is charged.
+ */
+export function* shmemGetFolio(inode: InodeRef, index: number, sgp: number, mm: MmRef): Op<number> {
+  if (index >= LAST_INDEX) return -EFBIG;
+  for (;;) {
+    if (sgp <= SGP_CACHE && !withinSize(inode, index)) return -EINVAL;
+    let page = yield* filemapGetEntry(inode, index);
+    let fresh = 0;
+    if (page > 0) {
+      yield* folioLock(page);
+      if (pageMapping[page] !== inode) {
+        yield* folioUnlock(page);
+        yield* folioPut(page);
+        continue;
+      }
+      if (sgp === SGP_WRITE) yield* folioMarkAccessed(page);
+      if (folioTestUptodate(page)) return page;
+      // fallocate() made it: content comes when somebody needs it.
+      if (sgp === SGP_READ) {
+        yield* folioUnlock(page);
+        yield* folioPut(page);
+        return 0;
+      }
+    } else {
+      if (sgp === SGP_READ) return 0;
+      if (sgp === SGP_NOALLOC) return -ENOENT;
+      page = yield* allocAndAddFolio(inode, index, mm);
+      if (page === -EEXIST) continue;
+      if (page < 0) return page;
+      fresh = 1;
+      if (sgp === SGP_WRITE) yield* setFlags(page, PG_REFERENCED);
+    }
+    // A new page for fallocate() stays without content, so that it can be told from others if that fails later.
+    const content = fresh !== 0 && sgp === SGP_FALLOC ? SGP_WRITE : sgp;
+    if (content !== SGP_WRITE && !folioTestUptodate(page)) {
+      clearFrame(page);
+      yield* setFlags(page, PG_UPTODATE);
+    }
+    if (sgp > SGP_CACHE || withinSize(inode, index)) return page;
+    // The file was truncated since we looked.
+    if (fresh !== 0) {
+      yield* filemapRemoveFolio(inode, page, index);
+      yield* shmemRecalcInode(inode, 0, 0);
+    }
+    yield* folioUnlock(page);
+    yield* folioPut(page);
+    return -EINVAL;
+  }
+}
+
+/** shmem_alloc_and_add_folio: a new page without content at an index, locked and referenced; or −EEXIST, −ENOMEM, −ENOSPC. */
+function* allocAndAddFolio(inode: InodeRef, index: number, mm: MmRef): Op<number> {
+  const page = yield* allocPage(GFP_HIGHUSER_MOVABLE, 0);
+  if (page === 0) return -ENOMEM;
+  yield* setFlags(page, PG_LOCKED | PG_SWAPBACKED);
+  let error = yield* filemapAddFolio(inode, page, index);
+  if (error === 0) {
+    error = yield* acctBlock(mm, inode);
+    if (error === 0) {
+      yield* shmemRecalcInode(inode, 1, 0);
+      yield* folioAddLru(page);
+      return page;
+    }
+    yield* filemapRemoveFolio(inode, page, index);
+  }
+  yield* folioUnlock(page);
+  yield* folioPut(page);
+  return error;
+}
+
+/** shmem_fault. */
+export function* shmemFault(vmf: VmfRef): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const inode = get(get(vma, Vma.file), File.inode);
+  const page = yield* shmemGetFolio(inode, get(vmf, Vmf.pgoff), SGP_CACHE, get(vma, Vma.mm));
+  if (page < 0) return page === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+  set(vmf, Vmf.page, page);
+  return VM_FAULT_LOCKED;
+}
+
+// --- writing ----------------------------------------------------------------------------------------------------------------
+
+/** shmem_write_begin: the page of a write of `length` bytes at `position`, locked and referenced, or −EPERM, … */
+export function* shmemWriteBegin(inode: InodeRef, position: number, length: number, mm: MmRef): Op<number> {
+  const seals = get(inode, Inode.seals);
+  if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
+  if ((seals & F_SEAL_GROW) !== 0 && position + length > get(inode, Inode.size)) return -EPERM;
+  return yield* shmemGetFolio(inode, Math.floor(position / 2 ** pageShift), SGP_WRITE, mm);
+}
+
+/** shmem_write_end: `copied` bytes were written to the page. */
+export function* shmemWriteEnd(inode: InodeRef, page: Page, position: number, copied: number): Op<number> {
+  if (position + copied > get(inode, Inode.size)) set(inode, Inode.size, position + copied);
+  if (!folioTestUptodate(page)) {
+    const size = 2 ** pageShift;
+    const from = position % size;
+    zeroSegment(page, 0, from);
+    zeroSegment(page, from + copied, size);
+    yield* setFlags(page, PG_UPTODATE);
+  }
+  yield* folioMarkDirty(page);
+  yield* folioUnlock(page);
+  yield* folioPut(page);
+  return copied;
+}
+
+// --- sizes ------------------------------------------------------------------------------------------------------------------
+
+/** shmem_truncate_range: the bytes [from, to) are a hole from now on. */
+export function* shmemTruncateRange(inode: InodeRef, from: number, to: number): Op<number> {
+  yield* truncateInodePagesRange(inode, from, to, 0);
+  yield* shmemRecalcInode(inode, 0, 0);
+  return 0;
+}
+
+/** shmem_setattr of the size. Needs the inode's lock. 0, −EPERM for a seal, −ENOMEM. */
+export function* shmemSetSize(inode: InodeRef, bytes: number, mm: MmRef): Op<number> {
+  const old = get(inode, Inode.size);
+  const seals = get(inode, Inode.seals);
+  if ((bytes < old && (seals & F_SEAL_SHRINK) !== 0) || (bytes > old && (seals & F_SEAL_GROW) !== 0)) return -EPERM;
+  if (bytes !== old) {
+    const error = yield* reacctSize(mm, get(inode, Inode.flags), old, bytes);
+    if (error !== 0) return error;
+    set(inode, Inode.size, bytes);
+  }
+  if (bytes > old) return 0;
+  const first = Math.ceil(bytes / 2 ** pageShift);
+  const gone = old > first * 2 ** pageShift;
+  if (gone) yield* unmapMappingRange(inode, first, LAST_INDEX, 1);
+  if (get(inode, Inode.alloced) !== 0) yield* shmemTruncateRange(inode, bytes, Infinity);
+  // Private copies that were made since.
+  if (gone) yield* unmapMappingRange(inode, first, LAST_INDEX, 1);
+  return 0;
+}
+
+// --- inodes -----------------------------------------------------------------------------------------------------------------
+
+/** shmem_get_inode of a regular file: sealed against seals until its maker says otherwise. 0 without memory. */
+export function* shmemGetInode(kind: number, mode: number, flags: number): Op<number> {
+  const inode = yield* newInode(kind, mode);
+  if (inode === 0) return 0;
+  set(inode, Inode.seals, F_SEAL_SEAL);
+  set(inode, Inode.flags, flags & VM_NORESERVE);
+  return inode;
+}
+
+/** shmem_evict_inode: nobody refers to the inode any longer. */
+export function* shmemEvictInode(inode: InodeRef): Op<number> {
+  yield* unacctSize(get(inode, Inode.flags), get(inode, Inode.size));
+  set(inode, Inode.size, 0);
+  return yield* shmemTruncateRange(inode, 0, Infinity);
+}
+
+/**
+ * shmem_file_setup: an open file of `bytes` bytes that no name leads to, or −EINVAL, −ENOMEM, −ENOSPC. `name` is taken over. VM_NORESERVE in
+ * `flags` commits memory page by page.
+ */
+export function* shmemFileSetup(kind: number, name: NameRef, bytes: number, flags: number, mm: MmRef): Op<number> {
+  let error = 0;
+  let inode = 0;
+  if (bytes < 0 || bytes >= MAX_LFS_FILESIZE) error = -EINVAL;
+  else if ((yield* acctSize(mm, flags, bytes)) !== 0) error = -ENOMEM;
+  else {
+    inode = yield* shmemGetInode(kind, 0o777, flags);
+    if (inode === 0) {
+      yield* unacctSize(flags, bytes);
+      error = -ENOSPC;
+    }
+  }
+  if (error !== 0) {
+    freeName(name);
+    return error;
+  }
+  set(inode, Inode.name, name);
+  set(inode, Inode.size, bytes);
+  const file = yield* fileAlloc(inode, O_RDWR, FMODE_READ | FMODE_WRITE);
+  if (file === 0) {
+    yield* iput(inode);
+    return -ENOMEM;
+  }
+  return file;
+}
+
+const devZeroName = (): NameRef => nameOf('dev/zero');
+
+/** shmem_zero_setup: gives a shared anonymous VMA its object. 0 or an error. */
+export function* shmemZeroSetup(vma: VmaRef): Op<number> {
+  const bytes = (get(vma, Vma.end) - get(vma, Vma.start)) * 2 ** pageShift;
+  const file: FileRef = yield* shmemFileSetup(INODE_SHARED_ANON, devZeroName(), bytes, get(vma, Vma.flags), get(vma, Vma.mm));
+  if (file < 0) return file;
+  set(vma, Vma.file, file);
+  set(vma, Vma.ops, VMOPS_SHMEM_ANON);
+  return 0;
+}

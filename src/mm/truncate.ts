@@ -1,0 +1,119 @@
+/**
+ * Taking pages out of a file: its end moves, a hole is made, the file goes (mm/truncate.c, unmap_mapping_range of mm/memory.c).
+ *
+ * Invariants: the size is written before pages are removed, and a page is removed only while it is locked, so that a fault that looks at the size
+ * under the page's lock can never map a page beyond the end. Mappings go first, in bulk; a page that was mapped again since is unmapped alone.
+ * Ends of ranges are the first byte (page) after them; `LAST_INDEX` and `Infinity` bytes stand for "to the end".
+ */
+
+import type { Op } from '../kernel/op.ts';
+import { clearFlags, downRead, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, upRead } from '../kernel/ops.ts';
+import { PG_DIRTY } from '../memory/page-flags.ts';
+import { pageIndex, pageMapcount, pageMapping, pageShift } from '../memory/state.ts';
+import { filemapLockFolio, filemapRemoveFolio, folioTestUptodate, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { folioMarkDirty, folioPut } from './swap.ts';
+import { Inode, type InodeRef, type Page } from './types.ts';
+import { byteOf, fillBytes } from './uaccess.ts';
+import { unmapMappingPages } from './zap.ts';
+
+/** unmap_mapping_pages: nobody maps pages [first, end) of a file any longer; private copies go too with `evenCows`. */
+export function* unmapMappingRange(inode: InodeRef, first: number, end: number, evenCows: number): Op<number> {
+  yield* downRead(inode + Inode.iMmapLock);
+  if (end > first && get(inode, Inode.iMmap) !== 0) yield* unmapMappingPages(inode, first, end - first, evenCows);
+  yield* upRead(inode + Inode.iMmapLock);
+  return 0;
+}
+
+/** truncate_inode_folio: a locked page leaves its file. Nothing happens when it has left already. */
+export function* truncateInodeFolio(inode: InodeRef, page: Page): Op<number> {
+  if (pageMapping[page] !== inode) return 0;
+  const index = pageIndex[page];
+  if (pageMapcount[page] > 0) yield* unmapMappingRange(inode, index, index + 1, 0);
+  yield* clearFlags(page, PG_DIRTY);
+  return yield* filemapRemoveFolio(inode, page, index);
+}
+
+/**
+ * Removes the pages of [first, end), once: with `wait` it waits for locked ones, else it leaves them. With `unfalloc` only those go that
+ * fallocate() made and nobody has used since. The number of pages that it met.
+ */
+export function* truncatePass(inode: InodeRef, first: number, end: number, wait: number, unfalloc: number): Op<number> {
+  let met = 0;
+  for (let index = pageCacheFind(inode, first, end - 1); index >= 0; index = pageCacheFind(inode, index + 1, end - 1)) {
+    const page = pageCacheEntry(inode, index);
+    if (page <= 0 || (yield* refGetUnlessZero(page)) === 0) continue;
+    if (pageMapping[page] === inode && pageIndex[page] === index) {
+      met++;
+      let locked = 1;
+      if (wait !== 0) yield* folioLock(page);
+      else locked = yield* folioTrylock(page);
+      if (locked !== 0) {
+        if (pageIndex[page] === index && (unfalloc === 0 || !folioTestUptodate(page))) yield* truncateInodeFolio(inode, page);
+        yield* folioUnlock(page);
+      }
+    }
+    yield* folioPut(page);
+  }
+  return met;
+}
+
+/** Zeroes bytes [from, to) of a page. */
+export function zeroSegment(page: Page, from: number, to: number): void {
+  fillBytes(byteOf(page, from), 0, to - from);
+}
+
+/** truncate_inode_partial_folio for the page at an index: zeroes its bytes [from, to) where it is cached. */
+function* zeroPartialPage(inode: InodeRef, index: number, from: number, to: number): Op<number> {
+  const page = yield* filemapLockFolio(inode, index);
+  if (page === 0) return 0;
+  zeroSegment(page, from, to);
+  yield* folioMarkDirty(page);
+  yield* folioUnlock(page);
+  return yield* folioPut(page);
+}
+
+/** The partial pages at the ends of the bytes [from, to). */
+export function* zeroPartialPages(inode: InodeRef, from: number, to: number): Op<number> {
+  const size = 2 ** pageShift;
+  const firstIndex = Math.floor(from / size);
+  const lastIndex = Math.floor(to / size);
+  const head = from - firstIndex * size;
+  const tail = to === Infinity ? 0 : to - lastIndex * size;
+  if (firstIndex === lastIndex) {
+    if (head !== tail) yield* zeroPartialPage(inode, firstIndex, head, tail);
+    return 0;
+  }
+  if (head !== 0) yield* zeroPartialPage(inode, firstIndex, head, size);
+  if (tail !== 0) yield* zeroPartialPage(inode, lastIndex, 0, tail);
+  return 0;
+}
+
+/** truncate_inode_pages_range (and shmem_undo_range): the bytes [from, to) of a file leave memory; whole pages are removed, parts zeroed. */
+export function* truncateInodePagesRange(inode: InodeRef, from: number, to: number, unfalloc: number): Op<number> {
+  const size = 2 ** pageShift;
+  const first = Math.ceil(from / size);
+  const end = to === Infinity ? LAST_INDEX : Math.floor(to / size);
+  if (get(inode, Inode.nrPages) === 0) return 0;
+  if (first < end) yield* truncatePass(inode, first, end, 0, unfalloc);
+  if (unfalloc === 0) yield* zeroPartialPages(inode, from, to);
+  if (first >= end) return 0;
+  // Pages that were locked, or came in between: until none is left. Undoing fallocate() goes over them once.
+  while ((yield* truncatePass(inode, first, end, 1, unfalloc)) !== 0) if (unfalloc !== 0) break;
+  return 0;
+}
+
+/** truncate_pagecache: the size is `size` by now; what is cached or mapped beyond goes. */
+export function* truncatePagecache(inode: InodeRef, size: number): Op<number> {
+  const first = Math.ceil(size / 2 ** pageShift);
+  // Twice: private copies can be made of pages until the pages are gone.
+  yield* unmapMappingRange(inode, first, LAST_INDEX, 1);
+  yield* truncateInodePagesRange(inode, size, Infinity, 0);
+  return yield* unmapMappingRange(inode, first, LAST_INDEX, 1);
+}
+
+/** truncate_pagecache_range: a hole of the bytes [from, to). Private copies of its pages stay. */
+export function* truncatePagecacheRange(inode: InodeRef, from: number, to: number): Op<number> {
+  const size = 2 ** pageShift;
+  yield* unmapMappingRange(inode, Math.ceil(from / size), Math.floor(to / size), 0);
+  return yield* truncateInodePagesRange(inode, from, to, 0);
+}

@@ -15,9 +15,7 @@ import type { TraceHeader } from './format.ts';
 import { type Fault, type FileView, HARNESS_END, HARNESS_START, type PagemapScan, type PagemapScanResult, type ProcessView, type TraceHost } from './host.ts';
 
 const PROT_RWX = 7;
-const MAP_PRIVATE_FIXED = 0x12;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
-const O_RDWR_CREAT = 0o102;
 const CAP_SYS_RESOURCE = 24;
 /** Resource numbers by the names of a header. */
 const RESOURCES: Readonly<Record<string, number>> = { FSIZE: 1, DATA: 2, STACK: 3, MEMLOCK: 8, AS: 9, NOFILE: 7 };
@@ -67,16 +65,7 @@ class MachineHost implements TraceHost {
       set(first.ref, ProcessStruct.rlimitMax + resource, hard);
     }
     set(first.ref, ProcessStruct.capsLow, ~(1 << CAP_SYS_RESOURCE));
-    // The executor's file: its name is written to a page that goes again at once.
-    const path = HARNESS_START;
-    must(first.syscall('mmap', path, 4096, 3, MAP_PRIVATE_ANONYMOUS | 0x10, -1, 0));
-    first.write(path, new TextEncoder().encode('/var/tmp/pxd/executor\0'));
-    const fd = must(first.syscall('open', path, O_RDWR_CREAT, 0o700));
-    must(first.syscall('ftruncate', fd, 17 * 4096));
-    must(first.syscall('unlink', path));
-    must(first.syscall('munmap', path, 4096));
-    must(first.syscall('mmap', HARNESS_START, HARNESS_END - HARNESS_START, PROT_RWX, MAP_PRIVATE_FIXED, fd, 0));
-    must(first.syscall('close', fd));
+    must(first.syscall('mmap', HARNESS_START, HARNESS_END - HARNESS_START, PROT_RWX, MAP_PRIVATE_ANONYMOUS | 0x10, -1, 0));
     set(mm, Mm.startBrk, Number(header.harness.brk));
     set(mm, Mm.brk, Number(header.harness.brk));
     for (let at = HARNESS_START; at < HARNESS_END; at += 4096n) first.store(at + 0xff8n, 8, 0x5a5a000000000000n | at);
@@ -140,11 +129,13 @@ class MachineHost implements TraceHost {
     return this.#process(process).fetch(address);
   }
 
-  readMemory(_process: number, _address: bigint, _length: number): Uint8Array | number {
+  readMemory(process: number, address: bigint, length: number): Uint8Array | number {
+    if (inHarness(address)) return this.#process(process).read(address, length).bytes;
     throw new PxdError('unavailable', '/proc/PID/mem cannot be read yet');
   }
 
-  writeMemory(_process: number, _address: bigint, _bytes: Uint8Array): number {
+  writeMemory(process: number, address: bigint, bytes: Uint8Array): number {
+    if (inHarness(address)) return this.#process(process).write(address, bytes).written;
     throw new PxdError('unavailable', '/proc/PID/mem cannot be written yet');
   }
 
@@ -207,6 +198,9 @@ class MachineHost implements TraceHost {
     return {};
   }
 }
+
+/** The executor's own pages, which the recorder writes as it likes. */
+const inHarness = (address: bigint): boolean => address >= HARNESS_START && address < HARNESS_END;
 
 /** A call of the set-up that cannot fail. */
 function must(result: number): number {

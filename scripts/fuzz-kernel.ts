@@ -1,12 +1,14 @@
 /**
- * `npm run fuzz:kernel -- [--ops N] [--seed S] [--group G] [--length N] [--out FILE]`: random operations on the running kernel and on
+ * `npm run fuzz:kernel -- [--ops N] [--seed S] [--group G] [--length N] [--without OP,OP] [--out FILE]`: random operations on the running kernel and on
  * the model, compared operation by operation. What differs is shrunk and printed as a list that `npx tsx tests/kernel/record.ts` plays.
+ *
+ * --without leaves operations out, to look at the others. --out writes the shrunk lists to a file.
  *
  * Exit code 0 without a difference (and where this machine cannot be recorded: one line tells why), 1 with one, 2 for bad options.
  */
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { conformTrace, type TraceReport } from '../src/machine/trace/conform.ts';
+import { conformTrace, type OperationDifference, type TraceReport } from '../src/machine/trace/conform.ts';
 import { buildRecorder } from '../tests/kernel/build.ts';
 import { GROUPS, type Group, generate } from '../tests/kernel/generate.ts';
 import { listText, type OperationList, Recorder } from '../tests/kernel/recorder.ts';
@@ -21,12 +23,14 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     group: { type: 'string' },
     length: { type: 'string', default: '120' },
+    without: { type: 'string', default: '' },
     out: { type: 'string' },
   },
 });
 const wanted = Number(values.ops);
 const firstSeed = Number(values.seed);
 const length = Number(values.length);
+const without = new Set(values.without.split(','));
 const groups = (values.group?.split(',') ?? GROUPS) as Group[];
 const unknown = groups.find((g) => !GROUPS.includes(g));
 if (unknown !== undefined || !(wanted > 0) || !Number.isInteger(firstSeed) || !(length > 0)) {
@@ -48,15 +52,35 @@ interface Failure {
   readonly report: TraceReport;
 }
 
-/** What a difference is about, to tell two of one kind: operation and field, and for results both values. */
-const kindOf = ({ report: { first } }: Failure): string =>
-  first === undefined
-    ? ''
-    : [
-        first.op,
-        first.what,
-        ...(first.what === 'r' || first.what === 'run' ? [first.expected, first.got?.split('\n')[0].slice(0, 80)] : [first.where.replace(/[0-9a-f]{4,}/g, '')]),
-      ].join(' ');
+/** What a difference is about, to tell two of one kind: of a result both values, of a state the field; no addresses, no numbers of pages. */
+function kindOf({ op, what, where, expected, got }: OperationDifference): string {
+  const plain = (text: string | undefined): string =>
+    (text ?? '(nothing)')
+      .split('\n')[0]
+      .slice(0, 100)
+      .replace(/0x[0-9a-f]+|\b\d+\b/g, 'N');
+  if (what === 'run') return `${op}: ${plain(got)}`;
+  if (what === 'r') return `${op} gives ${plain(got)}, not ${plain(expected)}`;
+  if (what === 'v' || what === 'f' || what === 'status' || what === 'walk_end' || what === 'u') return `${op}: ${what}`;
+  if (what === 'vma') return `VMA: ${wordsThatDiffer(expected, got)}`;
+  return `${what} ${what === 'counter' ? where.replace(/^\d+ /, '') : ''}`.trim();
+}
+
+const WORDS = ['range', 'permissions', 'offset', 'name', 'numbers', 'flags', 'pages'];
+
+function wordsThatDiffer(expected: string | undefined, got: string | undefined): string {
+  if (expected === undefined) return 'one too many';
+  if (got === undefined) return 'missing';
+  const [a, b] = [expected.split(' '), got.split(' ')];
+  const keys = (i: number): string => (WORDS[i] === 'numbers' ? ` (${changedKeys(a[i], b[i]).join(' ')})` : '');
+  return WORDS.flatMap((word, i) => (a[i] !== b[i] ? [word + keys(i)] : [])).join(', ');
+}
+
+/** Names of numbers that are not the same in `rss=4,pss=4` and another such text. */
+function changedKeys(a: string, b: string): string[] {
+  const [x, y] = [a, b].map((text) => new Set(text.split(',')));
+  return [...new Set([...x, ...y].filter((pair) => !(x.has(pair) && y.has(pair)) && pair !== '-').map((pair) => pair.split('=')[0]))].sort();
+}
 
 /** A recording that differs; undefined where a second recording is not the same as the first (then the kernel itself is not certain). */
 async function certain(list: OperationList, trace: string): Promise<boolean> {
@@ -64,14 +88,14 @@ async function certain(list: OperationList, trace: string): Promise<boolean> {
   return true;
 }
 
-async function differs(list: OperationList): Promise<boolean> {
-  const trace = await recorder.record(list);
-  return conformTrace(trace).differences > 0 && (await recorder.record(list)) === trace;
-}
+/** Whether a list has a difference of this kind: another one would lead astray. */
+const differs = async (list: OperationList, kind: string): Promise<boolean> =>
+  conformTrace(await recorder.record(list), { all: true }).all?.some((d) => kindOf(d) === kind) === true;
 
-async function show(failure: Failure): Promise<void> {
-  const { list, asked } = await shrink(failure.list, differs);
-  const { first, differences } = conformTrace(await recorder.record(list));
+async function show(failure: Failure, kind: string): Promise<void> {
+  const { list, asked } = await shrink(failure.list, (candidate) => differs(candidate, kind));
+  const { all, differences } = conformTrace(await recorder.record(list), { all: true });
+  const first = all?.find((d) => kindOf(d) === kind) ?? all?.[0];
   console.log(
     `\n${failure.list.header.name}: ${failure.report.differences} of ${failure.list.operations.length} operations differ; shrunk to ${list.operations.length} (${asked} candidates, ${differences} differ):`,
   );
@@ -93,7 +117,8 @@ async function* recordings(): AsyncGenerator<{ list: OperationList; trace: strin
   const ahead: Promise<{ list: OperationList; trace: string }>[] = [];
   for (let made = 0, n = 0; made < wanted || ahead.length > 0; ) {
     while (ahead.length < 4 && made < wanted) {
-      const list = generate(groups[n % groups.length], firstSeed + Math.floor(n / groups.length), Math.min(length, wanted - made));
+      const whole = generate(groups[n % groups.length], firstSeed + Math.floor(n / groups.length), Math.min(length, wanted - made));
+      const list = { ...whole, operations: whole.operations.filter((o) => !without.has(o.op)) };
       n++;
       made += list.operations.length;
       ahead.push(recorder.record(list).then((trace) => ({ list, trace })));
@@ -114,10 +139,10 @@ for await (const { list, trace } of recordings()) {
     else {
       failed++;
       const failure = { list, report };
-      const kind = kindOf(failure);
+      const kind = report.first === undefined ? '' : kindOf(report.first);
       if (!kinds.has(kind) && shown.length < MOST_SHRUNK) {
         shown.push(failure);
-        await show(failure);
+        await show(failure, kind);
       }
       kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
     }

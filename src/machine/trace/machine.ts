@@ -68,6 +68,9 @@ class MachineHost implements TraceHost {
     must(first.syscall('mmap', HARNESS_START, HARNESS_END - HARNESS_START, PROT_RWX, MAP_PRIVATE_ANONYMOUS | 0x10, -1, 0));
     set(mm, Mm.startBrk, Number(header.harness.brk));
     set(mm, Mm.brk, Number(header.harness.brk));
+    // The executor gave its stack back; mappings where it was are still called so. Its one segment is writable, hence all data.
+    set(mm, Mm.startStack, Number(header.harness.taskSize) - 2048);
+    set(mm, Mm.dataBytes, Number(HARNESS_END - HARNESS_START));
     for (let at = HARNESS_START; at < HARNESS_END; at += 4096n) first.store(at + 0xff8n, 8, 0x5a5a000000000000n | at);
   }
 

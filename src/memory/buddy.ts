@@ -12,6 +12,7 @@ import {
   ALLOC_KSWAPD,
   ALLOC_MIN_RESERVE,
   ALLOC_NO_WATERMARKS,
+  ALLOC_NOFRAGMENT,
   ALLOC_NON_BLOCK,
   ALLOC_OOM,
   ALLOC_RESERVES,
@@ -19,8 +20,8 @@ import {
   ALLOC_WMARK_MASK,
   ALLOC_WMARK_MIN,
 } from './alloc-flags.ts';
-import { takeOfType } from './fallback.ts';
-import { freeOneBlock, frontierLargest, listOf, takeSmallest } from './free-lists.ts';
+import { retypePageblock, takeOfType } from './fallback.ts';
+import { account, freeOneBlock, frontierLargest, frontierOrder, listOf, removeFromFreeList, setTypeOfRange, takeSmallest } from './free-lists.ts';
 import {
   __GFP_COMP,
   __GFP_DIRECT_RECLAIM,
@@ -37,7 +38,9 @@ import {
   MIGRATE_ISOLATE,
   MIGRATE_MOVABLE,
   MIGRATE_PCPTYPES,
+  ZONE_DMA32,
   ZONE_MOVABLE,
+  ZONE_NORMAL,
 } from './gfp.ts';
 import { PG_ANON, PG_CHECK_AT_FREE, PG_HEAD, PG_HWPOISON, PG_PCP } from './page-flags.ts';
 import {
@@ -50,6 +53,7 @@ import {
   pageMapcount,
   pageMapping,
   pageNext,
+  pageOfPfn,
   pageOrder,
   pagePincount,
   pagePrivate,
@@ -212,8 +216,18 @@ export function allocPages(order: number, gfp: number, cpu = 0): number {
     }
   }
   const cma = gfpMigratetype(gfp) === MIGRATE_MOVABLE ? ALLOC_CMA : 0;
-  const page = getPageFromFreelist(order, gfp, ALLOC_WMARK_LOW | cma, cpu);
+  const page = getPageFromFreelist(order, gfp, ALLOC_WMARK_LOW | cma | avoidsMixing(gfp, cpu), cpu);
   return page !== 0 ? page : allocPagesSlowly(order, gfp, cpu);
+}
+
+/** alloc_flags_nofragment: where a zone of DMA32 lies below, requests for NORMAL go there rather than mix types in a pageblock. */
+function avoidsMixing(gfp: number, cpu: number): number {
+  const root = memory();
+  const first = firstZone[(cpu << 4) + (gfp & 15)];
+  if (first === 0 || heap[first + Zone.kind] !== ZONE_NORMAL || (heap[root + Memory.zoneKinds] & (1 << ZONE_DMA32)) === 0) return 0;
+  // The zone below in the node's order of zones.
+  const below = heap[root + Memory.zones + heap[first + Zone.number] - 1];
+  return heap[root + Memory.nodes] > 1 && heap[below + Zone.present] === 0 ? 0 : ALLOC_NOFRAGMENT;
 }
 
 /** What __alloc_pages_slowpath does without reclaim: wakes kswapd, tries down to the min watermark, into the reserves when allowed. */
@@ -243,15 +257,65 @@ export function getPageFromFreelist(order: number, gfp: number, flags: number, c
   let at = root + Memory.zonelists + node * ZONELIST_SLOTS;
   for (let zone = heap[at]; zone !== 0; zone = heap[++at]) {
     if (heap[zone + Zone.kind] > highest) continue;
+    // Mixing types on the own node is better than to go to another one.
+    if ((flags & ALLOC_NOFRAGMENT) !== 0 && heap[zone + Zone.node] !== node) break;
     if ((gfp & __GFP_THISNODE) !== 0 && heap[zone + Zone.node] !== node) break;
     if ((flags & ALLOC_NO_WATERMARKS) === 0) {
       const mark = heap[zone + Zone.watermark + (flags & ALLOC_WMARK_MASK)] + heap[zone + Zone.boost];
       if (!zoneWatermarkOk(zone, order, mark, highest, flags) && !withoutBoost(zone, order, highest, flags)) continue;
     }
     const page = order === 0 ? takeFromPcp(zone, cpu, gfpMigratetype(gfp), flags) : takeFromZone(zone, order, gfpMigratetype(gfp), flags);
-    if (page !== 0) return prepare(page, order, gfp);
+    if (page === 0) continue;
+    prepare(page, order, gfp);
+    if ((flags & ALLOC_HIGHATOMIC) !== 0) reserveHighatomic(zone, page, order);
+    return page;
   }
-  return 0;
+  return (flags & ALLOC_NOFRAGMENT) === 0 ? 0 : getPageFromFreelist(order, gfp, flags & ~ALLOC_NOFRAGMENT, cpu);
+}
+
+/** reserve_highatomic_pageblock: the pageblock of a block that was needed at once is kept for such requests, up to 1 % of the zone. */
+function reserveHighatomic(zone: ZoneRef, page: number, order: number): void {
+  const pageblockOrder = heap[memory() + Memory.pageblockOrder];
+  const pageblock = 2 ** pageblockOrder;
+  const percent = Math.floor(heap[zone + Zone.managed] / 100);
+  if (percent < pageblock || heap[zone + Zone.reservedHighatomic] >= Math.ceil(percent / pageblock) * pageblock) return;
+  const frame = pfnOfPage(page) - basePfn;
+  const type = blockType(frame);
+  if (type >= MIGRATE_PCPTYPES) return;
+  if (order >= pageblockOrder) setTypeOfRange(frame, order, MIGRATE_HIGHATOMIC);
+  else if (!retypePageblock(zone, frame, type, MIGRATE_HIGHATOMIC)) return;
+  setSlot(zone + Zone.reservedHighatomic, heap[zone + Zone.reservedHighatomic] + Math.max(pageblock, 2 ** order));
+}
+
+/**
+ * unreserve_highatomic_pageblock: gives one pageblock with free pages of the atomic reserve to requests of a type, before reclaim gives up.
+ * One pageblock is kept back unless `force`. True when pages came free.
+ */
+export function unreserveHighatomic(gfp: number, force = false): boolean {
+  locate();
+  const root = memory();
+  const pageblock = 2 ** heap[root + Memory.pageblockOrder];
+  for (let i = 0; i < heap[root + Memory.nrZones]; i++) {
+    const zone = heap[root + Memory.zones + i];
+    if (heap[zone + Zone.kind] > gfpZone(gfp) || (!force && heap[zone + Zone.reservedHighatomic] <= pageblock)) continue;
+    for (let order = 0; order <= heap[root + Memory.maxOrder]; order++) {
+      const page = heap[listOf(zone, order, MIGRATE_HIGHATOMIC)];
+      if (page === 0) continue;
+      const frame = pfnOfPage(page) - basePfn;
+      const type = gfpMigratetype(gfp);
+      const pages = Math.max(pageblock, 2 ** order);
+      setSlot(zone + Zone.reservedHighatomic, heap[zone + Zone.reservedHighatomic] - Math.min(pages, heap[zone + Zone.reservedHighatomic]));
+      if (2 ** order <= pageblock) retypePageblock(zone, frame, MIGRATE_HIGHATOMIC, type);
+      else {
+        removeFromFreeList(zone, page, order, MIGRATE_HIGHATOMIC);
+        account(zone, MIGRATE_HIGHATOMIC, -(2 ** order));
+        setTypeOfRange(frame, order, type);
+        freeOneBlock(zone, frame, order, type);
+      }
+      return true;
+    }
+  }
+  return false;
 }
 
 /** Requests that may use the reserve do not wait for a boosted watermark (zone_watermark_fast). */
@@ -338,6 +402,15 @@ function freeBlock(page: number, order: number): void {
     if (pageFlags[p] !== 0) setPageFlags(p, 0);
   });
   freeOneBlock(zoneOfFrame(frame), frame, order, blockType(frame));
+}
+
+/** Frees frames of one zone in the largest aligned blocks, past the CPUs' lists, each page checked as by freePages. */
+export function freeFrameRange(start: number, end: number): void {
+  for (let frame = start; frame < end; ) {
+    const order = frontierOrder(frame, end - frame, heap[memory() + Memory.pageblockOrder]);
+    freeBlock(pageOfPfn(basePfn + frame), order);
+    frame += 2 ** order;
+  }
 }
 
 /** free_pages_prepare of one page: checks it and clears its columns; false when it is poisoned and must stay out of use. */

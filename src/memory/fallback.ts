@@ -3,12 +3,12 @@
  * __rmqueue_steal): first whole pageblocks change their type, so that kinds stay apart; only then single pages are mixed in.
  */
 import { ALLOC_CMA, ALLOC_NOFRAGMENT } from './alloc-flags.ts';
-import { account, addToFreeList, cutBlock, expand, listOf, removeFromFreeList, setTypeOfRange, takeBlock, takeSmallest, topUp } from './free-lists.ts';
+import { account, addToFreeList, expand, listOf, removeFromFreeList, setTypeOfRange, settle, takeBlock, takeSmallest, topUp } from './free-lists.ts';
 import { MIGRATE_CMA, MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE } from './gfp.ts';
 import { PG_BUDDY, PG_LRU } from './page-flags.ts';
 import { heap, knownPageOfPfn, pageFlags, pageOrder, pfnOfPage, setSlot } from './state.ts';
 import { updateRoom } from './watermark.ts';
-import { basePfn, Memory, MemoryRange, memory, setBlockType, WMARK_HIGH, Zone, type ZoneRef, zoneOfFrame } from './zone.ts';
+import { basePfn, Memory, memory, setBlockType, WMARK_HIGH, Zone, type ZoneRef, zoneOfFrame } from './zone.ts';
 
 /** Types to take from, best first. */
 const FALLBACKS = [
@@ -21,7 +21,7 @@ const FALLBACKS = [
 export function takeOfType(zone: ZoneRef, order: number, type: number, flags: number): number {
   const cma = (flags & ALLOC_CMA) !== 0 && heap[zone + Zone.cma] !== 0;
   // CMA and ordinary memory are used up evenly.
-  if (cma && heap[zone + Zone.freeCma] > heap[zone + Zone.free] / 2) {
+  if (cma && heap[memory() + Memory.cmaLast] === 0 && heap[zone + Zone.freeCma] > heap[zone + Zone.free] / 2) {
     const page = takeSmallest(zone, order, MIGRATE_CMA);
     if (page !== 0) return page;
   }
@@ -73,9 +73,9 @@ function claimBlock(zone: ZoneRef, page: number, have: number, order: number, ty
   boostWatermark(zone);
   const start = (frame >> pageblockOrder) << pageblockOrder;
   const pages = 2 ** pageblockOrder;
-  settleBlock(zone, start, start + pages);
-  const { free, movable } = countBlock(zone, start, pages);
-  if (free < 0) return 0;
+  if (!wholeBlock(zone, start, pages)) return 0;
+  settle(zone, start, start + pages);
+  const { free, movable } = countBlock(start, pages);
   let alike = movable;
   if (type !== MIGRATE_MOVABLE) alike = other === MIGRATE_MOVABLE ? pages - free - movable : 0;
   if (free + alike < pages / 2) return 0;
@@ -83,27 +83,12 @@ function claimBlock(zone: ZoneRef, page: number, have: number, order: number, ty
   return takeSmallest(zone, order, type);
 }
 
-/** Brings what is untouched of a pageblock to the lists. */
-function settleBlock(zone: ZoneRef, start: number, end: number): void {
-  for (const head of [zone + Zone.frontier, zone + Zone.cmaFrontier])
-    for (;;) {
-      const range = heap[head];
-      if (range === 0) break;
-      const cursor = heap[range + MemoryRange.cursor] - basePfn;
-      if (cursor < start || cursor >= end) break;
-      cutBlock(zone, range, head);
-    }
-}
-
-/** Free and movable pages of a pageblock (prep_move_freepages_block); −1 free pages: the block is not all in the zone. */
-function countBlock(zone: ZoneRef, start: number, pages: number): { free: number; movable: number } {
-  const base = basePfn;
-  const from = heap[zone + Zone.startPfn] - base;
-  if (start < from || start + pages > from + heap[zone + Zone.spanned]) return { free: -1, movable: 0 };
+/** Free and movable pages of a pageblock. */
+function countBlock(start: number, pages: number): { free: number; movable: number } {
   let free = 0;
   let movable = 0;
   for (let frame = start; frame < start + pages; ) {
-    const page = knownPageOfPfn(base + frame);
+    const page = knownPageOfPfn(basePfn + frame);
     const flags = page === 0 ? 0 : pageFlags[page];
     const size = page === 0 ? 1 : 2 ** pageOrder[page];
     if ((flags & PG_BUDDY) !== 0) free += size;
@@ -115,11 +100,10 @@ function countBlock(zone: ZoneRef, start: number, pages: number): { free: number
 
 /** move_freepages_block: the free blocks of a pageblock go to the lists of another type, which becomes the pageblock's. Pages moved. */
 export function moveFreePages(zone: ZoneRef, start: number, from: number, to: number): number {
-  const base = basePfn;
   const pages = 2 ** heap[memory() + Memory.pageblockOrder];
   let moved = 0;
   for (let frame = start; frame < start + pages; ) {
-    const page = knownPageOfPfn(base + frame);
+    const page = knownPageOfPfn(basePfn + frame);
     if (page === 0 || (pageFlags[page] & PG_BUDDY) === 0 || zoneOfFrame(frame) !== zone) {
       frame++;
       continue;
@@ -134,6 +118,22 @@ export function moveFreePages(zone: ZoneRef, start: number, from: number, to: nu
   account(zone, to, moved);
   setBlockType(start, to);
   return moved;
+}
+
+/** Brings all of a frame's pageblock to the lists and makes its free pages of another type; false at the edge of a zone. */
+export function retypePageblock(zone: ZoneRef, frame: number, from: number, to: number): boolean {
+  const shift = heap[memory() + Memory.pageblockOrder];
+  const start = (frame >> shift) << shift;
+  if (!wholeBlock(zone, start, 2 ** shift)) return false;
+  settle(zone, start, start + 2 ** shift);
+  moveFreePages(zone, start, from, to);
+  return true;
+}
+
+/** A pageblock that is not all in the zone keeps its type (prep_move_freepages_block). */
+function wholeBlock(zone: ZoneRef, start: number, pages: number): boolean {
+  const from = heap[zone + Zone.startPfn] - basePfn;
+  return start >= from && start + pages <= from + heap[zone + Zone.spanned];
 }
 
 /** __rmqueue_steal: a single block of another type, the smallest that is large enough; its pageblock keeps its type. */

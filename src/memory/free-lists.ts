@@ -5,7 +5,7 @@
  * `prev` is the last one. Two free buddies of mergeable types never stand side by side. What is cut off a frontier has the type of its
  * pageblock, which may have changed since another part of it was touched.
  */
-import { MIGRATE_CMA, MIGRATE_HIGHATOMIC, MIGRATE_MOVABLE, MIGRATE_PCPTYPES, MIGRATE_TYPES } from './gfp.ts';
+import { MIGRATE_CMA, MIGRATE_HIGHATOMIC, MIGRATE_ISOLATE, MIGRATE_MOVABLE, MIGRATE_PCPTYPES, MIGRATE_TYPES } from './gfp.ts';
 import { PG_BUDDY } from './page-flags.ts';
 import {
   heap,
@@ -64,8 +64,9 @@ export function unlink(head: number, page: number): void {
   setPagePrev(page, 0);
 }
 
-/** Free pages of a type go into or out of the zone's counts. */
+/** Free pages of a type go into or out of the zone's counts, isolated ones excepted. */
 export function account(zone: ZoneRef, type: number, pages: number): void {
+  if (type === MIGRATE_ISOLATE) return;
   setSlot(zone + Zone.free, heap[zone + Zone.free] + pages);
   if (type === MIGRATE_CMA) setSlot(zone + Zone.freeCma, heap[zone + Zone.freeCma] + pages);
   else if (type === MIGRATE_HIGHATOMIC) setSlot(zone + Zone.freeHighatomic, heap[zone + Zone.freeHighatomic] + pages);
@@ -110,8 +111,9 @@ export function topUp(zone: ZoneRef, order: number, type: number): boolean {
   }
 }
 
-/** Cuts the first block off a frontier and puts it on the list of its pageblock's type; its page. */
-export function cutBlock(zone: ZoneRef, range: number, head: number): number {
+/** Cuts the first block off a range's frontier and puts it on the list of its pageblock's type; the page of the block that it becomes part of.
+ * `link` is the slot that refers to the range. */
+export function cutBlock(zone: ZoneRef, range: number, link: number): number {
   const root = memory();
   const cursor = heap[range + MemoryRange.cursor];
   const end = heap[range + MemoryRange.end];
@@ -119,18 +121,16 @@ export function cutBlock(zone: ZoneRef, range: number, head: number): number {
   const order = frontierOrder(frame, end - cursor, heap[root + Memory.maxOrder]);
   const next = cursor + 2 ** order;
   setSlot(range + MemoryRange.cursor, next);
-  if (next === end) setSlot(head, heap[range + MemoryRange.next]);
+  if (next === end) setSlot(link, heap[range + MemoryRange.next]);
   const pageblock = 2 ** heap[root + Memory.pageblockOrder];
   for (let f = frame; f < frame + 2 ** order; f += pageblock) describeBlock(f, zone, heap[range + MemoryRange.type]);
-  const page = pageOfPfn(cursor);
   const type = blockType(frame);
-  addToFreeList(zone, page, order, type, true);
   // Only the count of the whole zone knew these pages until now, and that of CMA.
   if (type === MIGRATE_HIGHATOMIC) {
     setSlot(zone + Zone.freeHighatomic, heap[zone + Zone.freeHighatomic] + 2 ** order);
     setSlot(zone + Zone.room, heap[zone + Zone.room] - 2 ** order);
   }
-  return page;
+  return insertBlock(zone, frame, order, type, true);
 }
 
 /** Largest order of a block that a frontier can give, −1 none. */
@@ -160,10 +160,15 @@ const mergeable = (type: number): boolean => type < MIGRATE_PCPTYPES;
 
 /** __free_one_page: joins a block with its free buddies and puts what comes out on its list. */
 export function freeOneBlock(zone: ZoneRef, frame: number, order: number, type: number): void {
+  account(zone, type, 2 ** order);
+  insertBlock(zone, frame, order, type, false);
+}
+
+/** Joins a block that is counted already with its buddies; the page of what comes out. */
+function insertBlock(zone: ZoneRef, frame: number, order: number, type: number, atTail: boolean): number {
   const root = memory();
   const maxOrder = heap[root + Memory.maxOrder];
   const pageblockOrder = heap[root + Memory.pageblockOrder];
-  account(zone, type, 2 ** order);
   let at = frame;
   let o = order;
   for (; o < maxOrder; o++) {
@@ -180,8 +185,10 @@ export function freeOneBlock(zone: ZoneRef, frame: number, order: number, type: 
     at &= other;
   }
   // A block whose buddy's other half is free will probably grow soon: it is used last (buddy_merge_likely).
-  const growing = o < maxOrder - 1 && freeBlockAt(zone, (at & ~(1 << o)) ^ (1 << (o + 1)), o + 1) !== 0;
-  addToFreeList(zone, pageOfPfn(basePfn + at), o, type, growing);
+  const last = atTail || (o < maxOrder - 1 && freeBlockAt(zone, (at & ~(1 << o)) ^ (1 << (o + 1)), o + 1) !== 0);
+  const page = pageOfPfn(basePfn + at);
+  addToFreeList(zone, page, o, type, last);
+  return page;
 }
 
 /** change_pageblock_range: every pageblock of a block becomes of a type. */
@@ -210,4 +217,33 @@ export function takeSmallest(zone: ZoneRef, order: number, type: number): number
     if ((type !== MIGRATE_MOVABLE && type !== MIGRATE_CMA) || !topUp(zone, order, type)) return 0;
   }
   return 0;
+}
+
+/** Frees frames that nobody holds in the largest aligned blocks; each pageblock that is not told yet becomes movable. */
+export function freeFrames(zone: ZoneRef, start: number, end: number): void {
+  const root = memory();
+  const pageblock = 2 ** heap[root + Memory.pageblockOrder];
+  for (let frame = start; frame < end; ) {
+    const order = frontierOrder(frame, end - frame, heap[root + Memory.maxOrder]);
+    for (let f = frame; f < frame + 2 ** order; f += pageblock) describeBlock(f, zone, MIGRATE_MOVABLE);
+    freeOneBlock(zone, frame, order, blockType(frame));
+    frame += 2 ** order;
+  }
+}
+
+/** Order of the free block that holds a frame, −1 when the frame is not on a list. */
+export function orderOfFree(zone: ZoneRef, frame: number): number {
+  const maxOrder = heap[memory() + Memory.maxOrder];
+  for (let order = 0; order <= maxOrder; order++) if (freeBlockAt(zone, frame & -(1 << order), order) !== 0) return order;
+  return -1;
+}
+
+/** Brings the untouched memory of ranges that overlap [start, end) to the lists, as far as it lies below `end`. */
+export function settle(zone: ZoneRef, start: number, end: number): void {
+  for (const head of [zone + Zone.frontier, zone + Zone.cmaFrontier]) {
+    let link = head;
+    for (let range = heap[link]; range !== 0; range = heap[link])
+      if (heap[range + MemoryRange.cursor] - basePfn < end && heap[range + MemoryRange.end] - basePfn > start) cutBlock(zone, range, link);
+      else link = range + MemoryRange.next;
+  }
 }

@@ -2,13 +2,19 @@
  * The map of a machine's memory, and the making of its zones from it (mm/mm_init.c: free_area_init, memmap_init; mm/memblock.c:
  * memblock_free_all). Nothing of the memory itself is touched: 24 GB of free frames cost a few objects.
  */
+
+import { freeFrames } from './free-lists.ts';
 import { MAX_NR_ZONES, MIGRATE_CMA, MIGRATE_MOVABLE, ZONE_DMA, ZONE_DMA32, ZONE_HIGHMEM, ZONE_MOVABLE, ZONE_NORMAL } from './gfp.ts';
 import { alloc } from './heap.ts';
 import { heap, mounted, setSlot } from './state.ts';
 import { calculateMinFreeKbytes, recommendMinFreeKbytes, setupLowmemReserve, setupWatermarks } from './watermark.ts';
 import {
+  allocTables,
+  basePfn,
   CmaArea,
+  CmaBits,
   forgetAddresses,
+  locate,
   MAX_CPUS,
   MAX_NODES,
   MAX_ZONES,
@@ -16,8 +22,10 @@ import {
   MemoryRange,
   type MemoryRef,
   makePageblocks,
+  memory,
   NR_ORDERS,
   Pcp,
+  PresentRange,
   SLOT_MEMORY,
   ZONELIST_SLOTS,
   Zone,
@@ -43,6 +51,8 @@ export interface MemoryMapConfig {
   readonly cma?: readonly PfnRange[];
   /** CMA pages belong to ZONE_MOVABLE instead of the zone of their pfn. */
   readonly cmaInMovable?: boolean;
+  /** CMA pages serve movable requests only when others are used up (before 5.8), instead of evenly. */
+  readonly cmaLast?: boolean;
   /** Largest order (MAX_PAGE_ORDER), default 10, and order of a pageblock, default 9. */
   readonly maxOrder?: number;
   readonly pageblockOrder?: number;
@@ -56,6 +66,8 @@ export interface MemoryMapConfig {
   readonly highFraction?: number;
   /** Transparent huge pages are on: min_free_kbytes as khugepaged recommends it. */
   readonly thp?: boolean;
+  /** The recommendation counts zones of movable pages, as kernels before 4.18 did. */
+  readonly thpCountsMovable?: boolean;
   /** ZONE_MOVABLE counts as other zones in sharing min_free_kbytes, as in kernels before 6.4. */
   readonly movableSharesMinFree?: boolean;
 }
@@ -86,15 +98,17 @@ export function initMemory(config: MemoryMapConfig): MemoryRef {
   setSlot(root + Memory.userMinFreeKbytes, -1);
   setSlot(root + Memory.highFraction, config.highFraction ?? 0);
   setSlot(root + Memory.cmaInMovable, config.cmaInMovable ? 1 : 0);
+  setSlot(root + Memory.cmaLast, config.cmaLast ? 1 : 0);
   setSlot(root + Memory.movableShares, config.movableSharesMinFree ? 1 : 0);
   for (let i = 0; i < MAX_NR_ZONES; i++) setSlot(root + Memory.lowmemReserveRatio + i, config.lowmemReserveRatio?.[i] ?? LOWMEM_RESERVE_RATIO[i]);
   makeZones(root, config, nodes, cpus.length);
   makePageblocks(root);
   placeMemory(root, config, pageblockOrder);
+  spanZones(root, config);
   makeZonelists(root, nodes);
   for (const area of config.cma ?? []) addCmaArea(root, area);
   calculateMinFreeKbytes();
-  if (config.thp) recommendMinFreeKbytes();
+  if (config.thp) recommendMinFreeKbytes(config.thpCountsMovable);
   if (config.minFreeKbytes !== undefined) {
     setSlot(root + Memory.minFreeKbytes, config.minFreeKbytes);
     setSlot(root + Memory.userMinFreeKbytes, config.minFreeKbytes);
@@ -180,7 +194,7 @@ function placeMemory(root: MemoryRef, config: MemoryMapConfig, pageblockOrder: n
     previous = range.end;
     for (const part of split(range, cuts)) {
       const zone = zoneAt(root, range.node ?? 0, kindOf(part.start, range.node ?? 0));
-      span(zone, part);
+      addPresent(root, zone, part);
       const type = cma.some((c) => part.start >= c.start && part.start < c.end) ? MIGRATE_CMA : MIGRATE_MOVABLE;
       for (const piece of without(part, config.reserved ?? [])) {
         const ref = addRange({ ...piece, zone, type }, lists);
@@ -210,13 +224,42 @@ function without(range: PfnRange, holes: readonly PfnRange[]): PfnRange[] {
   return parts;
 }
 
-function span(zone: ZoneRef, part: PfnRange): void {
-  const present = heap[zone + Zone.present];
-  const start = present === 0 ? part.start : Math.min(heap[zone + Zone.startPfn], part.start);
-  const end = present === 0 ? part.end : Math.max(heap[zone + Zone.startPfn] + heap[zone + Zone.spanned], part.end);
-  setSlot(zone + Zone.startPfn, start);
-  setSlot(zone + Zone.spanned, end - start);
-  setSlot(zone + Zone.present, present + part.end - part.start);
+function addPresent(root: MemoryRef, zone: ZoneRef, part: PfnRange): void {
+  setSlot(zone + Zone.present, heap[zone + Zone.present] + part.end - part.start);
+  const ref = alloc(PresentRange);
+  setSlot(ref + PresentRange.zone, zone);
+  setSlot(ref + PresentRange.start, part.start);
+  setSlot(ref + PresentRange.end, part.end);
+  setSlot(ref + PresentRange.next, heap[root + Memory.present]);
+  setSlot(root + Memory.present, ref);
+}
+
+/**
+ * zone_spanned_pages_in_node: a zone spans its bounds as far as the node has memory, holes included. CMA frames that belong to the movable
+ * zone lie within the span of another one.
+ */
+function spanZones(root: MemoryRef, config: MemoryMapConfig): void {
+  const { dma, dma32, normal } = config.zoneBounds ?? {};
+  const ends = [dma ?? 0, dma32 ?? dma ?? 0, normal ?? Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  for (let i = 0; i < heap[root + Memory.nrZones]; i++) {
+    const zone = heap[root + Memory.zones + i];
+    if (heap[zone + Zone.present] === 0) continue;
+    const kind = heap[zone + Zone.kind];
+    const node = heap[zone + Zone.node];
+    const movable = config.movableStart?.[node] ?? Number.POSITIVE_INFINITY;
+    const ranges = config.ranges.filter((r) => (r.node ?? 0) === node);
+    const parts: PfnRange[] = [];
+    for (let r = heap[root + Memory.present]; r !== 0; r = heap[r + PresentRange.next])
+      if (heap[r + PresentRange.zone] === zone) parts.push({ start: heap[r + PresentRange.start], end: heap[r + PresentRange.end] });
+    let start = Math.min(...parts.map((r) => r.start));
+    let end = Math.max(...parts.map((r) => r.end));
+    if (kind !== ZONE_MOVABLE) {
+      start = Math.max(kind === 0 ? 0 : ends[kind - 1], Math.min(...ranges.map((r) => r.start)));
+      end = Math.min(ends[kind], movable, Math.max(...ranges.map((r) => r.end)));
+    }
+    setSlot(zone + Zone.startPfn, start);
+    setSlot(zone + Zone.spanned, end - start);
+  }
 }
 
 function addRange(piece: Piece, lists: Map<number, number>): number {
@@ -254,4 +297,39 @@ function addCmaArea(root: MemoryRef, area: PfnRange): void {
   setSlot(ref + CmaArea.end, area.end);
   setSlot(ref + CmaArea.next, heap[root + Memory.cmaAreas]);
   setSlot(root + Memory.cmaAreas, ref);
+  setSlot(ref + CmaArea.bitmap, allocTables(CmaBits, Math.ceil((area.end - area.start) / 2048)));
+}
+
+/**
+ * free_reserved_area: frames that the boot kept come under management, as those of init code and of an initrd do. Pages added.
+ * @throws {RangeError} when a frame is not present or is managed already.
+ */
+export function freeReservedArea({ start, end }: PfnRange): number {
+  locate();
+  const root = memory();
+  let added = 0;
+  for (let range = heap[root + Memory.present]; range !== 0; range = heap[range + PresentRange.next]) {
+    const from = Math.max(start, heap[range + PresentRange.start]);
+    const to = Math.min(end, heap[range + PresentRange.end]);
+    if (from >= to) continue;
+    for (let r = heap[root + Memory.ranges]; r !== 0; r = heap[r + MemoryRange.nextOfAll])
+      if (heap[r + MemoryRange.start] < to && heap[r + MemoryRange.end] > from) throw new RangeError(`frames [${from}, ${to}) are managed already`);
+    const zone = heap[range + PresentRange.zone];
+    const managed = alloc(MemoryRange);
+    for (const [field, value] of [
+      [MemoryRange.zone, zone],
+      [MemoryRange.start, from],
+      [MemoryRange.end, to],
+      [MemoryRange.cursor, to],
+      [MemoryRange.type, MIGRATE_MOVABLE],
+      [MemoryRange.nextOfAll, heap[root + Memory.ranges]],
+    ])
+      setSlot(managed + field, value);
+    setSlot(root + Memory.ranges, managed);
+    setSlot(zone + Zone.managed, heap[zone + Zone.managed] + to - from);
+    freeFrames(zone, from - basePfn, to - basePfn);
+    added += to - from;
+  }
+  if (added !== end - start) throw new RangeError(`frames [${start}, ${end}) are not all present`);
+  return added;
 }

@@ -47,9 +47,13 @@ export const Memory = defineStruct('memory', {
   /** First of the pageblock tables, which stand one after the other: 512 pageblocks each, counted from the machine's first frame. */
   pageblocks: 'ref:pageblocks',
   ranges: 'ref:memoryRange',
+  /** Every range that is present, reserved frames included. */
+  present: 'ref:presentRange',
   cmaAreas: 'ref:cmaArea',
   /** CMA pages are in the movable zone. */
   cmaInMovable: 'number',
+  /** Movable requests take CMA pages only when others are used up, as kernels before 5.8 did. */
+  cmaLast: 'number',
   minFreeKbytes: 'count',
   /** min_free_kbytes as the user set it, −1 never. */
   userMinFreeKbytes: 'number',
@@ -117,7 +121,14 @@ export const MemoryRange = defineStruct('memoryRange', {
   nextOfAll: 'ref:memoryRange',
 });
 
+/** Frames that are present in a zone. */
+export const PresentRange = defineStruct('presentRange', { zone: 'ref:zone', next: 'ref:presentRange', start: 'number', end: 'number' });
+
+/** An area for cma_alloc. `bitmap` is the first of the tables of frames in use, which stand one after the other. */
 export const CmaArea = defineStruct('cmaArea', { next: 'ref:cmaArea', start: 'number', end: 'number', used: 'count', bitmap: 'ref:cmaBits' });
+
+/** 2048 frames of an area, 32 a slot: 1 in use. */
+export const CmaBits = defineStruct('cmaBits', { words: array(64, 'flags') });
 
 /** 512 pageblocks, four a slot: each 3 bits of migratetype, 5 bits of the zone's number + 1; 0 before anything of it is handed out. */
 export const Pageblocks = defineStruct('pageblocks', { types: array(128, 'flags') });
@@ -206,11 +217,15 @@ export function describeBlock(frame: number, zone: ZoneRef, type: number): void 
   if (((heap[slot] >> shift) & 0xff) === 0) setSlot(slot, heap[slot] | ((type | ((heap[zone + Zone.number] + 1) << 3)) << shift));
 }
 
+/** Makes tables that stand one after the other; the first one. */
+export function allocTables(struct: { readonly $type: number; readonly $size: number }, count: number): number {
+  const first = alloc(struct);
+  for (let i = 1; i < count; i++) if (alloc(struct) !== first + i * struct.$size) throw new Error('tables do not stand one after the other');
+  return first;
+}
+
 /** Makes the tables of pageblocks for a machine. */
 export function makePageblocks(root: MemoryRef): void {
   const blocks = Math.ceil(mounted().frames / 2 ** heap[root + Memory.pageblockOrder]);
-  const first = alloc(Pageblocks);
-  setSlot(root + Memory.pageblocks, first);
-  for (let i = 1; i < Math.ceil(blocks / 512); i++)
-    if (alloc(Pageblocks) !== first + i * TABLE_SLOTS) throw new Error('tables of pageblocks do not stand one after the other');
+  setSlot(root + Memory.pageblocks, allocTables(Pageblocks, Math.ceil(blocks / 512)));
 }

@@ -6,6 +6,8 @@ import {
   allocPages,
   allZones,
   arraysOf,
+  cmaAlloc,
+  cmaRelease,
   drainAllPages,
   freePages,
   GFP_ATOMIC,
@@ -14,6 +16,8 @@ import {
   GFP_KERNEL,
   heap,
   journalMark,
+  Memory,
+  memory,
   mounted,
   pageRefcount,
   pagesEnd,
@@ -27,7 +31,7 @@ import {
   ZONE_DMA32,
   Zone,
 } from './all.ts';
-import { boot, checkAllocator, SMALL } from './support.ts';
+import { boot, checkAllocator, SMALL, WITH_CMA } from './support.ts';
 
 const release = (page: number, order: number, cpu = 0): void => {
   setPageRefcount(page, 0);
@@ -54,8 +58,11 @@ describe('page allocator', () => {
           }),
           { maxLength: 60 },
         ),
-        (steps) => {
-          boot({ ...SMALL, cpus: [0, 0] });
+        fc.constantFrom(SMALL, WITH_CMA, { ...WITH_CMA, cmaInMovable: true }, { ...WITH_CMA, watermarkBoostFactor: 15000, cmaLast: true }),
+        (steps, config) => {
+          boot({ ...config, cpus: [0, 0] });
+          const area = heap[memory() + Memory.cmaAreas];
+          const contiguous: { pfn: number; count: number }[] = [];
           const total = checkAllocator();
           startJournal();
           const owner = new Map<number, number>();
@@ -66,6 +73,18 @@ describe('page allocator', () => {
                 const [block] = live.splice(Math.floor(free * 1000 * (n + 1)) % live.length, 1);
                 for (let i = 0; i < 2 ** block.order; i++) owner.delete(pfnOfPage(block.page) + i);
                 release(block.page, block.order, cpu);
+                continue;
+              }
+              if (area !== 0 && free > 0.95) {
+                const count = 1 + (Math.floor(free * 1e6) % 900);
+                const pfn = cmaAlloc(area, count, order % 4);
+                if (pfn < 0) continue;
+                expect(pfn % 2 ** (order % 4)).toBe(0);
+                for (let i = 0; i < count; i++) {
+                  expect(owner.has(pfn + i)).toBe(false);
+                  owner.set(pfn + i, -1);
+                }
+                contiguous.push({ pfn, count });
                 continue;
               }
               const page = allocPages(order, kinds[gfp], cpu);
@@ -86,6 +105,7 @@ describe('page allocator', () => {
           }
           checkAllocator();
           for (const { page, order } of live) release(page, order);
+          for (const { pfn, count } of contiguous) expect(cmaRelease(area, pfn, count)).toBe(true);
           drainAllPages();
           expect(checkAllocator()).toEqual(total);
           undo(0);
@@ -96,7 +116,7 @@ describe('page allocator', () => {
           for (const array of arraysOf(mounted()).slice(1)) expect(array.every((v) => v === 0)).toBe(true);
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 60 },
     );
   });
 

@@ -80,7 +80,7 @@ export function checkAllocator(): number[] {
             }
           }
           blocks++;
-          free += 2 ** order;
+          if (type !== 5) free += 2 ** order;
           if (type === 4) cma += 2 ** order;
           if (type === 3) atomic += 2 ** order;
         }
@@ -120,3 +120,11 @@ export function drained(): void {
   drainAllPages();
   checkAllocator();
 }
+
+/** SMALL with an area of CMA in its DMA32 zone. */
+export const WITH_CMA: MemoryMapConfig = { ...SMALL, cma: [{ start: 20480, end: 28672 }] };
+
+export const zoneOf = (kind: number, node = 0): number => {
+  for (const zone of allZones()) if (heap[zone + Zone.kind] === kind && heap[zone + Zone.node] === node) return zone;
+  throw new Error(`no zone ${kind}`);
+};

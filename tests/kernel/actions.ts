@@ -1,7 +1,7 @@
 /**
  * What a list can do: each action adds one operation or a few to a draft. Groups differ in how often they do what (generate.ts).
  */
-import { type Argument, type Draft, HEAP, LOW, type Num, TASK_SIZE, TOP } from './draft.ts';
+import { type Argument, type Draft, HEAP, LOW, MEMLOCK_HARD, type Num, TASK_SIZE, TOP } from './draft.ts';
 import { CAP, F, FALLOC, IPC_CREAT, MADV, MAP, MFD, MREMAP, MS, O, PAGE, PR, PROT, RLIMIT, SCAN, SEAL, SEEK, SHM } from './numbers.ts';
 
 type Act = (d: Draft) => void;
@@ -290,7 +290,7 @@ const limit: Act = (d) => {
       return set(RLIMIT.FSIZE, PAGE * r.between(1, 8) + r.pick([0, 0, 100]));
     case 'MEMLOCK':
       d.emit('capdrop', CAP.IPC_LOCK);
-      return set(RLIMIT.MEMLOCK, PAGE * r.pick([0, 2, 4, 10, 16, 40]) + r.pick([0, 0, 100]), r.pick([-1, PAGE * 64]));
+      return set(RLIMIT.MEMLOCK, PAGE * r.pick([0, 2, 4, 10, 16, 40]) + r.pick([0, 0, 100]), r.pick([MEMLOCK_HARD, MEMLOCK_HARD, PAGE * 64, -1]));
     case 'capability':
       return d.emit('capdrop', r.weighted<number>([CAP.IPC_LOCK, 5], [CAP.SYS_NICE, 1], [CAP.SYS_PTRACE, 1], [CAP.SYS_RAWIO, 1], [CAP.SYS_ADMIN, 0.5]));
   }
@@ -353,7 +353,7 @@ const descriptor: Act = (d) => {
 const truncate: Act = (d) => {
   const { r } = d;
   const page = PAGE * r.between(0, 13);
-  d.emit('ftruncate', d.fd(), r.weighted<Num>([page, 10], [page + r.pick([1, 100, PAGE / 2, PAGE - 1]), 5], [2 ** 40, 0.2], [2n ** 63n - 1n, 0.2], [-1, 0.3]));
+  d.emit('ftruncate', d.fd(), r.weighted<Num>([page, 10], [page + r.pick([1, 100, PAGE / 2, PAGE - 1]), 5], [2 ** 40, 0.2], [2 ** 52 - 1, 0.2], [-1, 0.3]));
 };
 
 /** Never long: what is allocated is present. */

@@ -23,6 +23,8 @@ export const LOW = 0x10000000;
 export const SECOND = 0x20000000;
 export const HEAP = 0x7e0000011000;
 export const TOP = 0x7ffff7fff000;
+/** The executor's hard limit of locked bytes; it cannot be raised. */
+export const MEMLOCK_HARD = 8 * 2 ** 20;
 export const TASK_SIZE = 2 ** 47 - PAGE;
 const EXECUTOR = { start: 0x7e0000000000, end: 0x7e0000011000 };
 

@@ -1,6 +1,6 @@
 /** Random operation lists for the running kernel and the model. A list is made from its group and seed alone. */
 import { ACTIONS, type Action, memfd, tmpfs } from './actions.ts';
-import { Draft, LOW } from './draft.ts';
+import { Draft, LOW, MEMLOCK_HARD } from './draft.ts';
 import { CAP, MAP, O, PAGE, PR, RLIMIT } from './numbers.ts';
 import type { OperationList } from './recorder.ts';
 
@@ -98,7 +98,7 @@ function begin(d: Draft, group: Group): void {
   const { r } = d;
   if (group === 'mlock' && r.chance(0.6)) {
     d.emit('capdrop', CAP.IPC_LOCK);
-    d.emit('setrlimit', RLIMIT.MEMLOCK, PAGE * r.pick([2, 4, 10, 16, 40]), -1);
+    d.emit('setrlimit', RLIMIT.MEMLOCK, PAGE * r.pick([2, 4, 10, 16, 40]), MEMLOCK_HARD);
   } else if (group === 'misc' && r.chance(0.5)) ACTIONS.limit(d);
   if (group === 'misc' && r.chance(0.15)) d.emit('prctl', PR.SET_MDWE, r.pick([1, 1, 3]), 0, 0, 0);
   if (group !== 'anon' || r.chance(0.2))

@@ -13,6 +13,7 @@ export * from './fork-mm.ts';
 export * from './gup.ts';
 export * from './inode.ts';
 export * from './memfd.ts';
+export * from './madvise.ts';
 export * from './memory.ts';
 export * from './mlock.ts';
 export * from './mmap.ts';

@@ -44,7 +44,7 @@ describe('generated lists', () => {
         expect(list.operations.length).toBeGreaterThanOrEqual(60);
         expect(list.header.snap === 1 || list.operations.at(-1)?.op === 'snap').toBe(true);
       }),
-      { numRuns: 200 },
+      { numRuns: 60 },
     );
   });
 
@@ -53,7 +53,7 @@ describe('generated lists', () => {
       fc.property(group, seed, (g, s) => {
         for (const o of generate(g, s, 120).operations) harmless(o);
       }),
-      { numRuns: 500 },
+      { numRuns: 150 },
     );
   });
 
@@ -72,7 +72,7 @@ describe('generated lists', () => {
         const real = operations.some((o) => o.op.startsWith('mlock') && (o.op === 'mlockall' || number(o.a[0]) < 2 ** 47 - PAGE));
         expect(locks && real && large).toBe(false);
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 

@@ -86,6 +86,47 @@ export async function kernelPrograms() {
   };
 }
 
+/** Names that a file exports which are generator functions, those that it passes on included. */
+async function generatorNames(path, known) {
+  if (known.has(path)) return known.get(path);
+  const names = new Set();
+  known.set(path, names);
+  const text = read(path);
+  if (text === undefined) return names;
+  const { moduleExports, parseModule, resolvePath } = await theCompiler();
+  const { generators, passed } = moduleExports(parseModule((await stripTypes(text, path)).code));
+  for (const name of generators) names.add(name);
+  for (const { specifier, names: taken } of passed) {
+    const target = resolvePath(path, specifier);
+    if (target === undefined) continue;
+    const there = await generatorNames(target, known);
+    for (const [here, name] of taken ?? [...there].map((name) => [name, name])) if (there.has(name)) names.add(here);
+  }
+  return names;
+}
+
+/** What is against the dialect in a file. `path` is absolute; without `source` the file is read. */
+export async function checkDialect(path, source = readFileSync(path, 'utf8'), known = new Map()) {
+  const compiler = await theCompiler();
+  const file = relative(root, path);
+  try {
+    const { imports } = compiler.scan(source, file);
+    const generators = new Map();
+    for (const { specifier, typeOnly } of imports) {
+      const target = typeOnly ? undefined : compiler.resolvePath(path, specifier);
+      if (target !== undefined && existsSync(target)) generators.set(specifier, await generatorNames(target, known));
+    }
+    const { code, map } = await stripTypes(source, path);
+    return compiler.checkDialect({ source, file, javascript: code, map, generatorsOf: (specifier) => generators.get(specifier) });
+  } catch (error) {
+    if (error.violations) return error.violations;
+    // esbuild's: the file is no TypeScript.
+    const [first] = error.errors ?? [];
+    if (first === undefined) throw error;
+    return [{ file, line: first.location?.line ?? 1, column: (first.location?.column ?? 0) + 1, name: 'syntax', sentence: `${first.text}.` }];
+  }
+}
+
 const inlineMap = (map) => `\n//# sourceMappingURL=data:application/json;base64,${Buffer.from(JSON.stringify(map)).toString('base64')}\n`;
 
 /** A plugin of esbuild that resolves the programs. */

@@ -3,7 +3,7 @@
  * as it is; its imports mean the step program's copies, which whoever resolves imports sees to.
  */
 import { type FunctionDeclaration, type ModuleDeclaration, type Program, parse, type Statement } from 'acorn';
-import { checkProgram } from './check.ts';
+import { checkDialect } from './check.ts';
 import { emitFunction } from './emit.ts';
 import { type DialectFiles, resolvePath } from './files.ts';
 import { type CalleeOf, lower } from './lower.ts';
@@ -51,9 +51,10 @@ function primitiveNames(program: Program, input: StepInput): { names: Map<string
 /** JavaScript of the step twin of a module, with a map to its TypeScript. Throws DialectError for what the dialect does not have. */
 export function toStep(given: StepInput): { code: string; map: SourceMap } {
   const input = new MappedText(given.javascript, given.map.mappings);
-  const program = parse(given.javascript, { ecmaVersion: 'latest', sourceType: 'module' });
-  const violations = checkProgram(program, given.source, given.path, (offset) => input.place(offset), undefined);
+  // What only concerns the module's state does not hinder the compiler.
+  const violations = checkDialect({ ...given, file: given.label }).filter(({ name }) => name !== 'module-state' && name !== 'host');
   if (violations.length > 0) throw new DialectError(violations);
+  const program = parse(given.javascript, { ecmaVersion: 'latest', sourceType: 'module' });
   const primitives = primitiveNames(program, given);
   const used = new Set<string>();
   const calleeOf: CalleeOf = (text) => {

@@ -5,7 +5,8 @@
  * Options: --group G, --only REGEX (name of the trace), --jobs N, --verbose (every difference), --json (one object a trace),
  * --timeout SECONDS for one trace. Without a path it takes the traces kept with the tests.
  *
- * Traces are played by child processes of this script, one trace at a time each: a machine that hangs or dies costs its trace only.
+ * Traces are played by child processes of this script, one trace at a time each: a machine that hangs or dies costs its trace only. With one
+ * job, or one trace, this process plays them itself.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
@@ -15,7 +16,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { explainLine } from '../src/machine/trace/compare.ts';
-import { conformTrace, type OperationDifference, type TraceReport } from '../src/machine/trace/conform.ts';
+import { parseTrace } from '../src/machine/trace/format.ts';
+import type { OperationDifference, TraceReport } from '../src/machine/trace/player.ts';
 import { PxdError } from '../src/pagetable/error.ts';
 
 const KEPT = join(dirname(fileURLToPath(import.meta.url)), '../tests/machine/trace/fixtures');
@@ -54,9 +56,12 @@ function filesOf(path: string): string[] {
   return found.sort().map((f) => join(path, f));
 }
 
-function playFile(path: string, all: boolean): Answer {
+async function playFile(path: string, all: boolean): Promise<Answer> {
   try {
-    return { report: conformTrace(readTraceFile(path), { all }) };
+    const trace = parseTrace(readTraceFile(path));
+    // The machine is loaded where traces are played, and only for what is a trace.
+    const { conformTrace } = await import('../src/machine/trace/conform.ts');
+    return { report: conformTrace(trace, { all }) };
   } catch (e) {
     if (e instanceof PxdError) return { bad: `${path}: ${e.message}` };
     throw e;
@@ -70,8 +75,12 @@ function lost(path: string, why: string): TraceReport {
   return { trace: name, group: dirname(path).replace(/^.*\//, ''), ops: 0, differences: 1, accepted: 0, first };
 }
 
-/** Plays files in child processes; answers come in any order. */
+/** Plays files in child processes (one job: in this one); answers come in any order. */
 async function playAll(files: readonly string[], options: Options, seen: (path: string, answer: Answer) => void): Promise<void> {
+  if (options.jobs === 1 || files.length === 1) {
+    for (const path of files) seen(path, await playFile(path, options.verbose));
+    return;
+  }
   let next = 0;
   const serve = async (): Promise<void> => {
     let child: ChildProcess | undefined;
@@ -106,7 +115,7 @@ const ask = (child: ChildProcess, path: string, options: Options): Promise<Answe
   });
 
 function serveParent(): void {
-  process.on('message', ({ path, all }: { path: string; all: boolean }) => process.send?.(playFile(path, all)));
+  process.on('message', async ({ path, all }: { path: string; all: boolean }) => process.send?.(await playFile(path, all)));
 }
 
 // Output.

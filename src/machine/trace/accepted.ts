@@ -1,8 +1,8 @@
 /**
  * Differences from the recordings that are accepted, each for a reason that stands in docs/fidelity.md.
  *
- * Invariant: a row accepts only what it names; `npm run conform` counts accepted operations in a column of their own, and `reason` must be
- * the title of a section of docs/fidelity.md (a test looks).
+ * Invariant: a row accepts only what it names; `npm run conform` counts accepted operations in a column of their own, and `reason` stands
+ * word for word in docs/fidelity.md (a test looks).
  */
 export interface Accepted {
   /** Names of traces. */
@@ -11,7 +11,7 @@ export interface Accepted {
   readonly op?: RegExp;
   /** What differs: `r`, `v`, `f`, `vma`, `status`, …; any where absent. */
   readonly what?: RegExp;
-  /** Title of the section of docs/fidelity.md. */
+  /** Words of docs/fidelity.md that tell why. */
   readonly reason: string;
 }
 

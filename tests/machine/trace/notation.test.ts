@@ -23,16 +23,17 @@ const SUPERFLUOUS = ['r'];
 describe('scripts', () => {
   it('say every recorded operation, and are read as the same operation', () => {
     let count = 0;
-    for (const file of traceFiles(IN_SCRIPTS))
-      for (const step of parseTrace(readTrace(file)).steps) {
-        const again = read(scriptLine(step));
-        // What the recording leaves out at the end is written out, and what no operation looks at is not.
-        const both = Math.min(step.args.length, again.args.length);
-        const side = (o: Operation): unknown => comparable({ op: o.op, process: o.process, args: o.args.slice(0, both) });
-        expect(side(again)).toEqual(side(step));
-        if (step.args.length > both) expect(SUPERFLUOUS).toContain(step.op);
-        count++;
-      }
+    for (const file of traceFiles(IN_SCRIPTS)) {
+      const { steps } = parseTrace(readTrace(file));
+      const again = parseScript(steps.map(scriptLine).join('\n')).steps;
+      expect(again.length).toBe(steps.length);
+      // What the recording leaves out at the end is written out, and what no operation looks at is not.
+      const side = (of: readonly Operation[], other: readonly Operation[]): unknown[] =>
+        of.map(({ op, process, args }, i) => comparable({ op, process, args: args.slice(0, other[i].args.length) }));
+      expect(side(again, steps)).toEqual(side(steps, again));
+      for (const [i, step] of steps.entries()) if (step.args.length > again[i].args.length) expect(SUPERFLUOUS).toContain(step.op);
+      count += steps.length;
+    }
     expect(count).toBeGreaterThan(isWhole ? 19_000 : 500);
   });
 

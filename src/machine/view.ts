@@ -1,25 +1,16 @@
 /** A process as one sees it from outside (/proc): its VMAs and pages copied out of the machine's memory. Looking changes nothing. */
-import { PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
+
 import { entryAt, entryStride, loadEntry, spanPages, topLevel } from '../kernel/arch.ts';
 import { get } from '../memory/heap.ts';
-import {
-  PG_ANON,
-  PG_ANON_EXCLUSIVE,
-  PG_DIRTY,
-  PG_KSM,
-  PG_MLOCKED,
-  PG_REFERENCED,
-  PG_SWAPBACKED,
-  PG_SWAPCACHE,
-  PG_UNEVICTABLE,
-} from '../memory/page-flags.ts';
+import { PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_KSM, PG_MLOCKED, PG_REFERENCED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UNEVICTABLE } from '../memory/page-flags.ts';
 import { pageFlags, pageMapcount, pageOfPfn } from '../memory/state.ts';
 import { INODE_DISK, INODE_MEMFD, INODE_PIPE, INODE_SHARED_ANON, INODE_SYSV, INODE_TMPFS } from '../mm/file-types.ts';
 import { globals } from '../mm/globals.ts';
 import { isSwapPte, PTE_MARKER_GUARD, PTE_MARKER_POISONED, pteMarker, ptePfn, ptePresent } from '../mm/pgtable.ts';
 import { File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Name, Process as ProcessStruct, Vma } from '../mm/types.ts';
-import { VM_DROPPABLE, VM_SEALED } from '../mm/vm-flags.ts';
+import { VM_DROPPABLE, VM_SEALED, VMH_SYNC } from '../mm/vm-flags.ts';
 import { firstVma } from '../mm/vma-tree.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import type { Machine } from './machine.ts';
 import { type FileKind, type FileView, PAGE, type PageView, type ProcessView, type VmaView } from './proc/view.ts';
 
@@ -98,7 +89,8 @@ function pageView(vpn: number, pte: number): PageView {
   const none = { vpn, key: 0, flags: 0, mapcount: 0, order: 0, index: 0 };
   if (!ptePresent(pte)) {
     const marker = pteMarker(pte);
-    if (isSwapPte(pte) && marker !== 0) return { ...none, kind: (marker & PTE_MARKER_GUARD) !== 0 ? 'guard' : (marker & PTE_MARKER_POISONED) !== 0 ? 'poison' : 'uffd-wp' };
+    if (isSwapPte(pte) && marker !== 0)
+      return { ...none, kind: (marker & PTE_MARKER_GUARD) !== 0 ? 'guard' : (marker & PTE_MARKER_POISONED) !== 0 ? 'poison' : 'uffd-wp' };
     return { ...none, kind: 'swap', key: ptePfn(pte) };
   }
   const own = ((pte & PTE_ACCESSED) !== 0 ? PAGE.YOUNG : 0) | ((pte & PTE_DIRTY) !== 0 ? PAGE.ENTRY_DIRTY : 0) | ((pte & PTE_UFFD_WP) !== 0 ? PAGE.UFFD_WP : 0);
@@ -141,7 +133,7 @@ function vmaView(vma: number, pgd: number): VmaView {
   return {
     start,
     end,
-    flags: linuxFlags(get(vma, Vma.flags)),
+    flags: linuxFlags(get(vma, Vma.flags)) + ((get(vma, Vma.highFlags) & VMH_SYNC) !== 0 ? 2 ** 23 : 0),
     pgoff: get(vma, Vma.pgoff),
     file: file === 0 ? undefined : inodeView(get(file, File.inode)),
     pages,

@@ -38,7 +38,7 @@ import {
   VM_WRITE,
 } from './vm-flags.ts';
 import { isSharedMaywrite } from './vma.ts';
-import { vmaModifyFlags } from './vma-merge.ts';
+import { vmaModifyFlags, vmaResetFlags } from './vma-merge.ts';
 import { findVma, findVmaPrev } from './vma-tree.ts';
 import { ZAP_RECLAIM_PT, zapPageRangeSingle } from './zap.ts';
 
@@ -281,7 +281,7 @@ function* madviseUpdateVma(vma: VmaRef, prev: VmaRef, start: Vpn, end: Vpn, newF
   // Kernel memory may be there again when the caller tries once more.
   if (target < 0) return target === -ENOMEM ? -EAGAIN : target;
   yield* vmaStartWrite(target);
-  set(target, Vma.flags, newFlags);
+  vmaResetFlags(target, newFlags);
   return target;
 }
 

@@ -20,7 +20,7 @@ import { mlockFolio, munlockFolio } from './swap.ts';
 import { Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { CAP_IPC_LOCK, canDoMlock, capable, pfnDown, RLIMIT_MEMLOCK, rlimit } from './util.ts';
 import { VM_LOCKED, VM_LOCKED_MASK, VM_LOCKONFAULT } from './vm-flags.ts';
-import { vmaModifyFlags } from './vma-merge.ts';
+import { vmaModifyFlags, vmaResetFlags } from './vma-merge.ts';
 import { findVma, firstVma, vmaLookup } from './vma-tree.ts';
 
 const MLOCK_ONFAULT = 1;
@@ -127,7 +127,7 @@ function* mlockFixup(vma: VmaRef, prev: VmaRef, start: Vpn, end: Vpn, newFlags: 
   else if ((oldFlags & VM_LOCKED) !== 0) pages = 0;
   add(mm, Mm.lockedVm, pages);
   yield* vmaStartWrite(target);
-  set(target, Vma.flags, newFlags);
+  vmaResetFlags(target, newFlags);
   // Locked before and after: only the way of faulting changes, and counting twice would be wrong.
   if ((newFlags & VM_LOCKED) === 0 || (oldFlags & VM_LOCKED) === 0) yield* mlockVmaPagesRange(target, start, end);
   return target;

@@ -7,7 +7,7 @@
 
 import type { Op } from '../kernel/op.ts';
 import { add, get, set } from '../kernel/ops.ts';
-import { EACCES, ENODEV, ENOMEM } from './errno.ts';
+import { EACCES, ENODEV, ENOMEM, EOPNOTSUPP } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
 import { INODE_DISK, INODE_TMPFS, kindIsShmem } from './file-types.ts';
 import { globals } from './globals.ts';
@@ -32,6 +32,7 @@ import {
   VM_SOFTDIRTY,
   VM_SPECIAL,
   VM_WRITE,
+  VMH_SYNC,
 } from './vm-flags.ts';
 import { VMOPS_DISK, VMOPS_SHMEM, VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
 import { isSharedMaywrite, vmAreaAlloc, vmAreaFree, vmaLink, vmaSetRange } from './vma.ts';
@@ -63,8 +64,11 @@ function* mmapFile(vma: VmaRef): Op<number> {
   if (get(file, File.shm) !== 0) return yield* shmMmap(vma);
   const inode = get(file, File.inode);
   const kind = get(inode, Inode.kind);
-  if (kind === INODE_DISK) set(vma, Vma.ops, VMOPS_DISK);
-  else if (kind === INODE_TMPFS && get(inode, Inode.nlink) !== 0) set(vma, Vma.ops, VMOPS_SHMEM);
+  if (kind === INODE_DISK) {
+    // Only DAX files keep the promise of MAP_SYNC.
+    if ((get(vma, Vma.highFlags) & VMH_SYNC) !== 0) return -EOPNOTSUPP;
+    set(vma, Vma.ops, VMOPS_DISK);
+  } else if (kind === INODE_TMPFS && get(inode, Inode.nlink) !== 0) set(vma, Vma.ops, VMOPS_SHMEM);
   else if (kindIsShmem(kind)) set(vma, Vma.ops, VMOPS_SHMEM_ANON);
   else return -ENODEV;
   return 0;
@@ -73,7 +77,7 @@ function* mmapFile(vma: VmaRef): Op<number> {
 /**
  * mmap_region: maps `pages` of a file (or, with file 0, of memory) at `vpn`, replacing what is there. The page number, or -errno.
  */
-export function* mmapRegion(mm: MmRef, file: FileRef, vpn: Vpn, pages: number, flags: number, pgoff: Vpn): Op<number> {
+export function* mmapRegion(mm: MmRef, file: FileRef, vpn: Vpn, pages: number, flags: number, highFlags: number, pgoff: Vpn): Op<number> {
   if (mapDenyWriteExec(mm, flags, flags)) return -EACCES;
   // Held while the mapping is made, so that no seal against writing can come in between.
   const inode = file !== 0 && isSharedMaywrite(flags) ? get(file, File.inode) : 0;
@@ -84,14 +88,14 @@ export function* mmapRegion(mm: MmRef, file: FileRef, vpn: Vpn, pages: number, f
   const first = findVma(mm, vpn);
   const overlaps = first !== 0 && get(first, Vma.start) < vpn + pages ? first : 0;
   const vms = newVms(mm, overlaps, vpn, vpn + pages, 0);
-  const result = yield* mapRange(mm, vms, file, vpn, pages, flags, pgoff);
+  const result = yield* mapRange(mm, vms, file, vpn, pages, flags, highFlags, pgoff);
   freeVms(vms);
   if (inode !== 0) yield* mappingUnmapWritable(inode);
   return result;
 }
 
 /** __mmap_region. `vms` describes what is mapped in the range now. */
-function* mapRange(mm: MmRef, vms: VmsRef, file: FileRef, vpn: Vpn, pages: number, wanted: number, pgoff: Vpn): Op<number> {
+function* mapRange(mm: MmRef, vms: VmsRef, file: FileRef, vpn: Vpn, pages: number, wanted: number, highFlags: number, pgoff: Vpn): Op<number> {
   let flags = wanted;
   let prev = 0;
   let next = 0;
@@ -130,11 +134,12 @@ function* mapRange(mm: MmRef, vms: VmsRef, file: FileRef, vpn: Vpn, pages: numbe
   if (prev !== 0 || next !== 0) {
     const vmg = newVmg(mm, prev, next, vpn, vpn + pages, flags, pgoff);
     set(vmg, Vmg.file, file);
+    set(vmg, Vmg.highFlags, highFlags);
     vma = yield* vmaMergeNewRange(vmg);
     freeVmg(vmg);
   }
   if (vma === 0) {
-    vma = yield* newVma(mm, prev, next, file, vpn, pages, flags, pgoff);
+    vma = yield* newVma(mm, prev, next, file, vpn, pages, flags, highFlags, pgoff);
     if (vma < 0) {
       if (charged !== 0) yield* vmUnacctMemory(charged);
       yield* vmsAbort(vms);
@@ -154,11 +159,12 @@ function* mapRange(mm: MmRef, vms: VmsRef, file: FileRef, vpn: Vpn, pages: numbe
 }
 
 /** __mmap_new_vma: a VMA of its own, in the tree and in that of its file. The VMA, or -errno with nothing left. */
-function* newVma(mm: MmRef, prev: VmaRef, next: VmaRef, file: FileRef, vpn: Vpn, pages: number, flags: number, pgoff: Vpn): Op<number> {
+function* newVma(mm: MmRef, prev: VmaRef, next: VmaRef, file: FileRef, vpn: Vpn, pages: number, flags: number, highFlags: number, pgoff: Vpn): Op<number> {
   const vma = yield* vmAreaAlloc(mm);
   if (vma === 0) return -ENOMEM;
   vmaSetRange(vma, vpn, vpn + pages, pgoff);
   set(vma, Vma.flags, flags);
+  set(vma, Vma.highFlags, highFlags);
   let error = 0;
   if (file !== 0) {
     yield* fileGet(file);

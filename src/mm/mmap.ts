@@ -34,6 +34,7 @@ import {
   MAP_SHARED,
   MAP_SHARED_VALIDATE,
   MAP_STACK,
+  MAP_SYNC,
   MAP_TYPE,
   PROT_EXEC,
   PROT_READ,
@@ -60,6 +61,7 @@ import {
   VM_SHARED,
   VM_WIPEONFORK,
   VM_WRITE,
+  VMH_SYNC,
 } from './vm-flags.ts';
 import { findVmaIntersection } from './vma-tree.ts';
 
@@ -153,7 +155,7 @@ export function* doMmap(mm: MmRef, file: FileRef, address: number, length: numbe
   // Memory has offsets of its own: private memory its address, so that neighbours continue each other.
   if (file === 0) offset = (flags & MAP_TYPE) === MAP_SHARED ? 0 : vpn;
   if ((flags & MAP_NORESERVE) !== 0 && get(globals, Globals.overcommitMemory) !== OVERCOMMIT_NEVER) vmFlags |= VM_NORESERVE;
-  const result = yield* mmapRegion(mm, file, vpn, pages, vmFlags, offset);
+  const result = yield* mmapRegion(mm, file, vpn, pages, vmFlags, (flags & MAP_SYNC) !== 0 ? VMH_SYNC : 0, offset);
   if (result < 0) return result;
   if ((vmFlags & VM_LOCKED) !== 0 || (flags & (MAP_POPULATE | MAP_NONBLOCK)) === MAP_POPULATE) set(mm, Mm.populate, pages);
   return result * 2 ** pageShift;

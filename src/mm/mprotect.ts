@@ -7,7 +7,7 @@
 
 import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
-import { get, set } from '../kernel/ops.ts';
+import { get } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { changeProtection, MM_CP_TRY_CHANGE_WRITABLE, vmaWantsManualPteWriteUpgrade } from './change-protection.ts';
 import { EACCES, EINVAL, ENOMEM, EPERM } from './errno.ts';
@@ -21,7 +21,7 @@ import { enoughMemory, mayExpandVm, pfnUp, vmStatAccount, vmUnacctMemory } from 
 import { VM_ACCESS_FLAGS, VM_ACCOUNT, VM_GROWSDOWN, VM_GROWSUP, VM_HUGETLB, VM_LOCKED, VM_NORESERVE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 import { vmaIsAnonymous } from './vm-ops.ts';
 import { vmaIsSealed } from './vma.ts';
-import { vmaModifyFlags } from './vma-merge.ts';
+import { vmaModifyFlags, vmaResetFlags } from './vma-merge.ts';
 import { findVma } from './vma-tree.ts';
 
 /** PROT_* that every architecture takes (arch_validate_prot). */
@@ -57,7 +57,7 @@ export function* mprotectFixup(tlb: GatherRef, vma: VmaRef, prev: VmaRef, start:
     return changed;
   }
   yield* vmaStartWrite(changed);
-  set(changed, Vma.flags, flags);
+  vmaResetFlags(changed, flags);
   yield* changeProtection(tlb, changed, start, end, vmaWantsManualPteWriteUpgrade(changed) ? MM_CP_TRY_CHANGE_WRITABLE : 0);
   if ((oldFlags & VM_ACCOUNT) !== 0 && (flags & VM_ACCOUNT) === 0) yield* vmUnacctMemory(pages);
   // Locked private memory becomes writable: its pages are copied now rather than at the first write.

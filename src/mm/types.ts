@@ -128,6 +128,8 @@ export const Vma = defineStruct(
     end: 'vpn',
     mm: 'ref:mm',
     flags: 'flags',
+    /** vm_flags that have no room there: VMH_* (vm-flags.ts). */
+    highFlags: 'flags',
     /** Offset of `start` in the object, pages; for anonymous private VMAs the vpn where it was first mapped. */
     pgoff: 'vpn',
     file: 'ref:file',
@@ -223,6 +225,8 @@ export const File = defineStruct('file', {
   raStart: 'count',
   raSize: 'count',
   raAsyncSize: 'count',
+  /** Order of the folios that are read ahead. */
+  raOrder: 'number',
   raMmapMiss: 'count',
   /** Last byte that was read, -1 before the first. */
   raPrevPos: 'bytes',

@@ -2,7 +2,7 @@
  * vm_flags (include/linux/mm.h) in 32 bits.
  *
  * Bits 0 to 31 are Linux's. Two that Linux keeps above bit 31 take places that nothing here can have: VM_SEALED bit 28
- * (VM_MIXEDMAP), VM_DROPPABLE bit 23 (VM_SYNC, which only DAX mappings have).
+ * (VM_MIXEDMAP), VM_DROPPABLE bit 23 (VM_SYNC: VMH_SYNC).
  */
 export const VM_READ = 0x1;
 export const VM_WRITE = 0x2;
@@ -50,3 +50,6 @@ export const VM_LOCKED_MASK = VM_LOCKED | VM_LOCKONFAULT;
 export const VM_STICKY = VM_SOFTDIRTY | VM_MAYBE_GUARD;
 export const VM_IGNORE_MERGE = VM_STICKY;
 export const VM_COPY_ON_FORK = VM_PFNMAP | VM_UFFD_WP | VM_MAYBE_GUARD;
+
+/** VM_SYNC (MAP_SYNC), in Vma.highFlags. */
+export const VMH_SYNC = 1;

@@ -16,7 +16,7 @@ import { anonVmaClone, chainIsSingular } from './anon-vma.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet } from './file.ts';
 import { type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
-import { VM_IGNORE_MERGE, VM_SPECIAL } from './vm-flags.ts';
+import { VM_IGNORE_MERGE, VM_SPECIAL, VM_STICKY } from './vm-flags.ts';
 import { vmaIsAnonymous, vmOpen, vmOpsHasClose } from './vm-ops.ts';
 import { splitVma, vmAreaDup, vmAreaFree, vmaComplete, vmaLink, vmaPages, vmaPrepare, vmaSetRange } from './vma.ts';
 import { findVma, findVmaPrev, vmaTreeAdjust, vmaTreeRemove } from './vma-tree.ts';
@@ -41,6 +41,7 @@ function newVmgOf(vma: VmaRef, prev: VmaRef, next: VmaRef, start: Vpn, end: Vpn)
   set(vmg, Vmg.file, get(vma, Vma.file));
   set(vmg, Vmg.anonVma, get(vma, Vma.anonVma));
   set(vmg, Vmg.anonName, get(vma, Vma.anonName));
+  set(vmg, Vmg.highFlags, get(vma, Vma.highFlags));
   return vmg;
 }
 
@@ -50,6 +51,7 @@ const isForkChild = (vma: VmaRef): boolean => vma !== 0 && get(vma, Vma.anonVma)
 /** is_mergeable_vma. */
 const isMergeable = (vmg: VmgRef, vma: VmaRef): boolean =>
   ((get(vma, Vma.flags) ^ get(vmg, Vmg.flags)) & ~VM_IGNORE_MERGE) === 0 &&
+  get(vma, Vma.highFlags) === get(vmg, Vmg.highFlags) &&
   get(vma, Vma.file) === get(vmg, Vmg.file) &&
   get(vma, Vma.anonName) === get(vmg, Vmg.anonName);
 
@@ -97,6 +99,12 @@ function* dupAnonVma(dst: VmaRef, src: VmaRef): Op<number> {
   set(dst, Vma.anonVma, get(src, Vma.anonVma));
   const error = yield* anonVmaClone(dst, src);
   return error === 0 ? 1 : error;
+}
+
+/** A merged VMA has every sticky flag that one of its parts had. */
+function addSticky(vma: VmaRef, flags: number): void {
+  const missing = flags & VM_STICKY & ~get(vma, Vma.flags);
+  if (missing !== 0) set(vma, Vma.flags, get(vma, Vma.flags) | missing);
 }
 
 /** commit_merge: gives the VMAs their new ranges. The state says which go and which of the others changes with the target. */
@@ -165,6 +173,7 @@ function* vmaMergeExistingRange(vmg: VmgRef): Op<VmaRef> {
   if (mergeLeft) yield* vmaStartWrite(prev);
   const target = mergeLeft ? prev : next;
   set(vmg, Vmg.target, target);
+  const sticky = get(vmg, Vmg.flags) | (mergeLeft ? get(prev, Vma.flags) : 0) | (mergeRight ? get(next, Vma.flags) : 0);
   let dup = 0;
   if (mergeLeft) {
     set(vmg, Vmg.start, get(prev, Vma.start));
@@ -194,6 +203,7 @@ function* vmaMergeExistingRange(vmg: VmgRef): Op<VmaRef> {
     return 0;
   }
   yield* commitMerge(vmg);
+  addSticky(target, sticky);
   set(vmg, Vmg.state, VMG_SUCCESS);
   return target;
 }
@@ -235,6 +245,7 @@ export function* vmaExpand(vmg: VmgRef): Op<number> {
   const copiedFrom = get(vmg, Vmg.copiedFrom);
   yield* vmaStartWrite(target);
   const removeNext = next !== 0 && target !== next && get(vmg, Vmg.end) === get(next, Vma.end);
+  const sticky = get(vmg, Vmg.flags) | (removeNext ? get(next, Vma.flags) : 0);
   let dup = 0;
   if (removeNext) dup = yield* dupAnonVma(target, next);
   if (dup >= 0 && copiedFrom !== 0) {
@@ -247,6 +258,7 @@ export function* vmaExpand(vmg: VmgRef): Op<number> {
     set(vmg, Vmg.removeNext, 1);
   }
   yield* commitMerge(vmg);
+  addSticky(target, sticky);
   return 0;
 }
 
@@ -270,8 +282,8 @@ function* vmaModify(vmg: VmgRef): Op<number> {
 }
 
 /**
- * vma_modify_flags: prepares [start, end) of a VMA for other flags, which the caller then sets on the VMA returned; -errno. `prev` is the VMA before
- * the range (`vma` itself when the range begins inside it).
+ * vma_modify_flags: prepares [start, end) of a VMA for other flags, which the caller then sets on the VMA returned (vmaResetFlags); -errno. `prev` is the
+ * VMA before the range (`vma` itself when the range begins inside it).
  */
 export function* vmaModifyFlags(prev: VmaRef, vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
   const vmg = newVmgOf(vma, prev, 0, start, end);
@@ -280,6 +292,11 @@ export function* vmaModifyFlags(prev: VmaRef, vma: VmaRef, start: Vpn, end: Vpn,
   const result = yield* vmaModify(vmg);
   freeVmg(vmg);
   return result;
+}
+
+/** vm_flags_reset of a VMA that vmaModifyFlags() returned: sticky flags that came with a merge stay. */
+export function vmaResetFlags(vma: VmaRef, flags: number): void {
+  set(vma, Vma.flags, flags | (get(vma, Vma.flags) & VM_STICKY));
 }
 
 /** vma_modify_name: the same for another name (PR_SET_VMA_ANON_NAME). */

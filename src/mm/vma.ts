@@ -34,6 +34,7 @@ export function* vmAreaDup(vma: VmaRef): Op<VmaRef> {
   set(copy, Vma.start, get(vma, Vma.start));
   set(copy, Vma.end, get(vma, Vma.end));
   set(copy, Vma.flags, get(vma, Vma.flags));
+  set(copy, Vma.highFlags, get(vma, Vma.highFlags));
   set(copy, Vma.pgoff, get(vma, Vma.pgoff));
   set(copy, Vma.file, get(vma, Vma.file));
   set(copy, Vma.anonVma, get(vma, Vma.anonVma));

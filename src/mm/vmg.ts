@@ -23,6 +23,7 @@ export const Vmg = defineStruct('vmg', {
   end: 'vpn',
   pgoff: 'vpn',
   flags: 'flags',
+  highFlags: 'flags',
   file: 'ref:file',
   anonVma: 'ref:anonVma',
   anonName: 'number',

@@ -150,7 +150,7 @@ export function pagetypeinfo(): string {
       text += `Node ${String(heap[zone + Zone.node]).padStart(4)}, zone ${label(zone)}, type ${MIGRATE_NAMES[type].padStart(12)} ${cells}\n`;
     }
   }
-  text += `\n${'Number of blocks type'.padEnd(21)} ${types.map((type) => `${MIGRATE_NAMES[type].padStart(12)} `).join('')}\n`;
+  text += `\n${'Number of blocks type'.padEnd(22)} ${types.map((type) => `${MIGRATE_NAMES[type].padStart(12)} `).join('')}\n`;
   for (const zone of populated()) {
     const blocks = countPageblocks(zone);
     text += `Node ${heap[zone + Zone.node]}, zone ${label(zone)} ${types.map((type) => `${String(blocks[type]).padStart(12)} `).join('')}\n`;

@@ -40,16 +40,19 @@ import {
   SEEK_DATA,
 } from './file-types.ts';
 import { filemapGetEntry, filemapIsUptodate, filemapLockFolio, filemapRemoveFolio, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { setFolioOrder } from './folio-order.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { pteClear, pteDirty, pteLockptr, ptePage, ptePointer, ptePresent, pteWrite, pteWrprotect } from './pgtable.ts';
 import { readPage } from './readahead.ts';
 import { vmaAddress } from './rmap.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
-import { truncateInodePagesRange, truncatePagecache, truncatePagecacheRange, zeroPartialPages, zeroSegment } from './truncate.ts';
+import { truncateInodePagesRange, truncatePagecache, truncatePagecacheRange, zeroSegment } from './truncate.ts';
 import { File, type FileRef, Inode, type InodeRef, type Page, Vma, type VmaRef } from './types.ts';
 import { VM_SHARED } from './vm-flags.ts';
 import { VM_FAULT_LOCKED, VM_FAULT_NOPAGE, Vmf, type VmfRef } from './vmf.ts';
 
+/** EXT4_MAX_PAGECACHE_ORDER with blocks of a page. */
+const MAX_FOLIO_ORDER = 11;
 /** Bytes that the disk has no room for. */
 const MAX_PREALLOCATION = 2 ** 36;
 
@@ -69,12 +72,42 @@ export function* diskGetPage(inode: InodeRef, index: number): Op<number> {
 
 // --- writing ----------------------------------------------------------------------------------------------------------------
 
-/** ext4_da_write_begin: the page of a write at a position, locked and referenced, with a block; or −ENOMEM. */
-export function* diskWriteBegin(inode: InodeRef, position: number): Op<number> {
+/**
+ * ext4_da_write_begin: the page of a write of `length` bytes at a position, locked and referenced, with a block; or −ENOMEM. Where nothing is cached
+ * a folio as large as the write, its alignment and what is cached around allow is made.
+ */
+export function* diskWriteBegin(inode: InodeRef, position: number, length: number): Op<number> {
   const index = pageDown(position);
-  const page = yield* diskGetPage(inode, index);
-  if (page > 0) reserveBlock(inode, index);
+  let page = yield* filemapLockFolio(inode, index);
+  if (page === 0) {
+    const error = yield* makeFolio(inode, index, Math.floor(Math.log2(Math.max(1, length / 2 ** pageShift))));
+    if (error !== 0) return error;
+    page = yield* diskGetPage(inode, index);
+    if (page < 0) return page;
+  }
+  reserveBlock(inode, index);
   return page;
+}
+
+/** __filemap_get_folio with FGP_CREAT: pages of a folio of at most an order at an index. 0 or −ENOMEM. */
+export function* makeFolio(inode: InodeRef, index: number, wanted: number): Op<number> {
+  let order = Math.min(wanted, MAX_FOLIO_ORDER);
+  while (index % 2 ** order !== 0) order--;
+  while (order > 0 && pageCacheFind(inode, index, index + 2 ** order - 1) >= 0) order--;
+  let made = 0;
+  while (made < 2 ** order) {
+    const page = yield* readPage(inode, index + made, GFP_HIGHUSER_MOVABLE);
+    if (page < 0) {
+      if (made === 0 && page !== -EEXIST) return page;
+      // Not as large as it could have been.
+      return 0;
+    }
+    yield* folioUnlock(page);
+    yield* folioPut(page);
+    made++;
+  }
+  setFolioOrder(inode, index, order);
+  return 0;
 }
 
 /** ext4_da_write_end: `copied` bytes were written to the page. */
@@ -91,9 +124,15 @@ export function* diskWriteEnd(inode: InodeRef, page: Page, position: number, cop
 
 /** Zeroes from the old end of a file to `to`, at most to the end of its page. */
 function* zeroTail(inode: InodeRef, old: number, to: number): Op<number> {
-  const end = Math.min(to, pagesUp(old) * 2 ** pageShift);
-  if (end > old) yield* zeroPartialPages(inode, old, end);
-  return 0;
+  const index = pageDown(old);
+  const from = old - index * 2 ** pageShift;
+  if (from === 0 || to <= old) return 0;
+  const page = yield* filemapLockFolio(inode, index);
+  if (page === 0) return 0;
+  zeroSegment(page, from, Math.min(to - index * 2 ** pageShift, 2 ** pageShift));
+  yield* folioMarkDirty(page);
+  yield* folioUnlock(page);
+  return yield* folioPut(page);
 }
 
 /** ext4_page_mkwrite: a page of a shared mapping is about to be written for the first time; it gets a block and is dirty. */

@@ -10,7 +10,7 @@ import { allocationFails } from '../kernel/effects.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, clearFlags, folioLock, folioUnlock, get, rcuReadLock, rcuReadUnlock, refAdd, refGetUnlessZero, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
-import { pageFlags, pageMapping, setPageIndex, setPageMapping } from '../memory/state.ts';
+import { pageFlags, pageMapping, pagePrivate, setPageIndex, setPageMapping, setPagePrivate } from '../memory/state.ts';
 import { xaErase, xaFind, xaLoad, xaStore } from '../memory/xarray.ts';
 import { EEXIST, ENOMEM } from './errno.ts';
 import { folioPut } from './swap.ts';
@@ -82,6 +82,7 @@ export function* filemapRemoveFolio(inode: InodeRef, page: Page, index: number):
   xaErase(inode + Inode.pages, index);
   add(inode, Inode.nrPages, -1);
   setPageMapping(page, 0);
+  if (pagePrivate[page] !== 0) setPagePrivate(page, 0);
   yield* spinUnlock(inode + Inode.pagesLock);
   yield* clearFlags(page, PG_READAHEAD);
   return yield* folioPut(page);

@@ -1,5 +1,5 @@
 /**
- * open, unlink, ftruncate, fallocate, fsync, fadvise64 (fs/open.c, fs/namei.c, fs/sync.c, mm/fadvise.c).
+ * open, unlink, ftruncate, fsync, fadvise64 (fs/open.c, fs/namei.c, fs/sync.c, mm/fadvise.c).
  *
  * There are two directories with files, DIRECTORIES of paths.ts: one of a tmpfs, one of a disk. Inodes with a name are on the list
  * Globals.directory, and have one reference for it.
@@ -8,15 +8,10 @@
 import type { Op } from '../kernel/op.ts';
 import { downWrite, get, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
-import { diskFallocate, diskFsync, diskInvalidate, diskSetSize } from './disk.ts';
+import { diskFsync, diskInvalidate, diskSetSize } from './disk.ts';
 import { EBADF, EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EOPNOTSUPP, ESPIPE } from './errno.ts';
 import { fdGet, fdPublish, fileAlloc, filePut } from './file.ts';
 import {
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_MODE_MASK,
-  FALLOC_FL_PUNCH_HOLE,
-  FALLOC_FL_UNSHARE_RANGE,
-  FALLOC_FL_ZERO_RANGE,
   FMODE_READ,
   FMODE_WRITE,
   INODE_DISK,
@@ -39,7 +34,6 @@ import { DIRECTORY_DISK, DIRECTORY_TMPFS, pathBegin, pathDirectory, pathStep } f
 import { maxBytes } from './read-write.ts';
 import { forcePageCacheReadahead } from './readahead.ts';
 import { shmemGetInode, shmemSetSize } from './shmem.ts';
-import { shmemFallocate } from './shmem-fallocate.ts';
 import { File, type FileRef, Globals, Inode, type InodeRef, type MmRef, Name, type NameRef, Process, type ProcessRef } from './types.ts';
 import { getUserByte } from './uaccess.ts';
 import { rlimit } from './util.ts';
@@ -202,44 +196,6 @@ export function* sysFtruncate(process: ProcessRef, fd: number, bytes: number): O
   const inode = get(file, File.inode);
   let error = -EINVAL;
   if (get(inode, Inode.kind) !== INODE_PIPE && (get(file, File.mode) & FMODE_WRITE) !== 0) error = yield* setSize(inode, bytes, get(process, Process.mm));
-  yield* filePut(file);
-  return error;
-}
-
-/** Whether exactly one or no bit of several is set. */
-const oneBit = (bits: number): boolean => (bits & (bits - 1)) === 0;
-
-/** vfs_fallocate: also MADV_REMOVE's (with mode PUNCH_HOLE | KEEP_SIZE). */
-export function* vfsFallocate(file: FileRef, mode: number, offset: number, length: number, mm: MmRef): Op<number> {
-  if (offset < 0 || length <= 0) return -EINVAL;
-  if ((mode & ~(FALLOC_FL_MODE_MASK | FALLOC_FL_KEEP_SIZE)) !== 0) return -EOPNOTSUPP;
-  const kindOfChange = mode & FALLOC_FL_MODE_MASK;
-  if (!oneBit(kindOfChange)) return -EOPNOTSUPP;
-  const keep = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
-  if (kindOfChange === FALLOC_FL_PUNCH_HOLE && !keep) return -EOPNOTSUPP;
-  const mayKeep =
-    kindOfChange === 0 || kindOfChange === FALLOC_FL_PUNCH_HOLE || kindOfChange === FALLOC_FL_ZERO_RANGE || kindOfChange === FALLOC_FL_UNSHARE_RANGE;
-  if (keep && !mayKeep) return -EOPNOTSUPP;
-  if ((get(file, File.mode) & FMODE_WRITE) === 0) return -EBADF;
-  const inode = get(file, File.inode);
-  if (get(inode, Inode.kind) === INODE_PIPE) return -ESPIPE;
-  if (offset + length > maxBytes(inode)) return -EFBIG;
-  yield* downWrite(inode + Inode.lock);
-  let error = 0;
-  const grows = kindOfChange !== FALLOC_FL_PUNCH_HOLE && offset + length > get(inode, Inode.size);
-  // inode_newsize_ok, also where the size stays.
-  if (grows && offset + length > rlimit(mm, RLIMIT_FSIZE)) error = -EFBIG;
-  else if (get(inode, Inode.kind) === INODE_DISK) error = yield* diskFallocate(inode, mode, offset, length);
-  else error = yield* shmemFallocate(inode, mode, offset, length, mm);
-  yield* upWrite(inode + Inode.lock);
-  return error;
-}
-
-/** fallocate(2). */
-export function* sysFallocate(process: ProcessRef, fd: number, mode: number, offset: number, length: number): Op<number> {
-  const file = yield* fdGet(process, fd);
-  if (file < 0) return file;
-  const error = yield* vfsFallocate(file, mode, offset, length, get(process, Process.mm));
   yield* filePut(file);
   return error;
 }

@@ -42,6 +42,8 @@ import { byteOf, clearUser, copyBytes, copyToUser, userPage } from './uaccess.ts
 import { rlimit } from './util.ts';
 
 const RLIMIT_FSIZE = 1;
+/** Bytes that one step of a write to a disk file prepares at most (mapping_max_folio_size). */
+const MAX_FOLIO_BYTES = 2 ** 23;
 
 /** Largest size of a file (s_maxbytes). */
 export const maxBytes = (inode: InodeRef): number => (get(inode, Inode.kind) === INODE_DISK ? EXT4_MAX_BYTES : MAX_LFS_FILESIZE);
@@ -163,7 +165,9 @@ function* performWrite(inode: InodeRef, mm: MmRef, from: number, length: number,
     const offset = at % size;
     // After a short copy only what could be copied is tried again.
     if (bytes === 0) bytes = Math.min(size - offset, length - done);
-    const page = disk ? yield* diskWriteBegin(inode, at) : yield* shmemWriteBegin(inode, at, bytes, mm);
+    const page = disk
+      ? yield* diskWriteBegin(inode, at, Math.min(length - done, MAX_FOLIO_BYTES - (at % MAX_FOLIO_BYTES)))
+      : yield* shmemWriteBegin(inode, at, bytes, mm);
     if (page < 0) return done === 0 ? page : done;
     const copied = copyFromUserAtomic(mm, from + done, page, offset, bytes);
     if (disk) yield* diskWriteEnd(inode, page, at, copied);

@@ -6,19 +6,22 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { allocPage, clearFlags, folioUnlock, get, set, setFlags } from '../kernel/ops.ts';
+import { allocPage, clearFlags, folioLock, folioUnlock, get, set, setFlags } from '../kernel/ops.ts';
 import { __GFP_NORETRY, __GFP_NOWARN, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
-import { PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
+import { PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageShift } from '../memory/state.ts';
 import { readBlock } from './disk-block.ts';
 import { EEXIST, ENOMEM } from './errno.ts';
-import { filemapAddFolio, pageCacheEntry } from './filemap.ts';
+import { filemapAddFolio, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { setFolioOrder } from './folio-order.ts';
 import { globals } from './globals.ts';
 import { folioAddLru, folioPut } from './swap.ts';
 import { File, type FileRef, Globals, Inode, type InodeRef, type Page } from './types.ts';
 
 /** VM_READAHEAD_PAGES: what is read ahead unless the disk says otherwise, bytes. */
 const DEFAULT_READ_AHEAD = 131072;
+/** Largest folio of ext4. */
+const MAX_FOLIO_ORDER = 11;
 
 /** ra_pages of the disk. */
 export function readAheadPages(): number {
@@ -30,7 +33,7 @@ export function readAheadPages(): number {
 export function* readPage(inode: InodeRef, index: number, gfp: number): Op<number> {
   const page = yield* allocPage(gfp, 0);
   if (page === 0) return -ENOMEM;
-  yield* setFlags(page, PG_LOCKED);
+  yield* folioLock(page);
   const error = yield* filemapAddFolio(inode, page, index);
   if (error !== 0) {
     yield* folioUnlock(page);
@@ -58,14 +61,40 @@ function* readRange(inode: InodeRef, first: number, end: number, mark: number): 
   return 0;
 }
 
-/** page_cache_ra_order: reads the window that the file's state describes. */
+/** page_cache_ra_order: reads the window that the file's state describes, in folios of its order where alignment and end allow. */
 function* readWindow(file: FileRef): Op<number> {
+  const inode = get(file, File.inode);
   const start = get(file, File.raStart);
   const size = get(file, File.raSize);
-  return yield* readRange(get(file, File.inode), start, start + size, start + size - get(file, File.raAsyncSize));
+  const mark = start + size - get(file, File.raAsyncSize);
+  const limit = Math.min(start + size, Math.ceil(get(inode, Inode.size) / 2 ** pageShift)) - 1;
+  const order = Math.min(get(file, File.raOrder), MAX_FOLIO_ORDER, Math.floor(Math.log2(size)));
+  set(file, File.raOrder, order);
+  let index = start;
+  if (order > 0) {
+    while (index <= limit) {
+      const left = fitOrder(index, limit, order);
+      if (pageCacheFind(inode, index, index + 2 ** left - 1) >= 0) break;
+      yield* readRange(inode, index, index + 2 ** left, mark - (mark % 2 ** left));
+      if (pageCacheEntry(inode, index + 2 ** left - 1) === 0) return 0;
+      setFolioOrder(inode, index, left);
+      index += 2 ** left;
+    }
+  }
+  // Single pages; also where something was cached already.
+  return index > limit ? 0 : yield* readRange(inode, index, limit + 1, mark);
 }
 
-function setWindow(file: FileRef, start: number, size: number, asyncSize: number): void {
+/** Largest order of a folio at an index that ends at `limit` at the latest. */
+function fitOrder(index: number, limit: number, most: number): number {
+  let order = most;
+  while (index % 2 ** order !== 0) order--;
+  while (order > 0 && index + 2 ** order - 1 > limit) order--;
+  return order;
+}
+
+function setWindow(file: FileRef, start: number, size: number, asyncSize: number, order: number): void {
+  set(file, File.raOrder, order);
   set(file, File.raStart, start);
   set(file, File.raSize, size);
   set(file, File.raAsyncSize, asyncSize);
@@ -101,14 +130,14 @@ export function* pageCacheSyncRa(file: FileRef, index: number, request: number):
   const previous = before < 0 ? Infinity : Math.floor(before / 2 ** pageShift);
   if (index === 0 || request > max || (index >= previous && index - previous <= 1)) {
     const size = initialSize(request, max);
-    setWindow(file, index, size, size > request ? size - request : Math.floor(size / 2));
+    setWindow(file, index, size, size > request ? size - request : Math.floor(size / 2), 0);
     return yield* readWindow(file);
   }
   const history = cachedBefore(inode, index, max);
   // A small random read stays what it is.
   if (history <= request) return yield* readRange(inode, index, index + request, -1);
   // Cached from the start of the file on: it is probably being read as a whole.
-  setWindow(file, index, Math.min((history === index ? history * 2 : history) + request, max), 1);
+  setWindow(file, index, Math.min((history === index ? history * 2 : history) + request, max), 1, 0);
   return yield* readWindow(file);
 }
 
@@ -121,14 +150,14 @@ export function* pageCacheAsyncRa(file: FileRef, page: Page, index: number, requ
   const size = get(file, File.raSize);
   if (index === start + size - get(file, File.raAsyncSize)) {
     const next = Math.max(size, nextSize(size, max));
-    setWindow(file, start + size, next, next);
+    setWindow(file, start + size, next, next, get(file, File.raOrder) + 2);
   } else {
     // A mark that another reader left: the gap behind it starts the window.
     let gap = index + 1;
     while (gap - index - 1 < max && pageCacheEntry(inode, gap) !== 0) gap++;
     if (gap - index - 1 > max) return 0;
     const next = nextSize(gap - index + request, max);
-    setWindow(file, gap, next, next);
+    setWindow(file, gap, next, next, get(file, File.raOrder) + 2);
   }
   return yield* readWindow(file);
 }
@@ -140,6 +169,6 @@ export function* forcePageCacheReadahead(file: FileRef, first: number, pages: nu
 
 /** The window around a fault: sets it as do_sync_mmap_readahead does and reads it. */
 export function* readAround(file: FileRef, start: number, size: number, asyncSize: number): Op<number> {
-  setWindow(file, start, size, asyncSize);
+  setWindow(file, start, size, asyncSize, 0);
   return yield* readWindow(file);
 }

@@ -8,7 +8,7 @@
 import type { Op } from '../kernel/op.ts';
 import { add, allocPage, folioLock, folioUnlock, get, set, setFlags } from '../kernel/ops.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
-import { PG_LOCKED, PG_REFERENCED, PG_SWAPBACKED, PG_UPTODATE } from '../memory/page-flags.ts';
+import { PG_REFERENCED, PG_SWAPBACKED, PG_UPTODATE } from '../memory/page-flags.ts';
 import { clearFrame, pageMapping, pageShift } from '../memory/state.ts';
 import { EEXIST, EFBIG, EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM } from './errno.ts';
 import { fileAlloc } from './file.ts';
@@ -145,7 +145,8 @@ export function* shmemGetFolio(inode: InodeRef, index: number, sgp: number, mm: 
 function* allocAndAddFolio(inode: InodeRef, index: number, mm: MmRef): Op<number> {
   const page = yield* allocPage(GFP_HIGHUSER_MOVABLE, 0);
   if (page === 0) return -ENOMEM;
-  yield* setFlags(page, PG_LOCKED | PG_SWAPBACKED);
+  yield* folioLock(page);
+  yield* setFlags(page, PG_SWAPBACKED);
   let error = yield* filemapAddFolio(inode, page, index);
   if (error === 0) {
     error = yield* acctBlock(mm, inode);

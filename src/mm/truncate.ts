@@ -11,6 +11,7 @@ import { clearFlags, downRead, folioLock, folioTrylock, folioUnlock, get, refGet
 import { PG_DIRTY } from '../memory/page-flags.ts';
 import { pageIndex, pageMapcount, pageMapping, pageShift } from '../memory/state.ts';
 import { filemapLockFolio, filemapRemoveFolio, folioTestUptodate, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { folioGroupDirty, folioOrder, splitFolio, splitFolioAt } from './folio-order.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
 import { Inode, type InodeRef, type Page } from './types.ts';
 import { byteOf, fillBytes } from './uaccess.ts';
@@ -62,41 +63,67 @@ export function zeroSegment(page: Page, from: number, to: number): void {
   fillBytes(byteOf(page, from), 0, to - from);
 }
 
-/** truncate_inode_partial_folio for the page at an index: zeroes its bytes [from, to) where it is cached. */
-function* zeroPartialPage(inode: InodeRef, index: number, from: number, to: number): Op<number> {
+/**
+ * truncate_inode_partial_folio: the folio at an index, of which only a part lies in the bytes [from, to). That part is zeroed. A large folio is
+ * unmapped as a whole, and split, so that its pages in the range can go. 1 when it is dirty and therefore could not be split: it stays.
+ */
+function* truncatePartialFolio(inode: InodeRef, index: number, from: number, to: number): Op<number> {
   const page = yield* filemapLockFolio(inode, index);
   if (page === 0) return 0;
-  zeroSegment(page, from, to);
-  yield* folioMarkDirty(page);
+  const size = 2 ** pageShift;
+  const order = folioOrder(page);
+  const first = index - (index % 2 ** order);
+  const end = first + 2 ** order;
+  const begin = Math.max(from, first * size);
+  const until = Math.min(to, end * size);
+  let stays = 0;
+  if (until - begin < (end - first) * size) {
+    for (let at = Math.floor(begin / size); at * size < until; at++) {
+      const part = order === 0 ? page : pageCacheEntry(inode, at);
+      if (part <= 0) continue;
+      zeroSegment(part, Math.max(0, begin - at * size), Math.min(size, until - at * size));
+      if (order === 0) yield* folioMarkDirty(part);
+    }
+    if (order !== 0) {
+      yield* unmapMappingRange(inode, first, end, 0);
+      if (folioGroupDirty(inode, first, end)) stays = 1;
+      else {
+        splitFolio(inode, first, order, Math.floor(begin / size));
+        const after = Math.floor(until / size);
+        if (after < end) splitFolioAt(inode, after);
+      }
+    }
+  }
   yield* folioUnlock(page);
-  return yield* folioPut(page);
+  yield* folioPut(page);
+  return stays;
 }
 
-/** The partial pages at the ends of the bytes [from, to). */
-export function* zeroPartialPages(inode: InodeRef, from: number, to: number): Op<number> {
-  const size = 2 ** pageShift;
-  const firstIndex = Math.floor(from / size);
-  const lastIndex = Math.floor(to / size);
-  const head = from - firstIndex * size;
-  const tail = to === Infinity ? 0 : to - lastIndex * size;
-  if (firstIndex === lastIndex) {
-    if (head !== tail) yield* zeroPartialPage(inode, firstIndex, head, tail);
-    return 0;
-  }
-  if (head !== 0) yield* zeroPartialPage(inode, firstIndex, head, size);
-  if (tail !== 0) yield* zeroPartialPage(inode, lastIndex, 0, tail);
-  return 0;
+/** Index behind the folio that an index belongs to; `before` 1: index of its first page. */
+function folioBound(inode: InodeRef, index: number, before: number): number {
+  const order = folioOrder(pageCacheEntry(inode, index));
+  const first = index - (index % 2 ** order);
+  return before !== 0 ? first : first + 2 ** order;
 }
 
 /** truncate_inode_pages_range (and shmem_undo_range): the bytes [from, to) of a file leave memory; whole pages are removed, parts zeroed. */
 export function* truncateInodePagesRange(inode: InodeRef, from: number, to: number, unfalloc: number): Op<number> {
+  if (get(inode, Inode.nrPages) === 0 || from >= to) return 0;
   const size = 2 ** pageShift;
-  const first = Math.ceil(from / size);
-  const end = to === Infinity ? LAST_INDEX : Math.floor(to / size);
-  if (get(inode, Inode.nrPages) === 0) return 0;
-  if (first < end) yield* truncatePass(inode, first, end, 0, unfalloc);
-  if (unfalloc === 0) yield* zeroPartialPages(inode, from, to);
+  let first = Math.ceil(from / size);
+  let end = to === Infinity ? LAST_INDEX : Math.floor(to / size);
+  if (unfalloc === 0) {
+    const head = Math.floor(from / size);
+    const tail = to === Infinity ? head : Math.ceil(to / size) - 1;
+    const sameFolio = tail < folioBound(inode, head, 0);
+    if ((yield* truncatePartialFolio(inode, head, from, to)) !== 0) {
+      first = folioBound(inode, head, 0);
+      if (sameFolio && to !== Infinity) end = folioBound(inode, head, 1);
+    }
+    if (!sameFolio && (yield* truncatePartialFolio(inode, tail, from, to)) !== 0) end = folioBound(inode, tail, 1);
+  }
   if (first >= end) return 0;
+  yield* truncatePass(inode, first, end, 0, unfalloc);
   // Pages that were locked, or came in between: until none is left. Undoing fallocate() goes over them once.
   while ((yield* truncatePass(inode, first, end, 1, unfalloc)) !== 0) if (unfalloc !== 0) break;
   return 0;

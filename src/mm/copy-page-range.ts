@@ -16,7 +16,21 @@ import { ENOMEM } from './errno.ts';
 import { vmNormalPage } from './memory.ts';
 import { addMmCounter, mmCounter } from './mm-counters.ts';
 import { MMF_HAS_PINNED } from './mm-flags.ts';
-import { isSwapPte, mkPte, pteAlloc, pteClear, pteLockptr, pteMarker, pteMkdirty, pteMkold, pteMkyoung, ptePresent, pteSet, tablePage } from './pgtable.ts';
+import {
+  entryAlloc,
+  isSwapPte,
+  mkPte,
+  pteAlloc,
+  pteClear,
+  pteLockptr,
+  pteMarker,
+  pteMkdirty,
+  pteMkold,
+  pteMkyoung,
+  ptePresent,
+  pteSet,
+  tablePage,
+} from './pgtable.ts';
 import { folioAddNewAnonRmap, folioDupFileRmap, folioTryDupAnonRmap } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioPut, folioTestAnon } from './swap.ts';
 import { MM_ANONPAGES, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -44,6 +58,8 @@ function* copyTable(dst: VmaRef, src: VmaRef, table: Page, level: number, start:
     const next = entryEnd(vpn, end, level);
     const entry = yield* entryGet(entryAt(table, level, vpn), level);
     if ((entry & PTE_TABLE) !== 0) {
+      // The child gets the upper tables that the parent has, even where nothing hangs below them (copy_pmd_range begins with pmd_alloc).
+      if (level > 1 && (yield* entryAlloc(get(dst, Vma.mm), vpn, level - 1)) === 0) return -ENOMEM;
       const error = level > 1 ? yield* copyTable(dst, src, tablePage(entry), level - 1, vpn, next) : yield* copyPteRange(dst, src, tablePage(entry), vpn, next);
       if (error !== 0) return error;
     }

@@ -6,7 +6,7 @@
  */
 import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
-import { get, set } from '../kernel/ops.ts';
+import { get } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { EACCES, EAGAIN, EFAULT, EHWPOISON, EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { vfsFallocate } from './fallocate.ts';

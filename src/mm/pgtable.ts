@@ -147,8 +147,13 @@ export function* entryPointer(mm: MmRef, vpn: Vpn, level: number): Op<number> {
 
 /** pte_alloc: the entry of a page, with all tables made that were missing; 0 when there is no memory. */
 export function* pteAlloc(mm: MmRef, vpn: Vpn): Op<number> {
+  return yield* entryAlloc(mm, vpn, 0);
+}
+
+/** pmd_alloc and its kin: the entry of a page at a level, with all tables made that were missing; 0 when there is no memory. */
+export function* entryAlloc(mm: MmRef, vpn: Vpn, level: number): Op<number> {
   let table = get(mm, Mm.pgd);
-  for (let l = topLevel; l > 0; l--) {
+  for (let l = topLevel; l > level; l--) {
     const at = entryAt(table, l, vpn);
     let entry = yield* entryGet(at, l);
     if ((entry & PTE_TABLE) === 0) {
@@ -157,7 +162,7 @@ export function* pteAlloc(mm: MmRef, vpn: Vpn): Op<number> {
     }
     table = tablePage(entry);
   }
-  return entryAt(table, 0, vpn);
+  return entryAt(table, level, vpn);
 }
 
 /** __pte_alloc, __pmd_alloc …: makes the table below an empty entry unless another was faster. The entry, 0 without memory. */

@@ -38,7 +38,9 @@ Pages are drawn by letters:
   ${LEGEND.join('\n  ')}
 
 Operations of a script (docs/play.md tells what they do):
-  ${scriptOperations().join('\n  ')}`;
+  ${scriptOperations()
+    .flatMap((line) => wrap(line, 76))
+    .join('\n  ')}`;
 
 export function register(program: Command, context: Context): void {
   const { io } = context;

@@ -80,8 +80,10 @@ export function explainLine(expected: string | undefined, got: string | undefine
     if (a[i] === b[i]) continue;
     if (title === 'numbers' || title === 'pages') {
       const [left, right] = [a[i].split(','), b[i].split(',')];
-      const only = (x: readonly string[], y: readonly string[]): string => x.filter((word) => !y.includes(word)).join(',') || '(same, in another order)';
-      out.push(`${title}: expected ${only(left, right)}, got ${only(right, left)}`);
+      const only = (x: readonly string[], y: readonly string[]): string => x.filter((word) => !y.includes(word)).join(',');
+      const [missing, extra] = [only(left, right), only(right, left)];
+      if (missing === '' && extra === '') out.push(`${title}: the same in another order`);
+      else out.push(`${title}: expected ${missing || 'no more'}, got ${extra || 'no more'}`);
     } else out.push(`${title}: expected ${a[i]}, got ${b[i]}`);
   }
   return out;

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { ACCEPTED, type Accepted } from '../../../src/machine/trace/accepted.ts';
+import { explainLine } from '../../../src/machine/trace/compare.ts';
 import { parseTrace } from '../../../src/machine/trace/format.ts';
 import type { Fault } from '../../../src/machine/trace/host.ts';
 import { reportTrace, type TraceReport } from '../../../src/machine/trace/player.ts';
@@ -116,5 +117,18 @@ describe('reportTrace', () => {
     expect(report.differences).toBe(1);
     expect(report.first).toMatchObject({ i: 2, what: 'run' });
     expect(report.first?.got).toContain('a bug of the machine');
+  });
+});
+
+describe('explainLine', () => {
+  const line = '10000000-10002000 rw-p 0 anon rss=8,pss=8 rdwr aX,.';
+
+  it('names the words that differ, and in lists only what differs', () => {
+    expect(explainLine(line, line)).toEqual([]);
+    expect(explainLine(line, line.replace('rw-p', 'r--p').replace('rdwr', 'rd'))).toEqual(['perms: expected rw-p, got r--p', 'flags: expected rdwr, got rd']);
+    expect(explainLine(line, line.replace(',pss=8', ',pss=4'))).toEqual(['numbers: expected pss=8, got pss=4']);
+    expect(explainLine(line, line.replace(',pss=8', ''))).toEqual(['numbers: expected pss=8, got no more']);
+    expect(explainLine(line, line.replace('aX,.', '.,aX'))).toEqual(['pages: the same in another order']);
+    expect(explainLine(line, undefined)).toEqual([]);
   });
 });

@@ -37,6 +37,10 @@ export const XaNode = defineStruct('xaNode', {
 });
 type XaNodeRef = Ref<'xaNode'>;
 
+// Offsets as plain numbers for the walks that every fault of a file makes.
+const SHIFT: number = XaNode.shift;
+const ENTRIES: number = XaNode.slots;
+
 /** Slot of a node that leads to an index. Indices may have more bits than JavaScript's shifts take. */
 function offsetOf(index: number, shift: number): number {
   if (index <= 0x7fffffff) return shift > 30 ? 0 : (index >> shift) & MASK;
@@ -48,14 +52,24 @@ const span = (shift: number): number => 2 ** (shift + BITS) - 1;
 
 /** The node of the lowest level that an index belongs to, 0 when it has none. */
 function leafOf(root: number, index: number): XaNodeRef {
-  let node: XaNodeRef = heap[root];
+  const h = heap;
+  let node = h[root] | 0;
   if (node === 0) return 0;
-  let shift = get(node, XaNode.shift);
+  let shift = h[node + SHIFT] | 0;
+  if (shift <= 24) {
+    // The usual sizes: up to 2^30 entries, where JavaScript's shifts do.
+    if (index >= 1 << (shift + BITS)) return 0;
+    const bits = index | 0;
+    for (; shift !== 0; shift -= BITS) {
+      node = h[node + ENTRIES + ((bits >> shift) & MASK)] | 0;
+      if (node === 0) return 0;
+    }
+    return node;
+  }
   if (index > span(shift)) return 0;
-  while (shift !== 0) {
-    node = heap[node + XaNode.slots + offsetOf(index, shift)];
+  for (; shift !== 0; shift -= BITS) {
+    node = h[node + ENTRIES + offsetOf(index, shift)] | 0;
     if (node === 0) return 0;
-    shift -= BITS;
   }
   return node;
 }
@@ -63,7 +77,7 @@ function leafOf(root: number, index: number): XaNodeRef {
 /** What is stored at an index, 0 for nothing (xa_load). */
 export function xaLoad(root: number, index: number): number {
   const leaf = leafOf(root, index);
-  return leaf === 0 ? 0 : heap[leaf + XaNode.slots + (index & MASK)];
+  return leaf === 0 ? 0 : heap[leaf + ENTRIES + (index & MASK)];
 }
 
 function newNode(parent: XaNodeRef, offset: number, shift: number): XaNodeRef {
@@ -103,15 +117,15 @@ export function xaStore(root: number, index: number, value: number): number {
   let node = expand(root, index);
   for (let shift = get(node, XaNode.shift); shift !== 0; shift -= BITS) {
     const offset = offsetOf(index, shift);
-    let child: XaNodeRef = heap[node + XaNode.slots + offset];
+    let child: XaNodeRef = heap[node + ENTRIES + offset];
     if (child === 0) {
       child = newNode(node, offset, shift - BITS);
-      setSlot(node + XaNode.slots + offset, child);
+      setSlot(node + ENTRIES + offset, child);
       set(node, XaNode.count, get(node, XaNode.count) + 1);
     }
     node = child;
   }
-  const slot = node + XaNode.slots + (index & MASK);
+  const slot = node + ENTRIES + (index & MASK);
   const old = heap[slot];
   setSlot(slot, value);
   if (old === 0) set(node, XaNode.count, get(node, XaNode.count) + 1);
@@ -123,12 +137,12 @@ export function xaErase(root: number, index: number): number {
   let node = leafOf(root, index);
   if (node === 0) return 0;
   let offset = index & MASK;
-  const old = heap[node + XaNode.slots + offset];
+  const old = heap[node + ENTRIES + offset];
   if (old === 0) return 0;
   for (let mark = 0; mark < MARKS; mark++) clearMarkUpwards(node, offset, mark);
   // Emptied nodes go with their last slot.
   for (;;) {
-    setSlot(node + XaNode.slots + offset, 0);
+    setSlot(node + ENTRIES + offset, 0);
     const count = get(node, XaNode.count) - 1;
     set(node, XaNode.count, count);
     if (count !== 0) break;
@@ -194,7 +208,7 @@ function find(root: number, from: number, max: number, mark: number): number {
     }
     if (index > max) return -1;
     if (shift === 0) return index;
-    node = heap[node + XaNode.slots + found];
+    node = heap[node + ENTRIES + found];
     shift -= BITS;
     offset = offsetOf(index, shift);
     begin = offset;
@@ -203,8 +217,9 @@ function find(root: number, from: number, max: number, mark: number): number {
 
 /** First slot in use of a node from an offset on, SLOTS if none. */
 function usedSlot(node: XaNodeRef, offset: number): number {
+  const h = heap;
   let at = offset;
-  while (at < SLOTS && heap[node + XaNode.slots + at] === 0) at++;
+  while (at < SLOTS && h[node + ENTRIES + at] === 0) at++;
   return at;
 }
 
@@ -219,7 +234,7 @@ export function xaCount(root: number, first = 0, last = Number.MAX_SAFE_INTEGER)
     if (offset === 0 && end <= last) total += get(leaf, XaNode.count);
     else {
       const stop = Math.min(MASK, last - index + offset);
-      for (let at = offset; at <= stop; at++) if (heap[leaf + XaNode.slots + at] !== 0) total++;
+      for (let at = offset; at <= stop; at++) if (heap[leaf + ENTRIES + at] !== 0) total++;
     }
     if (end >= last) break;
     index = end + 1;
@@ -238,7 +253,7 @@ export function xaDestroy(root: number): void {
   while (node !== 0) {
     const at = get(node, XaNode.shift) === 0 ? SLOTS : usedSlot(node, offset);
     if (at < SLOTS) {
-      node = heap[node + XaNode.slots + at];
+      node = heap[node + ENTRIES + at];
       offset = 0;
     } else {
       const parent: XaNodeRef = get(node, XaNode.parent);
@@ -295,7 +310,7 @@ export function xaGetMark(root: number, index: number, mark: number): boolean {
 export function xaSetMark(root: number, index: number, mark: number): void {
   let node = leafOf(root, index);
   let offset = index & MASK;
-  if (node === 0 || heap[node + XaNode.slots + offset] === 0) return;
+  if (node === 0 || heap[node + ENTRIES + offset] === 0) return;
   while (node !== 0 && !isMarked(node, offset, mark)) {
     setMarkBit(node, offset, mark);
     offset = get(node, XaNode.offset);

@@ -52,9 +52,9 @@ function rankOf(node: number): number {
 /** Recomputes the largest last page of a node's subtree. Returns whether it changed. */
 function refresh(node: number, base: number): boolean {
   let last = lastOf(node);
-  const left = heap[node + base + LEFT];
+  const left = heap[node + base + LEFT] | 0;
   if (left !== 0) last = Math.max(last, heap[left + base + LAST]);
-  const right = heap[node + base + RIGHT];
+  const right = heap[node + base + RIGHT] | 0;
   if (right !== 0) last = Math.max(last, heap[right + base + LAST]);
   if (last === heap[node + base + LAST]) return false;
   setSlot(node + base + LAST, last);
@@ -69,7 +69,7 @@ function hang(slot: number, child: number, parent: number, base: number): void {
 
 /** The slot that refers to a node. */
 function slotOf(root: RootSlot, node: number, base: number): number {
-  const parent = heap[node + base + PARENT];
+  const parent = heap[node + base + PARENT] | 0;
   if (parent === 0) return root;
   return parent + base + (heap[parent + base + LEFT] === node ? LEFT : RIGHT);
 }
@@ -81,7 +81,7 @@ function attach(root: RootSlot, slot: number, parent: number, node: number, base
   let above = parent;
   while (above !== 0 && rankOf(above) < rank) {
     const place = slotOf(root, above, base);
-    const grand = heap[above + base + PARENT];
+    const grand = heap[above + base + PARENT] | 0;
     const isLeft = heap[above + base + LEFT] === node;
     const inner = node + base + (isLeft ? RIGHT : LEFT);
     hang(above + base + (isLeft ? LEFT : RIGHT), heap[inner], above, base);
@@ -91,7 +91,7 @@ function attach(root: RootSlot, slot: number, parent: number, node: number, base
     above = grand;
   }
   refresh(node, base);
-  while (above !== 0 && refresh(above, base)) above = heap[above + base + PARENT];
+  while (above !== 0 && refresh(above, base)) above = heap[above + base + PARENT] | 0;
 }
 
 function insert(root: RootSlot, node: Node): void {
@@ -99,7 +99,7 @@ function insert(root: RootSlot, node: Node): void {
   const start = startOf(node);
   let slot = root;
   let parent = 0;
-  for (let at = heap[root]; at !== 0; at = heap[slot]) {
+  for (let at = heap[root] | 0; at !== 0; at = heap[slot] | 0) {
     parent = at;
     slot = at + base + (start < startOf(at) ? LEFT : RIGHT);
   }
@@ -110,7 +110,7 @@ function insertAfter(root: RootSlot, node: Node, prev: Node): void {
   const base = baseOf(node);
   let parent: number = prev;
   let slot = prev + base + RIGHT;
-  for (let at = heap[slot]; at !== 0; at = heap[slot]) {
+  for (let at = heap[slot] | 0; at !== 0; at = heap[slot] | 0) {
     parent = at;
     slot = at + base + LEFT;
   }
@@ -120,27 +120,27 @@ function insertAfter(root: RootSlot, node: Node, prev: Node): void {
 function remove(root: RootSlot, node: Node): void {
   const base = baseOf(node);
   let slot = slotOf(root, node, base);
-  let end = heap[node + base + PARENT];
-  let low = heap[node + base + LEFT];
-  let high = heap[node + base + RIGHT];
+  let end = heap[node + base + PARENT] | 0;
+  let low = heap[node + base + LEFT] | 0;
+  let high = heap[node + base + RIGHT] | 0;
   const parent = end;
   while (low !== 0 && high !== 0) {
     if (rankOf(low) > rankOf(high)) {
       hang(slot, low, end, base);
       end = low;
       slot = low + base + RIGHT;
-      low = heap[slot];
+      low = heap[slot] | 0;
     } else {
       hang(slot, high, end, base);
       end = high;
       slot = high + base + LEFT;
-      high = heap[slot];
+      high = heap[slot] | 0;
     }
   }
   hang(slot, low !== 0 ? low : high, end, base);
   // All joined nodes and the old parent have other children than before; above, until nothing changes.
-  for (; end !== parent; end = heap[end + base + PARENT]) refresh(end, base);
-  while (end !== 0 && refresh(end, base)) end = heap[end + base + PARENT];
+  for (; end !== parent; end = heap[end + base + PARENT] | 0) refresh(end, base);
+  while (end !== 0 && refresh(end, base)) end = heap[end + base + PARENT] | 0;
   for (let field = LEFT; field <= LAST; field++) setSlot(node + base + field, 0);
 }
 
@@ -148,7 +148,7 @@ function remove(root: RootSlot, node: Node): void {
 function search(subtree: number, start: Vpn, last: Vpn, base: number): number {
   let node = subtree;
   for (;;) {
-    const left = heap[node + base + LEFT];
+    const left = heap[node + base + LEFT] | 0;
     if (left !== 0 && heap[left + base + LAST] >= start) {
       // Whatever reaches `start` on the left begins no later than anything here or right of here.
       node = left;
@@ -156,13 +156,13 @@ function search(subtree: number, start: Vpn, last: Vpn, base: number): number {
     }
     if (startOf(node) > last) return 0;
     if (lastOf(node) >= start) return node;
-    node = heap[node + base + RIGHT];
+    node = heap[node + base + RIGHT] | 0;
     if (node === 0 || heap[node + base + LAST] < start) return 0;
   }
 }
 
 function first<N extends Node>(root: RootSlot, start: Vpn, last: Vpn): N {
-  const top = heap[root];
+  const top = heap[root] | 0;
   if (top === 0) return 0 as N;
   const base = baseOf(top);
   return (heap[top + base + LAST] < start ? 0 : search(top, start, last, base)) as N;
@@ -172,12 +172,12 @@ function next<N extends Node>(after: N, start: Vpn, last: Vpn): N {
   const base = baseOf(after);
   let node: number = after;
   for (;;) {
-    const right = heap[node + base + RIGHT];
+    const right = heap[node + base + RIGHT] | 0;
     if (right !== 0 && heap[right + base + LAST] >= start) return search(right, start, last, base) as N;
-    let parent = heap[node + base + PARENT];
+    let parent = heap[node + base + PARENT] | 0;
     while (parent !== 0 && heap[parent + base + RIGHT] === node) {
       node = parent;
-      parent = heap[node + base + PARENT];
+      parent = heap[node + base + PARENT] | 0;
     }
     if (parent === 0 || startOf(parent) > last) return 0 as N;
     node = parent;

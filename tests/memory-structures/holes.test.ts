@@ -184,7 +184,7 @@ describe('holes in small address spaces', () => {
           }
         },
       ),
-      { numRuns: 4000 },
+      { numRuns: 1500 },
     );
   });
 });

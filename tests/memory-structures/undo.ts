@@ -18,3 +18,8 @@ export function expectUndone(run: () => void): void {
     if (a.subarray(old.length).some((value) => value !== 0)) expect.fail(`array ${i} has values where it grew`);
   });
 }
+
+/** `expect(a).toBe(b)` for loops that ask it a million times. */
+export function same(a: unknown, b: unknown): void {
+  if (a !== b) expect(a).toBe(b);
+}

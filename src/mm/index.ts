@@ -22,6 +22,7 @@ export * from './mmap-region.ts';
 export * from './mmu-gather.ts';
 export * from './mprotect.ts';
 export * from './mseal.ts';
+export * from './mremap.ts';
 export * from './munmap.ts';
 export * from './open.ts';
 export * from './pgtable.ts';

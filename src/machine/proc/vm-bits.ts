@@ -45,7 +45,7 @@ export const VM_BITS: readonly (readonly [bit: number, name: string, letters: st
   [42, 'VM_SEALED', 'sl'],
 ];
 
-const BIT_OF = new Map(VM_BITS.map(([bit, name]) => [name, bit]));
+const VALUE_OF = new Map(VM_BITS.map(([bit, name]) => [name, 2 ** bit]));
 const BIT_OF_LETTERS = new Map(VM_BITS.map(([bit, , letters]) => [letters, bit]));
 
 /** Is Linux's bit `bit` set? Works above bit 31, where JavaScript's `&` does not. */
@@ -53,12 +53,24 @@ export const hasBit = (flags: number, bit: number): boolean => Math.floor(flags 
 
 /** Is the flag of this name set? */
 export function hasFlag(flags: number, name: string): boolean {
-  const bit = BIT_OF.get(name);
-  return bit !== undefined && hasBit(flags, bit);
+  const value = VALUE_OF.get(name);
+  return value !== undefined && Math.floor(flags / value) % 2 === 1;
 }
 
+/** Machines have few different sums of flags, and every line of a snapshot asks for their letters. */
+const MOST_KNOWN = 4096;
+const known = new Map<number, readonly string[]>();
+
 /** Letters of the flags that are set, in the order of VmFlags. */
-export const flagLetters = (flags: number): string[] => VM_BITS.filter(([bit]) => hasBit(flags, bit)).map(([, , letters]) => letters);
+export function flagLetters(flags: number): readonly string[] {
+  let letters = known.get(flags);
+  if (letters === undefined) {
+    letters = VM_BITS.filter(([bit]) => hasBit(flags, bit)).map(([, , pair]) => pair);
+    if (known.size >= MOST_KNOWN) known.clear();
+    known.set(flags, letters);
+  }
+  return letters;
+}
 
 /** Names of the flags that are set, ascending. */
 export const flagNames = (flags: number): string[] => VM_BITS.filter(([bit]) => hasBit(flags, bit)).map(([, name]) => name);

@@ -1,6 +1,6 @@
 /** A mock of a fault: lock, look, allocate, write, unlock; calls three deep. */
 import type { Op } from './op.ts';
-import { addWord, compareExchange, readWord, writeWord } from './ops.ts';
+import { addWord, compareExchange, readWord, tick, writeWord } from './ops.ts';
 import { clampIndex } from './state.ts';
 
 const LOCK = 1;
@@ -55,4 +55,31 @@ export function* faultThatThrows(vpn: number): Op<number> {
 
 function breakDown(vpn: number): void {
   throw new Error(`broken at ${vpn}`);
+}
+
+/** Adds twice; what was there before the second time. */
+export function* addTwice(word: number, value: number): Op<number> {
+  yield* addWord(word, value);
+  return yield* addWord(word, value);
+}
+
+/** What is done with `secret` is over when `tick` comes. */
+export function* deadHistory(secret: number, other: number): Op<number> {
+  let n = secret * 3;
+  for (let i = 0; i < 2; i++) {
+    const inner = n + i;
+    yield* readWord(inner);
+    n += yield* keeps(inner);
+  }
+  if (n > 0) {
+    n = other;
+    yield* tick();
+  }
+  return n;
+}
+
+function* keeps(value: number): Op<number> {
+  const before = yield* readWord(value);
+  yield* readWord(before);
+  return before + value;
 }

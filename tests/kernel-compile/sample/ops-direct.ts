@@ -1,2 +1,2 @@
 /** The direct twin of ops.ts. */
-export { addWord, compareExchange, readWord, tick, writeWord } from './effects.ts';
+export { addWord, compareExchange, readQuietly, readWord, tick, writeQuietly, writeWord } from './effects.ts';

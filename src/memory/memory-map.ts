@@ -188,10 +188,14 @@ function placeMemory(root: MemoryRef, config: MemoryMapConfig, pageblockOrder: n
   const lists = new Map<number, number>();
   let lastOfAll = 0;
   let previous = basePfn;
+  let lastNode = config.ranges[0]?.node ?? 0;
   for (const range of config.ranges) {
     if (range.start < previous || range.end <= range.start || range.end > basePfn + frames)
       throw new RangeError(`range [${range.start}, ${range.end}) is out of order or outside of the ${frames} frames from ${basePfn}`);
+    if (range.start % block !== 0 && lastNode !== (range.node ?? 0) && previous > range.start - (range.start % block))
+      throw new RangeError(`frame ${range.start} shares its pageblock with frames of another node: a pageblock cannot be of two nodes`);
     previous = range.end;
+    lastNode = range.node ?? 0;
     for (const part of split(range, cuts)) {
       const zone = zoneAt(root, range.node ?? 0, kindOf(part.start, range.node ?? 0));
       addPresent(root, zone, part);

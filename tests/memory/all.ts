@@ -7,6 +7,7 @@ export * from '../../src/memory/free-lists.ts';
 export * from '../../src/memory/gfp.ts';
 export * from '../../src/memory/memory-map.ts';
 export * from '../../src/memory/page-flags.ts';
+export * from '../../src/memory/snapshot.ts';
 export * from '../../src/memory/state.ts';
 export * from '../../src/memory/sysctl.ts';
 export * from '../../src/memory/watermark.ts';

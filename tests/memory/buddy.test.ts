@@ -116,7 +116,7 @@ describe('page allocator', () => {
           for (const array of arraysOf(mounted()).slice(1)) expect(array.every((v) => v === 0)).toBe(true);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
   });
 
@@ -136,6 +136,53 @@ describe('page allocator', () => {
     expect(normal.slice(0, 10).reduce((a, n) => a + n, 0)).toBeLessThanOrEqual(10);
     expect(dma.slice(0, 10).every((n) => n <= 1)).toBe(true);
     expect(cut).toEqual(frontiers());
+  });
+
+  it.each([
+    { shift: 16, maxOrder: 13, pageblockOrder: 13, base: 0 },
+    { shift: 14, maxOrder: 11, pageblockOrder: 11, base: 1 << 18 },
+    { shift: 12, maxOrder: 10, pageblockOrder: 10, base: 2 ** 40 },
+    { shift: 12, maxOrder: 3, pageblockOrder: 9, base: 1024 },
+  ])('works with pages of 2^$shift bytes, blocks up to 2^$maxOrder and memory from frame $base on', ({ shift, maxOrder, pageblockOrder, base }) => {
+    const config = { ranges: [{ start: base + 3, end: base + 40000 }], maxOrder, pageblockOrder };
+    boot(config, base + 40000, shift, base);
+    const total = checkAllocator();
+    startJournal();
+    const live: [number, number][] = [];
+    for (let i = 0; i < 3000; i++) {
+      const order = (i * 7) % (maxOrder + 1);
+      const page = allocPages(order, i % 3 === 0 ? GFP_KERNEL : GFP_HIGHUSER_MOVABLE);
+      if (page !== 0) {
+        expect(pfnOfPage(page)).toBeGreaterThanOrEqual(base + 3);
+        expect((pfnOfPage(page) - base) % 2 ** order).toBe(0);
+        live.push([page, order]);
+      }
+      if (i % 3 === 2 && live.length > 0) release(...(live.splice((i * 31) % live.length, 1)[0] as [number, number]));
+    }
+    expect(live.length).toBeGreaterThan(5);
+    checkAllocator();
+    for (const [page, order] of live) release(page, order);
+    drainAllPages();
+    expect(checkAllocator()).toEqual(total);
+    undo(0);
+    stopJournal();
+    expect(checkAllocator()).toEqual(total);
+  });
+
+  it('refuses bounds that no map can have', () => {
+    expect(() => boot({ ranges: [{ start: 1, end: 5000 }], zoneBounds: { dma: 4095 } })).toThrow(/no multiple of a pageblock/);
+    expect(() => boot({ ranges: [{ start: 1, end: 5000 }], maxOrder: 14 })).toThrow(/order 14/);
+    expect(() => boot({ ranges: [{ start: 700, end: 5000 }] }, 5000, 12, 512)).toThrow(/no multiple of the largest block/);
+    const two = [
+      { start: 100, end: 200 },
+      { start: 50, end: 99 },
+    ];
+    expect(() => boot({ ranges: two })).toThrow(/out of order/);
+    const shared = [
+      { start: 0, end: 700 },
+      { start: 700, end: 2048, node: 1 },
+    ];
+    expect(() => boot({ ranges: shared })).toThrow(/two nodes/);
   });
 
   it('falls back downward only', () => {

@@ -30,8 +30,8 @@ import {
 } from './all.ts';
 
 /** A fresh machine with memory as configured; mounted. */
-export function boot(config: MemoryMapConfig, frames = Math.max(...config.ranges.map((r) => r.end)), shift = 12): void {
-  mount(createState(frames, shift));
+export function boot(config: MemoryMapConfig, frames = Math.max(...config.ranges.map((r) => r.end)), shift = 12, base = 0): void {
+  mount(createState(frames - base, shift, base));
   initMemory(config);
   locate();
 }

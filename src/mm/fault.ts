@@ -60,7 +60,7 @@ export function* userFault(mm: MmRef, vpn: Vpn, access: number): Op<number> {
       return SEGV_ACCERR;
     }
     const result = yield* handleMmFault(locked, vpn, flags | FAULT_FLAG_VMA_LOCK);
-    if ((result & VM_FAULT_COMPLETED) === 0) yield* vmaEndRead(locked);
+    if ((result & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)) === 0) yield* vmaEndRead(locked);
     if ((result & VM_FAULT_RETRY) === 0) return faultSignal(result);
     flags |= FAULT_FLAG_TRIED;
   }

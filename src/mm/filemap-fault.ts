@@ -15,7 +15,7 @@ import { pageFlags, pageMapping, pageShift } from '../memory/state.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
 import { filemapGetEntry, pageCacheEntry, pageCacheFind } from './filemap.ts';
-import { setPteRange } from './memory.ts';
+import { setPteRange, vmfPte } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { pteLockptr } from './pgtable.ts';
 import { pageCacheAsyncRa, pageCacheSyncRa, readAheadPages, readAround, readPage } from './readahead.ts';
@@ -200,14 +200,20 @@ export function* filemapMapPages(vmf: VmfRef, first: number, last: number): Op<n
   const end = Math.min(last, pagesInFile(inode) - 1);
   let index = pageCacheFind(inode, first, end);
   if (index < 0) return 0;
+  let page = 0;
+  // The first page that can be mapped decides that there is a table at all.
+  while (index >= 0) {
+    page = yield* takeUptodate(inode, index);
+    if (page !== 0) break;
+    index = index < end ? pageCacheFind(inode, index + 1, end) : -1;
+  }
+  if (page === 0) return 0;
   const stride = entryStride(0);
-  const ptep = get(vmf, Vmf.ptep);
+  const ptep = yield* vmfPte(vmf);
   const lock = pteLockptr(ptep);
   let result = 0;
   yield* spinLock(lock);
-  for (; index >= 0; index = index < end ? pageCacheFind(inode, index + 1, end) : -1) {
-    const page = yield* takeUptodate(inode, index);
-    if (page === 0) continue;
+  while (page !== 0) {
     const at = ptep + (index - pgoff) * stride;
     if ((yield* entryGet(at, 0)) === 0) {
       // The reference that was taken is the mapping's.
@@ -218,6 +224,12 @@ export function* filemapMapPages(vmf: VmfRef, first: number, last: number): Op<n
     } else {
       yield* folioUnlock(page);
       yield* folioPut(page);
+    }
+    page = 0;
+    while (page === 0 && index < end) {
+      index = pageCacheFind(inode, index + 1, end);
+      if (index < 0) break;
+      page = yield* takeUptodate(inode, index);
     }
   }
   yield* spinUnlock(lock);

@@ -33,7 +33,11 @@ import {
   isGuardPte,
   isSwapPte,
   mkPte,
+  pmdAlloc,
+  pmdInstall,
   pteAlloc,
+  pteAllocOne,
+  pteFree,
   pteLockptr,
   pteMkdirty,
   pteMkspecial,
@@ -85,6 +89,8 @@ export function* handleMmFault(vma: VmaRef, vpn: Vpn, flags: number): Op<number>
   set(vmf, Vmf.pgoff, get(vma, Vma.pgoff) + vpn - get(vma, Vma.start));
   set(vmf, Vmf.flags, flags);
   const result = yield* handlePteFault(vmf);
+  const unused = get(vmf, Vmf.prealloc);
+  if (unused !== 0) yield* pteFree(unused);
   freeVmf(vmf);
   return result;
 }
@@ -92,6 +98,11 @@ export function* handleMmFault(vma: VmaRef, vpn: Vpn, flags: number): Op<number>
 function* handlePteFault(vmf: VmfRef): Op<number> {
   const ptep = yield* ptePointer(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
   set(vmf, Vmf.ptep, ptep);
+  if (ptep === 0) {
+    const pmdp = yield* pmdAlloc(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
+    if (pmdp === 0) return VM_FAULT_OOM;
+    set(vmf, Vmf.pmdp, pmdp);
+  }
   const pte = ptep === 0 ? 0 : yield* entryGet(ptep, 0);
   set(vmf, Vmf.origPte, pte);
   if (pte === 0) return yield* doPteMissing(vmf);
@@ -209,11 +220,7 @@ function* doFaultAround(vmf: VmfRef): Op<number> {
   const vmaOff = vpn - get(vma, Vma.start);
   const fromPte = Math.max(Math.floor(pteOff / window) * window, pteOff - Math.min(pteOff, vmaOff));
   const toPte = Math.min(fromPte + window, ptes, pteOff + (get(vma, Vma.end) - get(vma, Vma.start)) - vmaOff) - 1;
-  if (get(vmf, Vmf.ptep) === 0) {
-    const ptep = yield* pteAlloc(get(vmf, Vmf.mm), vpn);
-    if (ptep === 0) return VM_FAULT_OOM;
-    set(vmf, Vmf.ptep, ptep);
-  }
+  if ((yield* preallocPte(vmf)) !== 0) return VM_FAULT_OOM;
   const pgoff = get(vmf, Vmf.pgoff);
   return yield* mapPages(vmf, pgoff + fromPte - pteOff, pgoff + toPte - pteOff);
 }
@@ -269,14 +276,28 @@ function* faultDirtySharedPage(page: Page): Op<number> {
   return 0;
 }
 
+/** vmf->prealloc_pte: a table in reserve where there is none; -1 without memory. It comes into the tree when there is a page to map. */
+function* preallocPte(vmf: VmfRef): Op<number> {
+  if (get(vmf, Vmf.ptep) !== 0 || get(vmf, Vmf.prealloc) !== 0) return 0;
+  const table = yield* pteAllocOne();
+  set(vmf, Vmf.prealloc, table);
+  return table === 0 ? -1 : 0;
+}
+
+/** The entry of the faulting page, the table in reserve brought in if there is none. */
+export function* vmfPte(vmf: VmfRef): Op<number> {
+  let ptep = get(vmf, Vmf.ptep);
+  if (ptep !== 0) return ptep;
+  if ((yield* pmdInstall(get(vmf, Vmf.mm), get(vmf, Vmf.pmdp), get(vmf, Vmf.prealloc))) !== 0) set(vmf, Vmf.prealloc, 0);
+  ptep = yield* ptePointer(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
+  set(vmf, Vmf.ptep, ptep);
+  return ptep;
+}
+
 /** __do_fault: asks the object for the page, referenced and locked. */
 function* fetchPage(vmf: VmfRef): Op<number> {
-  // The table is made before the page is asked for, so that its allocation cannot fail with the page locked.
-  if (get(vmf, Vmf.ptep) === 0) {
-    const ptep = yield* pteAlloc(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
-    if (ptep === 0) return VM_FAULT_OOM;
-    set(vmf, Vmf.ptep, ptep);
-  }
+  // The table is made before the page is asked for, so that no memory has to be waited for with the page locked.
+  if ((yield* preallocPte(vmf)) !== 0) return VM_FAULT_OOM;
   const result = yield* vmFault(vmf);
   if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY | VM_FAULT_DONE_COW)) !== 0) return result;
   if ((result & VM_FAULT_LOCKED) === 0) {
@@ -292,7 +313,7 @@ function* finishFault(vmf: VmfRef): Op<number> {
   const flags = get(vmf, Vmf.flags);
   const cow = (flags & FAULT_FLAG_WRITE) !== 0 && (get(vma, Vma.flags) & VM_SHARED) === 0;
   const page = cow ? get(vmf, Vmf.cowPage) : get(vmf, Vmf.page);
-  const ptep = get(vmf, Vmf.ptep);
+  const ptep = yield* vmfPte(vmf);
   const lock = pteLockptr(ptep);
   yield* spinLock(lock);
   if ((yield* entryGet(ptep, 0)) !== 0) {

@@ -9,7 +9,7 @@ import type { Op } from '../kernel/op.ts';
 import { downWrite, get, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { diskFsync, diskInvalidate, diskSetSize } from './disk.ts';
-import { EBADF, EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EOPNOTSUPP, ESPIPE } from './errno.ts';
+import { EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, ESPIPE } from './errno.ts';
 import { fdGet, fdPublish, fileAlloc, filePut } from './file.ts';
 import {
   FMODE_READ,

@@ -185,6 +185,49 @@ function* installTable(mm: MmRef, table: Page, at: number, level: number): Op<nu
   return entry;
 }
 
+/**
+ * pmd_alloc and what lies above: makes the tables of a page down to the one that holds its pmd entry; that entry, or 0 without memory. Every
+ * fault does so, whatever becomes of it.
+ */
+export function* pmdAlloc(mm: MmRef, vpn: Vpn): Op<number> {
+  let table = get(mm, Mm.pgd);
+  for (let l = topLevel; l > 1; l--) {
+    const at = entryAt(table, l, vpn);
+    let entry = yield* entryGet(at, l);
+    if ((entry & PTE_TABLE) === 0) {
+      entry = yield* installTable(mm, table, at, l);
+      if (entry === 0) return 0;
+    }
+    table = tablePage(entry);
+  }
+  return entryAt(table, 1, vpn);
+}
+
+/** pte_alloc_one: a pte table that is not in the tree yet, or 0. */
+export function* pteAllocOne(): Op<number> {
+  return yield* tableAlloc(0);
+}
+
+/** pte_free: of a table that never came into the tree. */
+export function* pteFree(table: Page): Op<number> {
+  yield* refAdd(table, -1);
+  return yield* freeTablePage(table, 0);
+}
+
+/** pmd_install: puts a pte table into the tree; 0 when there is one by now. */
+export function* pmdInstall(mm: MmRef, pmdp: number, fresh: Page): Op<number> {
+  const lock = upperLock(mm, pageOfEntry(pmdp), 1);
+  let installed = 0;
+  yield* spinLock(lock);
+  if (((yield* entryGet(pmdp, 1)) & PTE_TABLE) === 0) {
+    add(mm, Mm.pgtablesBytes, accounted(0));
+    yield* entrySet(pmdp, 1, mkPte(fresh, PTE_TABLE));
+    installed = 1;
+  }
+  yield* spinUnlock(lock);
+  return installed;
+}
+
 /** Takes an empty pte table out of the tree and gives it to the gather (free_pte of PT_RECLAIM). */
 export function* freePteTable(tlb: number, mm: MmRef, at: number): Op<number> {
   const entry = yield* entryGet(at, 1);

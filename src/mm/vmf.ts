@@ -17,6 +17,10 @@ export const Vmf = defineStruct('vmf', {
   flags: 'flags',
   /** Entry at pte level, 0 while its table is missing. */
   ptep: 'number',
+  /** Entry at pmd level while the pte table is missing. */
+  pmdp: 'number',
+  /** Pte table for that place, made before the object's page is locked. */
+  prealloc: 'page',
   /** Entry as it was read when the fault began. */
   origPte: 'number',
   /** Page of the object, referenced (and locked with VM_FAULT_LOCKED). */

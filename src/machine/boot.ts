@@ -5,17 +5,17 @@
  * mode, which never changes.
  */
 import { findMode } from '../arch/registry.ts';
-import { injectFailuresThrough } from '../kernel/effects.ts';
 import { clearTable as clearTableAt, mountArch } from '../kernel/arch.ts';
-import { globals } from '../mm/globals.ts';
-import { Globals } from '../mm/types.ts';
+import { injectFailuresThrough } from '../kernel/effects.ts';
 import { allocPages } from '../memory/buddy.ts';
 import { __GFP_ZERO, GFP_KERNEL } from '../memory/gfp.ts';
 import { alloc, set } from '../memory/heap.ts';
 import { initMemory, type MemoryMapConfig } from '../memory/memory-map.ts';
 import { PG_RESERVED, PG_UPTODATE } from '../memory/page-flags.ts';
 import { createState, type MachineState, mount, pfnOfPage, setPageFlags } from '../memory/state.ts';
-import { EntryCodec } from '../pagetable/canonical.ts';
+import { globals } from '../mm/globals.ts';
+import { Globals } from '../mm/types.ts';
+import { EntryCodec, userLimits } from '../pagetable/canonical.ts';
 import { PxdError } from '../pagetable/error.ts';
 
 export interface BootOptions {
@@ -30,7 +30,15 @@ export interface BootOptions {
   readonly settings?: Readonly<Partial<Record<SettingName, number>>>;
 }
 
-export type SettingName = 'overcommitMemory' | 'overcommitRatio' | 'overcommitKbytes' | 'maxMapCount' | 'mmapMinAddr' | 'stackGuardGap' | 'faultAroundPages' | 'totalRam';
+export type SettingName =
+  | 'overcommitMemory'
+  | 'overcommitRatio'
+  | 'overcommitKbytes'
+  | 'maxMapCount'
+  | 'mmapMinAddr'
+  | 'stackGuardGap'
+  | 'faultAroundPages'
+  | 'totalRam';
 
 export interface Booted {
   readonly state: MachineState;
@@ -63,7 +71,8 @@ export function boot(options: BootOptions = {}): Booted {
   const shift = codec.pageShift;
   const ram = options.ramBytes ?? 2 ** 30;
   const total = frames(ram, shift);
-  if (!(total >= 2048)) throw new PxdError('usage', `RAM of ${ram} bytes is too small: at least ${2048 * 2 ** shift} bytes are needed with pages of ${2 ** shift}`);
+  if (!(total >= 2048))
+    throw new PxdError('usage', `RAM of ${ram} bytes is too small: at least ${2048 * 2 ** shift} bytes are needed with pages of ${2 ** shift}`);
   const state = createState(total, shift);
   mount(state);
   mountArch(codec);
@@ -71,6 +80,7 @@ export function boot(options: BootOptions = {}): Booted {
   set(globals, Globals.overcommitRatio, 50);
   set(globals, Globals.maxMapCount, 65530);
   set(globals, Globals.mmapMinAddr, 4096);
+  set(globals, Globals.lsmMmapMinAddr, userLimits(codec.mode).mmapMinAddr);
   set(globals, Globals.stackGuardGap, 256);
   set(globals, Globals.faultAroundPages, Math.max(1, 65536 >> shift));
   set(globals, Globals.nextPid, 1);

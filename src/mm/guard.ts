@@ -8,10 +8,12 @@ import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entrySet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
+import { anonVmaPrepare } from './anon-vma.ts';
 import { EINVAL, ENOMEM } from './errno.ts';
 import { isGuardPte, mkPteMarker, PTE_MARKER_GUARD, pteAlloc, pteLockptr, tablePage } from './pgtable.ts';
 import { Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_LOCKED, VM_MAYBE_GUARD, VM_SPECIAL } from './vm-flags.ts';
+import { vmaIsAnonymous } from './vm-ops.ts';
 import { zapPageRangeSingle } from './zap.ts';
 
 /** is_valid_guard_vma. */
@@ -22,6 +24,11 @@ export function* madviseGuardInstall(vma: VmaRef, start: Vpn, end: Vpn): Op<numb
   if (!validGuardVma(vma, false)) return -EINVAL;
   // The flag is set atomically under the read lock: fork must see it before it could miss a marker.
   set(vma, Vma.flags, get(vma, Vma.flags) | VM_MAYBE_GUARD);
+  // Anonymous memory with page tables has an anon_vma.
+  if (vmaIsAnonymous(vma)) {
+    const error = yield* anonVmaPrepare(vma);
+    if (error !== 0) return error;
+  }
   for (;;) {
     const result = yield* installMarkers(vma, start, end);
     if (result <= 0) return result;

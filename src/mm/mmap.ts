@@ -5,7 +5,7 @@
  * Invariants: checks come in Linux's order, so the first thing wrong decides the errno; nothing is changed before the last of them.
  */
 
-import { codec } from '../kernel/arch.ts';
+import { codec, spanPages } from '../kernel/arch.ts';
 import { mmapWriteLock, mmapWriteUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
@@ -41,8 +41,9 @@ import {
   PROT_WRITE,
 } from './mman.ts';
 import { mmapRegion } from './mmap-region.ts';
+import { doMunmap } from './munmap.ts';
 import { File, type FileRef, Globals, Inode, Mm, type MmRef, Process, type ProcessRef, type Vpn } from './types.ts';
-import { getUnmappedArea } from './unmapped-area.ts';
+import { getUnmappedArea, mmapMinAddr } from './unmapped-area.ts';
 import { canDoMlock, mlockFutureOk, OVERCOMMIT_NEVER, pfnDown, pfnUp } from './util.ts';
 import {
   VM_DONTDUMP,
@@ -86,12 +87,12 @@ const pgoffLimit = (): number => (codec.mode.vaBits > 32 ? 2 ** 64 : 2 ** 32);
 function roundHintToMin(address: number): number {
   const size = 2 ** pageShift;
   const hint = Math.floor(address / size) * size;
-  const min = get(globals, Globals.mmapMinAddr);
+  const min = mmapMinAddr();
   return hint !== 0 && hint < min ? Math.ceil(min / size) * size : hint;
 }
 
-/** file_mmap_ok: the range has offsets that a file of this kind can have. */
-const fileMmapOk = (pgoff: Vpn, pages: number): boolean => pgoff + pages <= 2 ** (63 - pageShift);
+/** file_mmap_ok: the range ends below the largest size of a file (MAX_LFS_FILESIZE, 2^63 - 1). */
+const fileMmapOk = (pgoff: Vpn, pages: number): boolean => pgoff + pages < 2 ** (63 - pageShift);
 
 /** Flags of a mapping of a file, by its kind of sharing; -errno. `flags` may have bits above the 32nd. */
 function fileVmFlags(file: FileRef, flags: number, prot: number, given: number): number {
@@ -171,10 +172,27 @@ export function* vmMmapPgoff(mm: MmRef, file: FileRef, address: number, length: 
   return result;
 }
 
-/** Memory of huge pages without a file: there are none, so it is refused as an empty pool refuses it; a size that no machine has is an error. */
-function hugetlbRefusal(flags: number): number {
-  const size = Math.floor(flags / 2 ** MAP_HUGE_SHIFT) & MAP_HUGE_MASK;
-  return size === 0 || size === MAP_HUGE_2MB || size === MAP_HUGE_1GB ? -ENOMEM : -EINVAL;
+/**
+ * Memory of huge pages (MAP_HUGETLB): the pool is empty, so reserving fails, after everything else was found right and what MAP_FIXED replaces is gone.
+ * Always -errno.
+ */
+function* mmapHugetlb(mm: MmRef, address: number, length: number, flags: number): Op<number> {
+  const log = (flags >>> MAP_HUGE_SHIFT) & MAP_HUGE_MASK;
+  if (log !== 0 && log !== MAP_HUGE_2MB && log !== MAP_HUGE_1GB) return -EINVAL;
+  const size = log === 0 ? spanPages(1) : 2 ** (log - pageShift);
+  const pages = Math.ceil(pfnUp(length) / size) * size;
+  const type = flags & MAP_TYPE;
+  if (pages === 0 || (type !== MAP_PRIVATE && type !== MAP_SHARED && type !== MAP_SHARED_VALIDATE) || (flags & MAP_GROWSDOWN) !== 0) return -EINVAL;
+  if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === 0) return -ENOMEM;
+  const vpn = address / 2 ** pageShift;
+  if (vpn % size !== 0) return -EINVAL;
+  if (vpn > get(mm, Mm.taskSize) - pages) return -ENOMEM;
+  yield* mmapWriteLock(mm);
+  let error = 0;
+  if ((flags & MAP_FIXED_NOREPLACE) === 0) error = yield* doMunmap(mm, vpn, pages);
+  else if (findVmaIntersection(mm, vpn, vpn + pages) !== 0) error = -EEXIST;
+  yield* mmapWriteUnlock(mm);
+  return error === 0 ? -ENOMEM : error;
 }
 
 /** mmap(2): the address, or -errno. */
@@ -190,7 +208,7 @@ export function* sysMmap(process: ProcessRef, address: number, length: number, p
       yield* filePut(file);
       return -EINVAL;
     }
-  } else if ((flags & MAP_HUGETLB) !== 0) return hugetlbRefusal(flags);
+  } else if ((flags & MAP_HUGETLB) !== 0) return yield* mmapHugetlb(mm, address, length, flags);
   const result = yield* vmMmapPgoff(mm, file, address, length, prot, flags, pfnDown(offset));
   if (file !== 0) yield* filePut(file);
   return result;

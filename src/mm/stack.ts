@@ -15,6 +15,7 @@ import { EFAULT, ENOMEM, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { populateVmaPageRange } from './gup.ts';
 import { Globals, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { mmapMinAddr } from './unmapped-area.ts';
 import { enoughMemory, mayExpandVm, mlockFutureOk, RLIMIT_STACK, rlimit, vmStatAccount } from './util.ts';
 import { VM_ACCESS_FLAGS, VM_GROWSDOWN, VM_GROWSUP, VM_LOCKED } from './vm-flags.ts';
 import { findVma, findVmaIntersection, findVmaPrev, vmaTreeAdjust } from './vma-tree.ts';
@@ -50,7 +51,7 @@ function setStackRange(vma: VmaRef, start: Vpn, end: Vpn, grow: number): void {
 /** expand_downwards: grows a stack above an address down to it. 0 or -errno. Needs the mmap lock for writing. */
 export function* expandDownwards(vma: VmaRef, vpn: Vpn): Op<number> {
   if ((get(vma, Vma.flags) & VM_GROWSDOWN) === 0) return -EFAULT;
-  if (vpn * 2 ** pageShift < get(globals, Globals.mmapMinAddr)) return -EPERM;
+  if (vpn * 2 ** pageShift < mmapMinAddr()) return -EPERM;
   const prev = get(vma, Vma.prev);
   if (
     prev !== 0 &&

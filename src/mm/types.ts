@@ -38,8 +38,10 @@ export const Globals = defineStruct('globals', {
   adminReserveKbytes: 'number',
   userReserveKbytes: 'number',
   maxMapCount: 'count',
-  /** mmap_min_addr, bytes. */
+  /** vm.mmap_min_addr (dac_mmap_min_addr), bytes: below it a process needs CAP_SYS_RAWIO. */
   mmapMinAddr: 'bytes',
+  /** CONFIG_LSM_MMAP_MIN_ADDR, bytes: with the setting above, whichever is higher, what hints and stacks keep clear of (mmap_min_addr). */
+  lsmMmapMinAddr: 'bytes',
   /** stack_guard_gap, pages. */
   stackGuardGap: 'count',
   faultAroundPages: 'count',

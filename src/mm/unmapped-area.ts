@@ -39,6 +39,9 @@ export function mapWindow(mm: MmRef): Vpn {
 /** TASK_UNMAPPED_BASE: a third into user space. */
 export const taskUnmappedBase = (mm: MmRef): Vpn => Math.ceil(mapWindow(mm) / 3);
 
+/** mmap_min_addr, bytes: below it nothing is mapped that does not ask for just that place. */
+export const mmapMinAddr = (): number => Math.max(get(globals, Globals.mmapMinAddr), get(globals, Globals.lsmMmapMinAddr));
+
 // --- layout -----------------------------------------------------------------------------------------------------------------
 
 /** Gap below the stack for mappings to stay out of: at least 128 MiB, at most 5/6 of user space. */
@@ -115,7 +118,7 @@ function topDownX86(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: numb
 function genericArea(mm: MmRef, hint: Vpn, pages: number, topDown: boolean): number {
   const window = mapWindow(mm);
   const end = hint > window ? get(mm, Mm.taskSize) : window;
-  const min = pfnUp(get(globals, Globals.mmapMinAddr));
+  const min = pfnUp(mmapMinAddr());
   if (pages > end - min) return -ENOMEM;
   if (hint !== 0) {
     const vma = findVma(mm, hint);

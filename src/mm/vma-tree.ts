@@ -406,7 +406,7 @@ export function vmEndGap(vma: VmaRef): Vpn {
 }
 
 /** mmap_min_addr in pages, below which neither search looks. */
-const minVpn = (): Vpn => Math.ceil(get(FIRST_OBJECT, Globals.mmapMinAddr) / 2 ** pageShift);
+const minVpn = (): Vpn => Math.ceil(Math.max(get(FIRST_OBJECT, Globals.mmapMinAddr), get(FIRST_OBJECT, Globals.lsmMmapMinAddr)) / 2 ** pageShift);
 
 /** Page number one above the highest address. */
 const topVpn = (): Vpn => 2 ** (64 - pageShift);

@@ -10,6 +10,7 @@ import type { Op } from '../kernel/op.ts';
 import { clearFlags, get, mapcountAdd, setFlags } from '../kernel/ops.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_SWAPBACKED } from '../memory/page-flags.ts';
 import { pageFlags, pageMapcount, setPageIndex, setPageMapping } from '../memory/state.ts';
+import { folioOrder } from './folio-order.ts';
 import { mlockVmaFolio, munlockVmaFolio } from './swap.ts';
 import { AnonVma, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_DROPPABLE } from './vm-flags.ts';
@@ -36,9 +37,10 @@ export function* folioAddNewAnonRmap(page: Page, vma: VmaRef, vpn: Vpn): Op<numb
   return 0;
 }
 
-/** folio_add_file_rmap_pte. */
+/** folio_add_file_rmap_pte. A part of a large folio does not lock it in memory. */
 export function* folioAddFileRmap(page: Page, vma: VmaRef): Op<number> {
   yield* mapcountAdd(page, 1);
+  if (folioOrder(page) !== 0) return 0;
   return yield* mlockVmaFolio(page, vma);
 }
 

@@ -21,6 +21,7 @@ function evaluate(code: string, modules: Modules): Record<string, unknown> {
       return declaration;
     })
     // A name taken out of a module keeps its value; the stack is another at each run.
+    .replaceAll('const $s = $S;', 'const $s = $modules.runtime.S;')
     .replaceAll('$S[', '$modules.runtime.S[');
   return new Function('$modules', `"use strict";\n${body}\nreturn { ${exported.join(', ')} };`)(modules);
 }

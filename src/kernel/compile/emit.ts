@@ -1,8 +1,8 @@
 /**
  * Writes a kernel function of the step program: one JavaScript function, a switch over its blocks.
  *
- *     function fault$run($fp, $pc, vpn, owner) {        // $pc 0: called by another; else: goes on from its frame
- *       let …;
+ *     function fault$run($fp, $pc, $p0, $p1) {        // $pc 0: called by another; else: goes on from its frame
+ *       const $s = $S;  let …;
  *       $run: for (;;) switch ($pc) {
  *         case 0: …
  *           if (other.enter($fp + 7, 0, vpn)) { … put aside …; return true; }      // a call: true when the task waits inside
@@ -43,17 +43,17 @@ function threaded(block: Block): Block {
 export function emitFunction(name: string, graph: Graph, params: readonly Variable[], input: MappedText): EmittedFunction {
   const flow = flowOf(graph, params);
   const frameSize = FRAME_HEADER + flow.slots;
-  const place = (slot: number): string => `$S[$fp + ${FRAME_HEADER + slot}]`;
+  const place = (slot: number): string => `$s[$fp + ${FRAME_HEADER + slot}]`;
   const lines: string[] = [];
   const stubs: string[] = [];
   const resumes: { block: number; at: number }[] = [];
 
   const putAside = ({ store, clear }: Wait, block: number): string =>
-    `$S[$fp] = ${name}.id; $S[$fp + 1] = ${block};${store.map((v) => ` ${place(v.slot)} = ${v.name};`).join('')}${clear.map((slot) => ` ${place(slot)} = 0;`).join('')}`;
+    `$s[$fp] = ${name}.id; $s[$fp + 1] = ${block};${store.map((v) => ` ${place(v.slot)} = ${v.name};`).join('')}${clear.map((slot) => ` ${place(slot)} = 0;`).join('')}`;
   const takeBack = ({ load }: Wait): string => load.map((v) => `${v.name} = ${place(v.slot)}; `).join('');
   const clean = (block: Block): string => {
     const { clear, header } = flow.leftovers.get(block) ?? { clear: [], header: false };
-    return [...(header ? ['$S[$fp] = 0; $S[$fp + 1] = 0; $S[$fp + 2] = 0; '] : []), ...clear.map((slot) => `${place(slot)} = 0; `)].join('');
+    return [...(header ? ['$s[$fp] = 0; $s[$fp + 1] = 0; $s[$fp + 2] = 0; '] : []), ...clear.map((slot) => `${place(slot)} = 0; `)].join('');
   };
   const jump = (to: Block, following: Block | undefined): string => (threaded(to) === following ? '' : `$pc = ${threaded(to).id}; continue $run;`);
 
@@ -71,6 +71,8 @@ export function emitFunction(name: string, graph: Graph, params: readonly Variab
       lines.push(text.replaceAll(CLEAN, clean(block)));
     };
     lines.push(`case ${block.id}:`);
+    // As variables of their own, of which the engine sees that they are numbers all the time.
+    if (i === 0) for (const [n, param] of params.entries()) if (flow.variables.has(param)) lines.push(`${param.name} = +$p${n};`);
     for (const waiter of flow.reachable)
       if (waiter.end?.kind === 'primitive' && waiter.end.next === block) lines.push(takeBack(flow.waits.get(waiter) as Wait));
     for (const { code } of block.instructions) put(code);
@@ -98,7 +100,7 @@ export function emitFunction(name: string, graph: Graph, params: readonly Variab
         const wait = flow.waits.get(block) as Wait;
         const args = end.args.map(({ text }) => `, ${text}`).join('');
         put(
-          `${input.mark(end.at)}if (${end.callee}.enter($fp + ${frameSize}, 0${args})) { ${putAside(wait, end.next.stub)} $S[$fp + ${frameSize + 2}] = ${frameSize}; return true; }`,
+          `${input.mark(end.at)}if (${end.callee}.enter($fp + ${frameSize}, 0${args})) { ${putAside(wait, end.next.stub)} $s[$fp + ${frameSize + 2}] = ${frameSize}; return true; }`,
         );
         // Only reached by number; the call that did not wait falls into what follows.
         if (threaded(end.next) !== following) lines.push(jump(end.next, undefined));
@@ -108,22 +110,23 @@ export function emitFunction(name: string, graph: Graph, params: readonly Variab
       }
       case 'primitive': {
         const wait = flow.waits.get(block) as Wait;
-        const args = end.args.map(({ text }, j) => ` $S[$T.base + ${2 + j}] = ${text};`).join('');
-        put(`${input.mark(end.at)}$S[$T.base + 1] = ${end.callee};${args} ${putAside(wait, end.next.id)} return $wait($fp, ${frameSize});`);
+        const args = end.args.map(({ text }, j) => ` $s[$T.base + ${2 + j}] = ${text};`).join('');
+        put(`${input.mark(end.at)}$s[$T.base + 1] = ${end.callee};${args} ${putAside(wait, end.next.id)} return $wait($fp, ${frameSize});`);
         resumes.push({ block: end.next.id, at: end.at });
         break;
       }
     }
   });
 
-  const parameters = params.map(({ name: param }) => param);
   // A task's first function finds its parameters in the frame; they leave it at once.
-  const load = params.map((param) => `${param.name} = ${place(param.slot)}; ${place(param.slot)} = 0; `).join('');
-  const begin = `case 1: ${load}$S[$fp] = 0; $S[$fp + 1] = 0; $pc = 0; continue $run;`;
-  const locals = flow.variables.map((variable) => `${variable.name} = 0`);
-  const head = `function ${name}$run($fp, $pc${parameters.map((param) => `, ${param}`).join('')}) {`;
+  const load = params.map((param, n) => `$p${n} = ${place(param.slot)}; ${place(param.slot)} = 0; `).join('');
+  const begin = `case 1: ${load}$s[$fp] = 0; $s[$fp + 1] = 0; $pc = 0; continue $run;`;
+  const locals = [...flow.variables].map((variable) => `${variable.name} = 0`);
+  const head = `function ${name}$run($fp, $pc${params.map((_, n) => `, $p${n}`).join('')}) {`;
   const text = [
     head,
+    // Nobody changes the stack's array while a task runs; the engine cannot know.
+    'const $s = $S;',
     locals.length > 0 ? `let ${locals.join(', ')};` : '',
     '$run: for (;;) switch ($pc) {',
     ...lines,

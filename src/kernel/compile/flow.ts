@@ -30,8 +30,8 @@ export interface Flow {
   readonly reachable: readonly Block[];
   /** Slots of the frame. */
   readonly slots: number;
-  /** Every variable that the generated function declares, parameters aside. */
-  readonly variables: readonly Variable[];
+  /** Every variable that the generated function uses. */
+  readonly variables: ReadonlySet<Variable>;
   /** By block that ends in a call or primitive. */
   readonly waits: ReadonlyMap<Block, Wait>;
   /** Slots that may not be zero when a block returns, and whether its header may be written. */
@@ -185,6 +185,5 @@ export function flowOf(graph: Graph, params: readonly Variable[]): Flow {
     for (const { code, kills } of block.instructions) for (const variable of [...code.reads, ...code.writes, ...kills]) variables.add(variable);
     if (block.end) for (const code of codesOf(block.end)) for (const variable of [...code.reads, ...code.writes]) variables.add(variable);
   }
-  for (const param of params) variables.delete(param);
-  return { reachable, slots, variables: [...variables], waits: result, leftovers };
+  return { reachable, slots, variables, waits: result, leftovers };
 }

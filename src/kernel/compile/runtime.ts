@@ -106,30 +106,32 @@ export function startTask<A extends unknown[]>(base: number, size: number, descr
  * is `S[base + TASK.result]`). The result of the operation before, in the same place, is handed over.
  */
 export function advance(base: number): boolean {
-  const frame = S[base + TASK.frame];
+  const stack = S;
+  // Places are made 32-bit integers at once: the engine then computes addresses with them, and jumps by table.
+  const frame = stack[base + TASK.frame] | 0;
   if (frame === 0) return false;
   T.base = base;
-  T.limit = base + S[base + TASK.size];
-  T.rv = S[base + TASK.result];
-  S[base + TASK.code] = 0;
-  S[base + TASK.a] = 0;
-  S[base + TASK.b] = 0;
-  S[base + TASK.c] = 0;
-  S[base + TASK.d] = 0;
-  S[base + TASK.result] = 0;
+  T.limit = base + (stack[base + TASK.size] | 0);
+  T.rv = stack[base + TASK.result];
+  stack[base + TASK.code] = 0;
+  stack[base + TASK.a] = 0;
+  stack[base + TASK.b] = 0;
+  stack[base + TASK.c] = 0;
+  stack[base + TASK.d] = 0;
+  stack[base + TASK.result] = 0;
   let fp = base + frame;
   for (;;) {
-    const caller = S[fp + 2];
-    if (functions[S[fp]].run(fp)) {
+    const caller = stack[fp + 2] | 0;
+    if (functions[stack[fp] | 0].run(fp)) {
       // The calls that waited have written their frames; the innermost knows none of those that were there before.
-      S[base + TASK.frame] = T.fp - base;
+      stack[base + TASK.frame] = T.fp - base;
       return true;
     }
     if (caller === 0) break;
     fp -= caller;
   }
-  S[base + TASK.frame] = 0;
-  S[base + TASK.result] = T.rv;
+  stack[base + TASK.frame] = 0;
+  stack[base + TASK.result] = T.rv;
   return false;
 }
 

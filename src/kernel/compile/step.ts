@@ -80,7 +80,7 @@ export function toStep(given: StepInput): { code: string; map: SourceMap } {
     const mark = input.mark(node.start);
     text += input.slice(done, node.start);
     text += `${mark}${emitted.text}\n`;
-    text += `${exported ? 'export ' : ''}const ${name} = $kernelFunction(${JSON.stringify(name)}, ${JSON.stringify(given.label)}, ${names.params.length}, ${emitted.frameSize}, { ${lines} }, ${name}$run, ($fp) => ${name}$run($fp, $S[$fp + 1]${zeros}));`;
+    text += `${exported ? 'export ' : ''}const ${name} = $kernelFunction(${JSON.stringify(name)}, ${JSON.stringify(given.label)}, ${names.params.length}, ${emitted.frameSize}, { ${lines} }, ${name}$run, ($fp) => ${name}$run($fp, $S[$fp + 1] | 0${zeros}));`;
     done = node.end;
   }
   text += input.slice(done, given.javascript.length);

@@ -103,6 +103,10 @@ export function* followPage(vma: VmaRef, vpn: Vpn, follFlags: number): Op<number
       if ((follFlags & FOLL_PIN) !== 0 && (pte & PTE_WRITE) === 0 && folioTestAnon(page) && !pageAnonExclusive(page)) result = -EMLINK;
       else {
         if ((follFlags & (FOLL_GET | FOLL_PIN)) !== 0) yield* refAdd(page, 1);
+        if ((follFlags & FOLL_TOUCH) !== 0 && !zero) {
+          if ((follFlags & FOLL_WRITE) !== 0 && (pte & PTE_DIRTY) === 0) yield* folioMarkDirty(page);
+          yield* folioMarkAccessed(page);
+        }
         result = page;
       }
     }

@@ -112,7 +112,7 @@ export function* unmapMappingPages(inode: InodeRef, pgoff: number, pages: number
     const size = get(vma, Vma.end) - get(vma, Vma.start);
     const from = Math.max(pgoff, first) - first + get(vma, Vma.start);
     const to = Math.min(last + 1, first + size) - first + get(vma, Vma.start);
-    yield* zapPageRangeSingle(vma, from, to, evenCows !== 0 ? ZAP_DROP_MARKER : ZAP_KEEP_COWS);
+    yield* zapPageRangeSingle(vma, from, to, evenCows !== 0 ? 0 : ZAP_KEEP_COWS);
     vma = vmaIntervalTreeIterNext(vma, pgoff, last);
   }
   return 0;

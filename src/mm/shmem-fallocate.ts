@@ -7,7 +7,7 @@ import { EOPNOTSUPP, EPERM } from './errno.ts';
 import { F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_WRITE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from './file-types.ts';
 import { SGP_FALLOC, shmemGetFolio, shmemRecalcInode, shmemTruncateRange } from './shmem.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
-import { truncateInodePagesRange, unmapMappingRange } from './truncate.ts';
+import { truncateInodePagesRange, unmapHole } from './truncate.ts';
 import { Inode, type InodeRef, type MmRef } from './types.ts';
 
 /**
@@ -21,8 +21,7 @@ export function* shmemFallocate(inode: InodeRef, mode: number, offset: number, l
   const to = offset + length;
   if ((mode & FALLOC_FL_PUNCH_HOLE) !== 0) {
     if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
-    // Private copies stay.
-    yield* unmapMappingRange(inode, Math.ceil(offset / size), Math.floor(to / size), 0);
+    yield* unmapHole(inode, offset, to);
     return yield* shmemTruncateRange(inode, offset, to);
   }
   if ((seals & F_SEAL_GROW) !== 0 && to > get(inode, Inode.size)) return -EPERM;

@@ -138,9 +138,17 @@ export function* truncatePagecache(inode: InodeRef, size: number): Op<number> {
   return yield* unmapMappingRange(inode, first, LAST_INDEX, 1);
 }
 
+/**
+ * Unmaps the whole pages of a hole of the bytes [from, to), private copies excepted. A hole that ends within the first page of the file unmaps
+ * everything behind its start: Linux computes the last byte of the last whole page as −1, which it takes for the largest number.
+ */
+export function* unmapHole(inode: InodeRef, from: number, to: number): Op<number> {
+  const size = 2 ** pageShift;
+  return yield* unmapMappingRange(inode, Math.ceil(from / size), to < size ? LAST_INDEX : Math.floor(to / size), 0);
+}
+
 /** truncate_pagecache_range: a hole of the bytes [from, to). Private copies of its pages stay. */
 export function* truncatePagecacheRange(inode: InodeRef, from: number, to: number): Op<number> {
-  const size = 2 ** pageShift;
-  yield* unmapMappingRange(inode, Math.ceil(from / size), Math.floor(to / size), 0);
+  yield* unmapHole(inode, from, to);
   return yield* truncateInodePagesRange(inode, from, to, 0);
 }

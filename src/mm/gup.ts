@@ -8,14 +8,14 @@
 import { mmapReadLock, mmapReadUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, refAdd, spinLock, spinUnlock } from '../kernel/ops.ts';
-import { PTE_PROTNONE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { PTE_DIRTY, PTE_PROTNONE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { isCowMapping } from './copy-page-range.ts';
 import { EAGAIN, EFAULT, EHWPOISON, EINVAL, EMLINK, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
 import { handleMmFault } from './memory.ts';
 import { pteLockptr, ptePage, ptePointer, ptePresent } from './pgtable.ts';
 import { pageAnonExclusive } from './rmap.ts';
-import { folioTestAnon } from './swap.ts';
+import { folioMarkAccessed, folioMarkDirty, folioTestAnon } from './swap.ts';
 import { Globals, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_ACCESS_FLAGS, VM_HUGETLB, VM_IO, VM_LOCKONFAULT, VM_MAYREAD, VM_PFNMAP, VM_READ, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 import { findVma } from './vma-tree.ts';

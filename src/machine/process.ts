@@ -53,11 +53,8 @@ export class Process {
     const limits = userLimits(this.machine.codec.mode);
     const page = 2 ** shift;
     set(mm, Mm.taskSize, Math.floor(limits.taskSize / page));
-    set(mm, Mm.execStackLimit, 8 * 2 ** 20);
-    // mmap_base() of an 8 MiB stack limit without randomisation: MIN_GAP (128 MiB, or a sixth of a small space) below the window's end.
-    const gap = Math.min(128 * 2 ** 20, limits.mapWindow / 6);
-    set(mm, Mm.mmapBase, Math.floor((limits.mapWindow - gap) / page));
-    set(mm, Mm.mmapLegacyBase, Math.ceil(limits.mapWindow / 3 / page));
+    set(mm, Mm.mapWindow, Math.floor(limits.mapWindow / page));
+    this.machine.kernel.archPickMmapLayout(mm, 8 * 2 ** 20, Math.floor(limits.stackTop / page));
   }
 
   /** The process's mm_struct, 0 once it has exited. */

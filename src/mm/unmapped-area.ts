@@ -36,8 +36,14 @@ export function mapWindow(mm: MmRef): Vpn {
   return window === 0 ? get(mm, Mm.taskSize) : window;
 }
 
-/** TASK_UNMAPPED_BASE: a third into user space. */
-export const taskUnmappedBase = (mm: MmRef): Vpn => Math.ceil(mapWindow(mm) / 3);
+/** TASK_UNMAPPED_BASE as a part of user space, where it is not a third (arch/…/include/asm/processor.h, task_size_32.h). */
+const UNMAPPED_BASE: Readonly<Record<string, number>> = { arm64: 1 / 4, powerpc: 1 / 4, powerpc32: 3 / 8, alpha: 1 / 2, s390: 2 ** 42 / 2 ** 53 };
+
+/** TASK_UNMAPPED_BASE: where mappings begin in the bottom-up layout. */
+export function taskUnmappedBase(mm: MmRef): Vpn {
+  const { family, vaBits } = codec.mode;
+  return Math.ceil(mapWindow(mm) * (UNMAPPED_BASE[family === 'powerpc' && vaBits <= 32 ? 'powerpc32' : family] ?? 1 / 3));
+}
 
 /** mmap_min_addr, bytes: below it nothing is mapped that does not ask for just that place. */
 export const mmapMinAddr = (): number => Math.max(get(globals, Globals.mmapMinAddr), get(globals, Globals.lsmMmapMinAddr));
@@ -47,29 +53,32 @@ export const mmapMinAddr = (): number => Math.max(get(globals, Globals.mmapMinAd
 /** Gap below the stack for mappings to stay out of: at least 128 MiB, at most 5/6 of user space. */
 const MIN_GAP = 128 * 2 ** 20;
 
+/** Families whose mappings always begin at the bottom. */
+const BOTTOM_UP_ONLY = ['alpha', 'm68k'];
+
 /**
- * arch_pick_mmap_layout: where mappings begin, from the stack limit (bytes, -1 for none) that exec took once: a later setrlimit() must not move
- * what is laid out already. Top-down below the stack's room; bottom-up from a third of user space where the system, or (but for x86, and where stacks grow up)
- * an unlimited stack, asks for the old layout. No randomisation.
+ * arch_pick_mmap_layout: where mappings begin, from the stack limit (bytes, -1 for none) that exec took once: a later setrlimit() must not move what is laid
+ * out already. `stackTop` is a page number. Top-down below the stack's room; bottom-up where the system, or (but for x86, and where stacks grow up) an unlimited
+ * stack, asks for the old layout. No randomisation.
  */
-export function archPickMmapLayout(mm: MmRef, stackLimit: number): void {
-  const window = mapWindow(mm);
+export function archPickMmapLayout(mm: MmRef, stackLimit: number, stackTop: Vpn): void {
+  const size = 2 ** pageShift;
   const limit = stackLimit < 0 ? Infinity : stackLimit;
   const growsUp = codec.mode.family === 'parisc';
-  const legacy = get(globals, Globals.legacyVaLayout) !== 0 || (limit === Infinity && !growsUp && !isX86_64());
+  const old = get(globals, Globals.legacyVaLayout) !== 0 || (limit === Infinity && !growsUp && !isX86_64());
   const base = taskUnmappedBase(mm);
   set(mm, Mm.execStackLimit, stackLimit);
   set(mm, Mm.mmapLegacyBase, base);
-  if (legacy) {
+  if (old || BOTTOM_UP_ONLY.includes(codec.mode.family)) {
     set(mm, Mm.flags, get(mm, Mm.flags) & ~MMF_TOPDOWN);
     set(mm, Mm.mmapBase, base);
     return;
   }
-  const pad = get(globals, Globals.stackGuardGap) * 2 ** pageShift;
-  const most = Math.floor((window * 2 ** pageShift) / 6) * 5;
-  const gap = Math.max(Math.min(limit + pad, most), MIN_GAP);
+  const most = Math.floor((stackTop * size) / 6) * 5;
+  const wanted = limit + get(globals, Globals.stackGuardGap) * size;
+  const gap = wanted < MIN_GAP && MIN_GAP < most ? MIN_GAP : Math.min(wanted, most);
   set(mm, Mm.flags, get(mm, Mm.flags) | MMF_TOPDOWN);
-  set(mm, Mm.mmapBase, pfnUp(window * 2 ** pageShift - gap));
+  set(mm, Mm.mmapBase, pfnUp(stackTop * size - gap));
 }
 
 // --- search -----------------------------------------------------------------------------------------------------------------

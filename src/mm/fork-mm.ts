@@ -13,7 +13,15 @@ import { copyPageRange } from './copy-page-range.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet } from './file.ts';
 import { vmaIntervalTreeInsertAfter } from './interval-tree.ts';
-import { MMF_DISABLE_THP, MMF_HAS_MDWE, MMF_HAS_MDWE_NO_INHERIT, MMF_TOPDOWN, MMF_UNSTABLE, MMF_VM_MERGE_ANY } from './mm-flags.ts';
+import {
+  MMF_DISABLE_THP,
+  MMF_DISABLE_THP_EXCEPT_ADVISED,
+  MMF_HAS_MDWE,
+  MMF_HAS_MDWE_NO_INHERIT,
+  MMF_TOPDOWN,
+  MMF_UNSTABLE,
+  MMF_VM_MERGE_ANY,
+} from './mm-flags.ts';
 import { mmAlloc, mmRelease } from './process.ts';
 import { File, Inode, Mm, type MmRef, type ProcessRef, Vma, type VmaRef } from './types.ts';
 import { enoughMemory, vmStatAccount, vmUnacctMemory } from './util.ts';
@@ -23,7 +31,7 @@ import { isSharedMaywrite, vmAreaDup, vmAreaFree, vmaPages } from './vma.ts';
 import { firstVma, vmaTreeInsert } from './vma-tree.ts';
 
 /** MMF_INIT_MASK: flags of an address space that a child has too. */
-const MMF_INIT_MASK = MMF_DISABLE_THP | MMF_HAS_MDWE | MMF_HAS_MDWE_NO_INHERIT | MMF_TOPDOWN | MMF_VM_MERGE_ANY;
+const MMF_INIT_MASK = MMF_DISABLE_THP | MMF_DISABLE_THP_EXCEPT_ADVISED | MMF_HAS_MDWE | MMF_HAS_MDWE_NO_INHERIT | MMF_TOPDOWN | MMF_VM_MERGE_ANY;
 /** VM_INIT_DEF_MASK. */
 const VM_INIT_DEF_MASK = VM_NOHUGEPAGE;
 
@@ -44,6 +52,7 @@ function copyLayout(mm: MmRef, old: MmRef): void {
   set(mm, Mm.mmapBase, get(old, Mm.mmapBase));
   set(mm, Mm.mmapLegacyBase, get(old, Mm.mmapLegacyBase));
   set(mm, Mm.execStackLimit, get(old, Mm.execStackLimit));
+  set(mm, Mm.membarriers, get(old, Mm.membarriers));
 }
 
 /** dup_mm: a copy of an address space for a new process. The mm, or -errno. */

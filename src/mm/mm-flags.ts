@@ -8,3 +8,5 @@ export const MMF_UNSTABLE = 32;
 export const MMF_TOPDOWN = 64;
 /** PR_SET_MEMORY_MERGE: new VMAs are mergeable by KSM. */
 export const MMF_VM_MERGE_ANY = 128;
+/** PR_SET_THP_DISABLE with PR_THP_DISABLE_EXCEPT_ADVISED: huge pages only where MADV_HUGEPAGE asked. */
+export const MMF_DISABLE_THP_EXCEPT_ADVISED = 256;

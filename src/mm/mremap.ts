@@ -9,7 +9,6 @@ import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lo
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { allocObject, freeObject, pageShift } from '../memory/state.ts';
-import { defineStruct, type Ref } from '../memory/struct.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
@@ -24,33 +23,11 @@ import { VM_ACCOUNT, VM_DONTEXPAND, VM_LOCKED, VM_LOCKED_MASK, VM_MAYSHARE, VM_P
 import { vmaIsSealed } from './vma.ts';
 import { copyVma, vmaMergeExtend } from './vma-merge.ts';
 import { findVma, findVmaIntersection, vmaLookup } from './vma-tree.ts';
+import { REMAP_EXPAND, REMAP_NO_RESIZE, REMAP_SHRINK, Vrm, type VrmRef } from './vrm.ts';
 
 export const MREMAP_MAYMOVE = 1;
 export const MREMAP_FIXED = 2;
 export const MREMAP_DONTUNMAP = 4;
-
-type VrmRef = Ref<'vrm'>;
-
-/** struct vma_remap_struct: one mremap while it runs. Lengths in pages. */
-const Vrm = defineStruct('vrm', {
-  mm: 'ref:mm',
-  vma: 'ref:vma',
-  addr: 'vpn',
-  oldLen: 'count',
-  newLen: 'count',
-  flags: 'flags',
-  newAddr: 'vpn',
-  /** REMAP_* */
-  type: 'number',
-  delta: 'count',
-  charged: 'count',
-  locked: 'number',
-  populateExpand: 'number',
-});
-
-const REMAP_NO_RESIZE = 1;
-const REMAP_SHRINK = 2;
-const REMAP_EXPAND = 3;
 
 /** mremap(2); bytes. The new address or −errno. */
 export function* sysMremap(process: ProcessRef, address: number, oldLength: number, newLength: number, flags: number, newAddress: number): Op<number> {

@@ -114,6 +114,8 @@ export const Mm = defineStruct(
     /** Legacy layout: bottom-up from here. */
     mmapLegacyBase: 'vpn',
     tlbFlushPending: 'count',
+    /** membarrier_state: registrations as membarrier() shows them, and above them which barriers may be asked for (mm/misc-calls.ts). */
+    membarriers: 'flags',
     /** RLIMIT_STACK as exec took it, bytes (-1 infinity). */
     execStackLimit: 'bytes',
     /** Pages that the last do_mmap() wants populated once the mmap lock is released. */
@@ -270,6 +272,8 @@ export const Inode = defineStruct('inode', {
   /** Disk: root of the xarray of blocks that are not holes (index of the page → BLOCK_*). */
   extents: 'number',
   pipe: 'ref:pipe',
+  /** Whom a pidfd is of. */
+  process: 'ref:process',
   /** Name without directory, as the directory entry has it. */
   name: 'ref:name',
   /** Next in Globals.directory while a name leads here. */

@@ -120,23 +120,11 @@ describe('pxd:direct and pxd:step', () => {
     expect(text).not.toContain(process.cwd());
   });
 
-  it('are refused with place and sentence where the source is not in the dialect', async () => {
-    const bad = build({
-      stdin: { contents: `import { broken } from 'sample:step'; console.log(broken);`, resolveDir: process.cwd() },
-      bundle: true,
-      write: false,
-      logLevel: 'silent',
-      plugins: [
-        {
-          name: 'broken',
-          setup: (context) => {
-            context.onLoad({ filter: /sample\/fault\.ts$/ }, () => undefined);
-          },
-        },
-        esbuildPrograms(),
-      ],
-    });
-    // The name does not exist: esbuild's own words.
-    await expect(bad).rejects.toThrow(/No matching export/);
+  it('are refused with place, name and sentence where the source is not in the dialect', async () => {
+    const bad = (program: string): Promise<unknown> => import(/* @vite-ignore */ `${new URL('sample/bad.ts', import.meta.url).pathname}?program=${program}`);
+    await expect(bad('step')).rejects.toThrow(
+      /sample\/bad\.ts:6:16: text: A text cannot lie in a frame.*\n.*bad\.ts:7:10: member: text is a number.*\n.*bad\.ts:11:3: plain-yield: /,
+    );
+    await expect(bad('direct')).rejects.toThrow(/sample\/bad\.ts:11:3: plain-yield: Only primitives wait/);
   });
 });

@@ -83,6 +83,9 @@ export function* conditional(a: number, b: number): Op<number> {
   let z = x;
   z = z > 3 ? z + (yield* twice(z)) : z;
   z = z && z + (yield* tick());
+  // What is written must not be what the right side still reads.
+  z = b && z + (yield* tick());
+  z = (yield* readWord(2)) || (yield* addWord(6, z)) + z;
   return x + y * 10 + z;
 }
 

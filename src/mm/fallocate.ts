@@ -7,7 +7,7 @@
 import type { Op } from '../kernel/op.ts';
 import { downWrite, get, upWrite } from '../kernel/ops.ts';
 import { diskFallocate } from './disk.ts';
-import { EBADF, EFBIG, EINVAL, EOPNOTSUPP, ESPIPE } from './errno.ts';
+import { EBADF, EFBIG, EINVAL, ENODEV, EOPNOTSUPP, ESPIPE } from './errno.ts';
 import { fdGet, filePut } from './file.ts';
 import {
   FALLOC_FL_KEEP_SIZE,
@@ -18,6 +18,7 @@ import {
   FMODE_WRITE,
   INODE_DISK,
   INODE_PIPE,
+  kindIsRegular,
 } from './file-types.ts';
 import { maxBytes } from './read-write.ts';
 import { shmemFallocate } from './shmem-fallocate.ts';
@@ -48,6 +49,7 @@ export function* fallocateFor(file: FileRef, mode: number, offset: number, lengt
   if ((get(file, File.mode) & FMODE_WRITE) === 0) return -EBADF;
   const inode = get(file, File.inode);
   if (get(inode, Inode.kind) === INODE_PIPE) return -ESPIPE;
+  if (!kindIsRegular(get(inode, Inode.kind))) return -ENODEV;
   if (offset + length > maxBytes(inode)) return -EFBIG;
   yield* downWrite(inode + Inode.lock);
   let error = 0;

@@ -9,9 +9,13 @@ export const INODE_SYSV = 4;
 /** A regular file of a disk's file system with blocks of a page (ext4). */
 export const INODE_DISK = 5;
 export const INODE_PIPE = 6;
+/** A process (pidfd_open). */
+export const INODE_PIDFD = 7;
 
 /** Whether the pages of an inode are shared memory. */
 export const kindIsShmem = (kind: number): boolean => kind <= INODE_SYSV;
+/** Whether an inode is a regular file. */
+export const kindIsRegular = (kind: number): boolean => kind <= INODE_DISK;
 
 // File modes (our own numbering above the first two).
 export const FMODE_READ = 1;
@@ -102,4 +106,6 @@ export const BLOCK_UNWRITTEN = 2;
 /** Buffers of pipes: more may be appended to the page / the page is a user's (vmsplice). */
 export const PIPE_BUF_FLAG_CAN_MERGE = 0x10;
 export const PIPE_BUF_FLAG_PACKET = 0x08;
+/** The page was given away (SPLICE_F_GIFT). */
+export const PIPE_BUF_FLAG_GIFT = 0x04;
 export const PIPE_DEF_BUFFERS = 16;

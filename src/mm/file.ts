@@ -22,6 +22,7 @@ import {
   FMODE_PREAD,
   FMODE_PWRITE,
   INODE_PIPE,
+  kindIsRegular,
   SETFL_MASK,
 } from './file-types.ts';
 import { iput } from './inode.ts';
@@ -40,7 +41,7 @@ export function* fileAlloc(inode: InodeRef, flags: number, mode: number): Op<num
   set(file, File.inode, inode);
   set(file, File.refcount, 1);
   set(file, File.flags, flags);
-  set(file, File.mode, get(inode, Inode.kind) === INODE_PIPE ? mode : mode | FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE);
+  set(file, File.mode, kindIsRegular(get(inode, Inode.kind)) ? mode | FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE : mode);
   set(file, File.raPrevPos, -1);
   return file;
 }

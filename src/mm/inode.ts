@@ -10,7 +10,7 @@ import { add, atomicAdd, cmpxchg, get, kfree, kmalloc, readOnce, set } from '../
 import { alloc, free } from '../memory/heap.ts';
 import { diskEvictInode } from './disk.ts';
 import { EBUSY, EPERM } from './errno.ts';
-import { INODE_DISK, INODE_PIPE } from './file-types.ts';
+import { INODE_DISK, INODE_PIDFD, INODE_PIPE } from './file-types.ts';
 import { globals } from './globals.ts';
 import { pipeFree } from './pipe.ts';
 import { shmemEvictInode } from './shmem.ts';
@@ -38,7 +38,7 @@ export function* iput(inode: InodeRef): Op<number> {
   const kind = get(inode, Inode.kind);
   if (kind === INODE_PIPE) yield* pipeFree(get(inode, Inode.pipe));
   else if (kind === INODE_DISK) yield* diskEvictInode(inode);
-  else yield* shmemEvictInode(inode);
+  else if (kind !== INODE_PIDFD) yield* shmemEvictInode(inode);
   const name = get(inode, Inode.name);
   if (name !== 0) free(Name, name);
   return yield* kfree(Inode.$type, inode);

@@ -12,7 +12,7 @@ import { get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { EACCES, EAGAIN, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from './errno.ts';
 import { fdGet, filePut } from './file.ts';
-import { FMODE_READ, FMODE_WRITE, INODE_PIPE } from './file-types.ts';
+import { FMODE_READ, FMODE_WRITE, kindIsRegular } from './file-types.ts';
 import { globals } from './globals.ts';
 import { mmPopulate } from './gup.ts';
 import { memfdCheckSealsMmap } from './memfd.ts';
@@ -108,7 +108,7 @@ function fileVmFlags(file: FileRef, flags: number, prot: number, given: number):
     if ((mode & FMODE_WRITE) === 0) vmFlags &= ~(VM_MAYWRITE | VM_SHARED);
   }
   if ((mode & FMODE_READ) === 0) return -EACCES;
-  if (get(get(file, File.inode), Inode.kind) === INODE_PIPE) return -ENODEV;
+  if (!kindIsRegular(get(get(file, File.inode), Inode.kind))) return -ENODEV;
   if ((vmFlags & (VM_GROWSDOWN | VM_GROWSUP)) !== 0) return -EINVAL;
   return memfdCheckSealsMmap(file, vmFlags);
 }

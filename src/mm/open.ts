@@ -17,6 +17,7 @@ import {
   INODE_DISK,
   INODE_PIPE,
   INODE_TMPFS,
+  kindIsRegular,
   O_ACCMODE,
   O_CREAT,
   O_CREATION_FLAGS,
@@ -195,7 +196,7 @@ export function* sysFtruncate(process: ProcessRef, fd: number, bytes: number): O
   if (file < 0) return file;
   const inode = get(file, File.inode);
   let error = -EINVAL;
-  if (get(inode, Inode.kind) !== INODE_PIPE && (get(file, File.mode) & FMODE_WRITE) !== 0) error = yield* setSize(inode, bytes, get(process, Process.mm));
+  if (kindIsRegular(get(inode, Inode.kind)) && (get(file, File.mode) & FMODE_WRITE) !== 0) error = yield* setSize(inode, bytes, get(process, Process.mm));
   yield* filePut(file);
   return error;
 }
@@ -205,7 +206,7 @@ export function* sysFtruncate(process: ProcessRef, fd: number, bytes: number): O
 /** vfs_fsync: also msync's. Shared memory has nothing to write. */
 export function* vfsFsync(file: FileRef): Op<number> {
   const kind = get(get(file, File.inode), Inode.kind);
-  if (kind === INODE_PIPE) return -EINVAL;
+  if (!kindIsRegular(kind)) return -EINVAL;
   return kind === INODE_DISK ? yield* diskFsync(file) : 0;
 }
 

@@ -30,25 +30,25 @@ import { File, type FileRef, Inode, type InodeRef, type MmRef, type Page, Pipe, 
 import { copyFromUser, copyToUser, putUserInt } from './uaccess.ts';
 
 /** What a call returns that would have slept and cannot: it is to be started again (ERESTARTSYS). */
-const ERESTARTSYS = 512;
+export const ERESTARTSYS = 512;
 
 /** Slot of a buffer in the arrays of a pipe. */
-const slotOf = (pipe: PipeRef, at: number): number => at % get(pipe, Pipe.ringSize);
+export const pipeSlot = (pipe: PipeRef, at: number): number => at % get(pipe, Pipe.ringSize);
 
 /** Buffers in use. */
-const occupancy = (pipe: PipeRef): number => get(pipe, Pipe.head) - get(pipe, Pipe.tail);
+export const pipeOccupancy = (pipe: PipeRef): number => get(pipe, Pipe.head) - get(pipe, Pipe.tail);
 
 function noteState(pipe: PipeRef): void {
-  set(pipe, Pipe.empty, occupancy(pipe) === 0 && get(pipe, Pipe.writers) > 0 ? 1 : 0);
-  set(pipe, Pipe.full, occupancy(pipe) >= get(pipe, Pipe.ringSize) && get(pipe, Pipe.readers) > 0 ? 1 : 0);
+  set(pipe, Pipe.empty, pipeOccupancy(pipe) === 0 && get(pipe, Pipe.writers) > 0 ? 1 : 0);
+  set(pipe, Pipe.full, pipeOccupancy(pipe) >= get(pipe, Pipe.ringSize) && get(pipe, Pipe.readers) > 0 ? 1 : 0);
 }
 
 /** Buffers that are free. */
-export const pipeRoom = (pipe: PipeRef): number => get(pipe, Pipe.ringSize) - occupancy(pipe);
+export const pipeRoom = (pipe: PipeRef): number => get(pipe, Pipe.ringSize) - pipeOccupancy(pipe);
 
 /** Adds a buffer: bytes [offset, offset + length) of a page, whose reference the pipe takes over. Needs the mutex and room. */
 export function pipePush(pipe: PipeRef, page: Page, offset: number, length: number, flags: number): void {
-  const slot = slotOf(pipe, get(pipe, Pipe.head));
+  const slot = pipeSlot(pipe, get(pipe, Pipe.head));
   set(pipe, Pipe.pages + slot, page);
   set(pipe, Pipe.offsets + slot, offset);
   set(pipe, Pipe.lengths + slot, length);
@@ -58,8 +58,8 @@ export function pipePush(pipe: PipeRef, page: Page, offset: number, length: numb
 }
 
 /** Drops the first buffer. Needs the mutex. */
-function* pipePop(pipe: PipeRef): Op<number> {
-  const slot = slotOf(pipe, get(pipe, Pipe.tail));
+export function* pipePop(pipe: PipeRef): Op<number> {
+  const slot = pipeSlot(pipe, get(pipe, Pipe.tail));
   const page = get(pipe, Pipe.pages + slot);
   set(pipe, Pipe.pages + slot, 0);
   set(pipe, Pipe.lengths + slot, 0);
@@ -86,7 +86,7 @@ export function* pipeRelease(inode: InodeRef, mode: number): Op<number> {
 
 /** free_pipe_info: both ends are closed. */
 export function* pipeFree(pipe: PipeRef): Op<number> {
-  while (occupancy(pipe) > 0) yield* pipePop(pipe);
+  while (pipeOccupancy(pipe) > 0) yield* pipePop(pipe);
   return yield* kfree(Pipe.$type, pipe);
 }
 
@@ -142,8 +142,8 @@ export function* pipeRead(file: FileRef, mm: MmRef, to: number, length: number):
   let waited = 0;
   yield* downWrite(pipe + Pipe.mutex);
   for (;;) {
-    if (occupancy(pipe) > 0) {
-      const slot = slotOf(pipe, get(pipe, Pipe.tail));
+    if (pipeOccupancy(pipe) > 0) {
+      const slot = pipeSlot(pipe, get(pipe, Pipe.tail));
       const part = Math.min(get(pipe, Pipe.lengths + slot), length - done);
       const missed = yield* copyToUser(mm, to + done, get(pipe, Pipe.pages + slot), get(pipe, Pipe.offsets + slot), part);
       if (missed > 0) {
@@ -195,8 +195,8 @@ function* writeLocked(pipe: PipeRef, flags: number, mm: MmRef, from: number, len
   let done = 0;
   const rest = length % size;
   // The odd bytes first, behind those of the last buffer when they fit.
-  if (rest !== 0 && occupancy(pipe) > 0) {
-    const slot = slotOf(pipe, get(pipe, Pipe.head) - 1);
+  if (rest !== 0 && pipeOccupancy(pipe) > 0) {
+    const slot = pipeSlot(pipe, get(pipe, Pipe.head) - 1);
     const end = get(pipe, Pipe.offsets + slot) + get(pipe, Pipe.lengths + slot);
     if ((get(pipe, Pipe.bufferFlags + slot) & PIPE_BUF_FLAG_CAN_MERGE) !== 0 && end + rest <= size) {
       const missed = yield* copyFromUser(mm, from, get(pipe, Pipe.pages + slot), end, rest);

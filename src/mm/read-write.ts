@@ -24,6 +24,7 @@ import {
   FMODE_WRITE,
   INODE_DISK,
   INODE_PIPE,
+  kindIsRegular,
   MAX_LFS_FILESIZE,
   O_APPEND,
   SEEK_CUR,
@@ -217,6 +218,7 @@ function* vfsRead(file: FileRef, mm: MmRef, address: number, length: number, pos
   const inode = get(file, File.inode);
   const kind = get(inode, Inode.kind);
   if (kind === INODE_PIPE) return yield* pipeRead(file, mm, address, count);
+  if (!kindIsRegular(kind)) return -EINVAL;
   return kind === INODE_DISK ? yield* diskRead(file, mm, address, count, position) : yield* shmemRead(inode, mm, address, count, position);
 }
 
@@ -225,7 +227,9 @@ function* vfsWrite(file: FileRef, mm: MmRef, address: number, length: number, po
   const error = checkTransfer(mm, address, length, position);
   if (error !== 0) return error;
   const count = Math.min(length, maxCount());
-  if (get(get(file, File.inode), Inode.kind) === INODE_PIPE) return yield* pipeWrite(file, mm, address, count);
+  const kind = get(get(file, File.inode), Inode.kind);
+  if (kind === INODE_PIPE) return yield* pipeWrite(file, mm, address, count);
+  if (!kindIsRegular(kind)) return -EINVAL;
   return yield* fileWrite(file, mm, address, count, position, positionOfFile);
 }
 

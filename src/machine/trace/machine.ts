@@ -7,8 +7,9 @@
 import { get, set } from '../../memory/heap.ts';
 import { globals } from '../../mm/globals.ts';
 import { Globals, Mm, Process as ProcessStruct } from '../../mm/types.ts';
-import { PxdError } from '../../pagetable/error.ts';
 import { Machine, type MachineOptions } from '../machine.ts';
+import { readProcMem, writeProcMem } from '../proc/mem.ts';
+import { scanPagemap, writeClearRefs } from '../proc/pagemap.ts';
 import type { Process } from '../process.ts';
 import { fileView, viewProcess } from '../view.ts';
 import type { TraceHeader } from './format.ts';
@@ -133,21 +134,21 @@ class MachineHost implements TraceHost {
   }
 
   readMemory(process: number, address: bigint, length: number): Uint8Array | number {
-    if (inHarness(address)) return this.#process(process).read(address, length).bytes;
-    throw new PxdError('unavailable', '/proc/PID/mem cannot be read yet');
+    if (inHarness(address, length)) return this.#process(process).read(address, length).bytes;
+    return readProcMem(this.machine, this.#process(process).ref, address, length);
   }
 
   writeMemory(process: number, address: bigint, bytes: Uint8Array): number {
-    if (inHarness(address)) return this.#process(process).write(address, bytes).written;
-    throw new PxdError('unavailable', '/proc/PID/mem cannot be written yet');
+    if (inHarness(address, bytes.length)) return this.#process(process).write(address, bytes).written;
+    return writeProcMem(this.machine, this.#process(process).ref, address, bytes);
   }
 
-  pagemapScan(_process: number, _request: PagemapScan): PagemapScanResult {
-    throw new PxdError('unavailable', 'PAGEMAP_SCAN is not there yet');
+  pagemapScan(process: number, request: PagemapScan): PagemapScanResult {
+    return scanPagemap(this.machine, this.#process(process).ref, request);
   }
 
-  clearRefs(_process: number, _value: number): number {
-    throw new PxdError('unavailable', 'clear_refs is not there yet');
+  clearRefs(process: number, value: number): number {
+    return writeClearRefs(this.machine, this.#process(process).ref, value);
   }
 
   dropCapabilities(process: number, capabilities: readonly number[]): number {
@@ -203,7 +204,7 @@ class MachineHost implements TraceHost {
 }
 
 /** The executor's own pages, which the recorder writes as it likes. */
-const inHarness = (address: bigint): boolean => address >= HARNESS_START && address < HARNESS_END;
+const inHarness = (address: bigint, length: number): boolean => address >= HARNESS_START && address + BigInt(length) <= HARNESS_END;
 
 /** A call of the set-up that cannot fail. */
 function must(result: number): number {

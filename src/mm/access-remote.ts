@@ -1,0 +1,60 @@
+/**
+ * The memory of another process as debuggers reach it: /proc/PID/mem, PTRACE_PEEKDATA and POKEDATA (mm/memory.c: __access_remote_vm; fs/proc/base.c:
+ * mem_rw).
+ *
+ * Invariants: the target's page tables are changed only by faults that it could have taken itself, or by a private copy for a forced write;
+ * a page is copied from or to while the mmap lock is held. Stacks grow to what is accessed.
+ */
+import { mmapReadLock, mmapReadUnlock } from '../kernel/mmap-lock.ts';
+import type { Op } from '../kernel/op.ts';
+import { pageShift } from '../memory/state.ts';
+import { folioMarkDirtyLock, getUserPageRemote } from './gup.ts';
+import { FOLL_FORCE, FOLL_WRITE } from './gup-types.ts';
+import { expandStack } from './stack.ts';
+import { folioPut } from './swap.ts';
+import type { MmRef, Page, Vpn } from './types.ts';
+import { byteOf, copyBytes } from './uaccess.ts';
+import { vmaLookup } from './vma-tree.ts';
+
+/**
+ * __access_remote_vm: copies between `length` bytes of an address space, from byte `offset` of page `vpn` on, and a page of the kernel's from its byte
+ * 0 on (`length` is at most a page). With FOLL_WRITE to the address space, else from it. Bytes copied: as far as it goes.
+ */
+export function* accessRemoteVm(mm: MmRef, vpn: Vpn, offset: number, buffer: Page, length: number, follFlags: number): Op<number> {
+  const size = 2 ** pageShift;
+  let done = 0;
+  let at = vpn;
+  let inPage = offset;
+  yield* mmapReadLock(mm);
+  if (vmaLookup(mm, at) === 0 && (yield* expandStack(mm, at)) === 0) return 0;
+  while (done < length) {
+    const page = yield* getUserPageRemote(mm, at, follFlags);
+    if (page < 0) {
+      if (vmaLookup(mm, at) !== 0) break;
+      // Behind the end of a VMA a stack may begin that grows down to here.
+      if ((yield* expandStack(mm, at)) === 0) return done;
+      continue;
+    }
+    const part = Math.min(length - done, size - inPage);
+    if ((follFlags & FOLL_WRITE) !== 0) {
+      copyBytes(byteOf(page, inPage), byteOf(buffer, done), part);
+      yield* folioMarkDirtyLock(page);
+    } else copyBytes(byteOf(buffer, done), byteOf(page, inPage), part);
+    yield* folioPut(page);
+    done += part;
+    at++;
+    inPage = 0;
+  }
+  yield* mmapReadUnlock(mm);
+  return done;
+}
+
+/** What one step of reading /proc/PID/mem (and PTRACE_PEEKDATA) does, into a page of the kernel's. Bytes, 0 where the first cannot be had. */
+export function* procMemRead(mm: MmRef, vpn: Vpn, offset: number, buffer: Page, length: number): Op<number> {
+  return yield* accessRemoteVm(mm, vpn, offset, buffer, length, FOLL_FORCE);
+}
+
+/** What one step of writing /proc/PID/mem (and PTRACE_POKEDATA) does, from a page of the kernel's. */
+export function* procMemWrite(mm: MmRef, vpn: Vpn, offset: number, buffer: Page, length: number): Op<number> {
+  return yield* accessRemoteVm(mm, vpn, offset, buffer, length, FOLL_FORCE | FOLL_WRITE);
+}

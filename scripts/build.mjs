@@ -17,7 +17,7 @@ const external = Object.keys({ ...manifest.dependencies, ...manifest.optionalDep
 rmSync('dist', { recursive: true, force: true });
 
 const common = { bundle: true, format: 'esm', target: 'node20.19', sourcemap: true, logLevel: 'warning', external, plugins: [esbuildPrograms()] };
-const entries = { pagetable: 'src/pagetable/index.ts', image: 'src/image/index.ts', inspect: 'src/inspect/index.ts' };
+const entries = { pagetable: 'src/pagetable/index.ts', image: 'src/image/index.ts', inspect: 'src/inspect/index.ts', machine: 'src/machine/index.ts' };
 await build({
   ...common,
   platform: 'neutral',

@@ -1,10 +1,13 @@
-/** The kernel's code in one of its programs, called as ordinary functions. */
-import { type Op, runNative } from '../kernel/op.ts';
-import * as source from '../mm/index.ts';
+/** The kernel's code in one of its programs, called as ordinary functions that run to their end. */
 import { direct } from 'pxd:direct';
+import { step } from 'pxd:step';
 import type { Direct } from '../kernel/compile/program-types.ts';
+import { advance, type Descriptor, S, startTask, TASK, useStack } from '../kernel/compile/runtime.ts';
+import { type Op, operations, runNative } from '../kernel/op.ts';
+import * as source from '../mm/index.ts';
 
 export type Kernel = Direct<typeof source>;
+/** `direct`: straight JavaScript. `step`: tasks in flat memory, driven one operation at a time. `native`: the source itself as generators. They do the same. */
 export type ProgramName = 'direct' | 'native' | 'step';
 
 const made = new Map<ProgramName, Kernel>([['direct', direct as unknown as Kernel]]);
@@ -13,10 +16,36 @@ const made = new Map<ProgramName, Kernel>([['direct', direct as unknown as Kerne
 export function kernelOf(name: ProgramName): Kernel {
   const known = made.get(name);
   if (known) return known;
-  const kernel = {} as Record<string, unknown>;
-  for (const [key, value] of Object.entries(source)) kernel[key] = isGenerator(value) ? (...args: number[]) => runNative((value as (...a: number[]) => Op<number>)(...args)) : value;
-  made.set(name, kernel as unknown as Kernel);
-  return kernel as unknown as Kernel;
+  const entries = Object.entries(source).map(([key, value]) => [key, isGenerator(value) ? wrapped(name, key, value as GeneratorSource) : value]);
+  const kernel = Object.fromEntries(entries) as unknown as Kernel;
+  made.set(name, kernel);
+  return kernel;
 }
 
+type GeneratorSource = (...args: number[]) => Op<number>;
+
 const isGenerator = (value: unknown): boolean => typeof value === 'function' && value.constructor.name === 'GeneratorFunction';
+
+function wrapped(name: ProgramName, key: string, value: GeneratorSource): (...args: number[]) => number {
+  if (name === 'native') return (...args) => runNative(value(...args));
+  const descriptor = (step as unknown as Record<string, Descriptor>)[key];
+  return (...args) => runSteps(descriptor, args);
+}
+
+/** Doubles of the stack of the one task that runs a call to its end. */
+const STACK = 2048;
+const stack = new Float64Array(STACK);
+
+/** Runs a kernel function of the step program as the only task. */
+function runSteps(descriptor: Descriptor, args: readonly number[]): number {
+  useStack(stack);
+  startTask(0, STACK, descriptor, ...args);
+  while (advance(0)) {
+    const operation = operations[S[TASK.code]];
+    const { effect, enabled } = operation;
+    const [a, b, c, d] = [S[TASK.a], S[TASK.b], S[TASK.c], S[TASK.d]];
+    if (enabled && !enabled(a, b, c, d)) throw new Error(`a lone task waits for ever: ${operation.name}(${a}, ${b}, ${c}, ${d})`);
+    S[TASK.result] = effect(a, b, c, d);
+  }
+  return S[TASK.result];
+}

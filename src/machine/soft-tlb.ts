@@ -46,6 +46,19 @@ export class SoftTlb {
     this.#clear(cpu);
   }
 
+  /**
+   * The arrays of a CPU for an inline fast path: tags of loads from 0, of stores from 512, of fetches from 1024; pages; RAM by bytes. Valid until RAM
+   * grows, which a fault or a system call may make it: take them again after each.
+   */
+  view(cpu: number): { tags: Float64Array; pages: Int32Array; ram: Uint8Array } {
+    this.#renew();
+    return {
+      tags: this.#tags.subarray(cpu * 2048, cpu * 2048 + 1536),
+      pages: this.#pages.subarray(cpu * 4096 + 3072, cpu * 4096 + 3584),
+      ram: new Uint8Array(this.#buffer),
+    };
+  }
+
   /** The page of RAM for an access, or 0: ask the mm. */
   lookup(cpu: number, vpn: number, access: number): number {
     if (this.#buffer.byteLength === 0) this.#renew();

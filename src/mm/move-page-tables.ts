@@ -1,58 +1,141 @@
 /**
- * Moving entries from one range to another (mm/mremap.c: move_page_tables, move_ptes).
+ * Moving entries from one range to another (mm/mremap.c: move_page_tables, move_ptes, move_normal_pmd, move_normal_pud).
  *
- * Invariants: both tables' locks are held while entries move; what was present is flushed at the old place before the old lock is dropped; rmap
- * walks are kept out where they might visit the new VMA before the old and miss an entry at both.
+ * Invariants: the mmap lock is held for writing and nothing is mapped at the new place, so it is only the locks of both tables (and, where rmap could visit the
+ * new VMA before the old, those of rmap) that keep walks from missing an entry at both; what was present is flushed at the old place before the old
+ * lock is dropped. Whole tables move by the entry that leads to them.
  */
 
-import { codec, entryEnd, entryStride } from '../kernel/arch.ts';
+import { codec, entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { downWrite, entryGet, entryGetAndClear, entrySet, flushTlbRange, get, spinLock, spinUnlock, upWrite } from '../kernel/ops.ts';
-import { PTE_SOFT_DIRTY } from '../pagetable/canonical.ts';
-import { pteAlloc, pteLockptr, ptePointer, ptePresent, pteSet } from './pgtable.ts';
+import { PTE_SOFT_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { entryAlloc, entryPointer, pteAlloc, pteLockptr, ptePresent, pteSet, tablePage } from './pgtable.ts';
 import { anonVmaLock } from './rmap.ts';
-import { File, Inode, Vma, type VmaRef, type Vpn } from './types.ts';
+import { File, Inode, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { findVmaIntersection } from './vma-tree.ts';
 
-/** Moves what is mapped at [from, from + pages) to `to`. The pages that were gone through: fewer than asked when a table could not be made. */
-export function* movePageTables(source: VmaRef, from: Vpn, target: VmaRef, to: Vpn, pages: number): Op<number> {
-  const mm = get(source, Vma.mm);
-  let done = 0;
-  while (done < pages) {
-    // As far as one table reaches on both sides.
-    const left = entryEnd(from + done, from + pages, 1) - (from + done);
-    const right = entryEnd(to + done, to + pages, 1) - (to + done);
-    const count = left < right ? left : right;
-    const oldPtep = yield* ptePointer(mm, from + done);
-    if (oldPtep !== 0) {
-      const newPtep = yield* pteAlloc(mm, to + done);
-      if (newPtep === 0) return done;
-      yield* movePtes(source, target, oldPtep, newPtep, from + done, count);
-    }
-    done += count;
-  }
-  return done;
+const PMD = 1;
+const PUD = 2;
+
+/** HAVE_MOVE_PMD, HAVE_MOVE_PUD: architectures where a table may be hung elsewhere (arm64, 64-bit powerpc, riscv, x86). */
+function movesTables(): boolean {
+  const family = codec.mode.family;
+  return family === 'x86' || family === 'arm64' || family === 'riscv' || (family === 'powerpc' && codec.mode.vaBits > 32);
 }
 
-/** move_ptes. */
-function* movePtes(source: VmaRef, target: VmaRef, oldPtep: number, newPtep: number, from: Vpn, count: number): Op<number> {
+/** pmd_lockptr, pud_lockptr: the lock of an entry that leads to a table. */
+const tableLock = (mm: MmRef, at: number, level: number): number => (level < topLevel ? pteLockptr(at) : mm + Mm.pageTableLock);
+
+/**
+ * move_page_tables: moves what is mapped at [from, from + pages), in VMA `source`, to `to`, in VMA `target`. The pages that were gone through: fewer than
+ * asked when a table could not be made.
+ */
+export function* movePageTables(source: VmaRef, from: Vpn, target: VmaRef, to: Vpn, pages: number, needRmapLocks: number): Op<number> {
+  const end = from + pages;
+  const distance = to - from;
+  let vpn = from - alignable(source, from, target, to, pages);
+  while (vpn < end) {
+    const next = yield* moveExtent(source, target, vpn, vpn + distance, end, needRmapLocks);
+    if (next === 0) break;
+    vpn = next;
+  }
+  return vpn < from ? 0 : vpn - from;
+}
+
+/** get_extent: pages up to the next end of an entry's span, at the old place or the new. */
+function extentOf(vpn: Vpn, to: Vpn, end: Vpn, level: number): number {
+  const left = entryEnd(vpn, end, level) - vpn;
+  const right = entryEnd(to, to + left, level) - to;
+  return left < right ? left : right;
+}
+
+/**
+ * try_realign_addr: pages by which a move may begin earlier, where nothing is mapped, so that it begins with a whole table: both places lie alike in their
+ * tables and begin their VMAs, and the range reaches the table's end.
+ */
+function alignable(source: VmaRef, from: Vpn, target: VmaRef, to: Vpn, pages: number): number {
+  const span = spanPages(PMD);
+  const back = from % span;
+  if (back === 0 || to % span !== back || pages < span - back) return 0;
+  if (get(source, Vma.start) !== from || get(target, Vma.start) !== to) return 0;
+  const mm = get(source, Vma.mm);
+  if (findVmaIntersection(mm, from - back, from) !== 0 || findVmaIntersection(mm, to - back, to) !== 0) return 0;
+  return back;
+}
+
+/** One round of move_page_tables(): moves the part of [vpn, end) that one table holds, as a whole where it can. The page to go on from; 0 without memory. */
+function* moveExtent(source: VmaRef, target: VmaRef, vpn: Vpn, to: Vpn, end: Vpn, needRmapLocks: number): Op<number> {
+  const mm = get(source, Vma.mm);
+  if (topLevel >= PUD) {
+    const extent = extentOf(vpn, to, end, PUD);
+    const old = yield* entryPointer(mm, vpn, PUD);
+    if (old === 0 || ((yield* entryGet(old, PUD)) & PTE_TABLE) === 0) return vpn + extent;
+    const fresh = yield* entryAlloc(mm, to, PUD);
+    if (fresh === 0) return 0;
+    if (extent === spanPages(PUD) && movesTables() && (yield* moveTable(source, vpn, old, fresh, PUD)) !== 0) return vpn + extent;
+  }
+  const extent = extentOf(vpn, to, end, PMD);
+  const old = yield* entryPointer(mm, vpn, PMD);
+  if (old === 0 || ((yield* entryGet(old, PMD)) & PTE_TABLE) === 0) return vpn + extent;
+  const fresh = yield* entryAlloc(mm, to, PMD);
+  if (fresh === 0) return 0;
+  if (extent === spanPages(PMD) && movesTables() && (yield* moveTable(source, vpn, old, fresh, PMD)) !== 0) return vpn + extent;
+  const newPtep = yield* pteAlloc(mm, to);
+  if (newPtep === 0) return 0;
+  const table = tablePage(yield* entryGet(old, PMD));
+  yield* movePtes(source, target, entryAt(table, 0, vpn), newPtep, vpn, extent, needRmapLocks);
+  return vpn + extent;
+}
+
+/**
+ * move_normal_pmd, move_normal_pud: hangs the table below one entry below another, which must be empty. 1 when done. rmap is always kept out: it would
+ * not see the locks of the tables below change.
+ */
+function* moveTable(source: VmaRef, vpn: Vpn, old: number, fresh: number, level: number): Op<number> {
+  const mm = get(source, Vma.mm);
+  if ((yield* entryGet(fresh, level)) !== 0) return 0;
   yield* takeRmapLocks(source);
+  const oldLock = tableLock(mm, old, level);
+  const newLock = tableLock(mm, fresh, level);
+  yield* spinLock(oldLock);
+  if (newLock !== oldLock) yield* spinLock(newLock);
+  let moved = 0;
+  const entry = yield* entryGet(old, level);
+  // It may have become a huge page, or nothing, meanwhile.
+  if ((entry & PTE_TABLE) !== 0) {
+    yield* entrySet(old, level, 0);
+    yield* entrySet(fresh, level, entry);
+    yield* flushTlbRange(mm, vpn, vpn + spanPages(level));
+    moved = 1;
+  }
+  if (newLock !== oldLock) yield* spinUnlock(newLock);
+  yield* spinUnlock(oldLock);
+  yield* dropRmapLocks(source);
+  return moved;
+}
+
+/** move_ptes: `count` entries of one table. */
+function* movePtes(source: VmaRef, target: VmaRef, oldPtep: number, newPtep: number, from: Vpn, count: number, needRmapLocks: number): Op<number> {
+  if (needRmapLocks !== 0) yield* takeRmapLocks(source);
   const oldLock = pteLockptr(oldPtep);
   const newLock = pteLockptr(newPtep);
   yield* spinLock(oldLock);
   if (newLock !== oldLock) yield* spinLock(newLock);
   const step = entryStride(0);
+  const softDirty = codec.supports & PTE_SOFT_DIRTY;
   let flush = 0;
   for (let i = 0; i < count; i++) {
     if ((yield* entryGet(oldPtep + i * step, 0)) === 0) continue;
     const pte = yield* entryGetAndClear(oldPtep + i * step, 0);
     if (ptePresent(pte)) flush = 1;
-    // A page that moved counts as changed for those who watch soft-dirty bits.
-    yield* entrySet(newPtep + i * step, 0, ptePresent(pte) ? pteSet(pte, codec.supports & PTE_SOFT_DIRTY) : pte);
+    // move_soft_dirty_pte: what moved counts as changed for those who watch.
+    yield* entrySet(newPtep + i * step, 0, ptePresent(pte) ? pteSet(pte, softDirty) : pte);
   }
   if (flush !== 0) yield* flushTlbRange(get(target, Vma.mm), from, from + count);
   if (newLock !== oldLock) yield* spinUnlock(newLock);
   yield* spinUnlock(oldLock);
-  return yield* dropRmapLocks(source);
+  return needRmapLocks !== 0 ? yield* dropRmapLocks(source) : 0;
 }
 
 /** take_rmap_locks. */

@@ -20,6 +20,7 @@ import { Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, ty
 import { getUnmappedArea } from './unmapped-area.ts';
 import { enoughMemory, mayExpandVm, mlockFutureOk, vmAcctMemory, vmStatAccount, vmUnacctMemory } from './util.ts';
 import { VM_ACCOUNT, VM_DONTEXPAND, VM_LOCKED, VM_LOCKED_MASK, VM_MAYSHARE, VM_PFNMAP, VM_SHARED } from './vm-flags.ts';
+import { VMOPS_SHM } from './vm-ops-types.ts';
 import { vmaIsSealed } from './vma.ts';
 import { copyVma, vmaMergeExtend } from './vma-merge.ts';
 import { findVma, findVmaIntersection, vmaLookup } from './vma-tree.ts';
@@ -63,7 +64,7 @@ const impliesNewAddress = (flags: number): boolean => (flags & (MREMAP_FIXED | M
 function checkMremapParams(mm: MmRef, address: number, oldLength: number, newLength: number, flags: number, newAddress: number): number {
   const size = 2 ** pageShift;
   if (flags > 7 || (flags & ~(MREMAP_FIXED | MREMAP_MAYMOVE | MREMAP_DONTUNMAP)) !== 0) return -EINVAL;
-  if (address % size !== 0) return -EINVAL;
+  if (address % size !== 0 || address >= 2 ** 64) return -EINVAL;
   const oldLen = alignedPages(oldLength);
   const newLen = alignedPages(newLength);
   const taskSize = get(mm, Mm.taskSize);
@@ -75,7 +76,10 @@ function checkMremapParams(mm: MmRef, address: number, oldLength: number, newLen
   if ((flags & MREMAP_DONTUNMAP) !== 0 && oldLen !== newLen) return -EINVAL;
   const from = address / size;
   const to = newAddress / size;
-  if (from + oldLen > to && to + newLen > from) return -EINVAL;
+  // The end of the old range may lie beyond the last address, where it starts anew.
+  const limit = 2 ** (64 - pageShift);
+  const oldEnd = from + oldLen >= limit ? from + oldLen - limit : from + oldLen;
+  if (oldEnd > to && to + newLen > from) return -EINVAL;
   if (get(mm, Mm.mapCount) + 2 >= get(globals, Globals.maxMapCount) - 3) return -ENOMEM;
   return 0;
 }
@@ -120,7 +124,13 @@ function checkPrepVma(vrm: VrmRef): number {
   return mayExpandVm(mm, vmFlags, delta) ? 0 : -ENOMEM;
 }
 
-/** remap_move: all VMAs of the range go to the new place, their gaps with them. */
+/**
+ * vma_multi_allowed: VMAs that may be moved together with others. An attached SysV segment finds places by itself, and might not end up where it was
+ * to go.
+ */
+const multiAllowed = (vma: VmaRef): boolean => get(vma, Vma.ops) !== VMOPS_SHM;
+
+/** remap_move: all VMAs of the range go to the new place, their gaps with them. What was moved before one that cannot be stays moved. */
 function* remapMove(vrm: VrmRef): Op<number> {
   const mm = get(vrm, Vrm.mm);
   const start = get(vrm, Vrm.addr);
@@ -141,13 +151,14 @@ function* remapMove(vrm: VrmRef): Op<number> {
     set(vrm, Vrm.newAddr, target + offset);
     set(vrm, Vrm.oldLen, length);
     set(vrm, Vrm.newLen, length);
+    if (!multiAllowed(vma) && (seen !== 0 || lastEnd < end)) return -EFAULT;
     let moved = checkPrepVma(vrm);
     if (moved === 0) moved = yield* mremapTo(vrm);
     if (moved < 0) return moved;
     if (seen === 0) result = moved;
     target = moved + length;
     seen = 1;
-    vma = findVma(mm, from + length);
+    vma = lastEnd < end ? findVma(mm, lastEnd) : 0;
   }
   return result;
 }
@@ -279,10 +290,14 @@ function* moveVma(vrm: VrmRef): Op<number> {
   // A merge may have taken the source in.
   const source = vmaLookup(mm, from);
   set(vrm, Vrm.vma, source);
-  const moved = yield* movePageTables(source, from, copy, to, length);
+  // A VMA that was there before may come before the source where rmap walks.
+  const merged = get(copy, Vma.end) - get(copy, Vma.start) > get(vrm, Vrm.newLen);
+  const needRmapLocks = merged && get(copy, Vma.pgoff) <= get(source, Vma.pgoff) ? 1 : 0;
+  const moved = yield* movePageTables(source, from, copy, to, length, needRmapLocks);
   let error = 0;
   if (moved < length) {
-    yield* movePageTables(copy, to, source, from, moved);
+    // The tables of the old place are still there: this cannot fail.
+    yield* movePageTables(copy, to, source, from, moved, 1);
     // Now the new place goes instead of the old.
     set(vrm, Vrm.vma, copy);
     set(vrm, Vrm.oldLen, get(vrm, Vrm.newLen));

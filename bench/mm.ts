@@ -22,7 +22,6 @@ const ROUNDS = 7;
 const BASE = 0x10000000;
 const SPOT = 0x20000000;
 const FIXED = 0x32;
-const WRITE = 1;
 
 /** Best nanoseconds of one of `n` operations over rounds that alternate with the kernel's. */
 type Figures = Map<string, number>;

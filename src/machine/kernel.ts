@@ -33,17 +33,20 @@ function wrapped(name: ProgramName, key: string, value: GeneratorSource): (...ar
 }
 
 /** Doubles of the stack of the one task that runs a call to its end. */
-const STACK = 2048;
+const STACK = 1024;
 const stack = new Float64Array(STACK);
 
 /** Runs a kernel function of the step program as the only task. */
 function runSteps(descriptor: Descriptor, args: readonly number[]): number {
   useStack(stack);
-  startTask(0, STACK, descriptor, ...args);
+  startTask(0, STACK, descriptor, ...args.slice(0, descriptor.params));
   while (advance(0)) {
     const operation = operations[S[TASK.code]];
     const { effect, enabled } = operation;
-    const [a, b, c, d] = [S[TASK.a], S[TASK.b], S[TASK.c], S[TASK.d]];
+    const a = S[TASK.a];
+    const b = S[TASK.b];
+    const c = S[TASK.c];
+    const d = S[TASK.d];
     if (enabled && !enabled(a, b, c, d)) throw new Error(`a lone task waits for ever: ${operation.name}(${a}, ${b}, ${c}, ${d})`);
     S[TASK.result] = effect(a, b, c, d);
   }

@@ -21,6 +21,7 @@ import { capture, frameSource } from './capture.ts';
 import { type Kernel, kernelOf, type ProgramName } from './kernel.ts';
 import { Process } from './process.ts';
 import { SoftTlb } from './soft-tlb.ts';
+import { type ArgumentKind, callOf } from './syscalls.ts';
 
 export interface MachineOptions extends BootOptions {
   /** Which of the programs runs the kernel's code: `direct` (default), `native` generators, `step`. They do the same. */
@@ -35,6 +36,7 @@ export class Machine {
   readonly options: MachineOptions;
   readonly #flush: (mm: number, start: number, end: number) => void;
   readonly #processes = new Map<number, Process>();
+  readonly #calls = new Map<string, { readonly run: (...args: number[]) => number; readonly kinds: readonly ArgumentKind[] }>();
 
   /** Boots a machine. @throws {PxdError} for a mode or a size of RAM that cannot be. */
   constructor(options: MachineOptions = {}, restored?: { state: MachineState; codec: EntryCodec }) {
@@ -55,6 +57,19 @@ export class Machine {
     mountTlb(this.#flush);
     injectFailuresThrough(globals + Globals.failAllocation);
     setCurrent(0);
+  }
+
+  /** A system call by name: the kernel function and the kinds of its arguments. Looked up once. */
+  call(name: string): { readonly run: (...args: number[]) => number; readonly kinds: readonly ArgumentKind[] } {
+    let call = this.#calls.get(name);
+    if (call === undefined) {
+      const { run, args } = callOf(name);
+      const found = (this.kernel as unknown as Record<string, ((...a: number[]) => number) | undefined>)[run];
+      if (found === undefined) throw new PxdError('unavailable', `the system call ${name} is not implemented`);
+      call = { run: found, kinds: args };
+      this.#calls.set(name, call);
+    }
+    return call;
   }
 
   /** log2 of the mode's page size. */

@@ -10,7 +10,7 @@ import { Mm, Process as ProcessStruct } from '../mm/types.ts';
 import { PTE_DIRTY, PTE_EXEC, PTE_READ, PTE_WRITE, userLimits } from '../pagetable/canonical.ts';
 import { PxdError } from '../pagetable/error.ts';
 import type { Machine } from './machine.ts';
-import { callOf } from './syscalls.ts';
+import type { ArgumentKind } from './syscalls.ts';
 
 /** A signal that an access raised; the access did not happen. */
 export interface Fault {
@@ -72,14 +72,26 @@ export class Process {
    * One system call: Linux's name and its arguments as unsigned 64-bit numbers (negative ones are taken as two's complement). The result is not
    * negative, or −errno. @throws {PxdError} 'unknown' for a call that the machine does not have.
    */
-  syscall(name: string, ...args: (bigint | number)[]): number {
+  syscall(
+    name: string,
+    a: bigint | number = 0,
+    b: bigint | number = 0,
+    c: bigint | number = 0,
+    d: bigint | number = 0,
+    e: bigint | number = 0,
+    f: bigint | number = 0,
+  ): number {
     this.machine.enter();
-    const call = callOf(name);
-    const kernel = this.machine.kernel as unknown as Record<string, (...a: number[]) => number>;
-    const run = kernel[call.run];
-    if (run === undefined) throw new PxdError('unavailable', `the system call ${name} is not implemented`);
-    const subject = call.on === 'mm' ? get(this.ref, ProcessStruct.mm) : this.ref;
-    return run(subject, ...call.args.map((kind, i) => argument(kind, BigInt(args[i] ?? 0))));
+    const { run, kinds } = this.machine.call(name);
+    return run(
+      this.ref,
+      argument(kinds[0], a),
+      argument(kinds[1], b),
+      argument(kinds[2], c),
+      argument(kinds[3], d),
+      argument(kinds[4], e),
+      argument(kinds[5], f),
+    );
   }
 
   /** fork(2): the child. @throws {PxdError} 'limit' with the errno when it fails. */
@@ -233,8 +245,13 @@ function nonCanonical(address: bigint, vaBits: number, family: string): Fault {
   return { signal: 11, code: 1, address };
 }
 
-/** An argument as kernel code takes it: an exact number below 2^53, anything larger rounded (it is out of every range). */
-function argument(kind: 'long' | 'slong' | 'int' | 'uint', value: bigint): number {
+/** An argument as kernel code takes it: an exact number below 2^53, anything larger rounded (it is out of every range). Small positive numbers are all kinds alike. */
+function argument(kind: ArgumentKind | undefined, value: bigint | number): number {
+  if (typeof value === 'number' && value >= 0 && value < 2 ** 31) return value;
+  return wideArgument(kind, BigInt(value));
+}
+
+function wideArgument(kind: ArgumentKind | undefined, value: bigint): number {
   if (kind === 'int') return Number(BigInt.asIntN(32, value));
   if (kind === 'uint') return Number(BigInt.asUintN(32, value));
   if (kind === 'slong') return Number(BigInt.asIntN(64, value));

@@ -5,21 +5,20 @@
  */
 import { PxdError } from '../pagetable/error.ts';
 
-type Kind = 'long' | 'slong' | 'int' | 'uint';
+export type ArgumentKind = 'long' | 'slong' | 'int' | 'uint';
 
 export interface SystemCall {
-  /** Kernel function: its first argument is the process or its mm. */
+  /** Kernel function: its first argument is the process. */
   readonly run: string;
-  readonly on: 'process' | 'mm';
-  readonly args: readonly Kind[];
+  readonly args: readonly ArgumentKind[];
 }
 
-const L: Kind = 'long';
-const I: Kind = 'int';
-const U: Kind = 'uint';
-const S: Kind = 'slong';
+const L: ArgumentKind = 'long';
+const I: ArgumentKind = 'int';
+const U: ArgumentKind = 'uint';
+const S: ArgumentKind = 'slong';
 
-const call = (run: string, ...args: Kind[]): SystemCall => ({ run, on: 'process', args });
+const call = (run: string, ...args: ArgumentKind[]): SystemCall => ({ run, args });
 
 const CALLS: Readonly<Record<string, SystemCall>> = {
   mmap: call('sysMmap', L, L, L, L, I, L),

@@ -321,8 +321,12 @@ export function allocObject(type: number, size: number): number {
 export function freeObject(ref: number, size: number): void {
   const type = heap[ref];
   if (!(type > 0)) throw new Error(`object ${ref} is freed twice`);
-  if (recording) for (let i = 2; i < size; i++) setSlot(ref + i, 0);
-  else heap.fill(0, ref + 2, ref + size);
+  if (recording) {
+    for (let i = 2; i < size; i++) if (heap[ref + i] !== 0) setSlot(ref + i, 0);
+  } else {
+    // A loop: objects are small, and a call of fill() costs more than they do.
+    for (let i = ref + 2; i < ref + size; i++) heap[i] = 0;
+  }
   const head = SLOT_FREE + type;
   setSlot(ref, -type);
   setSlot(ref + 1, heap[head]);

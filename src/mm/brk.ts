@@ -61,14 +61,14 @@ export function* sysBrk(process: ProcessRef, brk: number): Op<number> {
 function* growBrk(mm: MmRef, from: Vpn, to: Vpn): Op<number> {
   const pages = to - from;
   // check_brk_limits
-  const place = getUnmappedArea(mm, 0, from * 2 ** pageShift, pages, 0, MAP_FIXED, 0);
+  const place = getUnmappedArea(mm, 0, from * (1 << pageShift), pages, 0, MAP_FIXED, 0);
   if (place < 0) return place;
   if (!mlockFutureOk(mm, get(mm, Mm.defFlags), pages)) return -ENOMEM;
   // One page stays free above, and a stack's guard gap.
   const next = findVma(mm, from);
   if (next !== 0 && get(next, Vma.start) < to + 1 + get(globals, Globals.stackGuardGap) && to + 1 > vmStartGap(next)) return -ENOMEM;
   const prev = findVmaPrev(mm, from);
-  const heap = prev !== 0 && get(prev, Vma.end) * 2 ** pageShift > get(mm, Mm.startBrk) ? prev : 0;
+  const heap = prev !== 0 && get(prev, Vma.end) * (1 << pageShift) > get(mm, Mm.startBrk) ? prev : 0;
   return yield* doBrkFlags(mm, heap, from, pages, 0);
 }
 

@@ -85,7 +85,7 @@ const pgoffLimit = (): number => (codec.mode.vaBits > 32 ? 2 ** 64 : 2 ** 32);
 
 /** round_hint_to_min: whole pages, not below mmap_min_addr. */
 function roundHintToMin(address: number): number {
-  const size = 2 ** pageShift;
+  const size = 1 << pageShift;
   const hint = Math.floor(address / size) * size;
   const min = mmapMinAddr();
   return hint !== 0 && hint < min ? Math.ceil(min / size) * size : hint;
@@ -140,7 +140,7 @@ export function* doMmap(mm: MmRef, file: FileRef, address: number, length: numbe
   const at = (flags & MAP_FIXED) !== 0 ? address : roundHintToMin(address);
   const pages = pfnUp(length);
   // Rounding up overflows in the last page of an unsigned long.
-  if (pages >= 2 ** (codec.mode.vaBits > 32 ? 64 : 32) / 2 ** pageShift) return -ENOMEM;
+  if (pages >= 2 ** (codec.mode.vaBits > 32 ? 64 : 32) / (1 << pageShift)) return -ENOMEM;
   if (pgoff + pages >= pgoffLimit()) return -EOVERFLOW;
   if (get(mm, Mm.mapCount) > get(globals, Globals.maxMapCount)) return -ENOMEM;
   let vmFlags = extra | calcVmProtBits(prot) | calcVmFlagBits(flags) | get(mm, Mm.defFlags) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
@@ -159,7 +159,7 @@ export function* doMmap(mm: MmRef, file: FileRef, address: number, length: numbe
   const result = yield* mmapRegion(mm, file, vpn, pages, vmFlags, (flags & MAP_SYNC) !== 0 ? VMH_SYNC : 0, offset);
   if (result < 0) return result;
   if ((vmFlags & VM_LOCKED) !== 0 || (flags & (MAP_POPULATE | MAP_NONBLOCK)) === MAP_POPULATE) set(mm, Mm.populate, pages);
-  return result * 2 ** pageShift;
+  return result * (1 << pageShift);
 }
 
 /** vm_mmap_pgoff: takes the mmap lock around do_mmap(), and populates afterwards. */
@@ -184,7 +184,7 @@ function* mmapHugetlb(mm: MmRef, address: number, length: number, flags: number)
   const type = flags & MAP_TYPE;
   if (pages === 0 || (type !== MAP_PRIVATE && type !== MAP_SHARED && type !== MAP_SHARED_VALIDATE) || (flags & MAP_GROWSDOWN) !== 0) return -EINVAL;
   if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === 0) return -ENOMEM;
-  const vpn = address / 2 ** pageShift;
+  const vpn = address / (1 << pageShift);
   if (vpn % size !== 0) return -EINVAL;
   if (vpn > get(mm, Mm.taskSize) - pages) return -ENOMEM;
   yield* mmapWriteLock(mm);
@@ -199,7 +199,7 @@ function* mmapHugetlb(mm: MmRef, address: number, length: number, flags: number)
 export function* sysMmap(process: ProcessRef, address: number, length: number, prot: number, flags: number, fd: number, offset: number): Op<number> {
   const mm = get(process, Process.mm);
   // 2^64 stands for the last, odd, offsets of 64 bits.
-  if (offset % 2 ** pageShift !== 0 || offset >= 2 ** 64) return -EINVAL;
+  if (offset % (1 << pageShift) !== 0 || offset >= 2 ** 64) return -EINVAL;
   let file = 0;
   if ((flags & MAP_ANONYMOUS) === 0) {
     file = yield* fdGet(process, fd);

@@ -113,11 +113,11 @@ function* mprotectRange(mm: MmRef, from: Vpn, to: Vpn, prot: number, grows: numb
 export function* doMprotectPkey(mm: MmRef, address: number, length: number, protection: number, pkey: number): Op<number> {
   const grows = protection & (PROT_GROWSDOWN | PROT_GROWSUP);
   if (grows === (PROT_GROWSDOWN | PROT_GROWSUP)) return -EINVAL;
-  const start = address / 2 ** pageShift;
+  const start = address / (1 << pageShift);
   if (!Number.isInteger(start) || address >= 2 ** 64) return -EINVAL;
   if (length === 0) return 0;
   const end = start + pfnUp(length);
-  if (end >= 2 ** 64 / 2 ** pageShift) return -ENOMEM;
+  if (end >= 2 ** 64 / (1 << pageShift)) return -ENOMEM;
   const prot = protection & ~grows;
   if ((prot & ~PROT_VALID) !== 0 || protection >= 2 ** 32) return -EINVAL;
   yield* mmapWriteLock(mm);

@@ -49,11 +49,11 @@ function* msealApply(mm: MmRef, start: Vpn, end: Vpn): Op<number> {
 export function* sysMseal(process: ProcessRef, address: number, length: number, flags: number): Op<number> {
   if (codec.mode.vaBits <= 32) return -ENOSYS;
   if (flags !== 0) return -EINVAL;
-  const start = address / 2 ** pageShift;
+  const start = address / (1 << pageShift);
   if (!Number.isInteger(start) || address >= 2 ** 64) return -EINVAL;
   // A length that rounding wraps, or that leads beyond the last address.
   const end = start + pfnUp(length);
-  if (end >= 2 ** 64 / 2 ** pageShift) return -EINVAL;
+  if (end >= 2 ** 64 / (1 << pageShift)) return -EINVAL;
   if (end === start) return 0;
   const mm = get(process, Process.mm);
   yield* mmapWriteLock(mm);

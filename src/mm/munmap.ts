@@ -250,7 +250,7 @@ export function* doMunmap(mm: MmRef, start: Vpn, pages: number): Op<number> {
 /** munmap(2); bytes. */
 export function* sysMunmap(process: ProcessRef, address: number, length: number): Op<number> {
   const mm = get(process, Process.mm);
-  const start = address / 2 ** pageShift;
+  const start = address / (1 << pageShift);
   yield* mmapWriteLock(mm);
   const error = Number.isInteger(start) ? yield* doVmiMunmap(mm, start, pfnUp(length), 1) : -EINVAL;
   if (error !== 0) yield* mmapWriteUnlock(mm);

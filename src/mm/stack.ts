@@ -31,7 +31,7 @@ function* acctStackGrowth(vma: VmaRef, size: number, grow: number): Op<number> {
   const mm = get(vma, Vma.mm);
   const flags = get(vma, Vma.flags);
   if (!mayExpandVm(mm, flags, grow)) return -ENOMEM;
-  if (size * 2 ** pageShift > rlimit(mm, RLIMIT_STACK)) return -ENOMEM;
+  if (size * (1 << pageShift) > rlimit(mm, RLIMIT_STACK)) return -ENOMEM;
   if (!mlockFutureOk(mm, flags, grow)) return -ENOMEM;
   return yield* enoughMemory(mm, grow);
 }
@@ -51,7 +51,7 @@ function setStackRange(vma: VmaRef, start: Vpn, end: Vpn, grow: number): void {
 /** expand_downwards: grows a stack above an address down to it. 0 or -errno. Needs the mmap lock for writing. */
 export function* expandDownwards(vma: VmaRef, vpn: Vpn): Op<number> {
   if ((get(vma, Vma.flags) & VM_GROWSDOWN) === 0) return -EFAULT;
-  if (vpn * 2 ** pageShift < mmapMinAddr()) return -EPERM;
+  if (vpn * (1 << pageShift) < mmapMinAddr()) return -EPERM;
   const prev = get(vma, Vma.prev);
   if (
     prev !== 0 &&

@@ -28,7 +28,7 @@ const isX86_64 = (): boolean => codec.mode.family === 'x86' && codec.mode.vaBits
 const hasThp = (): boolean => codec.mode.vaBits > 32 && THP_FAMILIES.includes(codec.mode.family);
 
 /** A number of bytes that is a multiple of every page size below it, in pages. */
-const pagesAt = (bytes: number): number => bytes / 2 ** pageShift;
+const pagesAt = (bytes: number): number => bytes / (1 << pageShift);
 
 /** DEFAULT_MAP_WINDOW: the end of user space unless an address above is asked for. */
 export function mapWindow(mm: MmRef): Vpn {
@@ -62,7 +62,7 @@ const BOTTOM_UP_ONLY = ['alpha', 'm68k'];
  * stack, asks for the old layout. No randomisation.
  */
 export function archPickMmapLayout(mm: MmRef, stackLimit: number, stackTop: Vpn): void {
-  const size = 2 ** pageShift;
+  const size = 1 << pageShift;
   const limit = stackLimit < 0 ? Infinity : stackLimit;
   const growsUp = codec.mode.family === 'parisc';
   const old = get(globals, Globals.legacyVaLayout) !== 0 || (limit === Infinity && !growsUp && !isX86_64());
@@ -170,7 +170,7 @@ function thpArea(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number)
 export function getUnmappedArea(mm: MmRef, file: FileRef, address: number, pages: number, pgoff: Vpn, flags: number, shared: number): number {
   const taskSize = get(mm, Mm.taskSize);
   if (pages > taskSize) return -ENOMEM;
-  const at = address / 2 ** pageShift;
+  const at = address / (1 << pageShift);
   let found = 0;
   if ((flags & MAP_FIXED) !== 0) found = at;
   else {

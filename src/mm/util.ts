@@ -39,10 +39,10 @@ export function rlimitMax(mm: MmRef, resource: number): number {
 }
 
 /** PFN_DOWN: whole pages of a number of bytes. */
-export const pfnDown = (bytes: number): number => Math.floor(bytes / 2 ** pageShift);
+export const pfnDown = (bytes: number): number => Math.floor(bytes / (1 << pageShift));
 
 /** PFN_UP: pages that hold a number of bytes. */
-export const pfnUp = (bytes: number): number => Math.ceil(bytes / 2 ** pageShift);
+export const pfnUp = (bytes: number): number => Math.ceil(bytes / (1 << pageShift));
 
 /** capable(): the mm's process has a capability (CAP_*, below 32). */
 export const capable = (mm: MmRef, cap: number): boolean => (get(get(mm, Mm.process), Process.capsLow) & (1 << cap)) !== 0;

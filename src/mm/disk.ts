@@ -40,7 +40,7 @@ import {
   SEEK_DATA,
 } from './file-types.ts';
 import { filemapGetEntry, filemapIsUptodate, filemapLockFolio, filemapRemoveFolio, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
-import { setFolioOrder } from './folio-order.ts';
+import { folioOrder, setFolioOrder } from './folio-order.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { pteClear, pteDirty, pteLockptr, ptePage, ptePointer, ptePresent, pteWrite, pteWrprotect } from './pgtable.ts';
 import { readPage } from './readahead.ts';
@@ -202,8 +202,9 @@ export function* writebackFolio(inode: InodeRef, page: Page): Op<number> {
   return 0;
 }
 
-/** filemap_write_and_wait_range for pages [first, end). */
-export function* diskWriteback(inode: InodeRef, first: number, end: number): Op<number> {
+/** filemap_write_and_wait_range for pages [from, end), and what belongs to the folio of the first. */
+export function* diskWriteback(inode: InodeRef, from: number, end: number): Op<number> {
+  const first = from - (from % 2 ** folioOrder(pageCacheEntry(inode, from)));
   for (let index = pageCacheFind(inode, first, end - 1); index >= 0; index = pageCacheFind(inode, index + 1, end - 1)) {
     const page = yield* filemapLockFolio(inode, index);
     if (page === 0) continue;

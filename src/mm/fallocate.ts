@@ -19,6 +19,7 @@ import {
   INODE_DISK,
   INODE_PIPE,
   kindIsRegular,
+  LOFF_LIMIT,
 } from './file-types.ts';
 import { maxBytes } from './read-write.ts';
 import { shmemFallocate } from './shmem-fallocate.ts';
@@ -50,7 +51,8 @@ export function* fallocateFor(file: FileRef, mode: number, offset: number, lengt
   const inode = get(file, File.inode);
   if (get(inode, Inode.kind) === INODE_PIPE) return -ESPIPE;
   if (!kindIsRegular(get(inode, Inode.kind))) return -ENODEV;
-  if (offset + length > maxBytes(inode)) return -EFBIG;
+  // Sums of 2^63 and more overflow.
+  if (offset + length >= LOFF_LIMIT || offset + length > maxBytes(inode)) return -EFBIG;
   yield* downWrite(inode + Inode.lock);
   let error = 0;
   const grows = kindOfChange !== FALLOC_FL_PUNCH_HOLE && offset + length > get(inode, Inode.size);

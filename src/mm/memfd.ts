@@ -29,23 +29,21 @@ import {
   O_LARGEFILE,
 } from './file-types.ts';
 import { LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
-import { freeName, mappingAllowWritable, mappingDenyWritable, nameAppend, nameOf } from './inode.ts';
+import { freeName, mappingAllowWritable, mappingDenyWritable, nameAppend, newName } from './inode.ts';
 import { shmemFileSetup } from './shmem.ts';
 import { File, type FileRef, Inode, type InodeRef, type MmRef, type NameRef, Process, type ProcessRef } from './types.ts';
 import { getUserByte } from './uaccess.ts';
 import { VM_MAYWRITE, VM_NORESERVE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 
-/** Longest name, without what is put before it. */
+/** Longest name, without the "memfd:" that /proc puts before it. */
 const MFD_NAME_MAX_LEN = 255 - 6;
 /** Sizes of huge pages stand in these bits of the flags. */
 const MFD_HUGE_SHIFT = 26;
 const MFD_HUGE_BITS = 63 * 2 ** MFD_HUGE_SHIFT;
 
-const memfdNamePrefix = (): NameRef => nameOf('memfd:');
-
 /** alloc_name: reads a name from user memory; the name, −EFAULT, or −EINVAL when it is too long. */
 function* memfdName(mm: MmRef, address: number): Op<number> {
-  const name: NameRef = memfdNamePrefix();
+  const name: NameRef = newName();
   let error = -EINVAL;
   for (let length = 0; length <= MFD_NAME_MAX_LEN; length++) {
     const byte = yield* getUserByte(mm, address + length);

@@ -9,13 +9,15 @@ import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
 import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
-import { pageShift } from '../memory/state.ts';
+import { pageIndex, pageMapping, pageShift } from '../memory/state.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from './errno.ts';
+import { pageCacheEntry } from './filemap.ts';
+import { folioOrder } from './folio-order.ts';
 import { mmPopulate, mmPopulateRange } from './gup.ts';
 import { vmNormalPage } from './memory.ts';
 import { vmaSupportsMlock } from './mmap-region.ts';
-import { pteLockptr, ptePresent, tablePage } from './pgtable.ts';
+import { pteLockptr, ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { mlockFolio, munlockFolio } from './swap.ts';
 import { Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { CAP_IPC_LOCK, canDoMlock, capable, pfnDown, RLIMIT_MEMLOCK, rlimit } from './util.ts';
@@ -152,6 +154,30 @@ function* mlockTable(vma: VmaRef, table: Page, level: number, start: Vpn, end: V
   return 0;
 }
 
+/**
+ * A part of a large folio (allow_mlock_munlock): it is locked only when all of it is mapped in [start, end), and unlocked as a whole when any part of
+ * it is. Called for each of its pages there; the first one counts.
+ */
+function* mlockLargeFolio(page: Page, locked: boolean, vpn: Vpn, start: Vpn, end: Vpn, ptep: number): Op<number> {
+  const pages = 2 ** folioOrder(page);
+  const at = pageIndex[page] % pages;
+  if (at !== 0 && vpn !== start) return 0;
+  if (locked) {
+    if (at !== 0 || vpn + pages > end) return 0;
+    for (let i = 1; i < pages; i++) {
+      const pte = yield* entryGet(ptep + i * entryStride(0), 0);
+      if (!ptePresent(pte) || ptePage(pte) !== pageCacheEntry(pageMapping[page], pageIndex[page] + i)) return 0;
+    }
+  }
+  for (let i = 0; i < pages; i++) {
+    const part = pageCacheEntry(pageMapping[page], pageIndex[page] - at + i);
+    if (part <= 0) continue;
+    if (locked) yield* mlockFolio(part);
+    else yield* munlockFolio(part);
+  }
+  return 0;
+}
+
 /** mlock_pte_range. */
 function* mlockPteRange(vma: VmaRef, table: Page, start: Vpn, end: Vpn): Op<number> {
   const locked = (get(vma, Vma.flags) & VM_LOCKED) !== 0;
@@ -162,7 +188,8 @@ function* mlockPteRange(vma: VmaRef, table: Page, start: Vpn, end: Vpn): Op<numb
     const pte = yield* entryGet(ptep, 0);
     const page = ptePresent(pte) ? vmNormalPage(pte) : 0;
     if (page !== 0) {
-      if (locked) yield* mlockFolio(page);
+      if (folioOrder(page) !== 0) yield* mlockLargeFolio(page, locked, vpn, start, end, ptep);
+      else if (locked) yield* mlockFolio(page);
       else yield* munlockFolio(page);
     }
     ptep += entryStride(0);

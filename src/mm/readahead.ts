@@ -18,8 +18,8 @@ import { globals } from './globals.ts';
 import { folioAddLru, folioPut } from './swap.ts';
 import { File, type FileRef, Globals, Inode, type InodeRef, type Page } from './types.ts';
 
-/** VM_READAHEAD_PAGES: what is read ahead unless the disk says otherwise, bytes. */
-const DEFAULT_READ_AHEAD = 131072;
+/** What is read ahead unless Globals.readAheadPages says otherwise, bytes: read_ahead_kb of the disk on which the recordings were made. */
+const DEFAULT_READ_AHEAD = 2 ** 23;
 /** Largest folio of ext4. */
 const MAX_FOLIO_ORDER = 11;
 

@@ -70,7 +70,7 @@ export const Globals = defineStruct('globals', {
   /** vm.legacy_va_layout. */
   legacyVaLayout: 'number',
   /** lru_add and mlock batches are drained at each step when 0. */
-  /** Pages of a disk that are read ahead at most (read_ahead_kb); 0: 128 KiB. */
+  /** Pages of a disk that are read ahead at most (read_ahead_kb); 0: 8 MiB. */
   readAheadPages: 'count',
   reserved: array(5),
 });

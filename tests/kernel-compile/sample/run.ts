@@ -63,6 +63,7 @@ export function runStep(
   return outcome(() => {
     startTask(base, AREA, descriptor, ...args);
     while (advance(base)) {
+      if (S[base + TASK.result] !== 0) throw new Error('a result is left of the operation before');
       if (options.moved) {
         const words = [...memory];
         const old = S;

@@ -9,6 +9,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, transform } from 'esbuild';
+import { inlineReads, offsetFolder } from './fold-offsets.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..').replaceAll('\\', '/');
 const SAMPLE = 'tests/kernel-compile/sample';
@@ -23,10 +24,16 @@ export const DIALECT = {
 /** Virtual modules by prefix: `pxd:direct`, `pxd:step`. */
 export const ENTRIES = { pxd: `${root}/src/mm/index.ts`, sample: `${root}/${SAMPLE}/index.ts` };
 
+/** Where the heap's array is. */
+const STATE = `${root}/src/memory/state.ts`;
+
 /** What step modules import; one copy. */
 const RUNTIME = `${root}/src/kernel/compile/runtime.ts`;
 
 const NAME = /^([a-z]+):(direct|step)$/;
+/** Shared files that know structs. */
+const FOLDED = /\/src\/(memory|kernel|mm|machine)\//;
+
 const QUERY = /^(.*)\?program=(direct|step)$/;
 
 /** The compiler of src/kernel/compile as a module that Node runs. */
@@ -77,9 +84,10 @@ export async function kernelPrograms() {
     /** Text of a virtual module: the names of the entry, and all of them as one object under the program's name. */
     virtualText: (entry, program) => `export * from ${JSON.stringify(entry)};\nexport * as ${program} from ${JSON.stringify(entry)};\n`,
     /** A program's copy of a file: TypeScript (direct) or JavaScript with a source map (step). */
-    async copy(path, program) {
-      const source = readFileSync(path, 'utf8');
-      if (program === 'direct') return { code: toDirect(source, path), map: undefined };
+    async copy(path, program, fold = undefined) {
+      const fast = fold !== undefined;
+      const source = fast ? fold(readFileSync(path, 'utf8'), path) : readFileSync(path, 'utf8');
+      if (program === 'direct') return { code: toDirect(fast ? inlineReads(source, STATE) : source, path), map: undefined };
       const stripped = await stripTypes(source, path);
       return toStep({ source, path, javascript: stripped.code, map: stripped.map, files, runtime: RUNTIME, label: relative(root, path) });
     },
@@ -135,6 +143,7 @@ export function esbuildPrograms() {
     name: 'kernel-program',
     async setup(context) {
       const programs = await kernelPrograms();
+      const fold = await offsetFolder(root);
       const NAMESPACE = 'kernel-program';
       context.onStart(() => programs.files.forget());
       context.onResolve({ filter: NAME }, ({ path }) => (programs.virtual(path) ? { path, namespace: NAMESPACE } : undefined));
@@ -154,9 +163,9 @@ export function esbuildPrograms() {
       });
       context.onLoad({ filter: /\.ts$/, namespace: 'file' }, async ({ path, suffix }) => {
         const program = QUERY.exec(path + suffix)?.[2];
-        if (program === undefined) return undefined;
+        if (program === undefined) return FOLDED.test(path) ? { contents: fold(readFileSync(path, 'utf8'), path), loader: 'ts' } : undefined;
         try {
-          const { code, map } = await programs.copy(path, program);
+          const { code, map } = await programs.copy(path, program, fold);
           return { contents: map ? code + inlineMap(map) : code, loader: map ? 'js' : 'ts', pluginData: { program, from: path }, watchFiles: [path] };
         } catch (error) {
           if (error.violations === undefined) throw error;

@@ -1,0 +1,76 @@
+/**
+ * Writes the offsets of struct fields (`Vma.start`) into built code as numbers.
+ *
+ * In the source a field is a property of a described struct; engines load it at each access, as a bundle's top-level names are variables. The build
+ * knows all layouts, so it puts the number there, padded to the same length: lines and columns stay as they are in the source.
+ * Numbers of types (`$type`) stay: they follow the order in which modules are evaluated.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { build } from 'esbuild';
+
+/** Folders whose files know structs. */
+const FOLDERS = ['src/memory', 'src/kernel', 'src/mm', 'src/machine'];
+
+/** All files that describe structs, and what each of their exported structs' fields are: path → export → field → offset. */
+async function layoutsOf(root) {
+  const files = FOLDERS.flatMap((folder) => readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((f) => join(root, folder, f)));
+  const defining = files.filter((f) => f.endsWith('.ts') && /\bdefineStruct\(/.test(readFileSync(f, 'utf8')) && !f.endsWith('/struct.ts'));
+  const contents = defining.map((f, i) => `export * as m${i} from ${JSON.stringify(f)};`).join('\n');
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: root },
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'neutral',
+    logLevel: 'silent',
+  });
+  const modules = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`);
+  return new Map(
+    defining.map((file, i) => [
+      basename(file),
+      new Map(Object.entries(modules[`m${i}`]).filter(([, value]) => typeof value === 'object' && value !== null && typeof value.$type === 'number')),
+    ]),
+  );
+}
+
+/** `get(vma, 3    )`: a read of a field whose offset is a number by now, of an object that a name or another such read gives. */
+const READ = /\bget\(([A-Za-z_]\w*|\$heap\[[^[\]]*\]), (\d+)( *)\)/;
+
+/**
+ * Reads of fields as reads of the heap's array, in the direct program: engines stop inlining calls in large functions. Every character keeps its place.
+ * Only where `get` is the unchecked one (the direct program's).
+ */
+export function inlineReads(text, stateModule) {
+  if (!/\bget\b[^;]*from '[^']*\/(ops|heap)\.ts'/.test(text)) return text;
+  let inlined = text;
+  for (;;) {
+    const next = inlined.replace(READ, (whole, object, offset) => `$heap[${object}+${offset}]`.padEnd(whole.length));
+    if (next === inlined) break;
+    inlined = next;
+  }
+  return inlined === text ? text : `${inlined}\nimport { heap as $heap } from ${JSON.stringify(stateModule)};\n`;
+}
+
+/** A function from source text to the same text with offsets for fields. */
+export async function offsetFolder(root) {
+  const layouts = await layoutsOf(root);
+  return (text, path) => {
+    /** Local name → struct. */
+    const known = new Map(layouts.get(basename(path)) ?? []);
+    for (const [, names, from] of text.matchAll(/import\s*\{([^}]*)\}\s*from\s*'[^']*\/([^/']+\.ts)'/g)) {
+      const structs = layouts.get(from);
+      if (structs === undefined) continue;
+      for (const item of names.split(',')) {
+        const [, name, , local] = /^\s*(\w+)(\s+as\s+(\w+))?\s*$/.exec(item) ?? [];
+        if (structs.has(name)) known.set(local ?? name, structs.get(name));
+      }
+    }
+    if (known.size === 0) return text;
+    const pattern = new RegExp(`(?<![\\w.$'"])(${[...known.keys()].join('|')})\\.(\\$size|[A-Za-z]\\w*)(?![\\w(])`, 'g');
+    return text.replace(pattern, (whole, struct, field) => {
+      const offset = known.get(struct)[field];
+      return typeof offset === 'number' ? String(offset).padEnd(whole.length) : whole;
+    });
+  };
+}

@@ -18,6 +18,7 @@ import {
   MMF_DISABLE_THP_EXCEPT_ADVISED,
   MMF_HAS_MDWE,
   MMF_HAS_MDWE_NO_INHERIT,
+  MMF_PKEY_0,
   MMF_TOPDOWN,
   MMF_UNSTABLE,
   MMF_VM_MERGE_ANY,
@@ -31,7 +32,7 @@ import { isSharedMaywrite, vmAreaDup, vmAreaFree, vmaPages } from './vma.ts';
 import { firstVma, vmaTreeInsert } from './vma-tree.ts';
 
 /** MMF_INIT_MASK: flags of an address space that a child has too. */
-const MMF_INIT_MASK = MMF_DISABLE_THP | MMF_DISABLE_THP_EXCEPT_ADVISED | MMF_HAS_MDWE | MMF_HAS_MDWE_NO_INHERIT | MMF_TOPDOWN | MMF_VM_MERGE_ANY;
+const MMF_INIT_MASK = MMF_DISABLE_THP | MMF_DISABLE_THP_EXCEPT_ADVISED | MMF_HAS_MDWE | MMF_HAS_MDWE_NO_INHERIT | MMF_PKEY_0 | MMF_TOPDOWN | MMF_VM_MERGE_ANY;
 /** VM_INIT_DEF_MASK. */
 const VM_INIT_DEF_MASK = VM_NOHUGEPAGE;
 

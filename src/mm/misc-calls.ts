@@ -3,10 +3,12 @@
  * map_shadow_stack where shadow stacks are not configured, getpid.
  */
 
+import { codec } from '../kernel/arch.ts';
 import { mmapWriteLock, mmapWriteUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
-import { cmpxchg, get, readOnce } from '../kernel/ops.ts';
-import { EINVAL, ENOSYS, EPERM } from './errno.ts';
+import { cmpxchg, get, readOnce, set } from '../kernel/ops.ts';
+import { EINVAL, ENOSPC, ENOSYS, EPERM } from './errno.ts';
+import { MMF_PKEY_0 } from './mm-flags.ts';
 import { Mm, type MmRef, Process, type ProcessRef } from './types.ts';
 
 const MEMBARRIER_CMD_QUERY = 0;
@@ -25,6 +27,9 @@ const MEMBARRIER_CMD_FLAG_CPU = 1;
 const MEMBARRIER_CMD_BITMASK = 1023;
 /** Mm.membarriers: by how much the bits of barriers that may be asked for lie above those of registrations that are shown. */
 const READY = 1024;
+
+/** PKEY_DISABLE_ACCESS, PKEY_DISABLE_WRITE. */
+const PKEY_ACCESS_MASK = 3;
 
 /** membarrier(2). The barriers themselves have nothing to do: memory is seen in order. Registrations are what the mm keeps. */
 export function* sysMembarrier(process: ProcessRef, command: number, flags: number, _cpu: number): Op<number> {
@@ -62,17 +67,30 @@ function* register(mm: MmRef, command: number, shown: number): Op<number> {
   }
 }
 
-/** pkey_alloc(2): key 0 is free, and giving it rights fails without the processor's help. */
-export function* sysPkeyAlloc(process: ProcessRef, _flags: number, _rights: number): Op<number> {
-  return yield* refusedUnderLock(get(process, Process.mm));
+const isX86 = (): boolean => codec.mode.family === 'x86';
+/** ARCH_HAS_PKEYS. */
+const hasPkeys = (): boolean => isX86() || codec.mode.family === 'arm64' || codec.mode.family === 'powerpc';
+
+/**
+ * pkey_alloc(2). On x86 without protection keys there is key 0 to be had, once, but no way to give it rights; it is not taken back either, as
+ * it is not told apart from the key of memory that may only be executed. Where keys are an option of the processor that it does not have, there is none;
+ * other architectures do not have the call.
+ */
+export function* sysPkeyAlloc(process: ProcessRef, flags: number, rights: number): Op<number> {
+  if (!hasPkeys()) return -ENOSYS;
+  if (flags !== 0 || rights > PKEY_ACCESS_MASK) return -EINVAL;
+  const mm = get(process, Process.mm);
+  yield* mmapWriteLock(mm);
+  const free = isX86() && (get(mm, Mm.flags) & MMF_PKEY_0) === 0;
+  if (free) set(mm, Mm.flags, get(mm, Mm.flags) | MMF_PKEY_0);
+  yield* mmapWriteUnlock(mm);
+  return free ? -EINVAL : -ENOSPC;
 }
 
-/** pkey_free(2): no key is allocated. */
+/** pkey_free(2): no key is anybody's. */
 export function* sysPkeyFree(process: ProcessRef, _pkey: number): Op<number> {
-  return yield* refusedUnderLock(get(process, Process.mm));
-}
-
-function* refusedUnderLock(mm: MmRef): Op<number> {
+  const mm = get(process, Process.mm);
+  if (!hasPkeys()) return -ENOSYS;
   yield* mmapWriteLock(mm);
   yield* mmapWriteUnlock(mm);
   return -EINVAL;

@@ -10,3 +10,5 @@ export const MMF_TOPDOWN = 64;
 export const MMF_VM_MERGE_ANY = 128;
 /** PR_SET_THP_DISABLE with PR_THP_DISABLE_EXCEPT_ADVISED: huge pages only where MADV_HUGEPAGE asked. */
 export const MMF_DISABLE_THP_EXCEPT_ADVISED = 256;
+/** pkey_allocation_map of a processor without protection keys: key 0 was given out. */
+export const MMF_PKEY_0 = 512;

@@ -153,6 +153,13 @@ export function refGetUnlessZero(page: number): number {
   return 1;
 }
 
+/** folio_ref_freeze: nobody can take a reference any longer, if exactly so many are held; 1 when it is so. */
+export function refFreeze(page: number, expected: number): number {
+  if (pageRefcount[page] !== expected) return 0;
+  setPageRefcount(page, 0);
+  return 1;
+}
+
 /** Changes a page's mapcount; the new value. */
 export function mapcountAdd(page: number, delta: number): number {
   const value = pageMapcount[page] + delta;
@@ -190,6 +197,13 @@ export function entrySet(at: number, level: number, entry: number): number {
 export function entryGetAndClear(at: number, level: number): number {
   const entry = loadEntry(at, level);
   storeEntry(at, level, 0);
+  return entry;
+}
+
+/** ptep_test_and_clear_young and its kin: takes bits off a present entry in one step; the entry before. */
+export function entryClearBits(at: number, level: number, bits: number): number {
+  const entry = loadEntry(at, level);
+  if ((entry & bits) !== 0) storeEntry(at, level, entry - (entry & bits));
   return entry;
 }
 

@@ -55,6 +55,7 @@ export const waitFor = primitive('waitFor', effect.readOnce, (ref: number, field
   value: number,
 ) => Generator<void, number, void>;
 export const refAdd = primitive('refAdd', effect.refAdd);
+export const refFreeze = primitive('refFreeze', effect.refFreeze);
 export const refGetUnlessZero = primitive('refGetUnlessZero', effect.refGetUnlessZero);
 export const mapcountAdd = primitive('mapcountAdd', effect.mapcountAdd);
 export const setFlags = primitive('setFlags', effect.setFlags);
@@ -62,6 +63,7 @@ export const clearFlags = primitive('clearFlags', effect.clearFlags);
 export const entryGet = primitive('entryGet', effect.entryGet);
 export const entrySet = primitive('entrySet', effect.entrySet);
 export const entryGetAndClear = primitive('entryGetAndClear', effect.entryGetAndClear);
+export const entryClearBits = primitive('entryClearBits', effect.entryClearBits);
 export const kmalloc = primitive('kmalloc', effect.kmalloc);
 export const kfree = primitive('kfree', effect.kfree);
 export const allocPage = primitive('allocPage', pages.allocPage);

@@ -65,7 +65,8 @@ export function inodeView(inode: number): FileView {
     minor: shmem ? 1 : 1,
     inode: get(inode, Inode.number),
     sizeBytes: get(inode, Inode.size),
-    pages: get(inode, Inode.alloced),
+    // Pages that were reclaimed are given back by the next one who asks (shmem_getattr).
+    pages: shmem ? Math.min(get(inode, Inode.alloced), get(inode, Inode.nrPages) + get(inode, Inode.swapped)) : get(inode, Inode.alloced),
     hugetlb: false,
   };
 }

@@ -45,3 +45,5 @@ const MAX_ERRNO = 4095;
 /** IS_ERR_VALUE: a negated error number, not an address or count. */
 export const isErr = (value: number): boolean => value < 0 && value >= -MAX_ERRNO;
 export const EMLINK = 31;
+/** Never seen by programs: the call is made again. */
+export const ERESTARTNOINTR = 513;

@@ -392,11 +392,10 @@ export function* mmPopulate(mm: MmRef, start: Vpn, pages: number): Op<number> {
 }
 
 /**
- * faultin_page_range: MADV_POPULATE_READ and _WRITE in one VMA. Pages done, or −errno: −EINVAL where the VMA's rights do not allow it, −EFAULT
- * where a fault would raise a signal. Needs the mmap lock for reading, which may be released and taken again on the way.
+ * faultin_page_range: MADV_POPULATE_READ and _WRITE. Pages done, or −errno: −EINVAL where a VMA's rights do not allow it, −ENOMEM
+ * where there is none, −EFAULT where a fault would raise a signal. Needs the mmap lock for reading, which may be released and taken again on the way.
  */
-export function* faultinPageRange(vma: VmaRef, start: Vpn, end: Vpn, write: number): Op<number> {
-  const mm = get(vma, Vma.mm);
+export function* faultinPageRange(mm: MmRef, start: Vpn, end: Vpn, write: number): Op<number> {
   const gup = allocGup();
   set(gup, Gup.mm, mm);
   set(gup, Gup.flags, FOLL_TOUCH | FOLL_HWPOISON | FOLL_UNLOCKABLE | FOLL_MADV_POPULATE | (write !== 0 ? FOLL_WRITE : 0));

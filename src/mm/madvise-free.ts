@@ -5,58 +5,40 @@
  * reclaim sees that the page is wanted again.
  */
 
-import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { clearFlags, entryGet, entrySet, folioTrylock, folioUnlock, get, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { clearFlags, entryClearBits, entryGet, entryGetAndClear, folioTrylock, folioUnlock, spinUnlock } from '../kernel/ops.ts';
 import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UNEVICTABLE } from '../memory/page-flags.ts';
 import { pageFlags, pageMapcount } from '../memory/state.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
-import { EINVAL } from './errno.ts';
+import { PTE_ACCESSED, PTE_DIRTY } from '../pagetable/canonical.ts';
 import { vmNormalPage } from './memory.ts';
-import { tlbFinish, tlbGather, tlbRemoveEntry } from './mmu-gather.ts';
-import { pteClear, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
-import { type GatherRef, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { tlbRemoveEntry } from './mmu-gather.ts';
+import { isSwapPte, PTE_MARKER_POISONED, pteLockptr, pteMarker, ptePresent } from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
+import type { GatherRef, Page, Vpn } from './types.ts';
 
-/** madvise_free_single_vma: 0, or −EINVAL for what is not private and anonymous. */
-export function* madviseFreeSingleVma(vma: VmaRef, start: Vpn, end: Vpn): Op<number> {
-  if (get(vma, Vma.ops) !== 0) return -EINVAL;
-  const mm = get(vma, Vma.mm);
-  const tlb = yield* tlbGather(mm);
-  yield* freeTable(tlb, get(mm, Mm.pgd), topLevel, start, end);
-  return yield* tlbFinish(tlb);
-}
-
-function* freeTable(tlb: GatherRef, table: Page, level: number, start: Vpn, end: Vpn): Op<number> {
-  let vpn = start;
-  while (vpn < end) {
-    const next = entryEnd(vpn, end, level);
-    const entry = yield* entryGet(entryAt(table, level, vpn), level);
-    if ((entry & PTE_TABLE) !== 0) {
-      if (level > 1) yield* freeTable(tlb, tablePage(entry), level - 1, vpn, next);
-      else yield* freePteRange(tlb, tablePage(entry), vpn, next);
-    }
-    vpn = next;
-  }
-  return 0;
-}
-
-function* freePteRange(tlb: GatherRef, table: Page, start: Vpn, end: Vpn): Op<number> {
-  let ptep = entryAt(table, 0, start);
+/** madvise_free_pte_range. */
+export function* freePteRange(tlb: GatherRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+  let ptep = yield* pteOffsetMapLock(pmdp, start);
+  if (ptep === 0) return 0;
   const lock = pteLockptr(ptep);
-  yield* spinLock(lock);
   for (let vpn = start; vpn < end; vpn++) {
     const pte = yield* entryGet(ptep, 0);
-    const page = ptePresent(pte) ? vmNormalPage(pte) : 0;
-    if (page !== 0 && (yield* cleanForFree(page))) {
-      if ((pte & (PTE_ACCESSED | PTE_DIRTY)) !== 0) {
-        yield* entrySet(ptep, 0, pteClear(pte, PTE_ACCESSED | PTE_DIRTY));
-        tlbRemoveEntry(tlb, vpn, vpn + 1);
-      }
-      yield* folioMarkLazyfree(page);
-    }
+    if (ptePresent(pte)) yield* freePresentPte(tlb, ptep, pte, vpn);
+    else if (isSwapPte(pte) && (pteMarker(pte) & PTE_MARKER_POISONED) !== 0) yield* entryGetAndClear(ptep, 0);
     ptep += entryStride(0);
   }
   return yield* spinUnlock(lock);
+}
+
+function* freePresentPte(tlb: GatherRef, ptep: number, pte: number, vpn: Vpn): Op<number> {
+  const page = vmNormalPage(pte);
+  if (page === 0 || !(yield* cleanForFree(page))) return 0;
+  if ((pte & (PTE_ACCESSED | PTE_DIRTY)) !== 0) {
+    yield* entryClearBits(ptep, 0, PTE_ACCESSED | PTE_DIRTY);
+    tlbRemoveEntry(tlb, vpn, vpn + 1);
+  }
+  return yield* folioMarkLazyfree(page);
 }
 
 /** A folio with a dirty flag loses it, if it is ours alone; false when it must stay as it is. */

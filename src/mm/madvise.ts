@@ -1,22 +1,61 @@
 /**
  * madvise(2): what a process says of its memory (mm/madvise.c).
  *
- * Advice that changes flags splits and merges VMAs under the mmap lock for writing; advice that works on pages needs it for reading.
- * Holes in the range do not stop it: the rest is done and the answer is −ENOMEM.
+ * Advice that changes flags splits and merges VMAs under the mmap lock for writing; advice that works on pages needs it for reading, or
+ * only the lock of the VMA where the range lies in one. Holes in the range do not stop it: the rest is done and the answer is −ENOMEM.
  */
-import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lock.ts';
+import { lockVmaUnderRcu, mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaEndRead, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
-import { get } from '../kernel/ops.ts';
+import { get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
-import { EACCES, EAGAIN, EFAULT, EHWPOISON, EINVAL, ENOMEM, EPERM } from './errno.ts';
+import { EACCES, EAGAIN, EFAULT, EHWPOISON, EINVAL, ENOMEM, EPERM, ERESTARTNOINTR } from './errno.ts';
 import { vfsFallocate } from './fallocate.ts';
 import { fileGet, filePut } from './file.ts';
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from './file-types.ts';
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, INODE_DISK } from './file-types.ts';
 import { madviseGuardInstall, madviseGuardRemove } from './guard.ts';
 import { faultinPageRange } from './gup.ts';
-import { madviseFreeSingleVma } from './madvise-free.ts';
-import { madviseCold, madvisePageout } from './madvise-reclaim.ts';
-import { type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import {
+  allocMadv,
+  freeMadv,
+  LOCK_MMAP_READ,
+  LOCK_MMAP_WRITE,
+  LOCK_NONE,
+  LOCK_VMA_READ,
+  lockModeOf,
+  MADV_COLD,
+  MADV_COLLAPSE,
+  MADV_DODUMP,
+  MADV_DOFORK,
+  MADV_DONTDUMP,
+  MADV_DONTFORK,
+  MADV_DONTNEED,
+  MADV_DONTNEED_LOCKED,
+  MADV_FREE,
+  MADV_GUARD_INSTALL,
+  MADV_GUARD_REMOVE,
+  MADV_HUGEPAGE,
+  MADV_KEEPONFORK,
+  MADV_MERGEABLE,
+  MADV_NOHUGEPAGE,
+  MADV_NORMAL,
+  MADV_PAGEOUT,
+  MADV_POPULATE_READ,
+  MADV_POPULATE_WRITE,
+  MADV_RANDOM,
+  MADV_REMOVE,
+  MADV_SEQUENTIAL,
+  MADV_UNMERGEABLE,
+  MADV_WILLNEED,
+  MADV_WIPEONFORK,
+  Madv,
+  type MadvRef,
+} from './madv.ts';
+import { madviseCollapse } from './madvise-collapse.ts';
+import { madviseWalkTables, WALK_COLD, WALK_FREE, WALK_PAGEOUT } from './madvise-walk.ts';
+import { tlbFinish, tlbGather } from './mmu-gather.ts';
+import { POSIX_FADV_WILLNEED, vfsFadvise } from './open.ts';
+import { linearPageIndex } from './rmap.ts';
+import { File, Inode, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import {
   VM_DONTCOPY,
   VM_DONTDUMP,
@@ -37,271 +76,310 @@ import {
   VM_WIPEONFORK,
   VM_WRITE,
 } from './vm-flags.ts';
+import { vmaIsAnonymous } from './vm-ops.ts';
 import { isSharedMaywrite } from './vma.ts';
 import { vmaModifyFlags, vmaResetFlags } from './vma-merge.ts';
 import { findVma, findVmaPrev } from './vma-tree.ts';
-import { ZAP_RECLAIM_PT, zapPageRangeSingle } from './zap.ts';
+import { unmapPageRange, ZAP_RECLAIM_PT } from './zap.ts';
 
-export const MADV_NORMAL = 0;
-export const MADV_RANDOM = 1;
-export const MADV_SEQUENTIAL = 2;
-export const MADV_WILLNEED = 3;
-export const MADV_DONTNEED = 4;
-export const MADV_FREE = 8;
-export const MADV_REMOVE = 9;
-export const MADV_DONTFORK = 10;
-export const MADV_DOFORK = 11;
-export const MADV_MERGEABLE = 12;
-export const MADV_UNMERGEABLE = 13;
-export const MADV_HUGEPAGE = 14;
-export const MADV_NOHUGEPAGE = 15;
-export const MADV_DONTDUMP = 16;
-export const MADV_DODUMP = 17;
-export const MADV_WIPEONFORK = 18;
-export const MADV_KEEPONFORK = 19;
-export const MADV_COLD = 20;
-export const MADV_PAGEOUT = 21;
-export const MADV_POPULATE_READ = 22;
-export const MADV_POPULATE_WRITE = 23;
-export const MADV_DONTNEED_LOCKED = 24;
-export const MADV_COLLAPSE = 25;
-export const MADV_GUARD_INSTALL = 102;
-export const MADV_GUARD_REMOVE = 103;
+// --- the call ---------------------------------------------------------------------------------------------------------------
 
-/** How an advice locks the address space. */
-const LOCK_WRITE = 0;
-const LOCK_READ = 1;
-
-/** madvise_behavior_valid, and the lock that the advice takes; −1 for what is no advice (poison injection is not built in). */
-function lockOf(behavior: number): number {
-  switch (behavior) {
-    case MADV_REMOVE:
-    case MADV_WILLNEED:
-    case MADV_COLD:
-    case MADV_PAGEOUT:
-    case MADV_FREE:
-    case MADV_POPULATE_READ:
-    case MADV_POPULATE_WRITE:
-    case MADV_COLLAPSE:
-    case MADV_GUARD_INSTALL:
-    case MADV_GUARD_REMOVE:
-    case MADV_DONTNEED:
-    case MADV_DONTNEED_LOCKED:
-      return LOCK_READ;
-    case MADV_NORMAL:
-    case MADV_RANDOM:
-    case MADV_SEQUENTIAL:
-    case MADV_DONTFORK:
-    case MADV_DOFORK:
-    case MADV_MERGEABLE:
-    case MADV_UNMERGEABLE:
-    case MADV_HUGEPAGE:
-    case MADV_NOHUGEPAGE:
-    case MADV_DONTDUMP:
-    case MADV_DODUMP:
-    case MADV_WIPEONFORK:
-    case MADV_KEEPONFORK:
-      return LOCK_WRITE;
-    default:
-      return -1;
-  }
-}
-
-export const madviseBehaviorValid = (behavior: number): boolean => lockOf(behavior) >= 0;
-
-/** Discards content: refused for sealed memory that may not be written (is_discard of mm/madvise.c). */
-function isDiscard(behavior: number): boolean {
-  return (
-    behavior === MADV_FREE ||
-    behavior === MADV_DONTNEED ||
-    behavior === MADV_DONTNEED_LOCKED ||
-    behavior === MADV_REMOVE ||
-    behavior === MADV_DONTFORK ||
-    behavior === MADV_WIPEONFORK ||
-    behavior === MADV_GUARD_INSTALL
-  );
-}
-
-/** can_madvise_modify. */
-function canModify(vma: VmaRef, behavior: number): boolean {
-  const vmFlags = get(vma, Vma.flags);
-  if ((vmFlags & VM_SEALED) === 0 || !isDiscard(behavior)) return true;
-  if ((vmFlags & VM_SHARED) !== 0) return true;
-  return (vmFlags & VM_WRITE) !== 0;
+/** The address space that an advice is for, and who gives it. */
+export function madvFor(mm: MmRef, callerMm: MmRef, behavior: number): MadvRef {
+  const madv = allocMadv();
+  set(madv, Madv.mm, mm);
+  set(madv, Madv.callerMm, callerMm);
+  set(madv, Madv.behavior, behavior);
+  return madv;
 }
 
 /** madvise(2); bytes. */
 export function* sysMadvise(process: ProcessRef, address: number, length: number, behavior: number): Op<number> {
-  return yield* doMadvise(get(process, Process.mm), address, length, behavior);
+  const mm = get(process, Process.mm);
+  const madv = madvFor(mm, mm, behavior);
+  let result = -ERESTARTNOINTR;
+  while (result === -ERESTARTNOINTR) result = yield* doMadvise(madv, address, length);
+  freeMadv(madv);
+  return result;
 }
 
-/** do_madvise on any address space; bytes. */
-export function* doMadvise(mm: MmRef, address: number, length: number, behavior: number): Op<number> {
-  const valid = madviseCheck(address, length, behavior);
-  if (valid !== 0) return valid > 0 ? 0 : valid;
-  const start = address / 2 ** pageShift;
-  const end = start + Math.ceil(length / 2 ** pageShift);
-  const lock = lockOf(behavior);
-  if (lock === LOCK_WRITE) yield* mmapWriteLock(mm);
-  else yield* mmapReadLock(mm);
-  let error = 0;
-  if (behavior === MADV_POPULATE_READ || behavior === MADV_POPULATE_WRITE)
-    error = yield* madvisePopulate(mm, start, end, behavior === MADV_POPULATE_WRITE ? 1 : 0);
-  else error = yield* madviseWalkVmas(mm, start, end, behavior);
-  if (lock === LOCK_WRITE) yield* mmapWriteUnlock(mm);
-  else yield* mmapReadUnlock(mm);
-  return error;
+/** do_madvise; bytes. */
+function* doMadvise(madv: MadvRef, address: number, length: number): Op<number> {
+  if (!madviseBehaviorValid(get(madv, Madv.behavior))) return -EINVAL;
+  const error = checkInputRange(address, length);
+  if (error !== 0 || length === 0) return error;
+  yield* madviseLock(madv);
+  const result = yield* madviseDoBehavior(madv, address, length);
+  yield* madviseUnlock(madv);
+  return result;
 }
 
-/** is_valid_madvise and madvise_should_skip: −EINVAL, 1 for nothing to do, 0. */
-export function madviseCheck(address: number, length: number, behavior: number): number {
+export const madviseBehaviorValid = (behavior: number): boolean => lockModeOf(behavior) >= 0;
+
+/** check_input_range: 0 or −EINVAL; bytes. */
+export function checkInputRange(address: number, length: number): number {
   const size = 2 ** pageShift;
-  if (!madviseBehaviorValid(behavior)) return -EINVAL;
   if (address % size !== 0 || address >= 2 ** 64) return -EINVAL;
   const rounded = Math.ceil(length / size) * size;
-  if (rounded >= 2 ** 64 || address + rounded > 2 ** 64) return -EINVAL;
-  return rounded === 0 ? 1 : 0;
+  return rounded >= 2 ** 64 || (rounded > 0 && address + rounded >= 2 ** 64) ? -EINVAL : 0;
 }
 
-/** madvise_walk_vmas. Advice may let the lock go; then the next VMA is looked up anew. */
-export function* madviseWalkVmas(mm: MmRef, start: Vpn, end: Vpn, behavior: number): Op<number> {
+/** madvise_lock and madvise_init_tlb. */
+export function* madviseLock(madv: MadvRef): Op<number> {
+  const mm = get(madv, Madv.mm);
+  const mode = lockModeOf(get(madv, Madv.behavior));
+  if (mode === LOCK_MMAP_WRITE) yield* mmapWriteLock(mm);
+  else if (mode === LOCK_MMAP_READ) yield* mmapReadLock(mm);
+  set(madv, Madv.lockMode, mode);
+  // What flushes once for the whole call is the same that may do with a VMA's lock.
+  if (mode === LOCK_VMA_READ) set(madv, Madv.tlb, yield* tlbGather(mm));
+  return 0;
+}
+
+/** madvise_finish_tlb and madvise_unlock. A VMA's lock is released before the flush. */
+export function* madviseUnlock(madv: MadvRef): Op<number> {
+  const mm = get(madv, Madv.mm);
+  const tlb = get(madv, Madv.tlb);
+  if (tlb !== 0) yield* tlbFinish(tlb);
+  set(madv, Madv.tlb, 0);
+  const mode = get(madv, Madv.lockMode);
+  set(madv, Madv.lockMode, LOCK_NONE);
+  if (mode === LOCK_MMAP_WRITE) return yield* mmapWriteUnlock(mm);
+  return mode === LOCK_MMAP_READ ? yield* mmapReadUnlock(mm) : 0;
+}
+
+/** madvise_do_behavior for a range that checkInputRange() let pass; bytes. */
+export function* madviseDoBehavior(madv: MadvRef, address: number, length: number): Op<number> {
+  const start = address / 2 ** pageShift;
+  const behavior = get(madv, Madv.behavior);
+  set(madv, Madv.start, start);
+  set(madv, Madv.end, start + Math.ceil(length / 2 ** pageShift));
+  if (behavior === MADV_POPULATE_READ || behavior === MADV_POPULATE_WRITE) return yield* madvisePopulate(madv, behavior === MADV_POPULATE_WRITE ? 1 : 0);
+  return yield* madviseWalkVmas(madv);
+}
+
+/** madvise_walk_vmas: the advice for each VMA of the range. 0, −ENOMEM when there were holes, or the error that ended it. */
+function* madviseWalkVmas(madv: MadvRef): Op<number> {
+  const mm = get(madv, Madv.mm);
+  const last = get(madv, Madv.end);
+  if (get(madv, Madv.lockMode) === LOCK_VMA_READ && (yield* tryVmaReadLock(madv))) {
+    const result = yield* madviseVmaBehavior(madv);
+    yield* vmaEndRead(get(madv, Madv.vma));
+    return result;
+  }
+  let start = get(madv, Madv.start);
   let vma = findVma(mm, start);
   let prev = vma !== 0 && start > get(vma, Vma.start) ? vma : findVmaPrev(mm, start);
-  let from = start;
   let unmapped = 0;
   for (;;) {
     if (vma === 0) return -ENOMEM;
-    if (from < get(vma, Vma.start)) {
+    if (start < get(vma, Vma.start)) {
       unmapped = -ENOMEM;
-      from = get(vma, Vma.start);
-      if (from >= end) break;
+      start = get(vma, Vma.start);
+      if (start >= last) break;
     }
-    const to = end < get(vma, Vma.end) ? end : get(vma, Vma.end);
-    const result = yield* madviseVmaBehavior(vma, prev, from, to, behavior);
-    if (result < 0) return result;
-    // A VMA where it was changed (or the same); 0 where the lock was away.
-    prev = result;
-    from = to;
-    if (prev !== 0 && from < get(prev, Vma.end)) from = get(prev, Vma.end);
-    if (from >= end) break;
-    vma = prev !== 0 ? get(prev, Vma.next) : findVma(mm, from);
+    set(madv, Madv.start, start);
+    set(madv, Madv.end, Math.min(last, get(vma, Vma.end)));
+    set(madv, Madv.vma, vma);
+    set(madv, Madv.prev, prev);
+    const error = yield* madviseVmaBehavior(madv);
+    if (error !== 0) return error;
+    vma = get(madv, Madv.lockDropped) !== 0 ? 0 : get(madv, Madv.vma);
+    set(madv, Madv.lockDropped, 0);
+    prev = vma;
+    start = get(madv, Madv.end);
+    // A VMA that was merged may reach beyond the part that was asked for.
+    if (vma !== 0 && start < get(vma, Vma.end)) start = get(vma, Vma.end);
+    if (start >= last) break;
+    vma = vma !== 0 ? get(vma, Vma.next) : findVma(mm, start);
   }
   return unmapped;
 }
 
-/** madvise_vma_behavior on [start, end) of a VMA: the VMA that covers the range afterwards, 0 when the lock was dropped, −errno. */
-function* madviseVmaBehavior(vma: VmaRef, prev: VmaRef, start: Vpn, end: Vpn, behavior: number): Op<number> {
-  if (!canModify(vma, behavior)) return -EPERM;
-  const vmFlags = get(vma, Vma.flags);
-  let newFlags = vmFlags;
-  let error = 0;
+/** try_vma_read_lock: with the lock of the one VMA that the range lies in; else false, with the mmap lock held for reading. */
+function* tryVmaReadLock(madv: MadvRef): Op<boolean> {
+  const mm = get(madv, Madv.mm);
+  const vma = yield* lockVmaUnderRcu(mm, get(madv, Madv.start));
+  if (vma !== 0) {
+    // is_vma_lock_sufficient.
+    if (get(madv, Madv.end) <= get(vma, Vma.end) && get(madv, Madv.callerMm) === mm) {
+      set(madv, Madv.vma, vma);
+      return true;
+    }
+    yield* vmaEndRead(vma);
+  }
+  yield* mmapReadLock(mm);
+  set(madv, Madv.lockMode, LOCK_MMAP_READ);
+  return false;
+}
+
+// --- one VMA ----------------------------------------------------------------------------------------------------------------
+
+/** is_discard: content is lost by it. */
+function isDiscard(behavior: number): boolean {
   switch (behavior) {
-    case MADV_REMOVE:
-      return yield* madviseRemove(vma, start, end);
-    case MADV_WILLNEED:
-      // Nothing is in swap, and cached pages of files are there already.
-      return vma;
-    case MADV_COLD:
-      error = yield* madviseCold(vma, start, end);
-      return error < 0 ? error : vma;
-    case MADV_PAGEOUT:
-      error = yield* madvisePageout(vma, start, end);
-      return error < 0 ? error : vma;
     case MADV_FREE:
     case MADV_DONTNEED:
     case MADV_DONTNEED_LOCKED:
-      error = yield* madviseDontneedFree(vma, start, end, behavior);
-      return error < 0 ? error : vma;
-    case MADV_COLLAPSE:
-      // No huge pages yet: a VMA that could not have them answers so.
-      return -EINVAL;
-    case MADV_GUARD_INSTALL:
-      error = yield* madviseGuardInstall(vma, start, end);
-      return error < 0 ? error : vma;
-    case MADV_GUARD_REMOVE:
-      error = yield* madviseGuardRemove(vma, start, end);
-      return error < 0 ? error : vma;
-    case MADV_NORMAL:
-      newFlags &= ~(VM_RAND_READ | VM_SEQ_READ);
-      break;
-    case MADV_SEQUENTIAL:
-      newFlags = (newFlags & ~VM_RAND_READ) | VM_SEQ_READ;
-      break;
-    case MADV_RANDOM:
-      newFlags = (newFlags & ~VM_SEQ_READ) | VM_RAND_READ;
-      break;
+    case MADV_REMOVE:
     case MADV_DONTFORK:
-      newFlags |= VM_DONTCOPY;
-      break;
+    case MADV_WIPEONFORK:
+    case MADV_GUARD_INSTALL:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** can_madvise_modify: content of sealed anonymous memory is discarded only by who could overwrite it as well. */
+const canModify = (vma: VmaRef, behavior: number): boolean =>
+  (get(vma, Vma.flags) & VM_SEALED) === 0 || !isDiscard(behavior) || !vmaIsAnonymous(vma) || (get(vma, Vma.flags) & VM_WRITE) !== 0;
+
+/** madvise_vma_behavior: the advice for the part in hand; 0 or −errno. */
+function* madviseVmaBehavior(madv: MadvRef): Op<number> {
+  const vma = get(madv, Madv.vma);
+  const start = get(madv, Madv.start);
+  const end = get(madv, Madv.end);
+  const behavior = get(madv, Madv.behavior);
+  if (!canModify(vma, behavior)) return -EPERM;
+  switch (behavior) {
+    case MADV_REMOVE:
+      return yield* madviseRemove(madv, vma, start, end);
+    case MADV_WILLNEED:
+      return yield* madviseWillneed(madv, vma, start, end);
+    case MADV_COLD:
+      return yield* madviseColdOrPageout(vma, start, end, WALK_COLD);
+    case MADV_PAGEOUT:
+      return yield* madviseColdOrPageout(vma, start, end, WALK_PAGEOUT);
+    case MADV_FREE:
+    case MADV_DONTNEED:
+    case MADV_DONTNEED_LOCKED:
+      return yield* madviseDontneedFree(get(madv, Madv.tlb), vma, start, end, behavior);
+    case MADV_COLLAPSE:
+      return yield* madviseCollapse(vma, start, end);
+    case MADV_GUARD_INSTALL:
+      return yield* madviseGuardInstall(vma, start, end);
+    case MADV_GUARD_REMOVE:
+      return yield* madviseGuardRemove(vma, start, end);
+    default: {
+      if (!flagsAllow(vma, behavior)) return -EINVAL;
+      const error = yield* madviseUpdateVma(madv, flagsAfter(get(vma, Vma.flags), behavior));
+      // Kernel memory may be there again when the caller tries once more.
+      return error === -ENOMEM ? -EAGAIN : error;
+    }
+  }
+}
+
+// --- flags of VMAs ----------------------------------------------------------------------------------------------------------
+
+/** Whether a VMA can take an advice that changes its flags. */
+function flagsAllow(vma: VmaRef, behavior: number): boolean {
+  const vmFlags = get(vma, Vma.flags);
+  switch (behavior) {
     case MADV_DOFORK:
-      if ((vmFlags & VM_IO) !== 0) return -EINVAL;
-      newFlags &= ~VM_DONTCOPY;
-      break;
+      return (vmFlags & VM_IO) === 0;
     case MADV_WIPEONFORK:
       // Only what is private and anonymous can be wiped.
-      if (get(vma, Vma.file) !== 0 || (vmFlags & VM_SHARED) !== 0) return -EINVAL;
-      newFlags |= VM_WIPEONFORK;
-      break;
+      return get(vma, Vma.file) === 0 && (vmFlags & VM_SHARED) === 0;
     case MADV_KEEPONFORK:
-      if ((vmFlags & VM_DROPPABLE) !== 0) return -EINVAL;
-      newFlags &= ~VM_WIPEONFORK;
-      break;
-    case MADV_DONTDUMP:
-      newFlags |= VM_DONTDUMP;
-      break;
+      return (vmFlags & VM_DROPPABLE) === 0;
     case MADV_DODUMP:
-      if (((vmFlags & VM_HUGETLB) === 0 && (vmFlags & VM_SPECIAL) !== 0) || (vmFlags & VM_DROPPABLE) !== 0) return -EINVAL;
-      newFlags &= ~VM_DONTDUMP;
-      break;
-    case MADV_MERGEABLE:
-      if (vmaKsmCompatible(vmFlags)) newFlags |= VM_MERGEABLE;
-      break;
-    case MADV_UNMERGEABLE:
-      newFlags &= ~VM_MERGEABLE;
-      break;
-    case MADV_HUGEPAGE:
-      newFlags = (newFlags & ~VM_NOHUGEPAGE) | VM_HUGEPAGE;
-      break;
-    case MADV_NOHUGEPAGE:
-      newFlags = (newFlags & ~VM_HUGEPAGE) | VM_NOHUGEPAGE;
-      break;
+      return ((vmFlags & VM_HUGETLB) !== 0 || (vmFlags & VM_SPECIAL) === 0) && (vmFlags & VM_DROPPABLE) === 0;
     default:
-      return -EINVAL;
+      return true;
   }
-  return yield* madviseUpdateVma(vma, prev, start, end, newFlags);
 }
 
-/** vma_ksm_compatible. */
+/** The flags of a VMA that was given an advice. */
+function flagsAfter(vmFlags: number, behavior: number): number {
+  switch (behavior) {
+    case MADV_NORMAL:
+      return vmFlags & ~(VM_RAND_READ | VM_SEQ_READ);
+    case MADV_SEQUENTIAL:
+      return (vmFlags & ~VM_RAND_READ) | VM_SEQ_READ;
+    case MADV_RANDOM:
+      return (vmFlags & ~VM_SEQ_READ) | VM_RAND_READ;
+    case MADV_DONTFORK:
+      return vmFlags | VM_DONTCOPY;
+    case MADV_DOFORK:
+      return vmFlags & ~VM_DONTCOPY;
+    case MADV_WIPEONFORK:
+      return vmFlags | VM_WIPEONFORK;
+    case MADV_KEEPONFORK:
+      return vmFlags & ~VM_WIPEONFORK;
+    case MADV_DONTDUMP:
+      return vmFlags | VM_DONTDUMP;
+    case MADV_DODUMP:
+      return vmFlags & ~VM_DONTDUMP;
+    case MADV_MERGEABLE:
+      return vmaKsmCompatible(vmFlags) ? vmFlags | VM_MERGEABLE : vmFlags;
+    case MADV_UNMERGEABLE:
+      return vmFlags & ~VM_MERGEABLE;
+    case MADV_HUGEPAGE:
+      return (vmFlags & ~VM_NOHUGEPAGE) | VM_HUGEPAGE;
+    case MADV_NOHUGEPAGE:
+      return (vmFlags & ~VM_HUGEPAGE) | VM_NOHUGEPAGE;
+    default:
+      return vmFlags;
+  }
+}
+
+/** vma_ksm_compatible: what KSM leaves alone ignores the advice. */
 const vmaKsmCompatible = (vmFlags: number): boolean => (vmFlags & (VM_SHARED | VM_MAYSHARE | VM_SPECIAL | VM_HUGETLB | VM_DROPPABLE)) === 0;
 
-/** madvise_update_vma: other flags for [start, end). */
-function* madviseUpdateVma(vma: VmaRef, prev: VmaRef, start: Vpn, end: Vpn, newFlags: number): Op<number> {
-  if (newFlags === get(vma, Vma.flags)) return vma;
-  const target = yield* vmaModifyFlags(prev, vma, start, end, newFlags);
-  // Kernel memory may be there again when the caller tries once more.
-  if (target < 0) return target === -ENOMEM ? -EAGAIN : target;
+/** madvise_update_vma: other flags for the part in hand. 0 or −ENOMEM. */
+function* madviseUpdateVma(madv: MadvRef, newFlags: number): Op<number> {
+  const vma = get(madv, Madv.vma);
+  if (newFlags === get(vma, Vma.flags)) return 0;
+  const target = yield* vmaModifyFlags(get(madv, Madv.prev), vma, get(madv, Madv.start), get(madv, Madv.end), newFlags);
+  if (target < 0) return target;
+  set(madv, Madv.vma, target);
   yield* vmaStartWrite(target);
   vmaResetFlags(target, newFlags);
-  return target;
+  return 0;
 }
 
+// --- pages ------------------------------------------------------------------------------------------------------------------
+
 /** madvise_dontneed_free. */
-function* madviseDontneedFree(vma: VmaRef, start: Vpn, end: Vpn, behavior: number): Op<number> {
-  let forbidden = VM_PFNMAP;
-  if (behavior !== MADV_DONTNEED_LOCKED) forbidden |= VM_LOCKED;
+function* madviseDontneedFree(tlb: number, vma: VmaRef, start: Vpn, end: Vpn, behavior: number): Op<number> {
+  const forbidden = behavior === MADV_DONTNEED_LOCKED ? VM_PFNMAP : VM_PFNMAP | VM_LOCKED;
   if ((get(vma, Vma.flags) & forbidden) !== 0) return -EINVAL;
-  if (behavior === MADV_FREE) return yield* madviseFreeSingleVma(vma, start, end);
-  return yield* zapPageRangeSingle(vma, start, end, ZAP_RECLAIM_PT);
+  if (behavior !== MADV_FREE) return yield* unmapPageRange(tlb, vma, start, end, ZAP_RECLAIM_PT);
+  // madvise_free_single_vma.
+  return vmaIsAnonymous(vma) ? yield* madviseWalkTables(WALK_FREE, tlb, vma, start, end) : -EINVAL;
+}
+
+/** madvise_cold and madvise_pageout: not where pages are not the LRU's (can_madv_lru_vma). */
+function* madviseColdOrPageout(vma: VmaRef, start: Vpn, end: Vpn, walk: number): Op<number> {
+  if ((get(vma, Vma.flags) & (VM_LOCKED | VM_PFNMAP | VM_HUGETLB)) !== 0) return -EINVAL;
+  const tlb = yield* tlbGather(get(vma, Vma.mm));
+  yield* madviseWalkTables(walk, tlb, vma, start, end);
+  return yield* tlbFinish(tlb);
+}
+
+/** madvise_willneed: reads ahead what a file has of the range, with the mmap lock away. Nothing is in swap that could be read. */
+function* madviseWillneed(madv: MadvRef, vma: VmaRef, start: Vpn, end: Vpn): Op<number> {
+  const mm = get(madv, Madv.mm);
+  const file = get(vma, Vma.file);
+  if (file === 0 || get(get(file, File.inode), Inode.kind) !== INODE_DISK) return 0;
+  const offset = linearPageIndex(vma, start) * 2 ** pageShift;
+  set(madv, Madv.lockDropped, 1);
+  yield* fileGet(file);
+  yield* mmapReadUnlock(mm);
+  yield* vfsFadvise(file, offset, (end - start) * 2 ** pageShift, POSIX_FADV_WILLNEED);
+  yield* filePut(file);
+  return yield* mmapReadLock(mm);
 }
 
 /** madvise_remove: punches a hole into the file, with the mmap lock away. */
-function* madviseRemove(vma: VmaRef, start: Vpn, end: Vpn): Op<number> {
-  if ((get(vma, Vma.flags) & VM_LOCKED) !== 0) return -EINVAL;
+function* madviseRemove(madv: MadvRef, vma: VmaRef, start: Vpn, end: Vpn): Op<number> {
+  const mm = get(madv, Madv.mm);
   const file = get(vma, Vma.file);
-  if (file === 0) return -EINVAL;
+  if ((get(vma, Vma.flags) & VM_LOCKED) !== 0 || file === 0) return -EINVAL;
   if (!isSharedMaywrite(get(vma, Vma.flags))) return -EACCES;
-  const mm = get(vma, Vma.mm);
-  const offset = (get(vma, Vma.pgoff) + start - get(vma, Vma.start)) * 2 ** pageShift;
+  const offset = linearPageIndex(vma, start) * 2 ** pageShift;
+  set(madv, Madv.lockDropped, 1);
   yield* fileGet(file);
   yield* mmapReadUnlock(mm);
   const error = yield* vfsFallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, (end - start) * 2 ** pageShift);
@@ -311,13 +389,11 @@ function* madviseRemove(vma: VmaRef, start: Vpn, end: Vpn): Op<number> {
 }
 
 /** madvise_populate. */
-function* madvisePopulate(mm: MmRef, start: Vpn, end: Vpn, write: number): Op<number> {
-  let vpn = start;
+function* madvisePopulate(madv: MadvRef, write: number): Op<number> {
+  const end = get(madv, Madv.end);
+  let vpn = get(madv, Madv.start);
   while (vpn < end) {
-    const vma = findVma(mm, vpn);
-    if (vma === 0 || get(vma, Vma.start) > vpn) return -ENOMEM;
-    const to = end < get(vma, Vma.end) ? end : get(vma, Vma.end);
-    const done = yield* faultinPageRange(vma, vpn, to, write);
+    const done = yield* faultinPageRange(get(madv, Madv.mm), vpn, end, write);
     if (done < 0) return done === -EINVAL || done === -EFAULT || done === -EHWPOISON ? done : -ENOMEM;
     vpn += done;
   }

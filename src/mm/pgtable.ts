@@ -228,14 +228,6 @@ export function* pmdInstall(mm: MmRef, pmdp: number, fresh: Page): Op<number> {
   return installed;
 }
 
-/** Takes an empty pte table out of the tree and gives it to the gather (free_pte of PT_RECLAIM). */
-export function* freePteTable(tlb: number, mm: MmRef, at: number): Op<number> {
-  const entry = yield* entryGet(at, 1);
-  yield* entrySet(at, 1, 0);
-  add(mm, Mm.pgtablesBytes, -accounted(0));
-  return yield* tlbRemoveTable(tlb, tablePage(entry), 0);
-}
-
 /**
  * free_pgd_range: frees the tables that map [vpn, end), as far as they map nothing of [.., floor) and [ceiling, ..). `ceiling` is
  * Infinity where nothing follows. The pages that they mapped are gone already.

@@ -33,6 +33,11 @@ export function* folioGet(page: Page): Op<number> {
 /** folio_put: the last reference frees the page. */
 export function* folioPut(page: Page): Op<number> {
   if ((yield* refAdd(page, -1)) !== 0) return 0;
+  return yield* freeFolio(page);
+}
+
+/** Frees a page to which nobody has a reference any longer (free_unref_folios). */
+export function* freeFolio(page: Page): Op<number> {
   yield* clearFlags(page, PG_CLEARED_AT_FREE);
   resetPage(page);
   return yield* freePage(page, 0);
@@ -55,9 +60,12 @@ export function* folioMarkDirty(page: Page): Op<boolean> {
   return ((yield* setFlags(page, PG_DIRTY)) & PG_DIRTY) === 0;
 }
 
-/** folio_mark_accessed, in its effect on PG_referenced. */
+/** folio_mark_accessed: inactive, inactive and referenced, active, active and referenced. */
 export function* folioMarkAccessed(page: Page): Op<number> {
-  return yield* setFlags(page, PG_REFERENCED);
+  const old = yield* setFlags(page, PG_REFERENCED);
+  if ((old & PG_REFERENCED) === 0 || (old & (PG_UNEVICTABLE | PG_ACTIVE)) !== 0) return old;
+  if ((old & PG_LRU) !== 0) yield* setFlags(page, PG_ACTIVE);
+  return yield* clearFlags(page, PG_REFERENCED);
 }
 
 /** folio_add_lru. */

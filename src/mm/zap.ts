@@ -7,13 +7,15 @@
 
 import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, entryGetAndClear, get, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { entryGet, entryGetAndClear, get, spinUnlock } from '../kernel/ops.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { vmNormalPage } from './memory.ts';
 import { addMmCounter, mmCounter } from './mm-counters.ts';
 import { tlbFinish, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
-import { freePteTable, isSwapPte, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
+import { isSwapPte, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { freePte, tryGetAndClearPmd, tryToFreePte } from './pt-reclaim.ts';
 import { folioRemoveRmap } from './rmap.ts';
 import { folioMarkAccessed, folioMarkDirty, folioTestAnon } from './swap.ts';
 import { type GatherRef, Inode, type InodeRef, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -41,7 +43,7 @@ function* zapTable(tlb: GatherRef, vma: VmaRef, mm: MmRef, table: Page, level: n
     const entry = yield* entryGet(at, level);
     if ((entry & PTE_TABLE) !== 0) {
       if (level > 1) yield* zapTable(tlb, vma, mm, tablePage(entry), level - 1, vpn, next, flags);
-      else yield* zapPteRange(tlb, vma, mm, at, tablePage(entry), vpn, next, flags);
+      else yield* zapPteRange(tlb, vma, mm, at, vpn, next, flags);
     }
     vpn = next;
   }
@@ -49,12 +51,12 @@ function* zapTable(tlb: GatherRef, vma: VmaRef, mm: MmRef, table: Page, level: n
 }
 
 /** zap_pte_range. `pmdp` is the entry of the table. */
-function* zapPteRange(tlb: GatherRef, vma: VmaRef, mm: MmRef, pmdp: number, table: Page, start: Vpn, end: Vpn, flags: number): Op<number> {
+function* zapPteRange(tlb: GatherRef, vma: VmaRef, mm: MmRef, pmdp: number, start: Vpn, end: Vpn, flags: number): Op<number> {
   const step = entryStride(0);
-  let ptep = entryAt(table, 0, start);
+  let ptep = yield* pteOffsetMapLock(pmdp, start);
+  if (ptep === 0) return 0;
   const lock = pteLockptr(ptep);
   let skipped = 0;
-  yield* spinLock(lock);
   for (let vpn = start; vpn < end; vpn++) {
     const pte = yield* entryGet(ptep, 0);
     if (pte !== 0) {
@@ -63,10 +65,11 @@ function* zapPteRange(tlb: GatherRef, vma: VmaRef, mm: MmRef, pmdp: number, tabl
     }
     ptep += step;
   }
+  if ((flags & ZAP_RECLAIM_PT) === 0 || skipped !== 0 || end - start !== spanPages(1)) return yield* spinUnlock(lock);
+  // The whole table is empty now and goes, too, when the caller asked for it (can_reclaim_pt).
+  const pmd = yield* tryGetAndClearPmd(mm, pmdp);
   yield* spinUnlock(lock);
-  // A whole table that is empty now goes too, when the caller asked for it (zap_pte_range's can_reclaim_pt).
-  if ((flags & ZAP_RECLAIM_PT) !== 0 && skipped === 0 && end - start === spanPages(1)) yield* freePteTable(tlb, mm, pmdp);
-  return 0;
+  return pmd !== 0 ? yield* freePte(tlb, mm, pmd) : yield* tryToFreePte(tlb, mm, pmdp);
 }
 
 /** zap_present_ptes for one entry; 1 when it stays. */

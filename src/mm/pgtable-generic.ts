@@ -1,0 +1,34 @@
+/**
+ * Reaching the entries of a page table that others may take away meanwhile (mm/pgtable-generic.c).
+ *
+ * Invariant: with the mmap lock or a VMA's lock held for reading only tables of the lowest level can go (mm/pt_reclaim.c), and only with their own
+ * lock held. So whoever has that lock, and has seen under it that the upper entry still leads to the table, keeps it.
+ */
+import { entryAt, pageOfEntry, topLevel } from '../kernel/arch.ts';
+import type { Op } from '../kernel/op.ts';
+import { entryGet, rcuReadLock, rcuReadUnlock, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { PTE_TABLE } from '../pagetable/canonical.ts';
+import { pteLockptr, tablePage } from './pgtable.ts';
+import { Mm, type MmRef, type Vpn } from './types.ts';
+
+/** pmd_lockptr: the lock of an entry that points to a table of the lowest level. */
+export const pmdLockptr = (mm: MmRef, pmdp: number): number => (topLevel > 1 ? -pageOfEntry(pmdp) : mm + Mm.pageTableLock);
+
+/** pte_offset_map_lock: the entry of a page with its lock (pteLockptr) held, or 0 without a table. `pmdp` is the upper entry. */
+export function* pteOffsetMapLock(pmdp: number, vpn: Vpn): Op<number> {
+  let ptep = 0;
+  // A table that went is freed after a grace period: its lock may be taken, and then shows that it is the wrong one.
+  yield* rcuReadLock();
+  let pmd = yield* entryGet(pmdp, 1);
+  while ((pmd & PTE_TABLE) !== 0) {
+    ptep = entryAt(tablePage(pmd), 0, vpn);
+    yield* spinLock(pteLockptr(ptep));
+    const now = yield* entryGet(pmdp, 1);
+    if (now === pmd) break;
+    yield* spinUnlock(pteLockptr(ptep));
+    ptep = 0;
+    pmd = now;
+  }
+  yield* rcuReadUnlock();
+  return ptep;
+}

@@ -1,0 +1,156 @@
+/**
+ * Page reclaim (mm/vmscan.c), as far as somebody asks for given pages to go: MADV_PAGEOUT. Nothing here scans lists.
+ *
+ * Invariants: a page to be reclaimed is isolated: off the LRU (PG_lru clear) with a reference of the one who isolated it; lists of such pages are
+ * linked through the column `prev`, first to last, and end in 0. A page leaves the page cache only when nobody but the cache and the
+ * isolator holds a reference, and clean: both are seen under i_pages' lock with the reference count frozen at 0.
+ * There is no swap: anonymous pages go only when their content is not needed (MADV_FREE, droppable memory), pages of shared memory when clean.
+ */
+import type { Op } from '../kernel/op.ts';
+import { add, clearFlags, folioTrylock, folioUnlock, get, refAdd, refFreeze, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_READAHEAD, PG_REFERENCED, PG_UNEVICTABLE } from '../memory/page-flags.ts';
+import { pageFlags, pageIndex, pageMapping, pagePincount, pagePrev, pagePrivate, setPageMapping, setPagePrev, setPagePrivate } from '../memory/state.ts';
+import { xaErase } from '../memory/xarray.ts';
+import { folioGroupDirty, folioOrder } from './folio-order.ts';
+import { allocPra, freePra, Pra } from './pra.ts';
+import { pageIsMapped } from './rmap.ts';
+import { folioReferenced, folioTestClearReferenced, tryToUnmap } from './rmap-walk.ts';
+import { folioAddLru, folioGet, folioPut, folioTestAnon, folioTestDirty, folioTestSwapbacked, freeFolio } from './swap.ts';
+import { Inode, type InodeRef, type Page } from './types.ts';
+import { VM_EXEC, VM_LOCKED } from './vm-flags.ts';
+
+// What a look at the references of a page leads to (enum folio_references).
+const FOLIOREF_RECLAIM = 0;
+const FOLIOREF_RECLAIM_CLEAN = 1;
+const FOLIOREF_KEEP = 2;
+const FOLIOREF_ACTIVATE = 3;
+
+/** folio_is_file_lru: belongs to the lists of pages that need no swap. */
+const folioIsFileLru = (page: Page): boolean => !folioTestSwapbacked(page);
+
+/** folio_isolate_lru: takes a page off the LRU, with a reference; 0 when it is not there. */
+export function* folioIsolateLru(page: Page): Op<number> {
+  if (((yield* clearFlags(page, PG_LRU)) & PG_LRU) === 0) return 0;
+  yield* folioGet(page);
+  return 1;
+}
+
+/** folio_putback_lru: the reverse. */
+export function* folioPutbackLru(page: Page): Op<number> {
+  yield* folioAddLru(page);
+  return yield* folioPut(page);
+}
+
+/** Takes the first page off a list of isolated pages; the next. */
+function unlinkFirst(page: Page): Page {
+  const next = pagePrev[page];
+  if (next !== 0) setPagePrev(page, 0);
+  return next;
+}
+
+/** reclaim_pages: frees what it can of a list of isolated pages, whether accessed of late or not. The list is empty then. */
+export function* reclaimPages(first: Page): Op<number> {
+  let page = first;
+  while (page !== 0) {
+    const next = unlinkFirst(page);
+    yield* clearFlags(page, PG_ACTIVE);
+    if ((yield* shrinkFolio(page, 1)) === 0) yield* folioPutbackLru(page);
+    page = next;
+  }
+  return 0;
+}
+
+/**
+ * shrink_folio_list for one isolated page; 1 when it was freed, 0 when the caller still has it. With `ignoreReferences` it goes even when it was
+ * accessed of late.
+ */
+export function* shrinkFolio(page: Page, ignoreReferences: number): Op<number> {
+  if ((yield* folioTrylock(page)) === 0) return 0;
+  const result = yield* shrinkLocked(page, ignoreReferences);
+  if (result === FREED) {
+    yield* folioUnlock(page);
+    yield* freeFolio(page);
+    return 1;
+  }
+  if (result === ACTIVATE && (pageFlags[page] & PG_UNEVICTABLE) === 0) yield* setFlags(page, PG_ACTIVE);
+  yield* folioUnlock(page);
+  return 0;
+}
+
+// What becomes of a page.
+const KEEP = 0;
+const ACTIVATE = 1;
+const FREED = 2;
+
+/** The part of shrink_folio_list that holds the page's lock. FREED leaves it frozen, without a reference. */
+function* shrinkLocked(page: Page, ignoreReferences: number): Op<number> {
+  if ((pageFlags[page] & PG_UNEVICTABLE) !== 0) return ACTIVATE;
+  let references = FOLIOREF_RECLAIM;
+  if (ignoreReferences === 0) references = yield* folioCheckReferences(page);
+  if (references === FOLIOREF_KEEP) return KEEP;
+  if (references === FOLIOREF_ACTIVATE) return ACTIVATE;
+  if (folioTestAnon(page) && folioTestSwapbacked(page)) return pagePincount[page] > 0 ? KEEP : ACTIVATE;
+  if (pageIsMapped(page)) {
+    yield* tryToUnmap(page, 0);
+    if (pageIsMapped(page)) return ACTIVATE;
+  }
+  if (pagePincount[page] > 0) return ACTIVATE;
+  if (isDirty(page)) {
+    if (!folioIsFileLru(page) && references === FOLIOREF_RECLAIM_CLEAN) return KEEP;
+    // Files are written back by others; shared memory would go to swap (pageout() gives both back as active).
+    return ACTIVATE;
+  }
+  if ((pageFlags[page] & PG_ANON) !== 0) return (yield* refFreeze(page, 1)) !== 0 ? FREED : KEEP;
+  const inode = pageMapping[page];
+  return inode !== 0 && (yield* removeMapping(inode, page)) !== 0 ? FREED : KEEP;
+}
+
+/** folio_test_dirty: of a folio of several pages any counts. */
+function isDirty(page: Page): boolean {
+  const order = folioTestAnon(page) ? 0 : folioOrder(page);
+  if (order === 0) return folioTestDirty(page);
+  const first = pageIndex[page] - (pageIndex[page] % 2 ** order);
+  return folioGroupDirty(pageMapping[page], first, first + 2 ** order);
+}
+
+/** __remove_mapping: takes a locked page out of the cache if it is clean and nobody uses it; 1 when done, with its references frozen. */
+function* removeMapping(inode: InodeRef, page: Page): Op<number> {
+  const lock = inode + Inode.pagesLock;
+  yield* spinLock(lock);
+  if ((yield* refFreeze(page, 2)) === 0) {
+    yield* spinUnlock(lock);
+    return 0;
+  }
+  // Whoever had a reference may have written before it was dropped: the flag is looked at after the count.
+  if ((pageFlags[page] & PG_DIRTY) !== 0) {
+    yield* refAdd(page, 2);
+    yield* spinUnlock(lock);
+    return 0;
+  }
+  xaErase(inode + Inode.pages, pageIndex[page]);
+  add(inode, Inode.nrPages, -1);
+  setPageMapping(page, 0);
+  if (pagePrivate[page] !== 0) setPagePrivate(page, 0);
+  yield* spinUnlock(lock);
+  yield* clearFlags(page, PG_READAHEAD);
+  return 1;
+}
+
+/** folio_check_references: whether a page was used enough to be kept. */
+function* folioCheckReferences(page: Page): Op<number> {
+  const pra = allocPra();
+  const entries = yield* folioReferenced(page, pra);
+  const vmFlags = get(pra, Pra.vmFlags);
+  freePra(pra);
+  if ((vmFlags & VM_LOCKED) !== 0) return FOLIOREF_ACTIVATE;
+  if (entries < 0) return FOLIOREF_KEEP;
+  const before = yield* folioTestClearReferenced(page);
+  if (entries > 0) {
+    yield* setFlags(page, PG_REFERENCED);
+    // Used twice, or by several; code of programs is kept from the first time on.
+    if (before || entries > 1 || ((vmFlags & VM_EXEC) !== 0 && folioIsFileLru(page))) return FOLIOREF_ACTIVATE;
+    return FOLIOREF_KEEP;
+  }
+  if (before && folioIsFileLru(page)) return FOLIOREF_RECLAIM_CLEAN;
+  return FOLIOREF_RECLAIM;
+}

@@ -220,13 +220,26 @@ export function* diskInvalidate(inode: InodeRef, first: number, end: number): Op
   for (let index = pageCacheFind(inode, first, end - 1); index >= 0; index = pageCacheFind(inode, index + 1, end - 1)) {
     const page = yield* filemapGetEntry(inode, index);
     if (page <= 0) continue;
-    if ((yield* folioTrylock(page)) !== 0) {
+    const folio = index - (index % 2 ** folioOrder(page));
+    const behind = folio + 2 ** folioOrder(page);
+    // Folios that lie only partly in the range stay, and so do those that anybody uses a part of.
+    const whole = folio >= first && behind <= end && folioIsIdle(inode, behind, index);
+    if (whole && (yield* folioTrylock(page)) !== 0) {
       yield* diskReleasePage(inode, page);
       yield* folioUnlock(page);
     }
     yield* folioPut(page);
   }
   return 0;
+}
+
+/** Whether no page of a folio from `index` on is mapped or dirty (the pages before it have been released). */
+function folioIsIdle(inode: InodeRef, end: number, index: number): boolean {
+  for (let at = index; at < end; at++) {
+    const page = pageCacheEntry(inode, at);
+    if (page > 0 && (pageMapcount[page] !== 0 || (pageFlags[page] & PG_DIRTY) !== 0)) return false;
+  }
+  return true;
 }
 
 /** mapping_evict_folio: a locked page to which the caller holds one reference leaves the cache if it is clean and unused; 1 when it did. */

@@ -146,7 +146,7 @@ function* doFcntl(process: ProcessRef, file: FileRef, command: number, argument:
     return 0;
   }
   if (command === F_GETFD || command === F_SETFD) return 0;
-  if (command === F_ADD_SEALS) return argument >= 2 ** 32 ? -EINVAL : yield* memfdAddSeals(file, argument);
+  if (command === F_ADD_SEALS) return yield* memfdAddSeals(file, intArgument(argument) >>> 0);
   if (command === F_GET_SEALS) return memfdGetSeals(file);
   if (command === F_GETPIPE_SZ) return pipeBytes(get(file, File.inode));
   return -EINVAL;

@@ -100,7 +100,7 @@ function* asyncMmapReadahead(vmf: VmfRef, file: FileRef, page: Page): Op<number>
   if ((pageFlags[page] & PG_READAHEAD) === 0) return 0;
   const pgoff = get(vmf, Vmf.pgoff);
   const released = yield* maybeUnlock(vmf, file, 0);
-  yield* pageCacheAsyncRa(file, page, pgoff, readAheadPages());
+  yield* pageCacheAsyncRa(file, pgoff, readAheadPages());
   return released;
 }
 

@@ -231,13 +231,14 @@ export function* vfsFadvise(file: FileRef, offset: number, length: number, advic
   if (length < 0 || advice < 0 || advice > POSIX_FADV_NOREUSE) return -EINVAL;
   if (kind !== INODE_DISK) return 0;
   const size = 2 ** pageShift;
-  const end = length === 0 ? LAST_INDEX * size : offset + length;
+  const last = length === 0 ? LAST_INDEX * size - 1 : offset + length - 1;
   const first = Math.floor(offset / size);
-  if (advice === POSIX_FADV_WILLNEED) yield* forcePageCacheReadahead(file, first, Math.min(Math.ceil(end / size), LAST_INDEX) - first);
+  let lastIndex = Math.floor(last / size);
+  if (advice === POSIX_FADV_WILLNEED) yield* forcePageCacheReadahead(file, first, Math.min(lastIndex, LAST_INDEX) - first + 1);
   if (advice === POSIX_FADV_DONTNEED) {
-    // Whole pages only; a part counts as whole at the end of the file.
-    const last = end >= get(inode, Inode.size) ? LAST_INDEX : Math.floor(end / size);
-    yield* diskInvalidate(inode, Math.ceil(offset / size), last);
+    // Whole pages only; the last page of the file may be a part.
+    if ((last + 1) % size !== 0 && last !== get(inode, Inode.size) - 1) lastIndex--;
+    if (lastIndex >= 0) yield* diskInvalidate(inode, Math.ceil(offset / size), lastIndex + 1);
   }
   return 0;
 }

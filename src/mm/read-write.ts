@@ -119,25 +119,26 @@ function* diskRead(file: FileRef, mm: MmRef, to: number, length: number, positio
   const inode = get(file, File.inode);
   const size = 2 ** pageShift;
   let done = 0;
-  while (done < length && position + done < get(inode, Inode.size)) {
+  let error = 0;
+  while (done < length && error === 0 && position + done < get(inode, Inode.size)) {
     const at = position + done;
     const index = Math.floor(at / size);
     const page = yield* readablePage(file, inode, index, Math.ceil((position + length) / size) - index);
-    if (page < 0) return done === 0 ? page : done;
-    const end = get(inode, Inode.size);
-    if (at >= end) {
-      yield* folioPut(page);
+    if (page < 0) {
+      error = page;
       break;
     }
+    // The size again: nobody keeps the file from being truncated.
+    const end = get(inode, Inode.size);
     const offset = at - index * size;
-    const part = Math.min(end - at, length - done, size - offset);
+    const part = Math.max(0, Math.min(end - at, length - done, size - offset));
     const missed = yield* copyToUser(mm, to + done, page, offset, part);
     yield* folioPut(page);
     done += part - missed;
-    set(file, File.raPrevPos, position + done);
-    if (missed > 0) return done === 0 ? -EFAULT : done;
+    if (missed > 0) error = -EFAULT;
   }
-  return done;
+  if (done > 0) set(file, File.raPrevPos, position + done);
+  return done === 0 ? error : done;
 }
 
 /** filemap_get_pages for one page: referenced, with content; `request` pages are still to be read from it on. */
@@ -149,7 +150,7 @@ function* readablePage(file: FileRef, inode: InodeRef, index: number, request: n
     if (page < 0) return page;
     yield* folioUnlock(page);
   }
-  if ((pageFlags[page] & PG_READAHEAD) !== 0) yield* pageCacheAsyncRa(file, page, index, request);
+  if ((pageFlags[page] & PG_READAHEAD) !== 0) yield* pageCacheAsyncRa(file, index, request);
   return page;
 }
 

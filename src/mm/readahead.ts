@@ -13,10 +13,10 @@ import { pageShift } from '../memory/state.ts';
 import { readBlock } from './disk-block.ts';
 import { EEXIST, ENOMEM } from './errno.ts';
 import { filemapAddFolio, pageCacheEntry, pageCacheFind } from './filemap.ts';
-import { setFolioOrder } from './folio-order.ts';
+import { folioOrder, setFolioOrder } from './folio-order.ts';
 import { globals } from './globals.ts';
 import { folioAddLru, folioPut } from './swap.ts';
-import { File, type FileRef, Globals, Inode, type InodeRef, type Page } from './types.ts';
+import { File, type FileRef, Globals, Inode, type InodeRef } from './types.ts';
 
 /** What is read ahead unless Globals.readAheadPages says otherwise, bytes: read_ahead_kb of the disk on which the recordings were made. */
 const DEFAULT_READ_AHEAD = 2 ** 23;
@@ -75,14 +75,27 @@ function* readWindow(file: FileRef): Op<number> {
     while (index <= limit) {
       const left = fitOrder(index, limit, order);
       if (pageCacheFind(inode, index, index + 2 ** left - 1) >= 0) break;
-      yield* readRange(inode, index, index + 2 ** left, mark - (mark % 2 ** left));
+      yield* readRange(inode, index, index + 2 ** left, -1);
       if (pageCacheEntry(inode, index + 2 ** left - 1) === 0) return 0;
       setFolioOrder(inode, index, left);
+      if (mark - (mark % 2 ** left) === index) yield* markFolio(inode, index, 1);
       index += 2 ** left;
     }
   }
   // Single pages; also where something was cached already.
   return index > limit ? 0 : yield* readRange(inode, index, limit + 1, mark);
+}
+
+/** Sets or clears the mark for the next read-ahead on the folio that an index belongs to. */
+function* markFolio(inode: InodeRef, index: number, marked: number): Op<number> {
+  const order = folioOrder(pageCacheEntry(inode, index));
+  const first = index - (index % 2 ** order);
+  for (let at = first; at < first + 2 ** order; at++) {
+    const page = pageCacheEntry(inode, at);
+    if (page > 0 && marked !== 0) yield* setFlags(page, PG_READAHEAD);
+    else if (page > 0) yield* clearFlags(page, PG_READAHEAD);
+  }
+  return 0;
 }
 
 /** Largest order of a folio at an index that ends at `limit` at the latest. */
@@ -142,13 +155,15 @@ export function* pageCacheSyncRa(file: FileRef, index: number, request: number):
 }
 
 /** page_cache_async_ra: a marked page was reached. */
-export function* pageCacheAsyncRa(file: FileRef, page: Page, index: number, request: number): Op<number> {
+export function* pageCacheAsyncRa(file: FileRef, index: number, request: number): Op<number> {
   const inode = get(file, File.inode);
   const max = readAheadPages();
-  yield* clearFlags(page, PG_READAHEAD);
+  yield* markFolio(inode, index, 0);
   const start = get(file, File.raStart);
   const size = get(file, File.raSize);
-  if (index === start + size - get(file, File.raAsyncSize)) {
+  const expected = start + size - get(file, File.raAsyncSize);
+  const folio = 2 ** folioOrder(pageCacheEntry(inode, index));
+  if (index === expected - (expected % folio)) {
     const next = Math.max(size, nextSize(size, max));
     setWindow(file, start + size, next, next, get(file, File.raOrder) + 2);
   } else {

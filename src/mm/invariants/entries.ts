@@ -1,0 +1,192 @@
+/**
+ * What page tables hold against what VMAs and pages say: I2, I8, I10, I11, I12, I13, I30 and the mapcount of I1.
+ */
+import { codec, spanPages, topLevel } from '../../kernel/arch.ts';
+import { get } from '../../memory/heap.ts';
+import { PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_SWAPBACKED, PG_TABLE } from '../../memory/page-flags.ts';
+import {
+  pageFlags,
+  pageIndex,
+  pageMapcount,
+  pageMapping,
+  pageOfPfn,
+  pagePincount,
+  pagePrivate,
+  pageRefcount,
+  pageShift,
+  pagesEnd,
+} from '../../memory/state.ts';
+import { xaLoad } from '../../memory/xarray.ts';
+import { PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
+import { globals } from '../globals.ts';
+import { isGuardPte, isSwapPte, pteMarker, ptePfn, ptePresent } from '../pgtable.ts';
+import { Avc, File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Vma } from '../types.ts';
+import { VM_ACCESS_FLAGS, VM_EXEC, VM_SHARED, VM_WRITE } from '../vm-flags.ts';
+import { VMOPS_DISK } from '../vm-ops-types.ts';
+import { accountedBytes, type Census, type Entry, type Space, tableFrames } from './census.ts';
+import { type Findings, hex } from './findings.ts';
+
+/** Bits of access that an entry of a VMA may have at most. Modes that cannot withhold execution give it with reading. */
+function allowedBits(flags: number): number {
+  if ((flags & VM_ACCESS_FLAGS) === 0) return 0;
+  let bits = PTE_READ;
+  if ((flags & VM_WRITE) !== 0) bits |= PTE_WRITE;
+  if ((flags & VM_EXEC) !== 0) bits |= PTE_EXEC;
+  return bits;
+}
+
+/** Whether the mode can make a readable page not executable. */
+function canWithholdExec(): boolean {
+  codec.encode(0, PTE_READ | 1);
+  return (codec.decode(0, codec.lo, codec.hi) & PTE_EXEC) === 0;
+}
+
+class EntryCheck {
+  readonly mapcount = new Int32Array(pagesEnd());
+  readonly #found: Findings;
+  readonly #zero = get(globals, Globals.zeroPage);
+  readonly #exec: boolean;
+
+  constructor(found: Findings) {
+    this.#found = found;
+    this.#exec = canWithholdExec();
+  }
+
+  /** One address space: each entry with the VMA that it lies in, and rss. */
+  space({ mm, vmas, entries }: Space): void {
+    const rss = [0, 0, 0, 0];
+    let at = 0;
+    for (const entry of entries) {
+      while (at < vmas.length && get(vmas[at], Vma.end) <= entry.vpn) at++;
+      const vma = vmas[at];
+      if (vma === undefined || entry.vpn < get(vma, Vma.start)) {
+        this.#found.add('I11', `mm ${mm}: entry ${hex(entry.pte)} at vpn ${hex(entry.vpn)} is in no VMA`);
+        if (ptePresent(entry.pte)) this.#count(entry);
+        continue;
+      }
+      if (ptePresent(entry.pte)) this.#present(mm, vma, entry, rss);
+      else this.#absent(mm, entry, rss);
+    }
+    for (const [member, name] of [
+      [MM_FILEPAGES, 'file'],
+      [MM_ANONPAGES, 'anon'],
+      [MM_SWAPENTS, 'swap'],
+      [MM_SHMEMPAGES, 'shmem'],
+    ] as const)
+      this.#found.equal('I12', `mm ${mm}: rss of ${name} pages`, get(mm, Mm.rss + member), rss[member]);
+  }
+
+  #pageOf(pte: number): number {
+    return pageOfPfn(ptePfn(pte));
+  }
+
+  #count({ pte }: Entry): void {
+    const page = this.#pageOf(pte);
+    if (page !== this.#zero) this.mapcount[page]++;
+  }
+
+  #absent(mm: number, { vpn, pte }: Entry, rss: number[]): void {
+    if (!isSwapPte(pte)) this.#found.add('I11', `mm ${mm}: entry ${hex(pte)} at vpn ${hex(vpn)} is neither present nor software's`);
+    else if (pteMarker(pte) === 0) rss[MM_SWAPENTS]++;
+    else if (isGuardPte(pte) && pteMarker(pte) !== 4)
+      this.#found.add('I11', `mm ${mm}: the marker ${hex(pte)} at vpn ${hex(vpn)} is a guard and something else`);
+  }
+
+  #present(mm: number, vma: number, entry: Entry, rss: number[]): void {
+    const { vpn, pte } = entry;
+    const where = `mm ${mm}, vpn ${hex(vpn)}, entry ${hex(pte)}`;
+    const flags = get(vma, Vma.flags);
+    const given = (pte & PTE_PROTNONE) !== 0 ? 0 : pte & (PTE_READ | PTE_WRITE | (this.#exec ? PTE_EXEC : 0));
+    if ((given & ~allowedBits(flags)) !== 0) this.#found.add('I11', `${where}: allows more than its VMA (${hex(flags >>> 0)})`);
+    const page = this.#pageOf(pte);
+    if (page === this.#zero) {
+      if ((pte & (PTE_WRITE | PTE_DIRTY)) !== 0) this.#found.add('I30', `${where}: the zero page may be written or is dirty`);
+      return;
+    }
+    this.mapcount[page]++;
+    const pflags = pageFlags[page];
+    rss[(pflags & PG_ANON) !== 0 ? MM_ANONPAGES : (pflags & PG_SWAPBACKED) !== 0 ? MM_SHMEMPAGES : MM_FILEPAGES]++;
+    if (pageRefcount[page] === 0) this.#found.add('I1', `${where}: maps page ${page}, which is free`);
+    if ((pflags & PG_TABLE) !== 0) this.#found.add('I2', `${where}: maps page ${page}, which is a page table`);
+    if ((pflags & PG_ANON) !== 0) this.#anon(where, vma, entry, page);
+    else this.#file(where, vma, entry, page);
+  }
+
+  /** I8, and that rmap finds the mapping. */
+  #anon(where: string, vma: number, { vpn, pte }: Entry, page: number): void {
+    if ((get(vma, Vma.flags) & VM_SHARED) !== 0) this.#found.add('I10', `${where}: a shared mapping holds an anonymous page`);
+    if ((pte & PTE_WRITE) !== 0 && (pageFlags[page] & PG_ANON_EXCLUSIVE) === 0)
+      this.#found.add('I8', `${where}: may write anonymous page ${page}, which is not exclusive`);
+    const index = get(vma, Vma.pgoff) + vpn - get(vma, Vma.start);
+    if (pageIndex[page] !== index) this.#found.add('I19', `${where}: page ${page} has index ${hex(pageIndex[page])}, its VMA maps it at ${hex(index)}`);
+    const anonVma = pageMapping[page];
+    for (let avc = get(vma, Vma.avcs); avc !== 0; avc = get(avc, Avc.next)) if (get(avc, Avc.anonVma) === anonVma) return;
+    this.#found.add('I19', `${where}: page ${page} belongs to anon_vma ${anonVma}, to which its VMA does not chain`);
+  }
+
+  /** I10: the page cache's page at that offset. */
+  #file(where: string, vma: number, { vpn, pte }: Entry, page: number): void {
+    const file = get(vma, Vma.file);
+    if (file === 0) {
+      this.#found.add('I10', `${where}: page ${page} of a file in an anonymous VMA`);
+      return;
+    }
+    const inode = get(file, File.inode);
+    const index = get(vma, Vma.pgoff) + vpn - get(vma, Vma.start);
+    const cached = xaLoad(inode + Inode.pages, index);
+    if (cached !== page) this.#found.add('I10', `${where}: maps page ${page}, the cache of inode ${inode} has ${cached} at ${hex(index)}`);
+    if (index * 2 ** pageShift >= get(inode, Inode.size)) this.#found.add('I10', `${where}: maps page ${hex(index)} beyond the end of inode ${inode}`);
+    if ((pte & PTE_WRITE) === 0) return;
+    if ((get(vma, Vma.flags) & VM_SHARED) === 0) this.#found.add('I10', `${where}: a private mapping may write page ${page} of the cache`);
+    if (get(vma, Vma.ops) === VMOPS_DISK && (pageFlags[page] & PG_DIRTY) === 0)
+      this.#found.add('I11', `${where}: may write page ${page}, which is clean and whose file wants to hear of that`);
+  }
+
+  /** I1 and I8 of every page. */
+  pages(): void {
+    for (let page = 0; page < this.mapcount.length; page++) {
+      if (pageMapcount[page] !== this.mapcount[page]) this.#found.equal('I1', `page ${page}: mapcount`, pageMapcount[page], this.mapcount[page]);
+      const flags = pageFlags[page];
+      const pinned = pagePincount[page] > 0;
+      if ((flags & PG_ANON_EXCLUSIVE) !== 0) {
+        if ((flags & PG_ANON) === 0) this.#found.add('I8', `page ${page} is exclusive, but not anonymous`);
+        if (this.mapcount[page] > 1) this.#found.add('I8', `page ${page} is exclusive and mapped ${this.mapcount[page]} times`);
+      } else if (pinned && (flags & PG_ANON) !== 0 && this.mapcount[page] > 0) this.#found.add('I8', `anonymous page ${page} is pinned, but not exclusive`);
+    }
+  }
+}
+
+/** I2 and I13: tables have one parent each, belong to VMAs, and are counted. */
+function checkTables(census: Census, found: Findings): Uint8Array {
+  const isTable = new Uint8Array(pagesEnd());
+  for (const { mm, vmas, tables } of census.spaces) {
+    let bytes = 0;
+    for (const table of tables) {
+      const { page, level, vpn } = table;
+      bytes += accountedBytes(level);
+      if (census.tableOwners[page] !== 1) found.add('I2', `mm ${mm}: ${census.tableOwners[page]} entries point to the table ${page} of level ${level}`);
+      if ((pageFlags[page] & PG_TABLE) === 0) found.add('I2', `mm ${mm}: page ${page} is used as a table of level ${level}, but is not marked as one`);
+      if (pagePrivate[page] !== 0) found.add('lock', `the lock of table ${page} of mm ${mm} is held by task ${pagePrivate[page] - 1}`);
+      found.equal('I2', `table ${page} of mm ${mm}: references`, pageRefcount[page], 1);
+      for (const frame of tableFrames(table)) isTable[frame] = 1;
+      if (level < topLevel && !vmas.some((vma) => get(vma, Vma.start) < vpn + tableSpan(level) && get(vma, Vma.end) > vpn))
+        found.add('I2', `mm ${mm}: the table ${page} of level ${level} at vpn ${hex(vpn)} serves no VMA`);
+    }
+    found.equal('I13', `mm ${mm}: bytes of page tables`, get(mm, Mm.pgtablesBytes), bytes);
+  }
+  for (let page = 0; page < isTable.length; page++)
+    if ((pageFlags[page] & PG_TABLE) !== 0 && isTable[page] === 0) found.add('I2', `page ${page} is a page table that no address space reaches`);
+  return isTable;
+}
+
+/** Pages that a whole table of a level translates. */
+const tableSpan = (level: number): number => spanPages(level) * codec.levels[level].entries;
+
+/** Checks entries; what it counted is for the checks of pages. */
+export function checkEntries(census: Census, found: Findings): { mapcount: Int32Array; isTable: Uint8Array } {
+  const isTable = checkTables(census, found);
+  const check = new EntryCheck(found);
+  for (const space of census.spaces) check.space(space);
+  check.pages();
+  return { mapcount: check.mapcount, isTable };
+}

@@ -1,0 +1,30 @@
+/**
+ * The invariants of a machine at rest (I1 … I31 of the catalogue of races), recomputed from nothing but page tables, VMAs, lists and page caches.
+ *
+ * At rest: no task is inside a call, deferred work is done. Nothing is changed. For tests, fuzzing and the search of interleavings; kernel
+ * code never asks.
+ */
+import { takeCensus } from './census.ts';
+import { checkEntries } from './entries.ts';
+import { Findings } from './findings.ts';
+import { checkObjects } from './objects.ts';
+import { checkPages } from './pages.ts';
+import { checkVmas } from './vmas.ts';
+
+export interface CheckOptions {
+  /** References to pages that somebody outside of the machine's memory holds on purpose (page → count). */
+  readonly held?: ReadonlyMap<number, number>;
+}
+
+/** What is wrong with the mounted machine: a sentence a violation, none when all holds. */
+export function checkMachine(options: CheckOptions = {}): string[] {
+  const found = new Findings();
+  const census = takeCensus(found, options.held ?? new Map());
+  // Later checks follow what the census found: when the heap itself cannot be read they would fall over.
+  if (found.list.some((f) => f.startsWith('heap'))) return found.result;
+  checkObjects(census, found);
+  checkVmas(census, found);
+  const { mapcount, isTable } = checkEntries(census, found);
+  checkPages(census, mapcount, isTable, found);
+  return found.result;
+}

@@ -1,0 +1,184 @@
+/**
+ * Every frame that was ever touched: references (I1), what a free page looks like and where it stands (I25, I26), the zero page (I30), page caches.
+ */
+import { listOf } from '../../memory/free-lists.ts';
+import { MIGRATE_ISOLATE, MIGRATE_PCPTYPES, MIGRATE_TYPES } from '../../memory/gfp.ts';
+import { get } from '../../memory/heap.ts';
+import { PG_ANON, PG_BUDDY, PG_LOCKED, PG_LRU, PG_MLOCKED, PG_PCP, PG_RESERVED, PG_TABLE, PG_UNEVICTABLE, PG_WRITEBACK } from '../../memory/page-flags.ts';
+import {
+  heap,
+  knownPageOfPfn,
+  pageFlags,
+  pageIndex,
+  pageMapcount,
+  pageMapping,
+  pageNext,
+  pageOrder,
+  pagePincount,
+  pagePrev,
+  pagePrivate,
+  pageRefcount,
+  pagesEnd,
+  pfnOfPage,
+  wordShift,
+  words,
+} from '../../memory/state.ts';
+import { locate, Memory, MemoryRange, memory, Pcp, Zone } from '../../memory/zone.ts';
+import { INODE_SYSV } from '../file-types.ts';
+import { globals } from '../globals.ts';
+import { Globals, Inode } from '../types.ts';
+import { type Census, eachXaEntry, liveOf } from './census.ts';
+import type { Findings } from './findings.ts';
+
+/** Where a page is as far as the allocator says. */
+const NOT_FREE = 0;
+const BUDDY_HEAD = 1;
+const BUDDY_TAIL = 2;
+const ON_PCP = 3;
+const UNTOUCHED = 4;
+
+/** Walks the allocator's lists; where each page is. */
+function readAllocator(found: Findings): Uint8Array {
+  locate();
+  const place = new Uint8Array(pagesEnd());
+  const put = (page: number, as: number): void => {
+    if (place[page] !== NOT_FREE) found.add('I25', `page ${page} is free in two places`);
+    place[page] = as;
+  };
+  const root = memory();
+  const maxOrder = heap[root + Memory.maxOrder];
+  for (let number = 0; number < heap[root + Memory.nrZones]; number++) {
+    const zone = heap[root + Memory.zones + number];
+    let free = 0;
+    for (let order = 0; order <= maxOrder; order++) {
+      let blocks = 0;
+      for (let type = 0; type < MIGRATE_TYPES; type++)
+        for (let page = heap[listOf(zone, order, type)]; page !== 0; page = pageNext[page]) {
+          if (place[page] === BUDDY_HEAD) {
+            found.add('I25', `zone ${number}: a list of order ${order} comes back to page ${page}`);
+            break;
+          }
+          blocks++;
+          if (type !== MIGRATE_ISOLATE) free += 2 ** order;
+          if ((pageFlags[page] & PG_BUDDY) === 0 || pageOrder[page] !== order)
+            found.add('I25', `page ${page} stands in a list of order ${order}, but says order ${pageOrder[page]}`);
+          put(page, BUDDY_HEAD);
+          const pfn = pfnOfPage(page);
+          for (let i = 1; i < 2 ** order; i++) {
+            const tail = knownPageOfPfn(pfn + i);
+            if (tail !== 0) put(tail, BUDDY_TAIL);
+          }
+        }
+      found.equal('I25', `zone ${number}: blocks of order ${order}`, heap[zone + Zone.nrFree + order], blocks);
+    }
+    for (const head of [Zone.frontier, Zone.cmaFrontier])
+      for (let range = heap[zone + head]; range !== 0; range = heap[range + MemoryRange.next])
+        free += heap[range + MemoryRange.end] - heap[range + MemoryRange.cursor];
+    found.equal('I25', `zone ${number}: free pages`, heap[zone + Zone.free], free);
+    for (let cpu = 0; cpu < heap[root + Memory.cpus]; cpu++) {
+      const pcp = heap[zone + Zone.pcps + cpu];
+      let count = 0;
+      for (let type = 0; type < MIGRATE_PCPTYPES; type++)
+        for (let page = heap[pcp + Pcp.lists + type]; page !== 0 && place[page] !== ON_PCP; page = pageNext[page]) {
+          if ((pageFlags[page] & PG_PCP) === 0) found.add('I25', `page ${page} stands in a CPU's list, but does not say so`);
+          put(page, ON_PCP);
+          count++;
+        }
+      found.equal('I25', `zone ${number}: pages in the list of CPU ${cpu}`, heap[pcp + Pcp.count], count);
+    }
+  }
+  markUntouched(root, place);
+  return place;
+}
+
+/** Pages of frontiers, and frames that no zone manages. */
+function markUntouched(root: number, place: Uint8Array): void {
+  const managed = new Uint8Array(place.length);
+  for (let range = heap[root + Memory.ranges]; range !== 0; range = heap[range + MemoryRange.nextOfAll]) {
+    const cursor = heap[range + MemoryRange.cursor];
+    for (let page = 1; page < place.length; page++) {
+      const pfn = pfnOfPage(page);
+      if (pfn < heap[range + MemoryRange.start] || pfn >= heap[range + MemoryRange.end]) continue;
+      managed[page] = 1;
+      if (pfn >= cursor) place[page] = UNTOUCHED;
+    }
+  }
+  for (let page = 1; page < place.length; page++) if (managed[page] === 0) place[page] = UNTOUCHED;
+}
+
+/** Page 0 of the columns and the rest of its group are no pages. */
+const isPage = (page: number): boolean => page !== 0 && knownPageOfPfn(pfnOfPage(page)) === page;
+
+/** I26: a free page keeps nothing of its former life. */
+function checkFreePage(page: number, as: number, found: Findings): void {
+  const allowed = as === BUDDY_HEAD ? PG_BUDDY : as === ON_PCP ? PG_PCP : 0;
+  const flags = pageFlags[page] & ~allowed;
+  const links = as === BUDDY_HEAD ? 0 : as === ON_PCP ? pagePrev[page] | pageOrder[page] : pageNext[page] | pagePrev[page] | pageOrder[page];
+  const rest = pageRefcount[page] | pageMapcount[page] | pagePincount[page] | pageMapping[page] | pagePrivate[page] | links;
+  if (flags !== 0 || rest !== 0 || pageIndex[page] !== 0)
+    found.add(
+      'I26',
+      `free page ${page}: flags ${flags.toString(2)}, refcount ${pageRefcount[page]}, mapcount ${pageMapcount[page]}, pins ${pagePincount[page]}, mapping ${pageMapping[page]}, index ${pageIndex[page]}, private ${pagePrivate[page]}, links ${links}`,
+    );
+}
+
+/** I1 and I25 of a page in use. */
+function checkUsedPage(page: number, census: Census, mapcount: Int32Array, found: Findings): void {
+  const flags = pageFlags[page];
+  const { cached, piped, held } = census;
+  const expected = mapcount[page] + cached[page] + piped[page] + held[page] + pagePincount[page];
+  if (pageRefcount[page] !== expected)
+    found.add(
+      'I1',
+      `page ${page}: refcount is ${pageRefcount[page]}, but ${mapcount[page]} mappings, ${cached[page]} page caches, ${piped[page]} pipes, ${pagePincount[page]} pins and ${held[page]} others hold it`,
+    );
+  if ((flags & (PG_BUDDY | PG_PCP)) !== 0) found.add('I25', `page ${page} is in use, but says that it is free`);
+  if ((flags & PG_LOCKED) !== 0) found.add('lock', `page ${page} is locked`);
+  if ((flags & PG_WRITEBACK) !== 0) found.add('I25', `page ${page} is under writeback`);
+  if ((flags & PG_ANON) !== 0 && mapcount[page] > 0 && (flags & PG_LRU) === 0) found.add('I25', `anonymous page ${page} is on no LRU list`);
+  if ((flags & PG_MLOCKED) !== 0 && (flags & PG_UNEVICTABLE) === 0) found.add('I25', `page ${page} is mlocked, but evictable`);
+  if ((flags & PG_UNEVICTABLE) !== 0 && pageNext[page] > mapcount[page])
+    found.add('I25', `page ${page} is locked by ${pageNext[page]} of ${mapcount[page]} mappings`);
+}
+
+/** The zero page: one reference, no mapping that counts, all zero. */
+function checkZeroPage(found: Findings): void {
+  const zero = get(globals, Globals.zeroPage);
+  found.equal('I30', 'references of the zero page', pageRefcount[zero], 1);
+  found.equal('I30', 'mapcount of the zero page', pageMapcount[zero], 0);
+  for (let i = 0; i < 1 << wordShift; i++)
+    if (words[(zero << wordShift) + i] !== 0) {
+      found.add('I30', `the zero page holds ${words[(zero << wordShift) + i]} at word ${i}`);
+      break;
+    }
+}
+
+/** Page caches: each page says where it stands; nrpages and alloced count them. */
+function checkCaches(census: Census, found: Findings): void {
+  for (const inode of liveOf(census, Inode)) {
+    let pages = 0;
+    eachXaEntry(inode + Inode.pages, (index, page) => {
+      if (page < 0) return;
+      pages++;
+      if (pageMapping[page] !== inode || pageIndex[page] !== index)
+        found.add('I10', `inode ${inode} caches page ${page} at ${index}, which says inode ${pageMapping[page]}, ${pageIndex[page]}`);
+      if (census.cached[page] > 1) found.add('I10', `page ${page} stands in ${census.cached[page]} places of page caches`);
+    });
+    found.equal('I10', `inode ${inode}: cached pages`, get(inode, Inode.nrPages), pages);
+    const kind = get(inode, Inode.kind);
+    if (kind <= INODE_SYSV) found.equal('I10', `inode ${inode}: pages of shared memory`, get(inode, Inode.alloced), pages + get(inode, Inode.swapped));
+  }
+}
+
+export function checkPages(census: Census, mapcount: Int32Array, isTable: Uint8Array, found: Findings): void {
+  const place = readAllocator(found);
+  for (let page = 1; page < place.length; page++) {
+    if (!isPage(page)) continue;
+    if (place[page] !== NOT_FREE) {
+      if (isTable[page] !== 0) found.add('I2', `page ${page} is a page table, and free`);
+      else checkFreePage(page, place[page], found);
+    } else if (isTable[page] === 0 && (pageFlags[page] & (PG_RESERVED | PG_TABLE)) === 0) checkUsedPage(page, census, mapcount, found);
+  }
+  checkZeroPage(found);
+  checkCaches(census, found);
+}

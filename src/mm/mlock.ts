@@ -97,7 +97,7 @@ export function* sysMunlock(process: ProcessRef, address: number, length: number
 /** apply_vma_lock_flags: every page of the range must be mapped. */
 function* applyVmaLockFlags(mm: MmRef, start: Vpn, pages: number, flags: number): Op<number> {
   const end = start + pages;
-  if (end > 2 ** (64 - pageShift)) return -EINVAL;
+  if (end >= 2 ** (64 - pageShift) && pages !== 0) return -EINVAL;
   if (pages === 0) return 0;
   let vma = vmaLookup(mm, start);
   if (vma === 0) return -ENOMEM;

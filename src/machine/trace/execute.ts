@@ -186,7 +186,11 @@ export class Executor {
   #access(process: number, how: 'load' | 'store' | 'exchange' | 'fetch', at: bigint, value: bigint, i: number): bigint | Fault | undefined {
     if (how === 'load') return this.host.load(process, at, 1);
     if (how === 'store') return this.host.store(process, at, 1, (value + BigInt(i)) & 255n);
-    if (how === 'fetch') return this.host.fetch(process, at);
+    if (how === 'fetch') {
+      // Single-stepping, the kernel reads the instruction as a debugger does, whatever the rights (x86: is_setting_trap_flag).
+      this.host.readMemory(process, at, 15);
+      return this.host.fetch(process, at);
+    }
     // The recorder compares with rax, which is 0, and stores the low byte of the operation's third argument.
     return this.host.compareExchange(process, at, 0, Number(value & 255n));
   }

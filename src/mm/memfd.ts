@@ -113,7 +113,10 @@ function* addSealsLocked(inode: InodeRef, asked: number): Op<number> {
   if (!kindIsShmem(get(inode, Inode.kind))) return -EINVAL;
   const old = get(inode, Inode.seals);
   if ((old & F_SEAL_SEAL) !== 0) return -EPERM;
-  if ((asked & F_SEAL_WRITE) !== 0 && (old & F_SEAL_WRITE) === 0) {
+  let seals = asked;
+  // What can be executed and no longer be made otherwise must not change either.
+  if ((asked & F_SEAL_EXEC) !== 0 && (get(inode, Inode.mode) & 0o111) !== 0) seals |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
+  if ((seals & F_SEAL_WRITE) !== 0 && (old & F_SEAL_WRITE) === 0) {
     const error = yield* mappingDenyWritable(inode);
     if (error !== 0) return error;
     if (hasPins(inode)) {
@@ -121,9 +124,6 @@ function* addSealsLocked(inode: InodeRef, asked: number): Op<number> {
       return -EBUSY;
     }
   }
-  let seals = asked;
-  // What can be executed and no longer be made otherwise must not change either.
-  if ((asked & F_SEAL_EXEC) !== 0 && (get(inode, Inode.mode) & 0o111) !== 0) seals |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
   set(inode, Inode.seals, old | seals);
   return 0;
 }

@@ -113,9 +113,10 @@ export function* putUserInt(mm: MmRef, to: number, value: number, size: number):
 /** Byte address in RAM of a place in a page. */
 export const byteOf = (page: Page, offset: number): number => page * 2 ** pageShift + offset;
 
-/** Copies within RAM. */
+/** Copies within RAM, as memmove does where the ranges overlap. */
 export function copyBytes(to: number, from: number, length: number): void {
-  for (let i = 0; i < length; i++) setByte(to + i, bytes[from + i]);
+  if (to <= from) for (let i = 0; i < length; i++) setByte(to + i, bytes[from + i]);
+  else for (let i = length - 1; i >= 0; i--) setByte(to + i, bytes[from + i]);
 }
 
 export function fillBytes(at: number, value: number, length: number): void {

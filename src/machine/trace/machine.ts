@@ -72,7 +72,7 @@ class MachineHost implements TraceHost {
     // The executor gave its stack back; mappings where it was are still called so. Its one segment is writable, hence all data.
     set(mm, Mm.startStack, Number(header.harness.taskSize) - 2048);
     set(mm, Mm.dataBytes, Number(HARNESS_END - HARNESS_START));
-    for (let at = HARNESS_START; at < HARNESS_END; at += 4096n) first.store(at + 0xff8n, 8, 0x5a5a000000000000n | at);
+    for (let at = HARNESS_START; at < HARNESS_END; at += 4096n) first.store(at, 1, 0n);
   }
 
   #process(number: number): Process {

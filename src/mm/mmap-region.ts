@@ -113,10 +113,10 @@ function* mapRange(mm: MmRef, vms: VmsRef, file: FileRef, vpn: Vpn, pages: numbe
     yield* vmsAbort(vms);
     return -ENOMEM;
   }
-  let charged = 0;
+  let promised = 0;
   if (accountable(flags)) {
     // What the old mapping was promised goes over to the new one.
-    charged = pages - get(vms, Vms.nrAccounted);
+    const charged = pages - get(vms, Vms.nrAccounted);
     if (charged !== 0) {
       const error = yield* enoughMemory(mm, charged);
       if (error !== 0) {
@@ -125,6 +125,7 @@ function* mapRange(mm: MmRef, vms: VmsRef, file: FileRef, vpn: Vpn, pages: numbe
       }
     }
     set(vms, Vms.nrAccounted, 0);
+    promised = pages;
     flags |= VM_ACCOUNT;
   }
   yield* vmsCleanUpArea(vms);
@@ -141,7 +142,8 @@ function* mapRange(mm: MmRef, vms: VmsRef, file: FileRef, vpn: Vpn, pages: numbe
   if (vma === 0) {
     vma = yield* newVma(mm, prev, next, file, vpn, pages, flags, highFlags, pgoff);
     if (vma < 0) {
-      if (charged !== 0) yield* vmUnacctMemory(charged);
+      // Linux gives back what it promised on top and loses what the old mapping had; only want of memory leads here.
+      if (promised !== 0) yield* vmUnacctMemory(promised);
       yield* vmsAbort(vms);
       return vma;
     }

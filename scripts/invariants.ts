@@ -22,7 +22,7 @@ export function violationsOfTrace(path: string, every: number, program: 'direct'
     const result = player.run(step);
     if (typeof result === 'string') found.push(`operation ${step.i}: ${result.split('\n')[0]}`);
     if (i % every !== 0 && i !== trace.steps.length - 1) return;
-    const violations = checkMachine();
+    const violations = checkMachine({ leaks: true });
     for (const sentence of violations) if (!known.has(sentence)) found.push(`operation ${step.i} ${JSON.stringify(step.op)}: ${sentence}`);
     known = new Set(violations);
   });

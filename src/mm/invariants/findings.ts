@@ -19,6 +19,11 @@ export class Findings {
     if (is !== expected && !(is === 0 && expected === 0)) this.add(invariant, `${what} is ${is}, ${expected} expected`);
   }
 
+  /** Notes when an account is smaller than it must be; larger is wrong too unless `leaks`. */
+  account(invariant: string, what: string, is: number, expected: number, leaks: boolean): void {
+    if (!leaks || is < expected) this.equal(invariant, what, is, expected);
+  }
+
   get result(): string[] {
     return this.#more === 0 ? this.list : [...this.list, `… and ${this.#more} more`];
   }

@@ -57,7 +57,7 @@ function checkTree({ mm, vmas }: Space, found: Findings): void {
 }
 
 /** map_count, total_vm and its parts, locked_vm. */
-function checkAccounts({ mm, vmas }: Space, found: Findings): void {
+function checkAccounts({ mm, vmas }: Space, leaks: boolean, found: Findings): void {
   const sum = (counts: (flags: number) => boolean): number => vmas.reduce((n, vma) => n + (counts(get(vma, Vma.flags)) ? pagesOf(vma) : 0), 0);
   const is = (what: string, field: number, expected: number): void => found.equal('I31', `mm ${mm}: ${what}`, get(mm, field), expected);
   is('map_count', Mm.mapCount, vmas.length);
@@ -66,10 +66,12 @@ function checkAccounts({ mm, vmas }: Space, found: Findings): void {
     Mm.totalVm,
     sum(() => true),
   );
-  is(
-    'locked_vm',
-    Mm.lockedVm,
+  found.account(
+    'I31',
+    `mm ${mm}: locked_vm`,
+    get(mm, Mm.lockedVm),
     sum((flags) => (flags & VM_LOCKED) !== 0),
+    leaks,
   );
   is('exec_vm', Mm.execVm, sum(isExecMapping));
   is(
@@ -85,14 +87,14 @@ function checkAccounts({ mm, vmas }: Space, found: Findings): void {
 }
 
 /** vm_committed_as: what VMAs with VM_ACCOUNT and objects in shared memory have been promised. */
-export function checkCommitted(census: Census, found: Findings): void {
+function checkCommitted(census: Census, leaks: boolean, found: Findings): void {
   let committed = 0;
   for (const { vmas } of census.spaces) for (const vma of vmas) if ((get(vma, Vma.flags) & VM_ACCOUNT) !== 0) committed += pagesOf(vma);
   for (const inode of liveOf(census, Inode)) {
     if (get(inode, Inode.kind) > INODE_SYSV) continue;
     committed += (get(inode, Inode.flags) & VM_NORESERVE) !== 0 ? get(inode, Inode.alloced) : Math.ceil(get(inode, Inode.size) / 2 ** pageShift);
   }
-  found.equal('I31', 'committed memory', get(globals, Globals.committed), committed);
+  found.account('I31', 'committed memory', get(globals, Globals.committed), committed, leaks);
 }
 
 // --- reverse mapping --------------------------------------------------------------------------------------------------------
@@ -197,14 +199,14 @@ function checkSegments(census: Census, all: readonly number[], found: Findings):
   }
 }
 
-export function checkVmas(census: Census, found: Findings): void {
+export function checkVmas(census: Census, leaks: boolean, found: Findings): void {
   for (const space of census.spaces) {
     checkList(space, found);
     checkTree(space, found);
-    checkAccounts(space, found);
+    checkAccounts(space, leaks, found);
   }
   const all = census.spaces.flatMap((s) => s.vmas);
-  checkCommitted(census, found);
+  checkCommitted(census, leaks, found);
   checkFileTrees(census, all, found);
   checkAnonTrees(census, all, found);
   checkSegments(census, all, found);

@@ -274,14 +274,15 @@ export function* diskEvictInode(inode: InodeRef): Op<number> {
   return 0;
 }
 
-/** ext4_fallocate: `length` bytes from `offset` on. Needs the inode's lock. */
-export function* diskFallocate(inode: InodeRef, mode: number, offset: number, length: number): Op<number> {
+/** ext4_fallocate: `length` bytes from `offset` on; a size above `limit` is refused. Needs the inode's lock. */
+export function* diskFallocate(inode: InodeRef, mode: number, offset: number, length: number, limit: number): Op<number> {
   const known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_ZERO_RANGE | FALLOC_FL_INSERT_RANGE;
   if ((mode & ~known) !== 0) return -EOPNOTSUPP;
   if ((mode & FALLOC_FL_PUNCH_HOLE) !== 0) return yield* punchHole(inode, offset, offset + length);
   if ((mode & FALLOC_FL_COLLAPSE_RANGE) !== 0) return yield* collapseRange(inode, offset, length);
   if ((mode & FALLOC_FL_INSERT_RANGE) !== 0) return yield* insertRange(inode, offset, length);
   const end = offset + length;
+  if ((mode & FALLOC_FL_KEEP_SIZE) === 0 && end > get(inode, Inode.size) && end > limit) return -EFBIG;
   if (length > MAX_PREALLOCATION) return -ENOSPC;
   if ((mode & FALLOC_FL_ZERO_RANGE) !== 0) {
     yield* downWrite(inode + Inode.invalidateLock);

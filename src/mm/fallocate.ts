@@ -7,7 +7,7 @@
 import type { Op } from '../kernel/op.ts';
 import { downWrite, get, upWrite } from '../kernel/ops.ts';
 import { diskFallocate } from './disk.ts';
-import { EBADF, EFBIG, EINVAL, ENODEV, EOPNOTSUPP, ESPIPE } from './errno.ts';
+import { EBADF, EFBIG, EINVAL, EOPNOTSUPP, ESPIPE } from './errno.ts';
 import { fdGet, filePut } from './file.ts';
 import {
   FALLOC_FL_KEEP_SIZE,
@@ -50,16 +50,14 @@ export function* fallocateFor(file: FileRef, mode: number, offset: number, lengt
   if ((get(file, File.mode) & FMODE_WRITE) === 0) return -EBADF;
   const inode = get(file, File.inode);
   if (get(inode, Inode.kind) === INODE_PIPE) return -ESPIPE;
-  if (!kindIsRegular(get(inode, Inode.kind))) return -ENODEV;
+  if (!kindIsRegular(get(inode, Inode.kind))) return -EOPNOTSUPP;
   // Sums of 2^63 and more overflow.
   if (offset + length >= LOFF_LIMIT || offset + length > maxBytes(inode)) return -EFBIG;
   yield* downWrite(inode + Inode.lock);
+  const limit = mm === 0 ? Infinity : rlimit(mm, RLIMIT_FSIZE);
   let error = 0;
-  const grows = kindOfChange !== FALLOC_FL_PUNCH_HOLE && offset + length > get(inode, Inode.size);
-  // inode_newsize_ok, also where the size stays.
-  if (grows && mm !== 0 && offset + length > rlimit(mm, RLIMIT_FSIZE)) error = -EFBIG;
-  else if (get(inode, Inode.kind) === INODE_DISK) error = yield* diskFallocate(inode, mode, offset, length);
-  else error = yield* shmemFallocate(inode, mode, offset, length, mm);
+  if (get(inode, Inode.kind) === INODE_DISK) error = yield* diskFallocate(inode, mode, offset, length, limit);
+  else error = yield* shmemFallocate(inode, mode, offset, length, limit, mm);
   yield* upWrite(inode + Inode.lock);
   return error;
 }

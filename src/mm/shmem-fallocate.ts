@@ -3,7 +3,7 @@
 import type { Op } from '../kernel/op.ts';
 import { folioUnlock, get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
-import { EOPNOTSUPP, EPERM } from './errno.ts';
+import { EFBIG, EOPNOTSUPP, EPERM } from './errno.ts';
 import { F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_WRITE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from './file-types.ts';
 import { SGP_FALLOC, shmemGetFolio, shmemRecalcInode, shmemTruncateRange } from './shmem.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
@@ -11,10 +11,11 @@ import { truncateInodePagesRange, unmapHole } from './truncate.ts';
 import { Inode, type InodeRef, type MmRef } from './types.ts';
 
 /**
- * Punches a hole, or makes pages for a range, whose content stays unmade until somebody needs it. Needs the inode's lock. 0, −EOPNOTSUPP,
+ * Punches a hole, or makes pages for a range, whose content stays unmade until somebody needs it. Needs the inode's lock; sizes
+ * above `limit` are refused. 0, −EOPNOTSUPP,
  * −EPERM for a seal, −ENOMEM or −ENOSPC with nothing changed.
  */
-export function* shmemFallocate(inode: InodeRef, mode: number, offset: number, length: number, mm: MmRef): Op<number> {
+export function* shmemFallocate(inode: InodeRef, mode: number, offset: number, length: number, limit: number, mm: MmRef): Op<number> {
   if ((mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) !== 0) return -EOPNOTSUPP;
   const seals = get(inode, Inode.seals);
   const size = 2 ** pageShift;
@@ -24,6 +25,8 @@ export function* shmemFallocate(inode: InodeRef, mode: number, offset: number, l
     yield* unmapHole(inode, offset, to);
     return yield* shmemTruncateRange(inode, offset, to);
   }
+  // The limit counts even where the size is kept.
+  if (to > get(inode, Inode.size) && to > limit) return -EFBIG;
   if ((seals & F_SEAL_GROW) !== 0 && to > get(inode, Inode.size)) return -EPERM;
   const first = Math.floor(offset / size);
   const end = Math.ceil(to / size);

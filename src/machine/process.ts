@@ -198,7 +198,9 @@ export class Process {
   #place(address: bigint): { vpn: number; offset: number } | Fault {
     const { codec } = this.machine;
     const shift = BigInt(codec.pageShift);
-    if (address < 0n || address >> BigInt(codec.vaBits) !== 0n) return nonCanonical(address, codec.vaBits, codec.mode.family);
+    const halves = codec.mode.family === 'x86' && codec.vaBits > 32;
+    // The upper half of the tables is the kernel's, and its addresses are written with the sign extended.
+    if (address < 0n || address >> BigInt(halves ? codec.vaBits - 1 : codec.vaBits) !== 0n) return nonCanonical(address, codec.vaBits, codec.mode.family);
     return { vpn: Number(address >> shift), offset: Number(address & ((1n << shift) - 1n)) };
   }
 

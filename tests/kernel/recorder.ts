@@ -33,6 +33,8 @@ export class Recorder {
   private waiting: { resolve: (trace: string) => void; reject: (reason: Error) => void }[] = [];
   private pending = '';
   private complaints = '';
+  /** Header of the list that was given last. */
+  private playing = '';
   private readonly child: ChildProcessWithoutNullStreams;
 
   constructor(files: { readonly recorder: string; readonly executor: string }, cpu?: number) {
@@ -42,7 +44,7 @@ export class Recorder {
     this.child.stderr.on('data', (text: Buffer) => (this.complaints += text.toString()));
     this.child.stdin.on('error', () => {}); // told by 'close'
     this.child.on('close', (code, signal) => {
-      const failed = new Error(`recorder ended with ${code ?? signal}: ${this.complaints.trim()}`);
+      const failed = new Error(`recorder ended with ${code ?? signal}: ${this.complaints.trim()}; list: ${this.playing}`);
       for (const w of this.waiting.splice(0)) w.reject(failed);
     });
   }
@@ -65,6 +67,7 @@ export class Recorder {
       .split('\n')
       .filter((line) => line.startsWith('{') && !line.startsWith('{"end"'))
       .join('\n');
+    this.playing = stripped.split('\n', 1)[0];
     return new Promise((resolve, reject) => {
       if (this.child.exitCode !== null) return reject(new Error(`recorder has ended: ${this.complaints.trim()}`));
       this.waiting.push({ resolve, reject });

@@ -16,6 +16,8 @@ import type { TraceHeader } from './format.ts';
 import { type Fault, type FileView, HARNESS_END, HARNESS_START, type PagemapScan, type PagemapScanResult, type ProcessView, type TraceHost } from './host.ts';
 
 const PROT_RWX = 7;
+const MAP_PRIVATE = 2;
+const MAP_FIXED = 0x10;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const CAP_SYS_RESOURCE = 24;
 /** Resource numbers by the names of a header. */
@@ -66,7 +68,14 @@ class MachineHost implements TraceHost {
       set(first.ref, ProcessStruct.rlimitMax + resource, hard);
     }
     set(first.ref, ProcessStruct.capsLow, ~(1 << CAP_SYS_RESOURCE));
-    must(first.syscall('mmap', HARNESS_START, HARNESS_END - HARNESS_START, PROT_RWX, MAP_PRIVATE_ANONYMOUS | 0x10, -1, 0));
+    // The executor's file; its name is written to a page that goes again at once.
+    must(first.syscall('mmap', HARNESS_START, 4096, 3, MAP_PRIVATE_ANONYMOUS | MAP_FIXED, -1, 0));
+    first.write(HARNESS_START, new TextEncoder().encode('executor\0'));
+    const fd = must(first.syscall('memfd_create', HARNESS_START, 0));
+    must(first.syscall('munmap', HARNESS_START, 4096));
+    must(first.syscall('ftruncate', fd, HARNESS_END - HARNESS_START));
+    must(first.syscall('mmap', HARNESS_START, HARNESS_END - HARNESS_START, PROT_RWX, MAP_PRIVATE | MAP_FIXED, fd, 0));
+    must(first.syscall('close', fd));
     set(mm, Mm.startBrk, Number(header.harness.brk));
     set(mm, Mm.brk, Number(header.harness.brk));
     // The executor gave its stack back; mappings where it was are still called so. Its one segment is writable, hence all data.

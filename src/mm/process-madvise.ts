@@ -61,8 +61,10 @@ function* vectorMadvise(madv: MadvRef, iovec: IovecRef): Op<number> {
       continue;
     }
     if (result < 0) break;
+    // Stepping on passes empty ranges, whatever they say; only the very first is looked at (iov_iter_advance).
     left -= length;
-    segment++;
+    do segment++;
+    while (left > 0 && get(iovec, Iovec.lengths + segment) === 0);
   }
   yield* madviseUnlock(madv);
   return total > left ? total - left : result;

@@ -9,12 +9,13 @@ import type { Op } from '../kernel/op.ts';
 import { downWrite, get, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { diskFsync, diskInvalidate, diskSetSize } from './disk.ts';
-import { EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, ESPIPE } from './errno.ts';
+import { EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EOPNOTSUPP, ESPIPE } from './errno.ts';
 import { fdGet, fdPublish, fileAlloc, filePut } from './file.ts';
 import {
   FMODE_READ,
   FMODE_WRITE,
   INODE_DISK,
+  INODE_PIDFD,
   INODE_PIPE,
   INODE_TMPFS,
   kindIsRegular,
@@ -195,7 +196,8 @@ export function* sysFtruncate(process: ProcessRef, fd: number, bytes: number): O
   const file = yield* fdGet(process, fd);
   if (file < 0) return file;
   const inode = get(file, File.inode);
-  let error = -EINVAL;
+  // A pidfd is a regular file to look at, which no attribute can be set of.
+  let error = get(inode, Inode.kind) === INODE_PIDFD ? -EOPNOTSUPP : -EINVAL;
   if (kindIsRegular(get(inode, Inode.kind)) && (get(file, File.mode) & FMODE_WRITE) !== 0) error = yield* setSize(inode, bytes, get(process, Process.mm));
   yield* filePut(file);
   return error;

@@ -7,7 +7,7 @@ import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { EBADF, EINVAL, ENOMEM, ESRCH } from './errno.ts';
 import { fdFile, fdPublish, fileAlloc, intArgument } from './file.ts';
-import { FMODE_READ, FMODE_WRITE, INODE_PIDFD, O_EXCL, O_NONBLOCK, O_RDWR } from './file-types.ts';
+import { FMODE_PREAD, FMODE_PWRITE, FMODE_READ, FMODE_WRITE, INODE_PIDFD, O_EXCL, O_NONBLOCK, O_RDWR } from './file-types.ts';
 import { iput, newInode } from './inode.ts';
 import { findLiveProcess } from './process-vm.ts';
 import { File, Inode, Process, type ProcessRef } from './types.ts';
@@ -25,7 +25,7 @@ export function* sysPidfdOpen(process: ProcessRef, pidArgument: number, flags: n
   const inode = yield* newInode(INODE_PIDFD, 0o700);
   if (inode === 0) return -ENOMEM;
   set(inode, Inode.process, target);
-  const file = yield* fileAlloc(inode, O_RDWR | flags, FMODE_READ | FMODE_WRITE);
+  const file = yield* fileAlloc(inode, O_RDWR | (flags & PIDFD_NONBLOCK), FMODE_READ | FMODE_WRITE | FMODE_PREAD | FMODE_PWRITE);
   if (file === 0) {
     yield* iput(inode);
     return -ENOMEM;

@@ -4,14 +4,14 @@ import { allocPages } from '../../memory/buddy.ts';
 import { GFP_KERNEL } from '../../memory/gfp.ts';
 import { get } from '../../memory/heap.ts';
 import { bytes, pageShift, setByte } from '../../memory/state.ts';
-import { EIO, ENOMEM } from '../../mm/errno.ts';
+import { EINVAL, EIO, ENOMEM } from '../../mm/errno.ts';
 import { Process as ProcessStruct } from '../../mm/types.ts';
 import type { Machine } from '../machine.ts';
 
 /** Moves up to a page between the process, from byte `offset` of page `vpn` on, and the kernel's page; bytes moved, 0 where that is not possible. */
 type Step = (mm: number, vpn: number, offset: number, page: number, length: number) => number;
 
-/** Bytes from an address on, fewer where memory ends; −EIO where not even the first can be had. */
+/** Bytes from an address on, fewer where memory ends; −EIO where not even the first can be had, −EINVAL for addresses from 2^63 on. */
 export function readProcMem(machine: Machine, process: number, address: bigint, length: number): Uint8Array | number {
   const out = new Uint8Array(length);
   const done = transfer(
@@ -51,6 +51,8 @@ function transfer(
 ): number {
   machine.enter();
   const mm = get(process, ProcessStruct.mm);
+  // A position in a file is signed.
+  if (address >> 63n !== 0n) return -EINVAL;
   if (mm === 0) return 0;
   const page = allocPages(0, GFP_KERNEL);
   if (page === 0) return -ENOMEM;

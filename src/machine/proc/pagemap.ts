@@ -1,6 +1,6 @@
 /** /proc/PID/pagemap and /proc/PID/clear_refs of a machine's process. */
 import { alloc, free, get, set } from '../../memory/heap.ts';
-import { EINVAL } from '../../mm/errno.ts';
+import { ERANGE } from '../../mm/errno.ts';
 import { PAGEMAP_BUFFER, Pagemap, PmRegions, PmScan } from '../../mm/task-mmu.ts';
 import { Process as ProcessStruct } from '../../mm/types.ts';
 import type { Machine } from '../machine.ts';
@@ -58,10 +58,10 @@ export function readPagemap(machine: Machine, process: number, vpn: number, page
   return out.subarray(0, done);
 }
 
-/** Writes a number to clear_refs: 0 or −EINVAL. Whoever writes has had the CPU meanwhile: translations that it held are gone. */
+/** Writes a number to clear_refs: 0, −EINVAL, or −ERANGE for what is no int. Whoever writes has had the CPU meanwhile: translations that it held are gone. */
 export function writeClearRefs(machine: Machine, process: number, value: number): number {
   machine.enter();
-  if (!Number.isInteger(value)) return -EINVAL;
+  if (value !== (value | 0)) return -ERANGE;
   const result = machine.kernel.clearRefs(get(process, ProcessStruct.mm), value);
   machine.tlb.flushAll();
   return result;

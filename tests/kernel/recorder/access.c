@@ -44,6 +44,11 @@ static enum outcome loop(struct tracee *t, u64 at, int instruction_bytes, u64 ad
       enum outcome outcome = run_on(t);
       if (outcome == STOPPED) break;
       if (outcome != FAULTED) return outcome;
+      /* The executor cannot fetch its own code any more: nothing can be learned from it. */
+      if (t->fault_address == (u64)r->rip) {
+        kill_tracee(t);
+        return GONE;
+      }
       note_fault(t);
       r->rip += instruction_bytes;
       r->rax = 0;

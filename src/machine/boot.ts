@@ -9,7 +9,7 @@ import { clearTable as clearTableAt, mountArch } from '../kernel/arch.ts';
 import { injectFailuresThrough } from '../kernel/effects.ts';
 import { allocPages } from '../memory/buddy.ts';
 import { __GFP_ZERO, GFP_KERNEL } from '../memory/gfp.ts';
-import { alloc, set } from '../memory/heap.ts';
+import { alloc, get, set } from '../memory/heap.ts';
 import { initMemory, type MemoryMapConfig } from '../memory/memory-map.ts';
 import { PG_RESERVED, PG_UPTODATE } from '../memory/page-flags.ts';
 import { createState, type MachineState, mount, pfnOfPage, setPageFlags } from '../memory/state.ts';
@@ -47,7 +47,11 @@ export interface Booted {
 
 const codecs = new Map<string, EntryCodec>();
 
-/** The codec of a mode, made once. @throws {PxdError} 'unknown' for a mode that does not exist or that no machine can run in. */
+/**
+ * The codec of a mode, made once; not for machines of modes with shared empty tables, which each know their own (`machineCodec`).
+ *
+ * @throws {PxdError} 'unknown' for a mode that does not exist or that no machine can run in.
+ */
 export function codecFor(name: string): EntryCodec {
   const known = codecs.get(name);
   if (known) return known;
@@ -62,12 +66,25 @@ export function codecFor(name: string): EntryCodec {
   }
 }
 
+/** A codec for one machine. */
+function machineCodec(name: string): EntryCodec {
+  const codec = codecFor(name);
+  return codec.sharedEmpty ? new EntryCodec(codec.mode) : codec;
+}
+
+/** The codec of a machine whose memory exists and is mounted. @throws {PxdError} like `codecFor`. */
+export function codecOfMounted(name: string): EntryCodec {
+  const codec = machineCodec(name);
+  if (codec.sharedEmpty) codec.useEmptyTables(codec.levels.slice(0, -1).map((_, level) => pfnOfPage(get(globals, Globals.emptyTables + level))));
+  return codec;
+}
+
 /** First frame above 4 GiB, as a bound of zones. */
 const frames = (bytes: number, shift: number): number => Math.floor(bytes / 2 ** shift);
 
 /** Boots a machine and leaves it mounted. @throws {PxdError} for a mode or size that cannot be. */
 export function boot(options: BootOptions = {}): Booted {
-  const codec = codecFor(options.mode ?? 'x86-4level');
+  const codec = machineCodec(options.mode ?? 'x86-4level');
   const shift = codec.pageShift;
   const ram = options.ramBytes ?? 2 ** 30;
   const total = frames(ram, shift);
@@ -117,6 +134,7 @@ function makeEmptyTables(codec: EntryCodec): void {
   codec.useEmptyTables(pages.map(pfnOfPage));
   pages.forEach((page, level) => {
     setPageFlags(page, PG_RESERVED);
+    set(globals, Globals.emptyTables + level, page);
     clearTableAt(page, level);
   });
 }

@@ -17,9 +17,10 @@
 export { PxdError, type PxdErrorCode } from '../pagetable/error.ts';
 export { type BootOptions, codecFor, type SettingName } from './boot.ts';
 export { Machine, type MachineOptions } from './machine.ts';
-export { type Access, type Fault, Process } from './process.ts';
 export type { FileView, MmCounters, PageView, ProcessView, VmaView } from './proc/view.ts';
 export { PAGE } from './proc/view.ts';
-export { SoftTlb, TLB_CPUS, TLB_ENTRIES } from './soft-tlb.ts';
+export { type Access, type Fault, Process } from './process.ts';
+export type { Mark } from './snapshot.ts';
+export { SoftTlb, TLB_CPUS, TLB_ENTRIES, type TlbView } from './soft-tlb.ts';
 export { systemCalls } from './syscalls.ts';
 export { viewProcess } from './view.ts';

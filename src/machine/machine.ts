@@ -20,6 +20,7 @@ import { type BootOptions, boot } from './boot.ts';
 import { capture, frameSource } from './capture.ts';
 import { type Kernel, kernelOf, type ProgramName } from './kernel.ts';
 import { Process } from './process.ts';
+import { beginJournal, copyOf, endJournal, type Mark, markOf, rewindTo, snapshotOf, stateOf } from './snapshot.ts';
 import { SoftTlb } from './soft-tlb.ts';
 import { type ArgumentKind, callOf } from './syscalls.ts';
 
@@ -124,6 +125,11 @@ export class Machine {
     return bytes;
   }
 
+  /** RAM as it can be imported by a WebAssembly module: soft TLB in the first 64 KiB, then pages. It grows. */
+  get memory(): WebAssembly.Memory {
+    return this.state.ram;
+  }
+
   /** RAM as a source of frames: what `readPageTables` and everything else of `pxd/pagetable` walks. */
   get source(): FrameSource {
     return frameSource(this);
@@ -132,6 +138,55 @@ export class Machine {
   /** The chunks of a file that `pxd inspect` opens. */
   capture(): Uint8Array[] {
     return capture(this);
+  }
+
+  /**
+   * The whole machine as bytes: memory, processes, files. They are small where nothing was touched, and equal for machines in equal state. The soft
+   * TLB is emptied, so that this machine and one restored from the bytes go on alike.
+   */
+  snapshot(): Uint8Array {
+    return snapshotOf(this);
+  }
+
+  /**
+   * A machine from the bytes of a snapshot; `program` need not be the one that it was made with.
+   *
+   * @throws {PxdError} 'bad-image' for bytes that are no snapshot, are damaged, or were made by a version of pxd whose structs differ.
+   */
+  static restore(bytes: Uint8Array, options: { readonly program?: ProgramName } = {}): Machine {
+    return new Machine(options, stateOf(bytes));
+  }
+
+  /** A second machine in the same state. What happens to one of them does not touch the other. The soft TLB is emptied, the journal is not copied. */
+  clone(): Machine {
+    return new Machine(this.options, copyOf(this));
+  }
+
+  /**
+   * Starts (again) to write down every change of memory, so that `rewind` can take them back. It costs speed: what an emulator stores goes through
+   * `Process.store`, because the soft TLB grants no stores as long as the journal runs.
+   */
+  startJournal(): void {
+    beginJournal(this);
+  }
+
+  /** Stops the journal and drops it. */
+  stopJournal(): void {
+    endJournal(this);
+  }
+
+  /** This moment, for `rewind`. @throws {PxdError} 'usage' without a journal. */
+  mark(): Mark {
+    return markOf(this);
+  }
+
+  /**
+   * Takes back everything since a mark: memory is what it was, to the byte. Marks before it stay good, later ones are void; `Process` objects of
+   * processes that lived at the mark stay good too. @throws {PxdError} 'usage' for a mark that is void.
+   */
+  rewind(mark: Mark): void {
+    rewindTo(this, mark);
+    for (const [ref, process] of this.#processes) if (!process.exists) this.#processes.delete(ref);
   }
 
   /** Copies bytes out of RAM. `page` as the soft TLB gives it. */

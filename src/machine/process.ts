@@ -4,12 +4,13 @@
  * Addresses are bigints at this edge, as everywhere in public; page numbers and offsets inside.
  */
 import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, mmuAccess, mmuLeaf } from '../kernel/mmu.ts';
-import { get, set } from '../memory/heap.ts';
-import { bytes, setByte } from '../memory/state.ts';
+import { get, set, typeOf } from '../memory/heap.ts';
+import { bytes, recording, setByte } from '../memory/state.ts';
 import { Mm, Process as ProcessStruct } from '../mm/types.ts';
 import { PTE_DIRTY, PTE_EXEC, PTE_READ, PTE_WRITE, userLimits } from '../pagetable/canonical.ts';
 import { PxdError } from '../pagetable/error.ts';
 import type { Machine } from './machine.ts';
+import type { TlbView } from './soft-tlb.ts';
 import type { ArgumentKind } from './syscalls.ts';
 
 /** A signal that an access raised; the access did not happen. */
@@ -63,14 +64,25 @@ export class Process {
     return get(this.ref, ProcessStruct.mm);
   }
 
-  get alive(): boolean {
+  /** False once the machine was rewound to before its birth. */
+  get exists(): boolean {
     this.machine.enter();
-    return get(this.ref, ProcessStruct.alive) !== 0;
+    return typeOf(this.ref) === ProcessStruct.$type && get(this.ref, ProcessStruct.pid) === this.pid;
+  }
+
+  /** False when it has exited, or was never born (`exists`). */
+  get alive(): boolean {
+    return this.exists && get(this.ref, ProcessStruct.alive) !== 0;
+  }
+
+  /** What it exited with; undefined while it lives. */
+  get exitStatus(): number | undefined {
+    return this.exists && !this.alive ? get(this.ref, ProcessStruct.exitStatus) : undefined;
   }
 
   /**
    * One system call: Linux's name and its arguments as unsigned 64-bit numbers (negative ones are taken as two's complement). The result is not
-   * negative, or −errno. @throws {PxdError} 'unknown' for a call that the machine does not have.
+   * negative, or −errno. @throws {PxdError} 'unknown' for a call that the machine does not have, 'usage' for a process that has exited.
    */
   syscall(
     name: string,
@@ -81,7 +93,7 @@ export class Process {
     e: bigint | number = 0,
     f: bigint | number = 0,
   ): number {
-    this.machine.enter();
+    this.#live();
     const { run, kinds } = this.machine.call(name);
     return run(
       this.ref,
@@ -96,17 +108,35 @@ export class Process {
 
   /** fork(2): the child. @throws {PxdError} 'limit' with the errno when it fails. */
   fork(): Process {
-    this.machine.enter();
+    this.#live();
     const child = this.machine.kernel.sysFork(this.ref);
     if (child < 0) throw new PxdError('limit', `fork fails with errno ${-child}`);
     return this.machine.processAt(child);
   }
 
-  /** exit_group(2). */
+  /** exit_group(2), or death by a signal: pages, mappings and descriptors go, number and status stay. */
   exit(status = 0): void {
-    this.machine.enter();
+    this.#live();
     this.machine.kernel.sysExit(this.ref, status);
     this.machine.tlb.flushAll();
+  }
+
+  /** Mounts the machine. The mm of a process that lives. */
+  #live(): number {
+    this.machine.enter();
+    const mm = get(this.ref, ProcessStruct.mm);
+    if (mm === 0) throw new PxdError('usage', `process ${this.pid} has exited`);
+    return mm;
+  }
+
+  /**
+   * This process's code runs on a CPU from now on: what the CPU's soft TLB holds of another address space is dropped. Gives the arrays for an
+   * inline fast path. Call it whenever a CPU goes on with another process than the last one that used it, the host's own `load` and `store` (of CPU 0
+   * where they do not say) included; and take the arrays again (`machine.tlb.view`) after each call into the machine, which may have made RAM grow.
+   */
+  runOn(cpu = 0): TlbView {
+    this.machine.tlb.switchTo(cpu, this.#live());
+    return this.machine.tlb.view(cpu);
   }
 
   /**
@@ -115,8 +145,7 @@ export class Process {
    */
   translate(vpn: number, access: number, cpu = 0): number | Fault {
     const { machine } = this;
-    machine.enter();
-    const mm = get(this.ref, ProcessStruct.mm);
+    const mm = this.#live();
     machine.tlb.switchTo(cpu, mm);
     const hit = machine.tlb.lookup(cpu, vpn, access);
     if (hit !== 0) return hit;
@@ -125,8 +154,9 @@ export class Process {
       const page = mmuAccess(pgd, vpn, access);
       if (page !== 0) {
         const leaf = mmuLeaf & 0xfffff;
-        // Stores go through the TLB only once the entry is dirty.
-        const kinds = ((leaf & PTE_READ) !== 0 ? 1 : 0) | ((leaf & PTE_WRITE) !== 0 && (leaf & PTE_DIRTY) !== 0 ? 2 : 0) | ((leaf & PTE_EXEC) !== 0 ? 4 : 0);
+        // Stores go through the TLB only once the entry is dirty, and only while nobody writes them down.
+        const store = (leaf & PTE_WRITE) !== 0 && (leaf & PTE_DIRTY) !== 0 && !recording;
+        const kinds = ((leaf & PTE_READ) !== 0 ? 1 : 0) | (store ? 2 : 0) | ((leaf & PTE_EXEC) !== 0 ? 4 : 0);
         machine.tlb.fill(cpu, vpn, kinds, page);
         return page;
       }
@@ -135,26 +165,29 @@ export class Process {
     }
   }
 
-  /** `process.fault`: what a miss of the soft TLB asks for. Undefined when the page may be accessed now, else the signal. */
-  fault(vpn: number, access: Access): Fault | undefined {
-    const result = this.translate(vpn, KINDS[access]);
+  /**
+   * A miss of the soft TLB: undefined when the page may be accessed now and the CPU's TLB says where it is, else the signal. While a journal
+   * runs no store is ever granted: use `store` on a miss rather than trying again.
+   */
+  fault(vpn: number, access: Access, cpu = 0): Fault | undefined {
+    const result = this.translate(vpn, KINDS[access], cpu);
     return typeof result === 'number' ? undefined : result;
   }
 
-  /** Loads `size` bytes (1 to 16), little-endian. The value, or the fault: of the first page that refuses. */
-  load(address: bigint, size: number): bigint | Fault {
+  /** Loads `size` bytes (1 to 16), little-endian. The value, or the fault: of the first page that refuses. Fills the soft TLB of `cpu`. */
+  load(address: bigint, size: number, cpu = 0): bigint | Fault {
     let value = 0n;
-    const data = this.#access(address, size, ACCESS_READ);
+    const data = this.#access(address, size, ACCESS_READ, cpu);
     if (!(data instanceof Uint8Array)) return data;
     for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(data[i]);
     return value;
   }
 
-  /** Stores `size` bytes (1 to 16), little-endian; all of them or none. */
-  store(address: bigint, size: number, value: bigint): Fault | undefined {
+  /** Stores `size` bytes (1 to 16), little-endian; all of them or none. Fills the soft TLB of `cpu`. */
+  store(address: bigint, size: number, value: bigint, cpu = 0): Fault | undefined {
     const data = new Uint8Array(size);
     for (let i = 0; i < size; i++) data[i] = Number((value >> BigInt(8 * i)) & 255n);
-    const result = this.#access(address, size, ACCESS_WRITE, data);
+    const result = this.#access(address, size, ACCESS_WRITE, cpu, data);
     return result instanceof Uint8Array ? undefined : result;
   }
 
@@ -165,7 +198,7 @@ export class Process {
     let done = 0;
     while (done < length) {
       const part = Math.min(length - done, size - Number((address + BigInt(done)) & BigInt(size - 1)));
-      const data = this.#access(address + BigInt(done), part, ACCESS_READ);
+      const data = this.#access(address + BigInt(done), part, ACCESS_READ, 0);
       if (!(data instanceof Uint8Array)) return { bytes: out.slice(0, done), fault: data };
       out.set(data, done);
       done += part;
@@ -179,18 +212,18 @@ export class Process {
     let done = 0;
     while (done < data.length) {
       const part = Math.min(data.length - done, size - Number((address + BigInt(done)) & BigInt(size - 1)));
-      const result = this.#access(address + BigInt(done), part, ACCESS_WRITE, data.subarray(done, done + part));
+      const result = this.#access(address + BigInt(done), part, ACCESS_WRITE, 0, data.subarray(done, done + part));
       if (!(result instanceof Uint8Array)) return { written: done, fault: result };
       done += part;
     }
     return { written: done };
   }
 
-  /** An instruction fetch. */
-  fetch(address: bigint): Fault | undefined {
+  /** An instruction fetch: asks for the page, gives no bytes (`load` needs the right to read, code need not have it). */
+  fetch(address: bigint, cpu = 0): Fault | undefined {
     const at = this.#place(address);
     if (typeof at !== 'object' || !('vpn' in at)) return at;
-    const page = this.translate(at.vpn, ACCESS_EXEC);
+    const page = this.translate(at.vpn, ACCESS_EXEC, cpu);
     return typeof page === 'number' ? undefined : { ...page, address };
   }
 
@@ -205,7 +238,7 @@ export class Process {
   }
 
   /** Every page of the range is faulted in before a byte moves, so that an access is whole or not at all. */
-  #access(address: bigint, size: number, access: number, data?: Uint8Array): Uint8Array | Fault {
+  #access(address: bigint, size: number, access: number, cpu: number, data?: Uint8Array): Uint8Array | Fault {
     this.machine.enter();
     const pageSize = this.machine.pageSize;
     const first = this.#place(address);
@@ -214,7 +247,7 @@ export class Process {
     for (let done = 0; done < size; ) {
       const at = done === 0 ? first : this.#place(address + BigInt(done));
       if (!('vpn' in at)) return at;
-      const page = this.translate(at.vpn, access);
+      const page = this.translate(at.vpn, access, cpu);
       if (typeof page !== 'number') return { ...page, address: address + BigInt(done) };
       const length = Math.min(size - done, pageSize - at.offset);
       parts.push({ page, offset: at.offset, length });
@@ -224,7 +257,7 @@ export class Process {
     if (parts.length > 1)
       for (const [i, part] of parts.entries()) {
         const vpn = first.vpn + i;
-        const page = this.translate(vpn, access);
+        const page = this.translate(vpn, access, cpu);
         if (typeof page === 'number') part.page = page;
       }
     const out = data ?? new Uint8Array(size);

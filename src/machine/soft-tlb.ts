@@ -5,7 +5,8 @@
  * WebAssembly look into the same table. For CPU `c` and kind of access `k` (0 load, 1 store, 2 fetch) entry `i = vpn mod 512` is:
  *
  * - tag, a double at byte `c * 16384 + k * 4096 + i * 8`: the vpn + 1, or 0 for an empty entry;
- * - page, 32 bits at byte `c * 16384 + 12288 + i * 4` … shared by the kinds: byte address in RAM of the page, divided by 4096 of the mode's page.
+ * - page, 32 bits at byte `c * 16384 + 12288 + i * 4`, shared by the three kinds: number of the page in RAM. Times the mode's page size it is the
+ *   page's place in the memory.
  *
  * Invariants: an entry of kind k is there only while the page tables grant that access, and the accessed bit (for stores the dirty bit too) is set
  * in them; kernel code empties entries by its TLB flushes. The table is a cache: it is no part of the machine's state.
@@ -15,6 +16,16 @@ import type { MachineState } from '../memory/state.ts';
 export const TLB_ENTRIES = 512;
 export const TLB_CPUS = 4;
 const CPU_BYTES = 16384;
+
+/** A CPU's part of the soft TLB for an inline fast path. Valid until RAM grows, which every call into the machine may make it. */
+export interface TlbView {
+  /** vpn + 1 or 0, by vpn mod 512: loads from 0, stores from 512, fetches from 1024. */
+  readonly tags: Float64Array;
+  /** Page of RAM, by vpn mod 512. */
+  readonly pages: Int32Array;
+  /** RAM by bytes. */
+  readonly ram: Uint8Array;
+}
 
 export class SoftTlb {
   /** The address space whose translations each CPU holds. */
@@ -50,7 +61,7 @@ export class SoftTlb {
    * The arrays of a CPU for an inline fast path: tags of loads from 0, of stores from 512, of fetches from 1024; pages; RAM by bytes. Valid until RAM
    * grows, which a fault or a system call may make it: take them again after each.
    */
-  view(cpu: number): { tags: Float64Array; pages: Int32Array; ram: Uint8Array } {
+  view(cpu: number): TlbView {
     this.#renew();
     return {
       tags: this.#tags.subarray(cpu * 2048, cpu * 2048 + 1536),

@@ -52,6 +52,15 @@ export interface MachineState {
   /** First frame that exists; groups are counted from here. */
   readonly basePfn: number;
   readonly frames: number;
+  /** The journal, kept while another machine is mounted. */
+  journal?: Journal;
+}
+
+interface Journal {
+  readonly entries: Float64Array<ArrayBuffer>;
+  readonly top: number;
+  readonly hashLow: number;
+  readonly hashHigh: number;
 }
 
 export let heap = new Float64Array(0);
@@ -111,6 +120,7 @@ export function createState(frames: number, shift = 12, base = 0): MachineState 
 /** Makes a machine's memory the one that all kernel code works on. */
 export function mount(next: MachineState): void {
   if (state === next) return;
+  if (state !== undefined) putJournalAway(state);
   state = next;
   pageShift = next.pageShift;
   wordShift = next.pageShift - 2;
@@ -118,6 +128,7 @@ export function mount(next: MachineState): void {
   groupShift = 16 - next.pageShift;
   basePfn = next.basePfn;
   adopt(next);
+  takeJournalUp(next);
 }
 
 /** The mounted memory. */
@@ -202,6 +213,25 @@ export function startJournal(): void {
 export function stopJournal(): void {
   recording = false;
   journalTop = 0;
+}
+
+/** A journal belongs to one machine: it rests while another is mounted. */
+function putJournalAway(s: MachineState): void {
+  if (!recording) return;
+  s.journal = { entries: journal, top: journalTop, hashLow, hashHigh };
+  journal = new Float64Array(3 << 10);
+  stopJournal();
+}
+
+function takeJournalUp(s: MachineState): void {
+  const kept = s.journal;
+  if (kept === undefined) return;
+  s.journal = undefined;
+  recording = true;
+  journal = kept.entries;
+  journalTop = kept.top;
+  hashLow = kept.hashLow;
+  hashHigh = kept.hashHigh;
 }
 
 /** A point that `undo` can return to. */

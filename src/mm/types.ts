@@ -72,7 +72,8 @@ export const Globals = defineStruct('globals', {
   /** lru_add and mlock batches are drained at each step when 0. */
   /** Pages of a disk that are read ahead at most (read_ahead_kb); 0: 8 MiB. */
   readAheadPages: 'count',
-  reserved: array(5),
+  /** Tables that empty slots above the lowest level point to, by level of the table from the lowest; where the mode has them. */
+  emptyTables: array(5, 'page'),
 });
 
 export const Mm = defineStruct(

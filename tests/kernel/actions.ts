@@ -213,12 +213,17 @@ const adviseOther: Act = (d) => {
   d.emit('process_madvise', someProcess(d), ranges, kind, r.chance(0.97) ? 0 : 1);
 };
 
+const overlaps = ([a, m]: readonly [Num, Num], [b, n]: readonly [Num, Num]): boolean => Number(a) < Number(b) + Number(n) && Number(b) < Number(a) + Number(m);
+
 const copy: Act = (d) => {
   const { r } = d;
   const lengths = [1, 8, 100, PAGE, PAGE, 2 * PAGE, 3 * PAGE, 5000];
   const vectors = (): Argument[] =>
     Array.from({ length: r.weighted([1, 5], [2, 3], [3, 1], [0, 0.1]) }, () => [d.place(0.75), r.weighted([r.pick(lengths), 20], [0, 0.4], [-1, 0.2])]);
-  d.emit(r.pick(['process_vm_readv', 'process_vm_writev']), someProcess(d), vectors(), vectors(), r.chance(0.98) ? 0 : 1);
+  const [local, remote] = [vectors(), vectors()];
+  // What a copy of memory onto itself leaves is the processor's affair, not the kernel's.
+  const overlap = local.some((l) => remote.some((m) => overlaps(l as [Num, Num], m as [Num, Num])));
+  if (!overlap) d.emit(r.pick(['process_vm_readv', 'process_vm_writev']), someProcess(d), local, remote, r.chance(0.98) ? 0 : 1);
 };
 
 const splice: Act = (d) => {

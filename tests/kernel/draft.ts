@@ -96,7 +96,7 @@ export class Draft {
 
   reachesExecutor(start: Num, bytes: Num): boolean {
     const [s, n] = [Number(start), Number(bytes)];
-    return s < EXECUTOR.end && s + n > EXECUTOR.start && s + n <= 2 ** 63;
+    return s < EXECUTOR.end && s + n > EXECUTOR.start && s + n < 2 ** 64;
   }
 
   /** Remembers a range that an operation named. */

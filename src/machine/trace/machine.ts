@@ -81,7 +81,8 @@ class MachineHost implements TraceHost {
     // The executor gave its stack back; mappings where it was are still called so. Its one segment is writable, hence all data.
     set(mm, Mm.startStack, Number(header.harness.taskSize) - 2048);
     set(mm, Mm.dataBytes, Number(HARNESS_END - HARNESS_START));
-    for (let at = HARNESS_START; at < HARNESS_END; at += 4096n) first.store(at, 1, 0n);
+    // Its last words tell the pages apart, as the recorder leaves them.
+    for (let at = HARNESS_START; at < HARNESS_END; at += 4096n) first.store(at + 0xff8n, 8, at);
   }
 
   #process(number: number): Process {

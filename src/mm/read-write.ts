@@ -11,7 +11,7 @@ import { ACCESS_READ, mmuAccess } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
 import { downWrite, folioUnlock, get, set, upWrite } from '../kernel/ops.ts';
 import { PG_READAHEAD } from '../memory/page-flags.ts';
-import { pageFlags, pageShift } from '../memory/state.ts';
+import { copyFrame, pageFlags, pageShift } from '../memory/state.ts';
 import { diskGetPage, diskSeek, diskWriteBegin, diskWriteEnd } from './disk.ts';
 import { EBADF, EFAULT, EFBIG, EINVAL, ENXIO, ESPIPE } from './errno.ts';
 import { fdGet, filePut } from './file.ts';
@@ -67,7 +67,8 @@ function copyFromUserAtomic(mm: MmRef, from: number, page: Page, offset: number,
     const part = Math.min(length - done, size - inPage);
     const source = mmuAccess(get(mm, Mm.pgd), vpn, ACCESS_READ);
     if (source === 0) break;
-    copyBytes(byteOf(page, offset + done), byteOf(source, inPage), part);
+    if (part === size) copyFrame(page, source);
+    else copyBytes(byteOf(page, offset + done), byteOf(source, inPage), part);
     done += part;
   }
   return done;

@@ -9,7 +9,7 @@
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, downRead, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, upRead } from '../kernel/ops.ts';
 import { PG_DIRTY } from '../memory/page-flags.ts';
-import { pageIndex, pageMapcount, pageMapping, pageShift } from '../memory/state.ts';
+import { clearFrame, pageIndex, pageMapcount, pageMapping, pageShift } from '../memory/state.ts';
 import { filemapLockFolio, filemapRemoveFolio, folioTestUptodate, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
 import { folioGroupDirty, folioOrder, splitFolio, splitFolioAt } from './folio-order.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
@@ -60,7 +60,8 @@ export function* truncatePass(inode: InodeRef, first: number, end: number, wait:
 
 /** Zeroes bytes [from, to) of a page. */
 export function zeroSegment(page: Page, from: number, to: number): void {
-  fillBytes(byteOf(page, from), 0, to - from);
+  if (to - from === 2 ** pageShift) clearFrame(page);
+  else fillBytes(byteOf(page, from), 0, to - from);
 }
 
 /**

@@ -103,7 +103,7 @@ export function* lockMmAndFindVma(mm: MmRef, vpn: Vpn): Op<number> {
   yield* mmapWriteLock(mm);
   vma = findVma(mm, vpn);
   let grown = vma !== 0;
-  if (grown && get(vma, Vma.start) > vpn) grown = (get(vma, Vma.flags) & VM_GROWSDOWN) !== 0 && (yield* expandStackLocked(vma, vpn)) === 0;
+  if (grown && get(vma, Vma.start) > vpn) grown = (get(vma, Vma.flags) & VM_GROWSDOWN) !== 0 && (yield* expandStackLocked(vma, vpn, 0)) === 0;
   if (!grown) {
     yield* mmapWriteUnlock(mm);
     return 0;

@@ -26,10 +26,20 @@ export const stackGrowsUp = (): boolean => codec.mode.family === 'parisc';
 /** vma_is_accessible. */
 export const vmaIsAccessible = (vma: VmaRef): boolean => (get(vma, Vma.flags) & VM_ACCESS_FLAGS) !== 0;
 
-/** acct_stack_growth: a stack may have `size` pages, `grow` of them new. 0, with these promised, or -ENOMEM. */
-function* acctStackGrowth(vma: VmaRef, size: number, grow: number): Op<number> {
+/** RLIMIT_STACK, bytes, of whoever reads another's memory here: root with the usual limits, and no others that count. */
+const DEBUGGER_STACK = 8 * 2 ** 20;
+
+/**
+ * acct_stack_growth: a stack may have `size` pages, `grow` of them new. 0, with these promised, or -ENOMEM. Limits are those of who touches it:
+ * with `remote` a debugger.
+ */
+function* acctStackGrowth(vma: VmaRef, size: number, grow: number, remote: number): Op<number> {
   const mm = get(vma, Vma.mm);
   const flags = get(vma, Vma.flags);
+  if (remote !== 0) {
+    if (size * (1 << pageShift) > DEBUGGER_STACK) return -ENOMEM;
+    return yield* enoughMemory(mm, grow);
+  }
   if (!mayExpandVm(mm, flags, grow)) return -ENOMEM;
   if (size * (1 << pageShift) > rlimit(mm, RLIMIT_STACK)) return -ENOMEM;
   if (!mlockFutureOk(mm, flags, grow)) return -ENOMEM;
@@ -49,7 +59,7 @@ function setStackRange(vma: VmaRef, start: Vpn, end: Vpn, grow: number): void {
 }
 
 /** expand_downwards: grows a stack above an address down to it. 0 or -errno. Needs the mmap lock for writing. */
-export function* expandDownwards(vma: VmaRef, vpn: Vpn): Op<number> {
+export function* expandDownwards(vma: VmaRef, vpn: Vpn, remote: number): Op<number> {
   if ((get(vma, Vma.flags) & VM_GROWSDOWN) === 0) return -EFAULT;
   if (vpn * (1 << pageShift) < mmapMinAddr()) return -EPERM;
   const prev = get(vma, Vma.prev);
@@ -74,7 +84,7 @@ export function* expandDownwards(vma: VmaRef, vpn: Vpn): Op<number> {
     const grow = start - vpn;
     error = -ENOMEM;
     if (grow <= get(vma, Vma.pgoff)) {
-      error = yield* acctStackGrowth(vma, end - vpn, grow);
+      error = yield* acctStackGrowth(vma, end - vpn, grow, remote);
       if (error === 0) setStackRange(vma, vpn, end, grow);
     }
   }
@@ -83,7 +93,7 @@ export function* expandDownwards(vma: VmaRef, vpn: Vpn): Op<number> {
 }
 
 /** expand_upwards: grows a stack below an address up to it (parisc). */
-export function* expandUpwards(vma: VmaRef, vpn: Vpn): Op<number> {
+export function* expandUpwards(vma: VmaRef, vpn: Vpn, remote: number): Op<number> {
   if ((get(vma, Vma.flags) & VM_GROWSUP) === 0) return -EFAULT;
   const mm = get(vma, Vma.mm);
   const taskSize = get(mm, Mm.taskSize);
@@ -99,16 +109,16 @@ export function* expandUpwards(vma: VmaRef, vpn: Vpn): Op<number> {
   const before = get(vma, Vma.end);
   if (end > before) {
     const start = get(vma, Vma.start);
-    error = yield* acctStackGrowth(vma, end - start, end - before);
+    error = yield* acctStackGrowth(vma, end - start, end - before, remote);
     if (error === 0) setStackRange(vma, start, end, end - before);
   }
   yield* anonVmaUnlockWrite(anonVma);
   return error;
 }
 
-/** expand_stack_locked. */
-export function* expandStackLocked(vma: VmaRef, vpn: Vpn): Op<number> {
-  return stackGrowsUp() ? yield* expandUpwards(vma, vpn) : yield* expandDownwards(vma, vpn);
+/** expand_stack_locked. `remote`: a debugger touches it. */
+export function* expandStackLocked(vma: VmaRef, vpn: Vpn, remote: number): Op<number> {
+  return stackGrowsUp() ? yield* expandUpwards(vma, vpn, remote) : yield* expandDownwards(vma, vpn, remote);
 }
 
 /** find_extend_vma_locked: the VMA of an address, a stack grown to it; 0 if none. Needs the mmap lock for writing. */
@@ -118,7 +128,7 @@ export function* findExtendVmaLocked(mm: MmRef, vpn: Vpn): Op<VmaRef> {
   const stack = stackGrowsUp() ? findVmaPrev(mm, vpn) : vma;
   if (stack === 0) return 0;
   const start = get(stack, Vma.start);
-  if ((yield* expandStackLocked(stack, vpn)) !== 0) return 0;
+  if ((yield* expandStackLocked(stack, vpn, 0)) !== 0) return 0;
   if ((get(stack, Vma.flags) & VM_LOCKED) !== 0) yield* populateVmaPageRange(stack, vpn, stackGrowsUp() ? get(stack, Vma.end) : start);
   return stack;
 }
@@ -134,7 +144,7 @@ export function* expandStack(mm: MmRef, vpn: Vpn): Op<VmaRef> {
   let found = vma !== 0 && get(vma, Vma.start) <= vpn;
   if (!found) {
     if (stackGrowsUp()) vma = findVmaPrev(mm, vpn);
-    found = vma !== 0 && (yield* expandStackLocked(vma, vpn)) === 0;
+    found = vma !== 0 && (yield* expandStackLocked(vma, vpn, 1)) === 0;
   }
   if (!found) {
     yield* mmapWriteUnlock(mm);

@@ -16,7 +16,8 @@ export interface CheckOptions {
   readonly held?: ReadonlyMap<number, number>;
   /**
    * Linux itself does not give back everything that it counts: a stack without VM_ACCOUNT (read-only, MAP_NORESERVE) is charged as it grows, and
-   * mremap(MREMAP_DONTUNMAP) of locked memory leaves it in locked_vm. Where histories do that, committed memory and locked_vm may be too large.
+   * mremap(MREMAP_DONTUNMAP) of locked memory leaves it in locked_vm; pages of shared memory that MADV_PAGEOUT freed count as the file's until it
+   * changes or somebody asks. Where histories do that, committed memory, locked_vm and those counts may be too large.
    */
   readonly leaks?: boolean;
 }
@@ -30,6 +31,6 @@ export function checkMachine(options: CheckOptions = {}): string[] {
   checkObjects(census, found);
   checkVmas(census, options.leaks === true, found);
   const { mapcount, isTable } = checkEntries(census, found);
-  checkPages(census, mapcount, isTable, found);
+  checkPages(census, mapcount, isTable, options.leaks === true, found);
   return found.result;
 }

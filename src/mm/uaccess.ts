@@ -113,10 +113,26 @@ export function* putUserInt(mm: MmRef, to: number, value: number, size: number):
 /** Byte address in RAM of a place in a page. */
 export const byteOf = (page: Page, offset: number): number => page * 2 ** pageShift + offset;
 
-/** Copies within RAM, as memmove does where the ranges overlap. */
+/**
+ * Copies within RAM, upwards. Where ranges overlap one sees in which portions: fewer than 64 bytes go by 8 and the rest one by one
+ * (arch/x86/lib/copy_user_64.S), more by the processor's string instruction, which moves 16 at a time on the processor of the recordings.
+ */
 export function copyBytes(to: number, from: number, length: number): void {
-  if (to <= from) for (let i = 0; i < length; i++) setByte(to + i, bytes[from + i]);
-  else for (let i = length - 1; i >= 0; i--) setByte(to + i, bytes[from + i]);
+  let i = 0;
+  if (to > from && to - from < 16) {
+    const portion = length < 64 ? 8 : 16;
+    for (; i + portion <= length; i += portion) copyPortion(to + i, from + i, portion);
+    if (length >= 64) {
+      copyPortion(to + i, from + i, length - i);
+      return;
+    }
+  }
+  for (; i < length; i++) setByte(to + i, bytes[from + i]);
+}
+
+/** Bytes that are all read before one is written, to a higher address: downwards this is the same. */
+function copyPortion(to: number, from: number, length: number): void {
+  for (let i = length - 1; i >= 0; i--) setByte(to + i, bytes[from + i]);
 }
 
 export function fillBytes(at: number, value: number, length: number): void {

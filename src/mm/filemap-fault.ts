@@ -42,8 +42,9 @@ const MMAP_LOTSAMISS = 100;
 
 const pagesInFile = (inode: InodeRef): number => Math.ceil(get(inode, Inode.size) / 2 ** pageShift);
 
-/** maybe_unlock_mmap_for_io: releases the fault's lock before something that may take long; 1 when that is done, now or before. */
-function* maybeUnlock(vmf: VmfRef, file: FileRef, unlocked: number): Op<number> {
+/** maybe_unlock_mmap_for_io: releases the fault's lock before something that may take long; 1 when that is done, now or before; the file is
+ * then referenced. */
+export function* maybeUnlock(vmf: VmfRef, file: FileRef, unlocked: number): Op<number> {
   if (unlocked !== 0) return 1;
   const flags = get(vmf, Vmf.flags);
   if ((flags & (FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_TRIED | FAULT_FLAG_RETRY_NOWAIT)) !== FAULT_FLAG_ALLOW_RETRY) return 0;

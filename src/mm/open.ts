@@ -10,7 +10,7 @@ import { downWrite, get, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { diskFsync, diskInvalidate, diskSetSize } from './disk.ts';
 import { EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EOPNOTSUPP, ESPIPE } from './errno.ts';
-import { fdGet, fdPublish, fileAlloc, filePut } from './file.ts';
+import { fdGet, fdPublish, fileAlloc, filePut, unusedFd } from './file.ts';
 import {
   FMODE_READ,
   FMODE_WRITE,
@@ -115,8 +115,13 @@ function* createInode(kind: number, name: NameRef, mode: number): Op<number> {
 export function* sysOpen(process: ProcessRef, path: number, flags: number, mode: number): Op<number> {
   const name = newName();
   const directory = yield* walkPath(get(process, Process.mm), path, name);
-  let result = directory;
-  if (directory >= 0) result = yield* openAt(process, directory, name, flags, mode & S_ALLUGO);
+  // The descriptor comes before the file: without one nothing is made.
+  let result = directory < 0 ? directory : unusedFd(process, 0);
+  if (result >= 0) {
+    yield* downWrite(globals + Globals.directoryLock);
+    result = yield* openAt(process, directory, name, flags, mode & S_ALLUGO);
+    yield* upWrite(globals + Globals.directoryLock);
+  } else freeName(name);
   // The name of a new file is the inode's by now.
   if (result > 0) return yield* fdPublish(process, result);
   return result;
@@ -164,14 +169,17 @@ function* openAt(process: ProcessRef, directory: number, name: NameRef, flags: n
 export function* sysUnlink(process: ProcessRef, path: number): Op<number> {
   const name = newName();
   const directory = yield* walkPath(get(process, Process.mm), path, name);
-  const kind = directory === DIRECTORY_TMPFS ? INODE_TMPFS : directory === DIRECTORY_DISK ? INODE_DISK : 0;
-  const inode = directory < 0 ? 0 : findInode(kind, name);
-  const empty = get(name, Name.length) === 0;
+  let error = directory;
+  let inode = 0;
+  if (directory >= 0) {
+    yield* downWrite(globals + Globals.directoryLock);
+    inode = findInode(directory === DIRECTORY_TMPFS ? INODE_TMPFS : directory === DIRECTORY_DISK ? INODE_DISK : 0, name);
+    error = get(name, Name.length) === 0 ? -EISDIR : -ENOENT;
+    if (inode !== 0) unlinkInode(inode);
+    yield* upWrite(globals + Globals.directoryLock);
+  }
   freeName(name);
-  if (directory < 0) return directory;
-  if (empty) return -EISDIR;
-  if (inode === 0) return -ENOENT;
-  unlinkInode(inode);
+  if (inode === 0) return error;
   yield* iput(inode);
   return 0;
 }

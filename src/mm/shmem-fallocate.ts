@@ -1,7 +1,7 @@
 /** fallocate() of shared memory (shmem_fallocate of mm/shmem.c). */
 
 import type { Op } from '../kernel/op.ts';
-import { folioUnlock, get, set } from '../kernel/ops.ts';
+import { folioUnlock, get, set, writeOnce } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { EFBIG, EOPNOTSUPP, EPERM } from './errno.ts';
 import { F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_WRITE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from './file-types.ts';
@@ -22,8 +22,14 @@ export function* shmemFallocate(inode: InodeRef, mode: number, offset: number, l
   const to = offset + length;
   if ((mode & FALLOC_FL_PUNCH_HOLE) !== 0) {
     if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
+    // Faults in the hole wait until it is made: else a busy mapping could keep its pages coming.
+    set(inode, Inode.punchFirst, Math.ceil(offset / size));
+    yield* writeOnce(inode, Inode.punchEnd, Math.floor(to / size));
     yield* unmapHole(inode, offset, to);
-    return yield* shmemTruncateRange(inode, offset, to);
+    yield* shmemTruncateRange(inode, offset, to);
+    yield* writeOnce(inode, Inode.punchEnd, 0);
+    set(inode, Inode.punchFirst, 0);
+    return 0;
   }
   // The limit counts even where the size is kept.
   if (to > get(inode, Inode.size) && to > limit) return -EFBIG;

@@ -6,12 +6,12 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { add, allocPage, folioLock, folioUnlock, get, set, setFlags } from '../kernel/ops.ts';
+import { add, allocPage, folioLock, folioUnlock, get, readOnce, set, setFlags, waitFor } from '../kernel/ops.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_REFERENCED, PG_SWAPBACKED, PG_UPTODATE } from '../memory/page-flags.ts';
 import { clearFrame, pageMapping, pageShift } from '../memory/state.ts';
 import { EEXIST, EFBIG, EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM } from './errno.ts';
-import { fileAlloc } from './file.ts';
+import { fileAlloc, filePut } from './file.ts';
 import {
   F_SEAL_FUTURE_WRITE,
   F_SEAL_GROW,
@@ -25,6 +25,7 @@ import {
   O_RDWR,
 } from './file-types.ts';
 import { filemapAddFolio, filemapGetEntry, filemapRemoveFolio, folioTestUptodate, LAST_INDEX } from './filemap.ts';
+import { maybeUnlock } from './filemap-fault.ts';
 import { freeName, iput, nameOf, newInode } from './inode.ts';
 import { folioAddLru, folioMarkAccessed, folioMarkDirty, folioPut } from './swap.ts';
 import { truncateInodePagesRange, unmapMappingRange, zeroSegment } from './truncate.ts';
@@ -32,7 +33,7 @@ import { File, type FileRef, Inode, type InodeRef, type MmRef, type NameRef, typ
 import { enoughMemory, vmUnacctMemory } from './util.ts';
 import { VM_NORESERVE } from './vm-flags.ts';
 import { VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
-import { VM_FAULT_LOCKED, VM_FAULT_OOM, VM_FAULT_SIGBUS, Vmf, type VmfRef } from './vmf.ts';
+import { VM_FAULT_LOCKED, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, Vmf, type VmfRef } from './vmf.ts';
 
 // How a page is asked for (enum sgp_type); the order matters.
 /** Within the size; a hole stays one. */
@@ -162,10 +163,26 @@ function* allocAndAddFolio(inode: InodeRef, index: number, mm: MmRef): Op<number
   return error;
 }
 
+/** shmem_falloc_wait: a hole is being punched. 0 when the page lies outside; else the fault starts again when the hole is made. */
+function* waitForHole(vmf: VmfRef, inode: InodeRef): Op<number> {
+  const pgoff = get(vmf, Vmf.pgoff);
+  if (pgoff < get(inode, Inode.punchFirst) || pgoff >= get(inode, Inode.punchEnd)) return 0;
+  const file = get(get(vmf, Vmf.vma), Vma.file);
+  const released = yield* maybeUnlock(vmf, file, 0);
+  yield* waitFor(inode, Inode.punchEnd, 0);
+  if (released === 0) return VM_FAULT_NOPAGE;
+  yield* filePut(file);
+  return VM_FAULT_RETRY;
+}
+
 /** shmem_fault. */
 export function* shmemFault(vmf: VmfRef): Op<number> {
   const vma = get(vmf, Vmf.vma);
   const inode = get(get(vma, Vma.file), File.inode);
+  if ((yield* readOnce(inode, Inode.punchEnd)) !== 0) {
+    const waited = yield* waitForHole(vmf, inode);
+    if (waited !== 0) return waited;
+  }
   const page = yield* shmemGetFolio(inode, get(vmf, Vmf.pgoff), SGP_CACHE, get(vma, Vma.mm));
   if (page < 0) return page === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
   set(vmf, Vmf.page, page);

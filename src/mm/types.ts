@@ -54,6 +54,8 @@ export const Globals = defineStruct('globals', {
   /** Linked list of SysV segments. */
   segments: 'ref:shm',
   nextShmid: 'number',
+  /** rw_semaphore of the directories with files (their i_rwsem). */
+  directoryLock: { kind: 'lock', slots: 2 },
   /** rw_semaphore shm_ids.rwsem, for the list of segments and their attachments. */
   shmLock: { kind: 'lock', slots: 2 },
   /** Names of tmpfs files that are linked: list of inodes. */
@@ -270,6 +272,9 @@ export const Inode = defineStruct('inode', {
   swapped: 'count',
   /** shmem: VM_NORESERVE given, VM_LOCKED (SHM_LOCK). */
   flags: 'flags',
+  /** shmem: pages of a hole that is being punched, from `punchFirst` to before `punchEnd`; 0 and 0 at other times (struct shmem_falloc). */
+  punchFirst: 'count',
+  punchEnd: 'count',
   /** Disk: root of the xarray of blocks that are not holes (index of the page → BLOCK_*). */
   extents: 'number',
   pipe: 'ref:pipe',

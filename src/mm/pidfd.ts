@@ -14,6 +14,9 @@ import { File, Inode, Process, type ProcessRef } from './types.ts';
 
 const PIDFD_NONBLOCK = O_NONBLOCK;
 const PIDFD_THREAD = O_EXCL;
+/** Descriptors that mean the caller, its thread and its process. */
+const PIDFD_SELF_THREAD = -10000;
+const PIDFD_SELF_THREAD_GROUP = -10001;
 
 /** pidfd_open(2). */
 export function* sysPidfdOpen(process: ProcessRef, pidArgument: number, flags: number): Op<number> {
@@ -35,6 +38,7 @@ export function* sysPidfdOpen(process: ProcessRef, pidArgument: number, flags: n
 
 /** pidfd_get_task: the process behind a descriptor; −EBADF when it is no pidfd, −ESRCH when the process has ended. */
 export function pidfdGetTask(process: ProcessRef, fd: number): number {
+  if (intArgument(fd) === PIDFD_SELF_THREAD || intArgument(fd) === PIDFD_SELF_THREAD_GROUP) return process;
   const file = fdFile(process, intArgument(fd));
   if (file === 0 || get(get(file, File.inode), Inode.kind) !== INODE_PIDFD) return -EBADF;
   const target = get(get(file, File.inode), Inode.process);

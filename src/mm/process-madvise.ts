@@ -2,7 +2,7 @@
 import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { EINVAL, EPERM, ERESTARTNOINTR } from './errno.ts';
-import { freeMadv, MADV_COLD, MADV_COLLAPSE, MADV_PAGEOUT, MADV_WILLNEED, type MadvRef } from './madv.ts';
+import { freeMadv, MADV_COLD, MADV_COLLAPSE, MADV_PAGEOUT, MADV_WILLNEED, Madv, type MadvRef } from './madv.ts';
 import { checkInputRange, madvFor, madviseBehaviorValid, madviseDoBehavior, madviseLock, madviseUnlock } from './madvise.ts';
 import { pidfdGetTask } from './pidfd.ts';
 import { ptraceMayAccess } from './process-vm.ts';
@@ -37,7 +37,6 @@ export function* sysProcessMadvise(process: ProcessRef, pidfd: number, vector: n
 /** Whether a process may give another an advice (mm_access and what follows it): 0, −EPERM, −EINVAL. */
 function mayAdvise(process: ProcessRef, target: ProcessRef, behavior: number): number {
   if (!ptraceMayAccess(process, target)) return -EPERM;
-  if (!madviseBehaviorValid(behavior)) return -EINVAL;
   if (process === target) return 0;
   if (!remoteValid(behavior)) return -EINVAL;
   return (get(process, Process.capsLow) & (1 << CAP_SYS_NICE)) !== 0 ? 0 : -EPERM;
@@ -48,6 +47,8 @@ function* vectorMadvise(madv: MadvRef, iovec: IovecRef): Op<number> {
   const total = get(iovec, Iovec.left);
   let left = total;
   let result = 0;
+  // What is no advice is refused range by range.
+  if (!madviseBehaviorValid(get(madv, Madv.behavior))) return total > 0 ? -EINVAL : 0;
   yield* madviseLock(madv);
   for (let segment = 0; left > 0; ) {
     const address = get(iovec, Iovec.bases + segment);

@@ -181,6 +181,31 @@ describe('references', () => {
   });
 });
 
+// What a C program was told by Linux 6.18.44: descriptors and vectors that operation lists cannot express..
+test.each([
+  ['the caller by PIDFD_SELF_THREAD', -10000, 1, COLD, 0, 8 * PAGE],
+  ['the caller by PIDFD_SELF_THREAD_GROUP', -10001, 1, COLD, 0, 8 * PAGE],
+  ['no such descriptor', -10002, 1, COLD, 0, -9],
+  ['a descriptor of a file', 0, 1, COLD, 0, -9],
+  ['a vector of the longest', -10000, 1024, COLD, 0, 1024 * 8 * PAGE],
+  ['a vector that is too long', -10000, 1025, COLD, 0, -22],
+  ['a count of 32 bits', -10000, 2 ** 32, COLD, 0, 0],
+  ['a count of more', -10000, 2 ** 32 + 1, COLD, 0, 8 * PAGE],
+  ['no range and no advice', -10000, 0, 77, 0, 0],
+  ['a range and no advice', -10000, 1, 77, 0, -22],
+  ['a flag', -10000, 1, COLD, 1, -22],
+])('process_madvise: %s', (_name, fd, count, advice, flags, expected) => {
+  const { p } = fresh();
+  memfd(p, OTHER, 1);
+  p.syscall('mmap', BASE, 8 * PAGE, 3, 0x32, -1, 0);
+  p.syscall('mmap', 0x5000_0000, 5 * PAGE, 3, 0x32, -1, 0);
+  for (let i = 0; i < 1025; i++) {
+    p.store(BigInt(0x5000_0000 + 16 * i), 8, BigInt(BASE));
+    p.store(BigInt(0x5000_0000 + 16 * i + 8), 8, BigInt(8 * PAGE));
+  }
+  expect(p.syscall('process_madvise', fd, 0x5000_0000, count, advice, flags)).toBe(expected);
+});
+
 // --- histories --------------------------------------------------------------------------------------------------------------
 
 interface Step {

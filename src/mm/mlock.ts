@@ -8,7 +8,7 @@
 import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
 import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, entryGet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { add, entryGet, get, set, spinLock, spinUnlock, writeOnce } from '../kernel/ops.ts';
 import { pageIndex, pageMapping, pageShift } from '../memory/state.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from './errno.ts';
@@ -21,7 +21,7 @@ import { pteLockptr, ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { mlockFolio, munlockFolio } from './swap.ts';
 import { Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { CAP_IPC_LOCK, canDoMlock, capable, pfnDown, RLIMIT_MEMLOCK, rlimit } from './util.ts';
-import { VM_LOCKED, VM_LOCKED_MASK, VM_LOCKONFAULT } from './vm-flags.ts';
+import { VM_IO, VM_LOCKED, VM_LOCKED_MASK, VM_LOCKONFAULT, VM_STICKY } from './vm-flags.ts';
 import { vmaModifyFlags, vmaResetFlags } from './vma-merge.ts';
 import { findVma, firstVma, vmaLookup } from './vma-tree.ts';
 
@@ -129,15 +129,22 @@ function* mlockFixup(vma: VmaRef, prev: VmaRef, start: Vpn, end: Vpn, newFlags: 
   else if ((oldFlags & VM_LOCKED) !== 0) pages = 0;
   add(mm, Mm.lockedVm, pages);
   yield* vmaStartWrite(target);
-  vmaResetFlags(target, newFlags);
   // Locked before and after: only the way of faulting changes, and counting twice would be wrong.
-  if ((newFlags & VM_LOCKED) === 0 || (oldFlags & VM_LOCKED) === 0) yield* mlockVmaPagesRange(target, start, end);
+  if ((newFlags & VM_LOCKED) !== 0 && (oldFlags & VM_LOCKED) !== 0) vmaResetFlags(target, newFlags);
+  else yield* mlockVmaPagesRange(target, start, end, newFlags);
   return target;
 }
 
-/** mlock_vma_pages_range: the folios that are mapped already follow the VMA's flag. */
-function* mlockVmaPagesRange(vma: VmaRef, start: Vpn, end: Vpn): Op<number> {
-  return yield* mlockTable(vma, get(get(vma, Vma.mm), Mm.pgd), topLevel, start, end);
+/**
+ * mlock_vma_pages_range: the folios that are mapped already follow the VMA's flag. While they are gone through, rmap walks must not count the same
+ * mappings (mlock_vma_folio): VM_IO, which a locked VMA never has, tells them.
+ */
+function* mlockVmaPagesRange(vma: VmaRef, start: Vpn, end: Vpn, newFlags: number): Op<number> {
+  const flags = newFlags | (get(vma, Vma.flags) & VM_STICKY);
+  const locking = (flags & VM_LOCKED) !== 0;
+  yield* writeOnce(vma, Vma.flags, locking ? flags | VM_IO : flags);
+  yield* mlockTable(vma, get(get(vma, Vma.mm), Mm.pgd), topLevel, start, end);
+  return locking ? yield* writeOnce(vma, Vma.flags, flags) : 0;
 }
 
 function* mlockTable(vma: VmaRef, table: Page, level: number, start: Vpn, end: Vpn): Op<number> {

@@ -15,6 +15,7 @@ import { isCowMapping } from './copy-page-range.ts';
 import { EINVAL } from './errno.ts';
 import { globals } from './globals.ts';
 import { vmNormalPage } from './memory.ts';
+import { resetHiwaterRss } from './mm-counters.ts';
 import { MMF_HAS_PINNED } from './mm-flags.ts';
 import { pteClear, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
 import { CLEAR_REFS_ALL, CLEAR_REFS_ANON, CLEAR_REFS_MAPPED, CLEAR_REFS_MM_HIWATER_RSS, CLEAR_REFS_SOFT_DIRTY } from './task-mmu.ts';
@@ -31,8 +32,8 @@ export function* clearRefs(mm: MmRef, type: number): Op<number> {
   yield* mmapWriteLock(mm);
   if (type === CLEAR_REFS_SOFT_DIRTY) {
     if (hasSoftDirty()) yield* clearSoftDirty(mm);
-  } else if (type !== CLEAR_REFS_MM_HIWATER_RSS) {
-    // (The highest count of pages so far, which the last kind resets, is not kept.)
+  } else if (type === CLEAR_REFS_MM_HIWATER_RSS) resetHiwaterRss(mm);
+  else {
     for (let vma = firstVma(mm); vma !== 0; vma = get(vma, Vma.next))
       if (wanted(vma, type)) yield* clearTable(vma, CLEAR_REFS_ALL, get(mm, Mm.pgd), topLevel, get(vma, Vma.start), get(vma, Vma.end));
   }

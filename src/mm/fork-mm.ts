@@ -13,6 +13,7 @@ import { copyPageRange } from './copy-page-range.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet } from './file.ts';
 import { vmaIntervalTreeInsertAfter } from './interval-tree.ts';
+import { getMmRss } from './mm-counters.ts';
 import {
   MMF_DISABLE_THP,
   MMF_DISABLE_THP_EXCEPT_ADVISED,
@@ -62,7 +63,11 @@ export function* dupMm(process: ProcessRef, old: MmRef): Op<number> {
   if (mm === 0) return -ENOMEM;
   copyLayout(mm, old);
   const error = yield* dupMmap(mm, old);
-  if (error === 0) return mm;
+  if (error === 0) {
+    set(mm, Mm.hiwaterRss, getMmRss(mm));
+    set(mm, Mm.hiwaterVm, get(mm, Mm.totalVm));
+    return mm;
+  }
   yield* mmRelease(mm);
   return error;
 }

@@ -304,9 +304,12 @@ function* moveVma(vrm: VrmRef): Op<number> {
     set(vrm, Vrm.addr, to);
     error = -ENOMEM;
   }
+  // Both places count for a moment, which is no peak.
+  const hiwater = get(mm, Mm.hiwaterVm);
   statAccount(vrm, get(vrm, Vrm.newLen));
   if (error === 0 && (get(vrm, Vrm.flags) & MREMAP_DONTUNMAP) !== 0) yield* dontunmapComplete(vrm, copy);
   else yield* unmapSourceVma(vrm);
+  set(mm, Mm.hiwaterVm, hiwater);
   return error !== 0 ? error : to;
 }
 

@@ -14,6 +14,7 @@ import { pageShift } from '../memory/state.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
 import { EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
+import { updateHiwaterVm } from './mm-counters.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
 import { freePgdRange } from './pgtable.ts';
 import { type GatherRef, Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -192,6 +193,7 @@ export function* vmsComplete(vms: VmsRef): Op<number> {
   if (unlock !== 0) yield* mmapWriteDowngrade(mm);
   if (get(vms, Vms.nrPages) === 0) return 0;
   yield* vmsClearPtes(vms);
+  updateHiwaterVm(mm);
   add(mm, Mm.totalVm, -get(vms, Vms.nrPages));
   add(mm, Mm.execVm, -get(vms, Vms.execVm));
   add(mm, Mm.stackVm, -get(vms, Vms.stackVm));

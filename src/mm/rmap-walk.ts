@@ -31,7 +31,7 @@ import { pageIndex, pageMapcount, pageMapping, pageRefcount } from '../memory/st
 import { PTE_ACCESSED } from '../pagetable/canonical.ts';
 import { putAnonVma } from './anon-vma.ts';
 import { anonVmaIntervalTreeIterFirst, anonVmaIntervalTreeIterNext, vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
-import { addMmCounter, mmCounter } from './mm-counters.ts';
+import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { pageVmaMappedWalk } from './page-vma-mapped.ts';
 import { pteDirty, pteLockptr, pteYoung } from './pgtable.ts';
 import { Pra, type PraRef } from './pra.ts';
@@ -196,6 +196,7 @@ function* tryToUnmapOne(page: Page, vma: VmaRef, vpn: Vpn, flags: number): Op<nu
       return 0;
     }
   }
+  updateHiwaterRss(mm);
   yield* addMmCounter(mm, mmCounter(page), -1);
   yield* folioRemoveRmap(page, vma);
   yield* folioPut(page);

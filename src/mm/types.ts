@@ -102,6 +102,9 @@ export const Mm = defineStruct(
     /** rss_stat: file, anon, swap entries, shmem. */
     rss: array(4, 'count'),
     pgtablesBytes: 'bytes',
+    /** hiwater_rss, hiwater_vm: the most pages that were mapped (that the VMAs had) when they became fewer. */
+    hiwaterRss: 'count',
+    hiwaterVm: 'count',
     defFlags: 'flags',
     /** MMF_* */
     flags: 'flags',

@@ -11,7 +11,7 @@ import { entryGet, entryGetAndClear, get, spinUnlock } from '../kernel/ops.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { vmNormalPage } from './memory.ts';
-import { addMmCounter, mmCounter } from './mm-counters.ts';
+import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { tlbFinish, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
 import { isSwapPte, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
@@ -31,6 +31,7 @@ export const ZAP_KEEP_COWS = 4;
 /** unmap_page_range: what a VMA maps in [start, end), which lies in it. */
 export function* unmapPageRange(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
   const mm = get(vma, Vma.mm);
+  updateHiwaterRss(mm);
   return yield* zapTable(tlb, vma, mm, get(mm, Mm.pgd), topLevel, start, end, flags);
 }
 

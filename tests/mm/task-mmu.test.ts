@@ -7,7 +7,9 @@ import { describe, expect, test } from 'vitest';
 import { Machine } from '../../src/machine/machine.ts';
 import { writeProcMem } from '../../src/machine/proc/mem.ts';
 import { readPagemap, scanPagemap, writeClearRefs } from '../../src/machine/proc/pagemap.ts';
+import { statusNumbers } from '../../src/machine/proc/status.ts';
 import type { Process } from '../../src/machine/process.ts';
+import { viewProcess } from '../../src/machine/view.ts';
 import { set } from '../../src/memory/heap.ts';
 import { globals } from '../../src/mm/globals.ts';
 import { Globals } from '../../src/mm/types.ts';
@@ -185,5 +187,55 @@ describe('soft-dirty', () => {
       }),
       { numRuns: 150 },
     );
+  });
+});
+
+describe('the most that there was', () => {
+  const KB = 1024;
+  const p = new Machine().spawn();
+  const peak = (): [size: number, peak: number] => {
+    const { counters } = viewProcess(p.machine, p.ref, 0);
+    const { VmSize, VmPeak } = statusNumbers(counters);
+    return [VmSize, VmPeak];
+  };
+  const map = (at: number, kb: number): number => p.syscall('mmap', at, kb * KB, 3, 0x32, -1, 0);
+
+  test.each<[string, () => number, [number, number]]>([
+    ['mmap', () => map(A, 1024), [1024, 1024]],
+    ['munmap', () => p.syscall('munmap', A + 512 * KB, 256 * KB), [768, 1024]],
+    ['mmap into the hole', () => map(A + 512 * KB, 128), [896, 1024]],
+    ['a mapping that moves', () => p.syscall('mremap', A, 256 * KB, 256 * KB, 3, A + 2048 * KB), [896, 1024]],
+    ['a mapping that moves and grows', () => p.syscall('mremap', A + 256 * KB, 256 * KB, 512 * KB, 1, 0), [1152, 1152]],
+    ['mmap over a mapping', () => map(A + 2048 * KB, 256), [1152, 1152]],
+    ['mmap of much', () => map(A + 8192 * KB, 4096), [5248, 5248]],
+    ['clear_refs', () => writeClearRefs(p.machine, p.ref, 5), [5248, 5248]],
+    ['munmap of much', () => p.syscall('munmap', A + 8192 * KB, 4096 * KB), [1152, 5248]],
+  ])('VmPeak after %s, as Linux prints it', (_, call, expected) => {
+    expect(call()).toBeGreaterThanOrEqual(0);
+    expect(peak()).toEqual(expected);
+  });
+
+  test('VmPeak of a child begins anew', () => {
+    const child = p.fork();
+    const { VmPeak } = statusNumbers(viewProcess(p.machine, child.ref, 1).counters);
+    expect(VmPeak).toBe(1152);
+  });
+
+  test('VmHWM: pages that are given back count until clear_refs', () => {
+    const resident = (): [rss: number, most: number] => {
+      const { VmRSS, VmHWM } = statusNumbers(viewProcess(p.machine, p.ref, 0).counters);
+      return [VmRSS, VmHWM];
+    };
+    map(F, 400);
+    for (let i = 0; i < 100; i++) p.store(BigInt(F + i * P), 1, 1n);
+    expect(resident()).toEqual([400, 400]);
+    p.syscall('madvise', F, 200 * KB, 4);
+    expect(resident()).toEqual([200, 400]);
+    p.syscall('munmap', F + 300 * KB, 100 * KB);
+    expect(resident()).toEqual([100, 400]);
+    writeClearRefs(p.machine, p.ref, 5);
+    expect(resident()).toEqual([100, 100]);
+    p.store(BigInt(F), 1, 1n);
+    expect(resident()).toEqual([104, 104]);
   });
 });

@@ -2,7 +2,8 @@
  * What the primitive operations do: the visible operations of kernel code, each one indivisible step.
  *
  * Invariants: an effect touches only typed memory; it never waits (whether it may run is told by the conditions of ops.ts).
- * A lock is named by a number: a heap slot, or the negated page of the table that it lives in (split page-table locks).
+ * A lock is named by a number: a heap slot, or the negated page of the table that it lives in (split page-table locks). While a task is
+ * running (task.ts) its locks are noted, and misuse throws a KernelBug.
  */
 import { get } from '../memory/heap.ts';
 import { PG_LOCKED } from '../memory/page-flags.ts';
@@ -21,8 +22,12 @@ import {
   setSlot,
 } from '../memory/state.ts';
 import { layouts } from '../memory/struct.ts';
-import { loadEntry, storeEntry } from './arch.ts';
+import { loadEntry, pageOfEntry, storeEntry } from './arch.ts';
+import { KernelBug } from './bug.ts';
 import { current } from './current.ts';
+import { acquired, downgraded, HELD_FOLIO, HELD_READ, HELD_SPIN, HELD_VMA, HELD_WRITE, holdersOf, lockName, released } from './lockdep.ts';
+import { running, Task } from './task.ts';
+import { checkEntryAccess } from './tlb.ts';
 
 // --- locks ------------------------------------------------------------------------------------------------------------------
 
@@ -37,20 +42,23 @@ function setOwner(lock: number, owner: number): void {
 export const spinIsFree = (lock: number): boolean => ownerOf(lock) === 0;
 
 export function spinLock(lock: number): number {
-  if (ownerOf(lock) !== 0) throw new Error(`lock ${lock} is taken although it is held`);
+  if (ownerOf(lock) !== 0) throw new KernelBug('I23', `${lockName(lock, HELD_SPIN)} is taken although it is held`);
   setOwner(lock, current + 1);
+  acquired(lock, HELD_SPIN);
   return 0;
 }
 
 export function spinTrylock(lock: number): number {
   if (ownerOf(lock) !== 0) return 0;
   setOwner(lock, current + 1);
+  acquired(lock, HELD_SPIN);
   return 1;
 }
 
 export function spinUnlock(lock: number): number {
-  if (ownerOf(lock) !== current + 1) throw new Error(`lock ${lock} is released by task ${current}, who does not hold it`);
+  if (ownerOf(lock) !== current + 1) throw new KernelBug('I23', `${lockName(lock, HELD_SPIN)} is released by task ${current}, who does not hold it`);
   setOwner(lock, 0);
+  released(lock, HELD_SPIN);
   return 0;
 }
 
@@ -60,6 +68,7 @@ export const writeIsFree = (sem: number): boolean => heap[sem] === 0 && heap[sem
 
 export function downRead(sem: number): number {
   setSlot(sem + 1, heap[sem + 1] + 1);
+  acquired(sem, HELD_READ);
   return 0;
 }
 
@@ -69,13 +78,15 @@ export function downReadTrylock(sem: number): number {
 }
 
 export function upRead(sem: number): number {
-  if (heap[sem + 1] <= 0) throw new Error(`semaphore ${sem} is released for reading although nobody reads`);
+  if (heap[sem + 1] <= 0) throw new KernelBug('I23', `${lockName(sem, HELD_READ)} is released for reading although nobody reads`);
   setSlot(sem + 1, heap[sem + 1] - 1);
+  released(sem, HELD_READ);
   return 0;
 }
 
 export function downWrite(sem: number): number {
   setSlot(sem, current + 1);
+  acquired(sem, HELD_WRITE);
   return 0;
 }
 
@@ -85,14 +96,26 @@ export function downWriteTrylock(sem: number): number {
 }
 
 export function upWrite(sem: number): number {
-  if (heap[sem] !== current + 1) throw new Error(`semaphore ${sem} is released for writing by task ${current}, who does not hold it`);
+  checkWriter(sem);
   setSlot(sem, 0);
+  released(sem, HELD_WRITE);
   return 0;
 }
 
+function checkWriter(sem: number): void {
+  if (heap[sem] === current + 1) return;
+  throw new KernelBug(
+    'I23',
+    `${lockName(sem, HELD_WRITE)} is released for writing by task ${current}, who does not hold it; ${holdersOf(sem, HELD_WRITE)} does`,
+  );
+}
+
 export function downgradeWrite(sem: number): number {
-  upWrite(sem);
-  return downRead(sem);
+  checkWriter(sem);
+  setSlot(sem, 0);
+  setSlot(sem + 1, heap[sem + 1] + 1);
+  downgraded(sem);
+  return 0;
 }
 
 /** folio_lock: the PG_locked bit. */
@@ -100,6 +123,7 @@ export const folioIsUnlocked = (page: number): boolean => (pageFlags[page] & PG_
 
 export function folioLock(page: number): number {
   setPageFlags(page, pageFlags[page] | PG_LOCKED);
+  acquired(page, HELD_FOLIO);
   return 0;
 }
 
@@ -110,6 +134,35 @@ export function folioTrylock(page: number): number {
 
 export function folioUnlock(page: number): number {
   setPageFlags(page, pageFlags[page] & ~PG_LOCKED);
+  released(page, HELD_FOLIO);
+  return 0;
+}
+
+/** vma_start_read's reference: takes a reader's share of a VMA that is attached (slot `count`); 1 when taken. */
+export function vmaReadTrylock(vma: number, count: number): number {
+  if (heap[vma + count] <= 0) return 0;
+  setSlot(vma + count, heap[vma + count] + 1);
+  acquired(vma, HELD_VMA);
+  return 1;
+}
+
+/** vma_refcount_put: gives it back. */
+export function vmaReadUnlock(vma: number, count: number): number {
+  const value = heap[vma + count] - 1;
+  if (value < 0) throw new KernelBug('I23', `VMA ${vma} is released for reading although nobody reads`);
+  setSlot(vma + count, value);
+  released(vma, HELD_VMA);
+  return 0;
+}
+
+/** local_irq_disable, local_irq_enable: the CPU takes no interrupt in between, so flushes that others ask it for wait. */
+export function localIrqDisable(): number {
+  if (running !== 0) setSlot(running + Task.irqsOff, 1);
+  return 0;
+}
+
+export function localIrqEnable(): number {
+  if (running !== 0) setSlot(running + Task.irqsOff, 0);
   return 0;
 }
 
@@ -141,7 +194,8 @@ export function cmpxchg(ref: number, field: number, expected: number, value: num
 /** Changes a folio's reference count; the new value. */
 export function refAdd(page: number, delta: number): number {
   const value = pageRefcount[page] + delta;
-  if (value < 0) throw new Error(`page ${page}: reference count falls below zero`);
+  if (value < 0) throw new KernelBug('I1', `page ${page}: reference count falls below zero`);
+  if (running !== 0 && delta > 0 && value === delta) throw new KernelBug('I1', `task ${current} takes a reference to page ${page}, which is free`);
   setPageRefcount(page, value);
   return value;
 }
@@ -163,7 +217,8 @@ export function refFreeze(page: number, expected: number): number {
 /** Changes a page's mapcount; the new value. */
 export function mapcountAdd(page: number, delta: number): number {
   const value = pageMapcount[page] + delta;
-  if (value < 0) throw new Error(`page ${page}: mapcount falls below zero`);
+  if (value < 0) throw new KernelBug('I1', `page ${page}: mapcount falls below zero`);
+  if (running !== 0 && pageRefcount[page] === 0) throw new KernelBug('I1', `task ${current} maps page ${page}, which is free`);
   setPageMapcount(page, value);
   return value;
 }
@@ -185,16 +240,31 @@ export function clearFlags(page: number, bits: number): number {
 // --- entries ----------------------------------------------------------------------------------------------------------------
 
 /** ptep_get, pmdp_get …: one read of an entry, canonical. */
-export const entryGet = (at: number, level: number): number => loadEntry(at, level);
+export function entryGet(at: number, level: number): number {
+  if (running !== 0) checkEntryAccess(at);
+  return loadEntry(at, level);
+}
 
 /** set_pte_at and its kin. */
 export function entrySet(at: number, level: number, entry: number): number {
+  if (running !== 0) checkEntryChange(at, level);
   storeEntry(at, level, entry);
   return 0;
 }
 
+/** Entries of the lowest level change under their table's lock. */
+function checkEntryChange(at: number, level: number): void {
+  checkEntryAccess(at);
+  if (level === 0 && pagePrivate[pageOfEntry(at)] !== current + 1)
+    throw new KernelBug(
+      'I23',
+      `task ${current} changes an entry of page table ${pageOfEntry(at)} without its lock, which ${holdersOf(-pageOfEntry(at), HELD_SPIN)} holds`,
+    );
+}
+
 /** ptep_get_and_clear: reads and empties in one step, so that no accessed or dirty bit is lost. */
 export function entryGetAndClear(at: number, level: number): number {
+  if (running !== 0) checkEntryChange(at, level);
   const entry = loadEntry(at, level);
   storeEntry(at, level, 0);
   return entry;
@@ -202,6 +272,7 @@ export function entryGetAndClear(at: number, level: number): number {
 
 /** ptep_test_and_clear_young and its kin: takes bits off a present entry in one step; the entry before. */
 export function entryClearBits(at: number, level: number, bits: number): number {
+  if (running !== 0) checkEntryChange(at, level);
   const entry = loadEntry(at, level);
   if ((entry & bits) !== 0) storeEntry(at, level, entry - (entry & bits));
   return entry;
@@ -209,11 +280,14 @@ export function entryClearBits(at: number, level: number, bits: number): number 
 
 // --- allocation -------------------------------------------------------------------------------------------------------------
 
-/** kmem_cache_alloc of a struct, zeroed; 0 when it fails. */
+/** kmem_cache_alloc of a struct, zeroed; 0 when it fails. May sleep. */
 export function kmalloc(type: number): number {
   if (allocationFails()) return 0;
   return allocObject(type, layouts[type].size);
 }
+
+/** The same with GFP_NOWAIT, under spin locks. */
+export const kmallocNowait = (type: number): number => kmalloc(type);
 
 export function kfree(type: number, ref: number): number {
   freeObject(ref, layouts[type].size);

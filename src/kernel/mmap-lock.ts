@@ -7,7 +7,23 @@
 import { Mm, type MmRef, Vma, type VmaRef } from '../mm/types.ts';
 import { vmaLookup } from '../mm/vma-tree.ts';
 import type { Op } from './op.ts';
-import { atomicAdd, downgradeWrite, downRead, downWrite, get, rcuReadLock, rcuReadUnlock, readOnce, set, upRead, upWrite, waitFor, writeOnce } from './ops.ts';
+import {
+  atomicAdd,
+  downgradeWrite,
+  downRead,
+  downWrite,
+  get,
+  rcuReadLock,
+  rcuReadUnlock,
+  readOnce,
+  set,
+  upRead,
+  upWrite,
+  vmaReadTrylock,
+  vmaReadUnlock,
+  waitFor,
+  writeOnce,
+} from './ops.ts';
 
 export function* mmapReadLock(mm: MmRef): Op<number> {
   return yield* downRead(mm + Mm.mmapLock);
@@ -62,8 +78,7 @@ export function* lockVmaUnderRcu(mm: MmRef, vpn: number): Op<number> {
   yield* rcuReadLock();
   const vma = vmaLookup(mm, vpn);
   let found = 0;
-  if (vma !== 0 && (yield* readOnce(vma, Vma.lockSeq)) !== (yield* readOnce(mm, Mm.lockSeq)) && (yield* readOnce(vma, Vma.refcnt)) !== 0) {
-    yield* atomicAdd(vma, Vma.refcnt, 1);
+  if (vma !== 0 && (yield* readOnce(vma, Vma.lockSeq)) !== (yield* readOnce(mm, Mm.lockSeq)) && (yield* vmaReadTrylock(vma, Vma.refcnt)) !== 0) {
     // A writer may have come between: it waits for us, so we go. The VMA may also be another one by now.
     const valid =
       (yield* readOnce(vma, Vma.lockSeq)) !== (yield* readOnce(mm, Mm.lockSeq)) &&
@@ -71,12 +86,12 @@ export function* lockVmaUnderRcu(mm: MmRef, vpn: number): Op<number> {
       vpn >= get(vma, Vma.start) &&
       vpn < get(vma, Vma.end);
     if (valid) found = vma;
-    else yield* atomicAdd(vma, Vma.refcnt, -1);
+    else yield* vmaReadUnlock(vma, Vma.refcnt);
   }
   yield* rcuReadUnlock();
   return found;
 }
 
 export function* vmaEndRead(vma: VmaRef): Op<number> {
-  return yield* atomicAdd(vma, Vma.refcnt, -1);
+  return yield* vmaReadUnlock(vma, Vma.refcnt);
 }

@@ -4,9 +4,10 @@
  * Invariants: it reads entries as they stand, without any lock; it sets bits by one atomic step on an entry that it has just read. A
  * translation may be kept in a TLB until kernel code flushes it.
  */
+
+import { pageOfPfn } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { entryAt, loadEntry, storeEntry, topLevel } from './arch.ts';
-import { pageOfPfn } from '../memory/state.ts';
 
 /** Kinds of access. */
 export const ACCESS_READ = 0;

@@ -15,6 +15,7 @@ export {
   entrySet,
   kfree,
   kmalloc,
+  kmallocNowait,
   mapcountAdd,
   readOnce,
   refAdd,
@@ -26,6 +27,7 @@ export {
 export { allocPage, freePage } from './pages.ts';
 export { callRcuFreeTable } from './rcu.ts';
 export { flushTlbMm, flushTlbRange } from './tlb.ts';
+export { userLoad, userStore } from './user.ts';
 
 export const spinLock = (_lock: number): number => 0;
 export const spinTrylock = (_lock: number): number => 1;
@@ -40,6 +42,10 @@ export const downgradeWrite = (_sem: number): number => 0;
 export const folioLock = (_page: number): number => 0;
 export const folioTrylock = (_page: number): number => 1;
 export const folioUnlock = (_page: number): number => 0;
+export const vmaReadTrylock = (_vma: number, _count: number): number => 1;
+export const vmaReadUnlock = (_vma: number, _count: number): number => 0;
+export const localIrqDisable = (): number => 0;
+export const localIrqEnable = (): number => 0;
 export const waitFor = (_ref: number, _field: number, _value: number): number => 0;
 export const rcuReadLock = (): number => 0;
 export const rcuReadUnlock = (): number => 0;

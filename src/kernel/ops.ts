@@ -12,6 +12,7 @@ import { primitive } from './op.ts';
 import * as pages from './pages.ts';
 import * as rcu from './rcu.ts';
 import * as tlb from './tlb.ts';
+import * as user from './user.ts';
 
 /** Reads a field under its guard. */
 export function get<T extends string>(ref: Ref<T>, field: Field<T>): number {
@@ -44,16 +45,20 @@ export const downgradeWrite = primitive('downgradeWrite', effect.downgradeWrite)
 export const folioLock = primitive('folioLock', effect.folioLock, effect.folioIsUnlocked);
 export const folioTrylock = primitive('folioTrylock', effect.folioTrylock);
 export const folioUnlock = primitive('folioUnlock', effect.folioUnlock);
+export const vmaReadTrylock = primitive('vmaReadTrylock', effect.vmaReadTrylock);
+export const vmaReadUnlock = primitive('vmaReadUnlock', effect.vmaReadUnlock);
+export const localIrqDisable = primitive('localIrqDisable', effect.localIrqDisable);
+export const localIrqEnable = primitive('localIrqEnable', effect.localIrqEnable);
 export const readOnce = primitive('readOnce', effect.readOnce);
 export const writeOnce = primitive('writeOnce', effect.writeOnce);
 export const atomicAdd = primitive('atomicAdd', effect.atomicAdd);
 export const cmpxchg = primitive('cmpxchg', effect.cmpxchg);
 /** Waits until a shared word has a value. */
-export const waitFor = primitive('waitFor', effect.readOnce, (ref: number, field: number, value?: number) => memory.get(ref, field) === value) as (
+export const waitFor = primitive('waitFor', effect.readOnce, (ref: number, field: number, value?: number) => memory.get(ref, field) === value) as ((
   ref: number,
   field: number,
   value: number,
-) => Generator<void, number, void>;
+) => Generator<void, number, void>) & { readonly code: number };
 export const refAdd = primitive('refAdd', effect.refAdd);
 export const refFreeze = primitive('refFreeze', effect.refFreeze);
 export const refGetUnlessZero = primitive('refGetUnlessZero', effect.refGetUnlessZero);
@@ -65,6 +70,7 @@ export const entrySet = primitive('entrySet', effect.entrySet);
 export const entryGetAndClear = primitive('entryGetAndClear', effect.entryGetAndClear);
 export const entryClearBits = primitive('entryClearBits', effect.entryClearBits);
 export const kmalloc = primitive('kmalloc', effect.kmalloc);
+export const kmallocNowait = primitive('kmallocNowait', effect.kmallocNowait);
 export const kfree = primitive('kfree', effect.kfree);
 export const allocPage = primitive('allocPage', pages.allocPage);
 export const freePage = primitive('freePage', pages.freePage);
@@ -73,3 +79,5 @@ export const flushTlbMm = primitive('flushTlbMm', tlb.flushTlbMm);
 export const rcuReadLock = primitive('rcuReadLock', rcu.rcuReadLock);
 export const rcuReadUnlock = primitive('rcuReadUnlock', rcu.rcuReadUnlock);
 export const callRcuFreeTable = primitive('callRcuFreeTable', rcu.callRcuFreeTable);
+export const userLoad = primitive('userLoad', user.userLoad);
+export const userStore = primitive('userStore', user.userStore);

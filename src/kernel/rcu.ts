@@ -1,21 +1,81 @@
 /**
  * Read-copy-update: what readers may still look at is freed after a grace period.
  *
- * While nobody reads, a grace period is over at once, so a lone task frees at the place where it asks to.
+ * Invariants: what is queued names the tasks that were inside a read section at that moment; it is freed the moment the last of them leaves, which is
+ * the earliest that Linux could. While nobody reads, a grace period is over at once: a lone task frees at the place where it asks to.
  */
-
 import { freePages } from '../memory/buddy.ts';
+import { alloc, free, get, set } from '../memory/heap.ts';
 import { PG_TABLE } from '../memory/page-flags.ts';
-import { setPageRefcount } from '../memory/state.ts';
-import { clearFlags } from './effects.ts';
+import { heap, pageFlags, setPageFlags, setPageRefcount, setSlot } from '../memory/state.ts';
+import { KernelBug } from './bug.ts';
+import { cpu } from './current.ts';
+import { firstTask, KernelState, kernelState, RcuHead, running, Task } from './task.ts';
+import { checkTableFree } from './tlb.ts';
 
-export const rcuReadLock = (): number => 0;
-export const rcuReadUnlock = (): number => 0;
+export function rcuReadLock(): number {
+  if (running !== 0) setSlot(running + Task.rcuDepth, heap[running + Task.rcuDepth] + 1);
+  return 0;
+}
+
+export function rcuReadUnlock(): number {
+  if (running === 0) return 0;
+  const depth = heap[running + Task.rcuDepth] - 1;
+  if (depth < 0) throw new KernelBug('I23', `task ${heap[running + Task.number]} leaves an RCU read section that it is not in`);
+  setSlot(running + Task.rcuDepth, depth);
+  if (depth === 0) readerLeaves(1 << heap[running + Task.number]);
+  return 0;
+}
+
+/** A task left its read section: what waited for it alone goes. */
+function readerLeaves(bit: number): void {
+  const kernel = kernelState();
+  let before = 0;
+  for (let head = get(kernel, KernelState.rcu); head !== 0; ) {
+    const next = get(head, RcuHead.next);
+    const readers = get(head, RcuHead.readers) & ~bit;
+    set(head, RcuHead.readers, readers);
+    if (readers !== 0) before = head;
+    else {
+      if (before === 0) set(kernel, KernelState.rcu, next);
+      else set(before, RcuHead.next, next);
+      if (next === 0) set(kernel, KernelState.rcuLast, before);
+      freeTable(get(head, RcuHead.page), get(head, RcuHead.order));
+      free(RcuHead, head);
+    }
+    head = next;
+  }
+}
+
+/** Tasks inside a read section, as bits. */
+function readersNow(): number {
+  let readers = 0;
+  for (let task = firstTask(); task !== 0; task = heap[task + Task.next]) if (heap[task + Task.rcuDepth] > 0) readers |= 1 << heap[task + Task.number];
+  return readers;
+}
 
 /** tlb_remove_table: frees a page table after the grace period. */
 export function callRcuFreeTable(table: number, order: number): number {
-  clearFlags(table, PG_TABLE);
-  setPageRefcount(table, 0);
-  freePages(table, order);
+  const readers = running === 0 ? 0 : readersNow();
+  if (readers === 0) {
+    freeTable(table, order);
+    return 0;
+  }
+  const kernel = kernelState();
+  const head = alloc(RcuHead);
+  set(head, RcuHead.page, table);
+  set(head, RcuHead.order, order);
+  set(head, RcuHead.readers, readers);
+  const last = get(kernel, KernelState.rcuLast);
+  if (last === 0) set(kernel, KernelState.rcu, head);
+  else set(last, RcuHead.next, head);
+  set(kernel, KernelState.rcuLast, head);
   return 0;
+}
+
+function freeTable(table: number, order: number): void {
+  checkTableFree(table);
+  setPageFlags(table, pageFlags[table] & ~PG_TABLE);
+  setPageRefcount(table, 0);
+  freePages(table, order, cpu);
 }

@@ -1,27 +1,213 @@
 /**
  * Translations that CPUs hold, and how kernel code gets rid of them.
  *
- * A machine's soft TLB is a table of tags and page addresses which emulated CPUs look into before they ask the mm (machine/soft-tlb.ts
- * tells their layout). Whoever owns one registers to hear of every flush.
+ * Two kinds of CPUs. A machine's soft TLB is a table of tags and page addresses which emulated CPUs look into before they ask the mm
+ * (machine/soft-tlb.ts tells their layout); whoever owns one registers to hear of every flush. The CPUs of tasks (task.ts) have a list of
+ * translations in the heap, which the scheduler fills at any moment from the tables as they stand, as hardware may, and which nothing but a flush empties.
+ *
+ * Invariants (I3, I4): when a page or a table goes to the allocator no CPU holds a translation to it or through it.
  */
+import { get, set } from '../memory/heap.ts';
+import { PG_TABLE } from '../memory/page-flags.ts';
+import { heap, pageFlags, pageOfPfn, setSlot } from '../memory/state.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { entryAt, loadEntry, pageOfEntry, storeEntry, topLevel } from './arch.ts';
+import { KernelBug } from './bug.ts';
+import { Cpu, type CpuRef, firstCpu, KernelState, kernelState, running, Task, TLB_ENTRIES } from './task.ts';
 
 type Flusher = (mm: number, start: number, end: number) => void;
 
 let flusher: Flusher | undefined;
 
-/** The mounted machine's TLB; called with vpns [start, end) of an address space whose translations must go. */
+/** The mounted machine's soft TLB; called with vpns [start, end) of an address space whose translations must go. */
 export const mountTlb = (next: Flusher | undefined): void => {
   flusher = next;
 };
 
+// --- flushes ----------------------------------------------------------------------------------------------------------------
+
 /** flush_tlb_range: no CPU translates a page of [start, end) of the address space any longer. */
 export function flushTlbRange(mm: number, start: number, end: number): number {
   flusher?.(mm, start, end);
+  if (kernelState() !== 0) for (let cpu = get(kernelState(), KernelState.cpus); cpu !== 0; cpu = get(cpu, Cpu.next)) flushCpu(cpu, mm, start, end);
   return 0;
 }
 
 /** flush_tlb_mm: the whole address space. */
 export function flushTlbMm(mm: number): number {
-  flusher?.(mm, 0, Number.MAX_SAFE_INTEGER);
-  return 0;
+  return flushTlbRange(mm, 0, Number.MAX_SAFE_INTEGER);
+}
+
+/** What one CPU forgets. */
+export function flushCpu(cpu: CpuRef, mm: number, start: number, end: number): void {
+  for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--) {
+    const vpn = get(cpu, Cpu.vpns + i);
+    if (get(cpu, Cpu.mms + i) === mm && vpn >= start && vpn < end) dropEntry(cpu, i);
+  }
+}
+
+/** Removes a translation; the list keeps its order, so that equal contents are equal memory. */
+function dropEntry(cpu: CpuRef, at: number): void {
+  const last = get(cpu, Cpu.count) - 1;
+  for (const column of [Cpu.mms, Cpu.vpns, Cpu.pages, Cpu.bits, Cpu.tables]) {
+    for (let i = at; i < last; i++) setSlot(cpu + column + i, heap[cpu + column + i + 1]);
+    setSlot(cpu + column + last, 0);
+  }
+  set(cpu, Cpu.count, last);
+}
+
+/** A flush is sent to every other CPU; each does it when it takes the interrupt (`takeIpi`), the sender waits for all (`ipisDone`). */
+export function sendIpis(mm: number, start: number, end: number): void {
+  const own = running === 0 ? 0 : heap[running + Task.cpu];
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) {
+    if (cpu === own) continue;
+    set(cpu, Cpu.ipi, heap[running + Task.number] + 1);
+    set(cpu, Cpu.ipiMm, mm);
+    set(cpu, Cpu.ipiStart, start);
+    set(cpu, Cpu.ipiEnd, end);
+  }
+}
+
+/** No CPU is still asked by another to flush: only then may the next one ask. */
+export function ipisIdle(): boolean {
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) if (get(cpu, Cpu.ipi) !== 0) return false;
+  return true;
+}
+
+/** A CPU takes the interrupt. */
+export function takeIpi(cpu: CpuRef): void {
+  flushCpu(cpu, get(cpu, Cpu.ipiMm), get(cpu, Cpu.ipiStart), get(cpu, Cpu.ipiEnd));
+  for (const field of [Cpu.ipi, Cpu.ipiMm, Cpu.ipiStart, Cpu.ipiEnd]) set(cpu, field, 0);
+}
+
+// --- filling ----------------------------------------------------------------------------------------------------------------
+
+/** The translation that a CPU holds for a page, −1 for none. */
+export function tlbFind(cpu: CpuRef, mm: number, vpn: number): number {
+  for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--)
+    if (get(cpu, Cpu.pages + i) !== 0 && get(cpu, Cpu.vpns + i) === vpn && get(cpu, Cpu.mms + i) === mm) return i;
+  return -1;
+}
+
+/** The table of the lowest level that translates a page, 0 where one is missing. */
+function lowestTable(pgd: number, vpn: number): number {
+  let table = pgd;
+  for (let level = topLevel; level > 0; level--) {
+    const entry = loadEntry(entryAt(table, level, vpn), level);
+    if ((entry & PTE_TABLE) === 0) return 0;
+    table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
+  }
+  return table;
+}
+
+function remember(cpu: CpuRef, mm: number, vpn: number, page: number, bits: number, table: number): void {
+  for (let i = 0; i < get(cpu, Cpu.count); i++)
+    if (get(cpu, Cpu.mms + i) === mm && get(cpu, Cpu.vpns + i) === vpn && (get(cpu, Cpu.pages + i) === 0) === (page === 0)) {
+      dropEntry(cpu, i);
+      break;
+    }
+  // A full TLB forgets the oldest.
+  if (get(cpu, Cpu.count) === TLB_ENTRIES) dropEntry(cpu, 0);
+  const at = get(cpu, Cpu.count);
+  set(cpu, Cpu.mms + at, mm);
+  set(cpu, Cpu.vpns + at, vpn);
+  set(cpu, Cpu.pages + at, page);
+  set(cpu, Cpu.bits + at, bits);
+  set(cpu, Cpu.tables + at, table);
+  set(cpu, Cpu.count, at + 1);
+}
+
+/**
+ * The hardware of a CPU walks the tables for a page, without being asked (speculation): it keeps what it finds, be it the table alone. Sets the accessed
+ * bit, and the dirty bit never: only a store that happens does that. Whether it learned anything new.
+ */
+export function speculate(cpu: CpuRef, mm: number, pgd: number, vpn: number): boolean {
+  if (tlbFind(cpu, mm, vpn) >= 0) return false;
+  const table = lowestTable(pgd, vpn);
+  if (table === 0) return false;
+  const ptep = entryAt(table, 0, vpn);
+  const entry = loadEntry(ptep, 0);
+  if ((entry & (PTE_READ | PTE_WRITE | PTE_EXEC)) === 0 || (entry & PTE_PROTNONE) !== 0) {
+    for (let i = 0; i < get(cpu, Cpu.count); i++) if (get(cpu, Cpu.mms + i) === mm && get(cpu, Cpu.tables + i) === table) return false;
+    remember(cpu, mm, vpn, 0, 0, table);
+    return true;
+  }
+  if ((entry & PTE_ACCESSED) === 0) storeEntry(ptep, 0, entry + PTE_ACCESSED);
+  remember(cpu, mm, vpn, pageOfPfn((entry - (entry & 0xfffff)) / 1048576), entry & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_DIRTY), table);
+  return true;
+}
+
+const NEEDED = [PTE_READ, PTE_WRITE, PTE_EXEC];
+
+/**
+ * A load, store or fetch of user code on a CPU: the page, by its own translation or by a walk; 0 for a fault. A first store through a clean
+ * translation walks again to set the dirty bit, which fails when the entry has changed its mind (as x86 does).
+ */
+export function userAccess(cpu: CpuRef, mm: number, pgd: number, vpn: number, access: number): number {
+  const at = tlbFind(cpu, mm, vpn);
+  if (at >= 0) {
+    const bits = get(cpu, Cpu.bits + at);
+    if ((bits & NEEDED[access]) !== 0 && (access !== 1 || (bits & PTE_DIRTY) !== 0)) return get(cpu, Cpu.pages + at);
+    // The entry is read again before a fault is raised.
+    dropEntry(cpu, at);
+  }
+  const table = lowestTable(pgd, vpn);
+  if (table === 0) return 0;
+  const ptep = entryAt(table, 0, vpn);
+  const entry = loadEntry(ptep, 0);
+  if ((entry & NEEDED[access]) === 0 || (entry & PTE_PROTNONE) !== 0) return 0;
+  const used = access === 1 ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED;
+  const now = entry + (used & ~(entry & 0xfffff));
+  if (now !== entry) storeEntry(ptep, 0, now);
+  const page = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
+  remember(cpu, mm, vpn, page, now & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_DIRTY), table);
+  return page;
+}
+
+// --- checks -----------------------------------------------------------------------------------------------------------------
+
+const placeOf = (cpu: CpuRef, i: number): string =>
+  `CPU ${get(cpu, Cpu.number)} still translates vpn 0x${get(cpu, Cpu.vpns + i).toString(16)} of mm ${get(cpu, Cpu.mms + i)}`;
+
+/** A page goes to the allocator. @throws {KernelBug} I4 when a CPU still translates to it */
+export function checkPageFree(page: number, order: number): void {
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next))
+    for (let i = 0; i < get(cpu, Cpu.count); i++) {
+      const held = get(cpu, Cpu.pages + i);
+      if (held >= page && held < page + 2 ** order) throw new KernelBug('I4', `page ${held} is freed while ${placeOf(cpu, i)} to it`);
+    }
+}
+
+/** A page table goes to the allocator. @throws {KernelBug} I3 when a CPU still walks through it */
+export function checkTableFree(table: number): void {
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next))
+    for (let i = 0; i < get(cpu, Cpu.count); i++)
+      if (get(cpu, Cpu.tables + i) === table) throw new KernelBug('I3', `page table ${table} is freed while ${placeOf(cpu, i)} through it`);
+}
+
+/** Whoever touches an entry must look at a table. @throws {KernelBug} I3 */
+export function checkEntryAccess(at: number): void {
+  if (running !== 0 && (pageFlags[pageOfEntry(at)] & PG_TABLE) === 0)
+    throw new KernelBug('I3', `task ${heap[running + Task.number]} reaches into page ${pageOfEntry(at)}, which is no page table (any longer)`);
+}
+
+/** Translations that the tables do not grant (any longer), for when nobody is in the middle of anything (I4, I15). */
+export function staleTranslations(): string[] {
+  const stale: string[] = [];
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next))
+    for (let i = 0; i < get(cpu, Cpu.count); i++) {
+      const table = get(cpu, Cpu.tables + i);
+      if ((pageFlags[table] & PG_TABLE) === 0) {
+        stale.push(`${placeOf(cpu, i)} through page ${table}, which is no page table`);
+        continue;
+      }
+      const page = get(cpu, Cpu.pages + i);
+      if (page === 0) continue;
+      const entry = loadEntry(entryAt(table, 0, get(cpu, Cpu.vpns + i)), 0);
+      const bits = get(cpu, Cpu.bits + i) & (PTE_READ | PTE_WRITE | PTE_EXEC);
+      const now = (entry & PTE_PROTNONE) !== 0 ? 0 : entry & bits;
+      if (now !== bits || pageOfPfn((entry - (entry & 0xfffff)) / 1048576) !== page)
+        stale.push(`${placeOf(cpu, i)} to page ${page} (rights ${bits}), the entry is 0x${entry.toString(16)}`);
+    }
+  return stale;
 }

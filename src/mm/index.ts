@@ -63,6 +63,7 @@ export * from './truncate.ts';
 export * from './uaccess.ts';
 export * from './uio.ts';
 export * from './unmapped-area.ts';
+export * from './user.ts';
 export * from './util.ts';
 export * from './vm-ops.ts';
 export * from './vma.ts';

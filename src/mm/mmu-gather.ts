@@ -7,7 +7,7 @@
 
 import { tableOrder } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, callRcuFreeTable, flushTlbMm, flushTlbRange, get, kfree, kmalloc, readOnce, set } from '../kernel/ops.ts';
+import { atomicAdd, callRcuFreeTable, flushTlbMm, flushTlbRange, get, kfree, kmallocNowait, readOnce, set } from '../kernel/ops.ts';
 import { allocGather, freeGather } from './stack-objects.ts';
 import { folioPut } from './swap.ts';
 import { Batch, Gather, type GatherRef, Mm, type MmRef, type Page, type Vpn } from './types.ts';
@@ -41,7 +41,7 @@ export function tlbRemoveEntry(tlb: GatherRef, start: Vpn, end: Vpn): void {
 export function* tlbRemovePage(tlb: GatherRef, page: Page): Op<number> {
   let batch = get(tlb, Gather.batch);
   if (batch === 0 || get(batch, Batch.count) === BATCH_PAGES) {
-    const fresh = yield* kmalloc(Batch.$type);
+    const fresh = yield* kmallocNowait(Batch.$type);
     if (fresh === 0) {
       // No memory for a batch: flush at once and free (tlb_next_batch fails, the caller flushes).
       yield* tlbFlush(tlb);

@@ -1,0 +1,317 @@
+/**
+ * Runs tasks of kernel code against each other: one operation at a time, in an order that a function chooses.
+ *
+ * A task is a list of calls, run one after the other, as native generators or as the step program. Beside tasks there are actors: hardware that
+ * reads a translation ahead of time, CPUs that take the interrupt of a flush. What may happen next is a list of *actions*, numbers that tell the whole of
+ * it; the actions taken are a schedule, which replays to the same end.
+ *
+ * Invariants: an action is one indivisible step (an operation of one task with all the plain code that follows it, up to its next operation). Everything
+ * that tasks are lies in the machine's heap and, for the step program, in `stack`; native generators cannot be copied. Rules that are
+ * broken throw a KernelBug, out of `step`, which names the rule; the machine is to be thrown away then.
+ */
+import { get, set } from '../memory/heap.ts';
+import { heap } from '../memory/state.ts';
+import { KernelBug } from './bug.ts';
+import { advance, backtrace, type Descriptor, S, startTask, TASK, useStack } from './compile/runtime.ts';
+import { setGuards } from './guards.ts';
+import { checkIntent, intentOf } from './intents.ts';
+import { checkReturn, heldBy, holdersOf, lockName } from './lockdep.ts';
+import { type Op, operations, pending } from './op.ts';
+import { flushTlbMm, flushTlbRange } from './ops.ts';
+import { Cpu, cpuOf, createTask, firstCpu, firstTask, makeCpus, running, setRunning, TASK_DONE, TASK_RUNNING, Task, type TaskRef, taskOf } from './task.ts';
+import { ipisIdle, sendIpis, speculate, takeIpi } from './tlb.ts';
+
+/** A kernel function, native or as a step descriptor, and what it is called with. */
+export interface Call {
+  readonly run: ((...args: number[]) => Op<number>) | Descriptor;
+  readonly args: readonly number[];
+  /** What it is called in reports. */
+  readonly name?: string;
+}
+
+export interface SchedulerOptions {
+  readonly cpus?: number;
+  /** Pages that hardware may read translations of ahead of time, on the CPUs whose address space is loaded. None: no such actor. */
+  readonly speculate?: readonly number[];
+  /** Flushes are sent to other CPUs as interrupts that take their time; else they are done everywhere at once. */
+  readonly ipis?: boolean;
+  /** Doubles of a task's stack in the step program. */
+  readonly stackSize?: number;
+  /** Whether guards of fields are checked (default true). */
+  readonly guards?: boolean;
+}
+
+/** What may happen: the number of a task, or an actor's action from ACTOR_BASE on. */
+export type Action = number;
+/** Actions below are tasks. */
+export const ACTOR_BASE = 64;
+/** CPU c takes its interrupt: IPI_BASE + c. */
+const IPI_BASE = ACTOR_BASE;
+/** CPU c reads the i-th page of `speculate`: SPECULATE_BASE + c · 1024 + i. */
+const SPECULATE_BASE = 1024;
+
+/** Of the actions that may happen now, the one that does. */
+export type Choose = (actions: readonly Action[], scheduler: Scheduler) => Action;
+
+const DEFAULT_STACK = 2048;
+
+export class Scheduler {
+  readonly options: SchedulerOptions;
+  /** The actions taken so far. */
+  readonly schedule: Action[] = [];
+  /** Results of the calls of each task. */
+  readonly results: number[][] = [];
+  /** Stacks of tasks of the step program, one after the other. */
+  stack: Float64Array<ArrayBuffer> = new Float64Array(0);
+  readonly #programs: (readonly Call[])[] = [];
+  readonly #generators: (Op<number> | undefined)[] = [];
+  readonly #stackSize: number;
+
+  /** Gives the mounted machine CPUs; `adopt`: the machine has CPUs and tasks already (a copy of one that ran), whose programs are added with `adopt`. */
+  constructor(options: SchedulerOptions = {}) {
+    this.options = options;
+    this.#stackSize = options.stackSize ?? DEFAULT_STACK;
+    if (firstCpu() === 0) makeCpus(options.cpus ?? 1);
+  }
+
+  /** Tells which address space a CPU has loaded. */
+  load(cpu: number, mm: number): void {
+    set(cpuOf(cpu), Cpu.mm, mm);
+  }
+
+  /** A new task that runs calls, on a CPU. Its number. */
+  spawn(program: readonly Call[], cpu = 0): number {
+    const task = createTask(cpuOf(cpu));
+    const number = get(task, Task.number);
+    this.#register(number, program);
+    this.#start(task);
+    return number;
+  }
+
+  /** Takes over a task that the machine's memory knows (its number) and that was in the middle of `program`, in the step program. */
+  adopt(number: number, program: readonly Call[]): void {
+    if (taskOf(number) === 0) throw new Error(`the machine has no task ${number}`);
+    this.#register(number, program);
+  }
+
+  #register(number: number, program: readonly Call[]): void {
+    this.#programs[number] = program;
+    this.results[number] = [];
+    const need = (number + 1) * this.#stackSize;
+    if (this.stack.length >= need) return;
+    const larger = new Float64Array(need);
+    larger.set(this.stack);
+    this.stack = larger;
+  }
+
+  /** The task's current call, undefined when it has done all. */
+  callOf(task: TaskRef): Call | undefined {
+    return this.#programs[get(task, Task.number)][get(task, Task.call)];
+  }
+
+  // --- what may happen ------------------------------------------------------------------------------------------------------
+
+  /** Every action that may happen now, tasks first. */
+  actions(): Action[] {
+    const found: Action[] = [];
+    for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) found.push(get(task, Task.number));
+    this.#actors(found);
+    return found;
+  }
+
+  /** Tasks that are not done. */
+  get alive(): number[] {
+    const found: number[] = [];
+    for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (get(task, Task.state) !== TASK_DONE) found.push(get(task, Task.number));
+    return found;
+  }
+
+  #mayRun(task: TaskRef): boolean {
+    if (get(task, Task.state) !== TASK_RUNNING || this.#preempted(task)) return false;
+    const code = get(task, Task.code);
+    if (code === 0) return true;
+    if (this.options.ipis && isFlush(code) && !ipisIdle()) return false;
+    const { enabled } = operations[code];
+    return enabled === undefined || enabled(get(task, Task.a), get(task, Task.b), get(task, Task.c), get(task, Task.d));
+  }
+
+  /** Whether another task of the same CPU is where it cannot be preempted. */
+  #preempted(task: TaskRef): boolean {
+    const cpu = get(task, Task.cpu);
+    for (let other = firstTask(); other !== 0; other = get(other, Task.next))
+      if (other !== task && get(other, Task.cpu) === cpu && (get(other, Task.atomicDepth) > 0 || get(other, Task.irqsOff) > 0)) return true;
+    return false;
+  }
+
+  #actors(found: Action[]): void {
+    const pages = this.options.speculate ?? [];
+    for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) {
+      const number = get(cpu, Cpu.number);
+      if (get(cpu, Cpu.ipi) !== 0 && !this.#irqsOff(cpu)) found.push(IPI_BASE + number);
+      if (get(cpu, Cpu.mm) !== 0) for (let i = 0; i < pages.length; i++) found.push(SPECULATE_BASE + number * 1024 + i);
+    }
+  }
+
+  #irqsOff(cpu: number): boolean {
+    for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (get(task, Task.cpu) === cpu && get(task, Task.irqsOff) > 0) return true;
+    return false;
+  }
+
+  // --- what happens ---------------------------------------------------------------------------------------------------------
+
+  /** Performs an action that may happen. @throws {KernelBug} when a rule is broken by it */
+  step(action: Action): void {
+    this.schedule.push(action);
+    if (action >= SPECULATE_BASE) {
+      const cpu = cpuOf(Math.floor((action - SPECULATE_BASE) / 1024));
+      const mm = get(cpu, Cpu.mm);
+      speculate(cpu, mm, this.pgdOf(mm), (this.options.speculate as number[])[(action - SPECULATE_BASE) % 1024]);
+    } else if (action >= IPI_BASE) takeIpi(cpuOf(action - IPI_BASE));
+    else this.#stepTask(taskOf(action));
+  }
+
+  /** Page of an mm's top table: the scheduler does not know mm_struct. */
+  pgdOf: (mm: number) => number = () => 0;
+
+  #stepTask(task: TaskRef): void {
+    const code = get(task, Task.code);
+    setRunning(task);
+    try {
+      if (code !== 0 && this.options.ipis && isFlush(code) && get(task, Task.phase) === 0) {
+        // Asked first, done when all have answered: its own CPU is flushed with the second half.
+        const whole = operations[code].name === 'flushTlbMm';
+        sendIpis(get(task, Task.a), whole ? 0 : get(task, Task.b), whole ? Number.MAX_SAFE_INTEGER : get(task, Task.c));
+        set(task, Task.phase, 1);
+        return;
+      }
+      set(task, Task.phase, 0);
+      if (this.options.guards !== false) setGuards(true);
+      this.#resume(task);
+    } finally {
+      setGuards(false);
+      setRunning(0);
+    }
+  }
+
+  /** Performs what the task announced and runs it to its next operation, through the end of calls. */
+  #resume(task: TaskRef): void {
+    const number = get(task, Task.number);
+    const call = this.callOf(task) as Call;
+    if (typeof call.run === 'function') {
+      const generator = this.#generators[number] as Op<number>;
+      const { done, value } = generator.next();
+      if (done) this.#returned(task, value as number);
+      else announce(task, pending.code, pending.a, pending.b, pending.c, pending.d);
+      return;
+    }
+    const base = number * this.#stackSize;
+    useStack(this.stack);
+    const code = S[base + TASK.code];
+    if (code !== 0) S[base + TASK.result] = operations[code].effect(S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
+    if (advance(base)) announce(task, S[base + TASK.code], S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
+    else this.#returned(task, S[base + TASK.result]);
+  }
+
+  #returned(task: TaskRef, result: number): void {
+    const number = get(task, Task.number);
+    checkReturn(task, nameOf(this.callOf(task)));
+    this.results[number].push(result);
+    set(task, Task.result, result);
+    set(task, Task.call, get(task, Task.call) + 1);
+    clearOperation(task);
+    this.#start(task);
+  }
+
+  /** Prepares the task's next call, which begins with its next step. */
+  #start(task: TaskRef): void {
+    const number = get(task, Task.number);
+    const call = this.callOf(task);
+    if (call === undefined) {
+      set(task, Task.state, TASK_DONE);
+      return;
+    }
+    if (typeof call.run === 'function') this.#generators[number] = call.run(...call.args);
+    else {
+      useStack(this.stack);
+      startTask(number * this.#stackSize, this.#stackSize, call.run, ...call.args.slice(0, call.run.params));
+    }
+  }
+
+  // --- runs -----------------------------------------------------------------------------------------------------------------
+
+  /**
+   * Runs until all tasks are done. @throws {KernelBug} I27 when none can go on, or none has ended after `limit` actions; and what `step` throws
+   */
+  run(choose: Choose, limit = 100_000): void {
+    for (let n = 0; ; n++) {
+      const alive = this.alive;
+      if (alive.length === 0) return;
+      const actions = this.actions();
+      // Hardware that reads ahead helps nobody on.
+      if (!actions.some((action) => action < SPECULATE_BASE)) throw new KernelBug('I27', `deadlock: ${alive.map((n) => this.waiting(n)).join('; ')}`);
+      if (n >= limit) throw new KernelBug('I27', `no end after ${limit} steps: ${alive.map((n) => this.waiting(n)).join('; ')}`);
+      this.step(choose(actions, this));
+    }
+  }
+
+  /** What a task waits for, with who holds it. */
+  waiting(number: number): string {
+    const task = taskOf(number);
+    const code = get(task, Task.code);
+    const holding = heldBy(task);
+    const held = holding.length > 0 ? `, holding ${holding.join(', ')}` : '';
+    const intent = intentOf(code, get(task, Task.a));
+    const what = intent ? `waits for ${lockName(intent.lock, intent.mode)} (held by ${holdersOf(intent.lock, intent.mode)})` : `is at ${operationText(task)}`;
+    return `task ${number} in ${nameOf(this.callOf(task))} ${what}${held}${this.#where(number)}`;
+  }
+
+  /** Innermost functions of a task of the step program. */
+  #where(number: number): string {
+    const call = this.#programs[number][get(taskOf(number), Task.call)];
+    if (call === undefined || typeof call.run === 'function') return '';
+    useStack(this.stack);
+    const lines = backtrace(number * this.#stackSize);
+    return lines.length === 0 ? '' : ` [${lines.slice(0, 4).join(' < ')}]`;
+  }
+
+  /** What an action is, for people. */
+  describe(action: Action): string {
+    if (action >= SPECULATE_BASE)
+      return `CPU ${Math.floor((action - SPECULATE_BASE) / 1024)} reads vpn 0x${(this.options.speculate as number[])[(action - SPECULATE_BASE) % 1024].toString(16)} ahead`;
+    if (action >= IPI_BASE) return `CPU ${action - IPI_BASE} takes the interrupt of a flush`;
+    const task = taskOf(action);
+    return `task ${action} ${nameOf(this.callOf(task))}: ${operationText(task)}`;
+  }
+}
+
+const isFlush = (code: number): boolean => code === flushTlbRange.code || code === flushTlbMm.code;
+
+const nameOf = (call: Call | undefined): string => (call === undefined ? 'nothing' : (call.name ?? call.run.name));
+
+function operationText(task: TaskRef): string {
+  const code = get(task, Task.code);
+  if (code === 0) return 'begins';
+  const args = [get(task, Task.a), get(task, Task.b), get(task, Task.c), get(task, Task.d)];
+  while (args.length > 0 && args[args.length - 1] === 0) args.pop();
+  return `${operations[code].name}(${args.join(', ')})`;
+}
+
+/** Notes what the running task is about to do. @throws {KernelBug} when it must not */
+function announce(task: TaskRef, code: number, a: number, b: number, c: number, d: number): void {
+  set(task, Task.code, code);
+  set(task, Task.a, a);
+  set(task, Task.b, b);
+  set(task, Task.c, c);
+  set(task, Task.d, d);
+  checkIntent(code, a);
+}
+
+function clearOperation(task: TaskRef): void {
+  for (const field of [Task.code, Task.a, Task.b, Task.c, Task.d]) set(task, field, 0);
+}
+
+/** Whether any task is in the middle of a call. */
+export function anyRunning(): boolean {
+  for (let task = firstTask(); task !== 0; task = heap[task + Task.next]) if (heap[task + Task.code] !== 0) return true;
+  return running !== 0;
+}

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { readFeatures, totals } from '../scripts/features.ts';
 import { allModes } from '../src/arch/registry.ts';
 import { run } from '../src/cli/run.ts';
+import { codecMissing } from '../src/pagetable/canonical.ts';
 import { silentIo } from './support/io.ts';
 
 const root = join(__dirname, '..');
@@ -50,5 +51,16 @@ describe('README.md', () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', source], { cwd: root, encoding: 'utf8' });
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/^\d+ extents; the first/);
+  });
+
+  it('its machine runs', () => {
+    const [code] = blocks('js');
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code.replaceAll("'pxd/machine'", "'./dist/machine.js'")], { cwd: root, encoding: 'utf8' });
+    expect([status, stderr]).toEqual([0, '']);
+    expect(stdout).toMatch(/^42n 43n \{ signal: 11, code: 1, address: 0n \}/);
+  });
+
+  it('counts the modes that machines run in', () => {
+    expect(readme).toContain(`any of ${allModes().filter((m) => codecMissing(m) === undefined).length} paging modes`);
   });
 });

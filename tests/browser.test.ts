@@ -1,6 +1,7 @@
 import { createContext, runInContext } from 'node:vm';
 import { build } from 'esbuild';
 import { describe, expect, it } from 'vitest';
+import { esbuildPrograms } from '../scripts/kernel-program.mjs';
 
 /** A bundle for the browser, run where nothing of Node exists. */
 async function inBrowser(entry: string, code: string): Promise<unknown> {
@@ -13,6 +14,7 @@ async function inBrowser(entry: string, code: string): Promise<unknown> {
     globalName: 'pxd',
     target: 'es2022',
     logLevel: 'silent',
+    plugins: [esbuildPrograms()],
   });
   const context = createContext({ TextDecoder, TextEncoder, WebAssembly: Reflect.get(globalThis, 'WebAssembly'), console: { log: () => undefined } });
   runInContext(outputFiles[0].text, context);
@@ -38,6 +40,31 @@ describe('in a browser', () => {
     const { modes, ...extent } = JSON.parse(result);
     expect(modes).toBeGreaterThan(3);
     expect(extent).toEqual({ vpn: 0x40000, pfn: 0x40000, pages: 0x40000, write: true });
+  });
+
+  it('pxd/machine runs a process, takes its machine back, and ships it as bytes', async () => {
+    const result = (await inBrowser(
+      'src/machine/index.ts',
+      `(() => {
+        const machine = new pxd.Machine({ ramBytes: 2 ** 26 });
+        const parent = machine.spawn();
+        const at = parent.syscall('mmap', 0, 0x4000, 3, 0x22, -1, 0);
+        parent.store(BigInt(at) + 4090n, 16, 0x0123456789abcdef0011223344556677n);
+        const bytes = machine.snapshot();
+        machine.startJournal();
+        const mark = machine.mark();
+        const child = parent.fork();
+        child.store(BigInt(at) + 4090n, 16, 5n);
+        const own = [child, parent].map((p) => String(p.load(BigInt(at) + 4090n, 16)));
+        const segv = parent.load(16n, 1);
+        machine.rewind(mark);
+        const copy = pxd.Machine.restore(bytes);
+        const again = copy.process(parent.pid).load(BigInt(at) + 4090n, 16);
+        return JSON.stringify({ own, segv: [segv.signal, segv.code, Number(segv.address)], left: machine.processes.length, again: String(again) });
+      })()`,
+    )) as string;
+    const value = String(0x0123456789abcdef0011223344556677n);
+    expect(JSON.parse(result)).toEqual({ own: ['5', value], segv: [11, 1, 16], left: 1, again: value });
   });
 
   it.each(['image', 'inspect'])('pxd/%s bundles without Node', async (entry) => {

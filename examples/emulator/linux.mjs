@@ -115,7 +115,8 @@ export class Linux {
     let process;
     try {
       process = task.process.fork();
-    } catch {
+    } catch (error) {
+      if (error.code !== 'limit') throw error;
       return -ENOMEM;
     }
     const child = this.#add(new Task(process, task.pc + 8), task);

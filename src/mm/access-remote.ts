@@ -5,11 +5,12 @@
  * Invariants: the target's page tables are changed only by faults that it could have taken itself, or by a private copy for a forced write;
  * a page is copied from or to while the mmap lock is held. Stacks grow to what is accessed.
  */
-import { mmapReadLock, mmapReadUnlock } from '../kernel/mmap-lock.ts';
+
 import type { Op } from '../kernel/op.ts';
 import { pageShift } from '../memory/state.ts';
 import { folioMarkDirtyLock, getUserPageRemote } from './gup.ts';
 import { FOLL_FORCE, FOLL_WRITE } from './gup-types.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { expandStack } from './stack.ts';
 import { folioPut } from './swap.ts';
 import type { MmRef, Page, Vpn } from './types.ts';

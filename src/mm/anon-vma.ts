@@ -11,11 +11,11 @@
  *   for writing (or by the last user of the mm).
  */
 
-import { mmapReadUnlock, vmaEndRead } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, atomicAdd, downReadTrylock, downWrite, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock, upWrite } from '../kernel/ops.ts';
 import { ENOMEM } from './errno.ts';
 import { anonVmaIntervalTreeInsert, anonVmaIntervalTreeRemove } from './interval-tree.ts';
+import { mmapReadUnlock, vmaEndRead } from './mmap-lock.ts';
 import { AnonVma, type AnonVmaRef, Avc, type AvcRef, Mm, Vma, type VmaRef } from './types.ts';
 import { VM_ACCESS_FLAGS, VM_IGNORE_MERGE } from './vm-flags.ts';
 import { FAULT_FLAG_VMA_LOCK, VM_FAULT_OOM, VM_FAULT_RETRY } from './vmf.ts';

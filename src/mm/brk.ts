@@ -1,6 +1,5 @@
 /** The heap: brk(2) (mm/mmap.c) and its VMA (do_brk_flags of mm/vma.c). */
 
-import { mmapWriteLock, mmapWriteUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
@@ -8,6 +7,7 @@ import { ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
 import { mmPopulate } from './gup.ts';
 import { MAP_FIXED } from './mman.ts';
+import { mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { ksmVmaFlags } from './mmap-region.ts';
 import { doAlignMunmap } from './munmap.ts';
 import { Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';

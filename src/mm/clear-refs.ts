@@ -5,7 +5,6 @@
  * are, since a write that is not noticed would be lost. Pages that may be pinned keep their write access: somebody else writes to them anyway.
  */
 import { codec, entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
-import { mmapWriteLock, mmapWriteUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { atomicAdd, clearFlags, entryGet, entrySet, flushTlbMm, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PG_REFERENCED } from '../memory/page-flags.ts';
@@ -17,6 +16,7 @@ import { globals } from './globals.ts';
 import { vmNormalPage } from './memory.ts';
 import { resetHiwaterRss } from './mm-counters.ts';
 import { MMF_HAS_PINNED } from './mm-flags.ts';
+import { mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { pteClear, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
 import { CLEAR_REFS_ALL, CLEAR_REFS_ANON, CLEAR_REFS_MAPPED, CLEAR_REFS_MM_HIWATER_RSS, CLEAR_REFS_SOFT_DIRTY } from './task-mmu.ts';
 import { Globals, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';

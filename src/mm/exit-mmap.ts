@@ -1,9 +1,9 @@
 /** The end of an address space (mm/mmap.c: exit_mmap). */
 
-import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaMarkDetached } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { MMF_OOM_SKIP } from './mm-flags.ts';
+import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaMarkDetached } from './mmap-lock.ts';
 import { tlbFinish, tlbGatherFullmm } from './mmu-gather.ts';
 import { freePgtables, unmapVmas } from './munmap.ts';
 import { Mm, type MmRef, Vma } from './types.ts';

@@ -4,12 +4,13 @@
  *
  * Results are 0 when the access may be tried again, else `signal * 256 + code`.
  */
-import { lockVmaUnderRcu, mmapReadLock, mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vmaEndRead } from '../kernel/mmap-lock.ts';
+
 import { ACCESS_EXEC, ACCESS_WRITE, mmuPresent } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { handleMmFault } from './memory.ts';
 import { expandStackLocked } from './mmap.ts';
+import { lockVmaUnderRcu, mmapReadLock, mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vmaEndRead } from './mmap-lock.ts';
 import { Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_ACCESS_FLAGS, VM_EXEC, VM_GROWSDOWN, VM_WRITE } from './vm-flags.ts';
 import { findVma } from './vma-tree.ts';

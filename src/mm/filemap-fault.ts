@@ -6,7 +6,6 @@
  */
 
 import { entryStride } from '../kernel/arch.ts';
-import { mmapReadUnlock, vmaEndRead } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, set, spinLock, spinUnlock, upRead } from '../kernel/ops.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
@@ -17,6 +16,7 @@ import { fileGet, filePut } from './file.ts';
 import { filemapGetEntry, pageCacheEntry, pageCacheFind } from './filemap.ts';
 import { setPteRange, vmfPte } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
+import { mmapReadUnlock, vmaEndRead } from './mmap-lock.ts';
 import { pteLockptr } from './pgtable.ts';
 import { pageCacheAsyncRa, pageCacheSyncRa, readAheadPages, readAround, readPage } from './readahead.ts';
 import { folioPut } from './swap.ts';

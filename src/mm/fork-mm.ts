@@ -5,7 +5,6 @@
  * a failure leaves a child with the VMAs that were done, which its end gives back like any other's.
  */
 
-import { mmapWriteLock, mmapWriteUnlock, vmaMarkAttached, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, downWrite, flushTlbMm, get, set, upWrite } from '../kernel/ops.ts';
 import { anonVmaFork } from './anon-vma.ts';
@@ -24,6 +23,7 @@ import {
   MMF_UNSTABLE,
   MMF_VM_MERGE_ANY,
 } from './mm-flags.ts';
+import { mmapWriteLock, mmapWriteUnlock, vmaMarkAttached, vmaStartWrite } from './mmap-lock.ts';
 import { mmAlloc, mmRelease } from './process.ts';
 import { File, Inode, Mm, type MmRef, type ProcessRef, Vma, type VmaRef } from './types.ts';
 import { enoughMemory, vmStatAccount, vmUnacctMemory } from './util.ts';

@@ -5,7 +5,6 @@
  * was mapped there with the asked right at that moment. A fault may release the mmap lock only for FOLL_UNLOCKABLE, and `Gup.locked` is 0 then.
  */
 
-import { mmapReadLock, mmapReadUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, folioLock, folioUnlock, get, refAdd, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { pagePincount, setPagePincount } from '../memory/state.ts';
@@ -38,6 +37,7 @@ import {
 } from './gup-types.ts';
 import { handleMmFault, vmNormalPage } from './memory.ts';
 import { MMF_HAS_PINNED } from './mm-flags.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { pteLockptr, ptePage, ptePointer, ptePresent } from './pgtable.ts';
 import { pageAnonExclusive } from './rmap.ts';
 import { folioMarkAccessed, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';

@@ -4,7 +4,7 @@
  * Advice that changes flags splits and merges VMAs under the mmap lock for writing; advice that works on pages needs it for reading, or
  * only the lock of the VMA where the range lies in one. Holes in the range do not stop it: the rest is done and the answer is −ENOMEM.
  */
-import { lockVmaUnderRcu, mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaEndRead, vmaStartWrite } from '../kernel/mmap-lock.ts';
+
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
@@ -52,6 +52,7 @@ import {
 } from './madv.ts';
 import { madviseCollapse } from './madvise-collapse.ts';
 import { madviseWalkTables, WALK_COLD, WALK_FREE, WALK_PAGEOUT } from './madvise-walk.ts';
+import { lockVmaUnderRcu, mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaEndRead, vmaStartWrite } from './mmap-lock.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
 import { POSIX_FADV_WILLNEED, vfsFadvise } from './open.ts';
 import { linearPageIndex } from './rmap.ts';

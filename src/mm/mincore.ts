@@ -6,13 +6,13 @@
  */
 
 import { entryEnd, entryStride } from '../kernel/arch.ts';
-import { mmapReadLock, mmapReadUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { allocPage, entryGet, freePage, get, refAdd, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { GFP_USER } from '../memory/gfp.ts';
 import { pageShift, setByte } from '../memory/state.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM } from './errno.ts';
 import { filemapIsUptodate } from './filemap.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { isSwapPte, pteLockptr, pteMarker, ptePointer } from './pgtable.ts';
 import { File, Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { byteOf, copyToUser } from './uaccess.ts';

@@ -4,11 +4,11 @@
  */
 
 import { codec } from '../kernel/arch.ts';
-import { mmapWriteLock, mmapWriteUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { cmpxchg, get, readOnce, set } from '../kernel/ops.ts';
 import { EINVAL, ENOSPC, ENOSYS, EPERM } from './errno.ts';
 import { MMF_PKEY_0 } from './mm-flags.ts';
+import { mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { Mm, type MmRef, Process, type ProcessRef } from './types.ts';
 
 const MEMBARRIER_CMD_QUERY = 0;

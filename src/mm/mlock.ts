@@ -6,7 +6,6 @@
  */
 
 import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
-import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, get, set, spinLock, spinUnlock, writeOnce } from '../kernel/ops.ts';
 import { pageIndex, pageMapping, pageShift } from '../memory/state.ts';
@@ -16,6 +15,7 @@ import { pageCacheEntry } from './filemap.ts';
 import { folioOrder } from './folio-order.ts';
 import { mmPopulate, mmPopulateRange } from './gup.ts';
 import { vmNormalPage } from './memory.ts';
+import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { vmaSupportsMlock } from './mmap-region.ts';
 import { pteLockptr, ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { mlockFolio, munlockFolio } from './swap.ts';

@@ -6,7 +6,6 @@
  */
 
 import { codec, spanPages } from '../kernel/arch.ts';
-import { mmapWriteLock, mmapWriteUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
@@ -40,6 +39,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from './mman.ts';
+import { mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { mmapRegion } from './mmap-region.ts';
 import { doMunmap } from './munmap.ts';
 import { File, type FileRef, Globals, Inode, Mm, type MmRef, Process, type ProcessRef, type Vpn } from './types.ts';

@@ -5,7 +5,6 @@
  * for writing throughout, each VMA is write-locked before its entries change.
  */
 
-import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
@@ -14,6 +13,7 @@ import { EACCES, EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { populateVmaPageRange } from './gup.ts';
 import { PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE } from './mman.ts';
 import { calcVmProtBits } from './mmap.ts';
+import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { mapDenyWriteExec } from './mmap-region.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
 import { type GatherRef, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';

@@ -5,7 +5,7 @@
  * lock is dropped, so that no CPU writes through an old translation to a page that has a new place; a move that fails half way is
  * moved back, which cannot fail.
  */
-import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lock.ts';
+
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { allocObject, freeObject, pageShift } from '../memory/state.ts';
@@ -14,6 +14,7 @@ import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { mmPopulate } from './gup.ts';
 import { MAP_FIXED } from './mman.ts';
+import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { movePageTables } from './move-page-tables.ts';
 import { doMunmap, doVmiMunmap } from './munmap.ts';
 import { Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';

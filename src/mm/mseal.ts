@@ -4,11 +4,11 @@
  */
 
 import { codec } from '../kernel/arch.ts';
-import { mmapWriteLock, mmapWriteUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { EINVAL, ENOMEM, ENOSYS } from './errno.ts';
+import { mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { type MmRef, Process, type ProcessRef, Vma, type Vpn } from './types.ts';
 import { pfnUp } from './util.ts';
 import { VM_SEALED } from './vm-flags.ts';

@@ -4,12 +4,12 @@
  * Holes in the range do not stop it: what is mapped is written and the answer is −ENOMEM. MS_ASYNC and MS_INVALIDATE do nothing but look.
  */
 
-import { mmapReadLock, mmapReadUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { EBUSY, EINVAL, ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { vfsFsync } from './open.ts';
 import { type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_LOCKED, VM_SHARED } from './vm-flags.ts';

@@ -7,7 +7,6 @@
  */
 
 import { spanPages } from '../kernel/arch.ts';
-import { mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vmaMarkAttached, vmaMarkDetached, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
@@ -15,6 +14,7 @@ import { unlinkAnonVmas } from './anon-vma.ts';
 import { EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { updateHiwaterVm } from './mm-counters.ts';
+import { mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vmaMarkAttached, vmaMarkDetached, vmaStartWrite } from './mmap-lock.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
 import { freePgdRange } from './pgtable.ts';
 import { type GatherRef, Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';

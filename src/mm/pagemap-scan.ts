@@ -6,13 +6,13 @@
  */
 
 import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
-import { mmapReadLock, mmapReadUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, get, kfree, kmalloc, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { EFAULT, EINVAL, ENOMEM, ENOSPC, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { vmNormalPage } from './memory.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { isGuardPte, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { folioTestAnon } from './swap.ts';
 import {

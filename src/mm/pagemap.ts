@@ -4,13 +4,13 @@
  * Invariant: looking changes nothing.
  */
 import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
-import { mmapReadLock, mmapReadUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { pageMapcount } from '../memory/state.ts';
 import { PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { globals } from './globals.ts';
 import { vmNormalPage } from './memory.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { isGuardPte, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePfn, ptePresent, tablePage } from './pgtable.ts';
 import { folioTestAnon } from './swap.ts';
 import {

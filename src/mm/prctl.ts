@@ -4,11 +4,11 @@
  * Names of anonymous memory (PR_SET_VMA) are not configured; any other option is unknown here.
  */
 
-import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { EINVAL, EPERM } from './errno.ts';
 import { MMF_DISABLE_THP, MMF_DISABLE_THP_EXCEPT_ADVISED, MMF_HAS_MDWE, MMF_HAS_MDWE_NO_INHERIT, MMF_VM_MERGE_ANY } from './mm-flags.ts';
+import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { ksmVmaFlags } from './mmap-region.ts';
 import { Mm, type MmRef, Process, type ProcessRef, Vma } from './types.ts';
 import { VM_MERGEABLE } from './vm-flags.ts';

@@ -5,7 +5,7 @@
  * Invariants: the other process's pages are pinned, so that they stay the ones it has while its mmap lock is away; they are pinned in runs, ahead of
  * what is copied, so pages are faulted in there that no byte is moved for. Its rights count: nothing is forced, no stack grows.
  */
-import { mmapReadLock, mmapReadUnlock } from '../kernel/mmap-lock.ts';
+
 import type { Op } from '../kernel/op.ts';
 import { get, kmalloc, set } from '../kernel/ops.ts';
 import { allocObject, freeObject, pageShift } from '../memory/state.ts';
@@ -25,6 +25,7 @@ import {
   PageVector,
   type PageVectorRef,
 } from './gup-types.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { Globals, type MmRef, Process, type ProcessRef } from './types.ts';
 import { copyPageFromIter, copyPageToIter, freeIovec, importIovec, iovecFromUser } from './uio.ts';
 import { Iovec, type IovecRef } from './uio-types.ts';

@@ -2,7 +2,6 @@
  * remap_file_pages(2), as it is emulated (mm/mmap.c): another part of the same shared mapping's object is mapped over the range.
  */
 
-import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
@@ -11,6 +10,7 @@ import { fileGet, filePut } from './file.ts';
 import { mmPopulate } from './gup.ts';
 import { MAP_FIXED, MAP_LOCKED, MAP_NONBLOCK, MAP_POPULATE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE } from './mman.ts';
 import { doMmap } from './mmap.ts';
+import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { type FileRef, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { pfnDown } from './util.ts';
 import { VM_EXEC, VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE } from './vm-flags.ts';

@@ -5,7 +5,6 @@
  * `attaches` counts the VMAs that map it. IPC_RMID takes the segment away once that is 0.
  */
 
-import { mmapWriteLock, mmapWriteUnlock } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, downWrite, get, kfree, kmalloc, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
@@ -17,6 +16,7 @@ import { mmPopulate } from './gup.ts';
 import { igrab, iput, nameOf } from './inode.ts';
 import { MAP_FIXED, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE } from './mman.ts';
 import { doMmap } from './mmap.ts';
+import { mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { doMunmap } from './munmap.ts';
 import { shmemFileSetup } from './shmem.ts';
 import { File, type FileRef, Globals, Inode, Mm, type NameRef, Process, type ProcessRef, Shm, type ShmRef, Vma, type VmaRef } from './types.ts';

@@ -6,7 +6,6 @@
  */
 
 import { codec } from '../kernel/arch.ts';
-import { mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
@@ -14,6 +13,7 @@ import { anonTreesInsert, anonTreesRemove, anonVmaLockWrite, anonVmaPrepare, ano
 import { EFAULT, ENOMEM, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { populateVmaPageRange } from './gup.ts';
+import { mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { Globals, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { mmapMinAddr } from './unmapped-area.ts';
 import { enoughMemory, mayExpandVm, mlockFutureOk, RLIMIT_STACK, rlimit, vmStatAccount } from './util.ts';

@@ -9,12 +9,12 @@
  * neighbours of the range; the VMA that stays is write-locked (vmaStartWrite) by then.
  */
 
-import { vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { anonVmaClone, chainIsSingular } from './anon-vma.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet } from './file.ts';
+import { vmaStartWrite } from './mmap-lock.ts';
 import { type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_IGNORE_MERGE, VM_SPECIAL, VM_STICKY } from './vm-flags.ts';
 import { vmaIsAnonymous, vmOpen, vmOpsHasClose } from './vm-ops.ts';

@@ -6,7 +6,6 @@
  * vmaPrepare() takes those concerned out under the locks of rmap (i_mmap_rwsem, then the anon_vma's), vmaComplete() puts them back.
  */
 
-import { vmaMarkAttached, vmaMarkDetached, vmaStartWrite } from '../kernel/mmap-lock.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, downWrite, get, kfree, kmalloc, set, upWrite } from '../kernel/ops.ts';
 import { anonTreesInsert, anonTreesRemove, anonVmaClone, anonVmaLockWrite, anonVmaUnlockWrite, unlinkAnonVmas } from './anon-vma.ts';
@@ -14,6 +13,7 @@ import { EINVAL, ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
 import { globals } from './globals.ts';
 import { vmaIntervalTreeInsert, vmaIntervalTreeRemove } from './interval-tree.ts';
+import { vmaMarkAttached, vmaMarkDetached, vmaStartWrite } from './mmap-lock.ts';
 import { type AnonVmaRef, File, Globals, Inode, type InodeRef, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_MAYWRITE, VM_SEALED, VM_SHARED } from './vm-flags.ts';
 import { vmClose, vmOpen } from './vm-ops.ts';

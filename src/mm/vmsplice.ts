@@ -4,7 +4,7 @@
  * Invariants: a page that went into a pipe has a reference, no pin: the process may write to it and the reader sees that; after a fork a write
  * makes a copy for whoever writes first, and the pipe keeps the old page.
  */
-import { mmapReadLock, mmapReadUnlock } from '../kernel/mmap-lock.ts';
+
 import type { Op } from '../kernel/op.ts';
 import { add, downWrite, entryGet, get, set, setFlags, spinLock, spinUnlock, upWrite, waitFor } from '../kernel/ops.ts';
 import { PG_REFERENCED } from '../memory/page-flags.ts';
@@ -15,6 +15,7 @@ import { fdGet, filePut, intArgument } from './file.ts';
 import { FMODE_READ, FMODE_WRITE, INODE_PIPE, PIPE_BUF_FLAG_GIFT } from './file-types.ts';
 import { getUserPagesLocked } from './gup.ts';
 import { allocGup, FOLL_TOUCH, FOLL_UNLOCKABLE, freeGup, Gup, PageVector, type PageVectorRef } from './gup-types.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { pteLockptr, ptePage, ptePointer, ptePresent } from './pgtable.ts';
 import { ERESTARTSYS, pipeOccupancy, pipePop, pipePush, pipeRoom, pipeSlot } from './pipe.ts';
 import { folioGet, folioPut } from './swap.ts';

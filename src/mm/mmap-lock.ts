@@ -4,9 +4,8 @@
  * Invariants: `Mm.lockSeq` is odd while the mmap lock is held for writing; a VMA is write-locked while its `lockSeq` equals the mm's, so that
  * releasing the mmap lock releases them all. `Vma.refcnt` is 0 for a VMA that is not in a tree, 1 for one that is, plus one for every reader.
  */
-import { Mm, type MmRef, Vma, type VmaRef } from '../mm/types.ts';
-import { vmaLookup } from '../mm/vma-tree.ts';
-import type { Op } from './op.ts';
+
+import type { Op } from '../kernel/op.ts';
 import {
   atomicAdd,
   downgradeWrite,
@@ -23,7 +22,9 @@ import {
   vmaReadUnlock,
   waitFor,
   writeOnce,
-} from './ops.ts';
+} from '../kernel/ops.ts';
+import { Mm, type MmRef, Vma, type VmaRef } from './types.ts';
+import { vmaLookup } from './vma-tree.ts';
 
 export function* mmapReadLock(mm: MmRef): Op<number> {
   return yield* downRead(mm + Mm.mmapLock);

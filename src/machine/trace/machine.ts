@@ -172,7 +172,9 @@ class MachineHost implements TraceHost {
   }
 
   removeSegment(id: number): number {
-    return this.#process(0).syscall('shmctl', id, 0, 0);
+    // From outside: no process of the machine has to be alive for it.
+    this.machine.enter();
+    return this.machine.kernel.sysShmctl(0, id, 0, 0);
   }
 
   configure(path: string, value: string): number {

@@ -201,6 +201,9 @@ describe('main.mjs', () => {
     });
     const out = execFileSync(process.execPath, [bundle, 'examples/emulator/program.s', capture], { encoding: 'utf8' });
     expect(out).toMatch(new RegExp(`^${OUTPUT.replaceAll('.', '\\.')}process 2: signal 11, code 1, address 0x[0-9a-f]+\n$`));
+    // docs/machine.md shows this very capture.
+    const [, shown] = /```console\n\$ pxd leaves capture\.elf --pid 1 --user\n([\s\S]*?)```/.exec(readFileSync('docs/machine.md', 'utf8')) ?? [];
+    expect((await pxd(['leaves', capture, '--pid', '1', '--user'])).out).toBe(shown);
     const inspected = await pxd(['inspect', capture]);
     expect(inspected.code).toBe(0);
     const leaves = async (pid: number): Promise<readonly string[]> => (await pxd(['leaves', capture, '--pid', String(pid), '--user'])).lines;

@@ -82,7 +82,7 @@ export const Cpu = defineStruct('cpu', {
   pages: array(TLB_ENTRIES, 'page'),
   /** PTE_READ, PTE_WRITE, PTE_EXEC, PTE_DIRTY as the entry had them. */
   bits: array(TLB_ENTRIES, 'flags'),
-  /** Table of the lowest level that the translation goes through. */
+  /** Table of the lowest level that the CPU remembers to have come through, 0 when it has forgotten that. */
   tables: array(TLB_ENTRIES, 'page'),
 });
 

@@ -38,11 +38,13 @@ export function flushTlbMm(mm: number): number {
   return flushTlbRange(mm, 0, Number.MAX_SAFE_INTEGER);
 }
 
-/** What one CPU forgets. */
+/** What one CPU forgets: translations of the range, and which tables any others came through (INVLPG and its like drop all of those). */
 export function flushCpu(cpu: CpuRef, mm: number, start: number, end: number): void {
   for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--) {
+    if (get(cpu, Cpu.mms + i) !== mm) continue;
     const vpn = get(cpu, Cpu.vpns + i);
-    if (get(cpu, Cpu.mms + i) === mm && vpn >= start && vpn < end) dropEntry(cpu, i);
+    if (get(cpu, Cpu.pages + i) === 0 || (vpn >= start && vpn < end)) dropEntry(cpu, i);
+    else set(cpu, Cpu.tables + i, 0);
   }
 }
 
@@ -191,19 +193,18 @@ export function checkEntryAccess(at: number): void {
     throw new KernelBug('I3', `task ${heap[running + Task.number]} reaches into page ${pageOfEntry(at)}, which is no page table (any longer)`);
 }
 
-/** Translations that the tables do not grant (any longer), for when nobody is in the middle of anything (I4, I15). */
-export function staleTranslations(): string[] {
+/** Translations that the tables do not grant (any longer), for when nobody is in the middle of anything (I4, I15). `pgdOf`: top table of an mm. */
+export function staleTranslations(pgdOf: (mm: number) => number): string[] {
   const stale: string[] = [];
   for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next))
     for (let i = 0; i < get(cpu, Cpu.count); i++) {
-      const table = get(cpu, Cpu.tables + i);
-      if ((pageFlags[table] & PG_TABLE) === 0) {
-        stale.push(`${placeOf(cpu, i)} through page ${table}, which is no page table`);
-        continue;
-      }
+      const through = get(cpu, Cpu.tables + i);
+      if (through !== 0 && (pageFlags[through] & PG_TABLE) === 0) stale.push(`${placeOf(cpu, i)} through page ${through}, which is no page table`);
       const page = get(cpu, Cpu.pages + i);
       if (page === 0) continue;
-      const entry = loadEntry(entryAt(table, 0, get(cpu, Cpu.vpns + i)), 0);
+      const vpn = get(cpu, Cpu.vpns + i);
+      const table = lowestTable(pgdOf(get(cpu, Cpu.mms + i)), vpn);
+      const entry = table === 0 ? 0 : loadEntry(entryAt(table, 0, vpn), 0);
       const bits = get(cpu, Cpu.bits + i) & (PTE_READ | PTE_WRITE | PTE_EXEC);
       const now = (entry & PTE_PROTNONE) !== 0 ? 0 : entry & bits;
       if (now !== bits || pageOfPfn((entry - (entry & 0xfffff)) / 1048576) !== page)

@@ -71,9 +71,11 @@ export function* tlbRemoveTable(tlb: GatherRef, table: Page, level: number): Op<
 export function* tlbFlushTlb(tlb: GatherRef): Op<number> {
   const mm = get(tlb, Gather.mm);
   if (get(tlb, Gather.fullmm) !== 0 || get(tlb, Gather.needFlushAll) !== 0) yield* flushTlbMm(mm);
-  else if (get(tlb, Gather.end) > 0) yield* flushTlbRange(mm, get(tlb, Gather.start), get(tlb, Gather.end));
+  // Also where no entry was emptied, when a table goes: CPUs remember which tables they came through.
+  else if (get(tlb, Gather.end) > 0 || get(tlb, Gather.freedTables) !== 0) yield* flushTlbRange(mm, get(tlb, Gather.start), get(tlb, Gather.end));
   set(tlb, Gather.start, Number.MAX_SAFE_INTEGER);
   set(tlb, Gather.end, 0);
+  set(tlb, Gather.freedTables, 0);
   return 0;
 }
 

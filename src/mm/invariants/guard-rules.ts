@@ -32,8 +32,8 @@ const detached = (vma: number): boolean => get(vma, Vma.refcnt) === 0;
 
 /** What munmap() takes off its accounts after it has downgraded the lock: no other writer can have come in since (vms_complete_munmap_vmas). */
 const ACCOUNTS: readonly number[] = [Mm.totalVm, Mm.dataVm, Mm.execVm, Mm.stackVm];
-/** Read without lock where a value that is about to change does no harm: fork copies the struct before it locks anything (dup_mm), limits are guesses. */
-const READ_BY_ALL: readonly number[] = [Mm.brk, Mm.defFlags, Mm.totalVm];
+/** Read without lock where a value that is about to change does no harm: fork copies the struct before it locks anything (dup_mm), mremap() looks whether there are too many VMAs, limits are guesses. */
+const READ_BY_ALL: readonly number[] = [Mm.brk, Mm.defFlags, Mm.mapCount, Mm.totalVm];
 
 /** Sizes and counts of an address space. */
 defineGuard('mmapWrite', {

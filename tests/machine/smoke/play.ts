@@ -75,7 +75,7 @@ export function stage(scenario: Scenario, program: Program): { machine: Machine;
 
 /** What is wrong once nobody is inside a call. Tasks and CPUs are taken away. */
 export function checkAtRest(values: ReadonlySet<number>, scheduler: Scheduler, scenario: Scenario): string | undefined {
-  const stale = staleTranslations();
+  const stale = staleTranslations((mm) => get(mm, Mm.pgd));
   if (stale.length > 0) return `I4: ${stale[0]}`;
   removeTasks();
   set(globals, Globals.failAllocation, 0);

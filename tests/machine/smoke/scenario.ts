@@ -59,9 +59,12 @@ const MREMAP_DONTUNMAP = 4;
 
 class Maker {
   readonly random: (n: number) => number;
+  /** Pages of the window that most operations of this scenario touch: few, so that they meet. */
+  readonly hot: readonly number[];
 
   constructor(seed: number) {
     this.random = randomNumbers(seed);
+    this.hot = Array.from({ length: 1 + this.random(3) }, () => this.random(WINDOW_PAGES));
   }
 
   pick<T>(list: readonly T[]): T {
@@ -72,12 +75,13 @@ class Maker {
   range(): [vpn: number, pages: number] {
     if (this.random(8) === 0) return [WHOLE, TABLE];
     if (this.random(8) === 0) return [WHOLE, 2 * TABLE];
-    const from = this.random(WINDOW_PAGES);
+    const from = this.random(3) === 0 ? this.random(WINDOW_PAGES) : Math.max(0, this.pick(this.hot) - this.random(3));
     return [WINDOW + from, 1 + this.random(Math.min(6, WINDOW_PAGES - from))];
   }
 
   vpn(): number {
-    return this.random(10) === 0 ? ELSEWHERE + this.random(4) : WINDOW + this.random(WINDOW_PAGES);
+    const n = this.random(10);
+    return n === 0 ? ELSEWHERE + this.random(4) : WINDOW + (n < 8 ? this.pick(this.hot) : this.random(WINDOW_PAGES));
   }
 
   mmap(): Step {
@@ -134,11 +138,13 @@ export function makeScenario(seed: number): Scenario {
   const { random } = maker;
   const setup: Step[] = [{ run: 'sysMmap', args: [WINDOW * PAGE, WINDOW_PAGES * PAGE, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0] }];
   if (random(3) === 0) setup[0] = { run: 'sysMmap', args: [WHOLE * PAGE, 2 * TABLE * PAGE, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0] };
-  for (let n = random(5); n > 0; n--) setup.push(random(2) === 0 ? maker.mmap() : maker.step(1000 + n));
+  for (let n = random(4); n > 0; n--) setup.push(random(2) === 0 ? maker.mmap() : maker.step(1000 + n));
+  for (const page of maker.hot) if (random(3) !== 0) setup.push({ run: 'threadStore', args: [WINDOW + page, 2000 + page] });
+  if (random(4) === 0) setup.push({ run: 'sysFork', args: [] });
   let value = 0;
   const threads = Array.from({ length: 2 + random(3) }, (): Thread => {
     const process = random(4) === 0 ? 1 : 0;
-    const steps = Array.from({ length: 1 + random(4) }, () => maker.step(++value));
+    const steps = Array.from({ length: 1 + random(3) }, () => maker.step(++value));
     if (process === 1 && random(3) === 0) steps.push({ run: 'sysExit', args: [0] });
     return { process, steps };
   });

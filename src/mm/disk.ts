@@ -18,7 +18,6 @@ import {
   folioUnlock,
   get,
   set,
-  spinLock,
   spinUnlock,
   upRead,
   upWrite,
@@ -42,7 +41,8 @@ import {
 import { filemapGetEntry, filemapIsUptodate, filemapLockFolio, filemapRemoveFolio, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
 import { folioOrder, setFolioOrder } from './folio-order.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
-import { pteClear, pteDirty, pteLockptr, ptePage, ptePointer, ptePresent, pteWrite, pteWrprotect } from './pgtable.ts';
+import { pteClear, pteDirty, pteLockptr, ptePage, ptePresent, pteWrite, pteWrprotect } from './pgtable.ts';
+import { lockedPtePointer } from './pgtable-generic.ts';
 import { readPage } from './readahead.ts';
 import { vmaAddress } from './rmap.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
@@ -174,11 +174,10 @@ export function* folioMkclean(page: Page): Op<number> {
 
 function* mkcleanOne(page: Page, vma: VmaRef, vpn: number): Op<number> {
   const mm = get(vma, Vma.mm);
-  const ptep = yield* ptePointer(mm, vpn);
+  const ptep = yield* lockedPtePointer(mm, vpn);
   if (ptep === 0) return 0;
   const lock = pteLockptr(ptep);
   let cleaned = 0;
-  yield* spinLock(lock);
   const pte = yield* entryGet(ptep, 0);
   if (ptePresent(pte) && ptePage(pte) === page && (pteDirty(pte) || pteWrite(pte))) {
     yield* entrySet(ptep, 0, 0);

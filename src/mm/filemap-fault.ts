@@ -7,14 +7,14 @@
 
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, set, spinLock, spinUnlock, upRead } from '../kernel/ops.ts';
+import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, set, spinUnlock, upRead } from '../kernel/ops.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageFlags, pageMapping, pageShift } from '../memory/state.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
 import { filemapGetEntry, pageCacheEntry, pageCacheFind } from './filemap.ts';
-import { setPteRange, vmfPte } from './memory.ts';
+import { setPteRange, vmfLockPte } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { mmapReadUnlock, vmaEndRead } from './mmap-lock.ts';
 import { pteLockptr } from './pgtable.ts';
@@ -210,10 +210,14 @@ export function* filemapMapPages(vmf: VmfRef, first: number, last: number): Op<n
   }
   if (page === 0) return 0;
   const stride = entryStride(0);
-  const ptep = yield* vmfPte(vmf);
+  const ptep = yield* vmfLockPte(vmf);
+  if (ptep === 0) {
+    yield* folioUnlock(page);
+    yield* folioPut(page);
+    return VM_FAULT_NOPAGE;
+  }
   const lock = pteLockptr(ptep);
   let result = 0;
-  yield* spinLock(lock);
   while (page !== 0) {
     const at = ptep + (index - pgoff) * stride;
     if ((yield* entryGet(at, 0)) === 0) {

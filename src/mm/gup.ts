@@ -6,7 +6,7 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { entryGet, folioLock, folioUnlock, get, refAdd, set, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { entryGet, folioLock, folioUnlock, get, refAdd, set, spinUnlock } from '../kernel/ops.ts';
 import { pagePincount, setPagePincount } from '../memory/state.ts';
 import { PTE_DIRTY, PTE_SOFT_DIRTY, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { isCowMapping } from './copy-page-range.ts';
@@ -38,7 +38,8 @@ import {
 import { handleMmFault, vmNormalPage } from './memory.ts';
 import { MMF_HAS_PINNED } from './mm-flags.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
-import { pteLockptr, ptePage, ptePointer, ptePresent } from './pgtable.ts';
+import { pteLockptr, ptePage, ptePresent } from './pgtable.ts';
+import { lockedPtePointer } from './pgtable-generic.ts';
 import { pageAnonExclusive } from './rmap.ts';
 import { folioMarkAccessed, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
 import { Globals, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -169,10 +170,9 @@ const noPageTable = (vma: VmaRef, follFlags: number): number => ((follFlags & FO
  * shared page must be unshared first, −EFAULT where there is nothing to have.
  */
 export function* followPage(vma: VmaRef, vpn: Vpn, follFlags: number): Op<number> {
-  const ptep = yield* ptePointer(get(vma, Vma.mm), vpn);
+  const ptep = yield* lockedPtePointer(get(vma, Vma.mm), vpn);
   if (ptep === 0) return noPageTable(vma, follFlags);
   const lock = pteLockptr(ptep);
-  yield* spinLock(lock);
   const pte = yield* entryGet(ptep, 0);
   let result = pte === 0 ? noPageTable(vma, follFlags) : 0;
   if (ptePresent(pte)) result = yield* followPresent(vma, pte, follFlags);

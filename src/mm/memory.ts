@@ -5,7 +5,7 @@
  * and has changed nothing; the caller holds the mmap lock for reading or the VMA's lock (FAULT_FLAG_VMA_LOCK).
  */
 
-import { tableEntries } from '../kernel/arch.ts';
+import { entryAt, tableEntries } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
   allocPage,
@@ -17,15 +17,16 @@ import {
   folioTrylock,
   folioUnlock,
   get,
+  rcuReadLock,
+  rcuReadUnlock,
   set,
   setFlags,
-  spinLock,
   spinUnlock,
 } from '../kernel/ops.ts';
 import { __GFP_ZERO, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_ANON_EXCLUSIVE, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageRefcount } from '../memory/state.ts';
-import { PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { anonVmaPrepareFault } from './anon-vma.ts';
 import { globals } from './globals.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
@@ -43,11 +44,12 @@ import {
   pteMkspecial,
   pteMkyoung,
   ptePage,
-  ptePointer,
   ptePresent,
   pteSet,
   pteWrite,
+  tablePage,
 } from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { folioAddFileRmap, folioAddNewAnonRmap, folioMoveAnonRmap, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
 import { Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -96,19 +98,22 @@ export function* handleMmFault(vma: VmaRef, vpn: Vpn, flags: number): Op<number>
 }
 
 function* handlePteFault(vmf: VmfRef): Op<number> {
-  const ptep = yield* ptePointer(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
-  set(vmf, Vmf.ptep, ptep);
-  if (ptep === 0) {
-    const pmdp = yield* pmdAlloc(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
-    if (pmdp === 0) return VM_FAULT_OOM;
-    set(vmf, Vmf.pmdp, pmdp);
-  }
-  const pte = ptep === 0 ? 0 : yield* entryGet(ptep, 0);
+  const pmdp = yield* pmdAlloc(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
+  if (pmdp === 0) return VM_FAULT_OOM;
+  set(vmf, Vmf.pmdp, pmdp);
+  // The table may go while no lock is held; until the grace period ends it can be read all the same.
+  yield* rcuReadLock();
+  const pmd = yield* entryGet(pmdp, 1);
+  const seen = (pmd & PTE_TABLE) === 0 ? 0 : entryAt(tablePage(pmd), 0, get(vmf, Vmf.vpn));
+  const pte = seen === 0 ? 0 : yield* entryGet(seen, 0);
+  yield* rcuReadUnlock();
+  set(vmf, Vmf.ptep, seen);
   set(vmf, Vmf.origPte, pte);
   if (pte === 0) return yield* doPteMissing(vmf);
   if (!ptePresent(pte)) return yield* doSwapPage(vmf);
+  const ptep = yield* lockPte(vmf);
+  if (ptep === 0) return 0;
   const lock = pteLockptr(ptep);
-  yield* spinLock(lock);
   if ((yield* entryGet(ptep, 0)) !== pte) {
     // Another CPU was faster: its entry decides at the next access.
     yield* flushTlbRange(get(vmf, Vmf.mm), get(vmf, Vmf.vpn), get(vmf, Vmf.vpn) + 1);
@@ -129,6 +134,13 @@ function* handlePteFault(vmf: VmfRef): Op<number> {
   return 0;
 }
 
+/** pte_offset_map_lock for the page of a fault: its entry (Vmf.ptep) with the lock held, or 0 when the table has gone: the access is tried again. */
+function* lockPte(vmf: VmfRef): Op<number> {
+  const ptep = yield* pteOffsetMapLock(get(vmf, Vmf.pmdp), get(vmf, Vmf.vpn));
+  set(vmf, Vmf.ptep, ptep);
+  return ptep;
+}
+
 function* doPteMissing(vmf: VmfRef): Op<number> {
   if (get(get(vmf, Vmf.vma), Vma.ops) === 0) return yield* doAnonymousPage(vmf);
   return yield* doFault(vmf);
@@ -138,9 +150,12 @@ function* doPteMissing(vmf: VmfRef): Op<number> {
 function* doSwapPage(vmf: VmfRef): Op<number> {
   const pte = get(vmf, Vmf.origPte);
   if (isSwapPte(pte) && isGuardPte(pte)) return VM_FAULT_SIGSEGV;
-  // Reading the entry again keeps the shape of the real path: a vanished marker is no error.
-  if ((yield* entryGet(get(vmf, Vmf.ptep), 0)) !== pte) return 0;
-  return VM_FAULT_SIGBUS;
+  // A marker that has vanished meanwhile is no error.
+  const ptep = yield* lockPte(vmf);
+  if (ptep === 0) return 0;
+  const now = yield* entryGet(ptep, 0);
+  yield* spinUnlock(pteLockptr(ptep));
+  return now === pte ? VM_FAULT_SIGBUS : 0;
 }
 
 /** maybe_mkwrite: write access when the VMA allows it. */
@@ -153,17 +168,13 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
   const vpn = get(vmf, Vmf.vpn);
   const vmFlags = get(vma, Vma.flags);
   if ((vmFlags & VM_SHARED) !== 0) return VM_FAULT_SIGBUS;
-  let ptep = get(vmf, Vmf.ptep);
-  if (ptep === 0) {
-    ptep = yield* pteAlloc(mm, vpn);
-    if (ptep === 0) return VM_FAULT_OOM;
-  }
-  const lock = pteLockptr(ptep);
+  if (get(vmf, Vmf.ptep) === 0 && (yield* pteAlloc(mm, vpn)) === 0) return VM_FAULT_OOM;
   if ((get(vmf, Vmf.flags) & FAULT_FLAG_WRITE) === 0) {
     const entry = pteMkspecial(mkPte(get(globals, Globals.zeroPage), vmaPageProt(vma)));
-    yield* spinLock(lock);
+    const ptep = yield* lockPte(vmf);
+    if (ptep === 0) return 0;
     if ((yield* entryGet(ptep, 0)) === 0) yield* entrySet(ptep, 0, entry);
-    yield* spinUnlock(lock);
+    yield* spinUnlock(pteLockptr(ptep));
     return 0;
   }
   if (get(vma, Vma.anonVma) === 0) {
@@ -174,9 +185,9 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
   if (page === 0) return VM_FAULT_OOM;
   yield* setFlags(page, PG_UPTODATE);
   const entry = maybeMkwrite(pteMkdirty(pteMkyoung(mkPte(page, vmaPageProt(vma)))), vma);
-  yield* spinLock(lock);
-  if ((yield* entryGet(ptep, 0)) !== 0) {
-    yield* spinUnlock(lock);
+  const ptep = yield* lockPte(vmf);
+  if (ptep === 0 || (yield* entryGet(ptep, 0)) !== 0) {
+    if (ptep !== 0) yield* spinUnlock(pteLockptr(ptep));
     yield* folioPut(page);
     return 0;
   }
@@ -184,7 +195,7 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
   yield* folioAddNewAnonRmap(page, vma, vpn);
   yield* folioAddLruVma(page, vma);
   yield* entrySet(ptep, 0, entry);
-  yield* spinUnlock(lock);
+  yield* spinUnlock(pteLockptr(ptep));
   return 0;
 }
 
@@ -284,14 +295,10 @@ function* preallocPte(vmf: VmfRef): Op<number> {
   return table === 0 ? -1 : 0;
 }
 
-/** The entry of the faulting page, the table in reserve brought in if there is none. */
-export function* vmfPte(vmf: VmfRef): Op<number> {
-  let ptep = get(vmf, Vmf.ptep);
-  if (ptep !== 0) return ptep;
-  if ((yield* pmdInstall(get(vmf, Vmf.mm), get(vmf, Vmf.pmdp), get(vmf, Vmf.prealloc))) !== 0) set(vmf, Vmf.prealloc, 0);
-  ptep = yield* ptePointer(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
-  set(vmf, Vmf.ptep, ptep);
-  return ptep;
+/** The entry of the faulting page with its lock held, the table in reserve brought in if there is none; 0 when there is no table (any more). */
+export function* vmfLockPte(vmf: VmfRef): Op<number> {
+  if (get(vmf, Vmf.prealloc) !== 0 && (yield* pmdInstall(get(vmf, Vmf.mm), get(vmf, Vmf.pmdp), get(vmf, Vmf.prealloc))) !== 0) set(vmf, Vmf.prealloc, 0);
+  return yield* lockPte(vmf);
 }
 
 /** __do_fault: asks the object for the page, referenced and locked. */
@@ -313,9 +320,9 @@ function* finishFault(vmf: VmfRef): Op<number> {
   const flags = get(vmf, Vmf.flags);
   const cow = (flags & FAULT_FLAG_WRITE) !== 0 && (get(vma, Vma.flags) & VM_SHARED) === 0;
   const page = cow ? get(vmf, Vmf.cowPage) : get(vmf, Vmf.page);
-  const ptep = yield* vmfPte(vmf);
+  const ptep = yield* vmfLockPte(vmf);
+  if (ptep === 0) return VM_FAULT_NOPAGE;
   const lock = pteLockptr(ptep);
-  yield* spinLock(lock);
   if ((yield* entryGet(ptep, 0)) !== 0) {
     yield* spinUnlock(lock);
     return VM_FAULT_NOPAGE;
@@ -400,15 +407,15 @@ function* wpPageShared(vmf: VmfRef, page: Page, lock: number): Op<number> {
       return made;
     }
     // finish_mkwrite_fault: the entry may have changed while the lock was away.
-    yield* spinLock(lock);
-    if ((yield* entryGet(get(vmf, Vmf.ptep), 0)) !== get(vmf, Vmf.origPte)) {
-      yield* spinUnlock(lock);
+    const ptep = yield* lockPte(vmf);
+    if (ptep === 0 || (yield* entryGet(ptep, 0)) !== get(vmf, Vmf.origPte)) {
+      if (ptep !== 0) yield* spinUnlock(pteLockptr(ptep));
       yield* folioUnlock(page);
       yield* folioPut(page);
       return VM_FAULT_NOPAGE;
     }
     yield* wpPageReuse(vmf);
-    yield* spinUnlock(lock);
+    yield* spinUnlock(pteLockptr(ptep));
   } else {
     yield* wpPageReuse(vmf);
     yield* spinUnlock(lock);
@@ -428,7 +435,6 @@ function* wpPageCopy(vmf: VmfRef, old: Page): Op<number> {
   const vma = get(vmf, Vmf.vma);
   const mm = get(vmf, Vmf.mm);
   const vpn = get(vmf, Vmf.vpn);
-  const ptep = get(vmf, Vmf.ptep);
   const unshare = (get(vmf, Vmf.flags) & FAULT_FLAG_UNSHARE) !== 0;
   const failed = yield* anonVmaPrepareFault(vma, get(vmf, Vmf.flags));
   if (failed !== 0) {
@@ -442,11 +448,10 @@ function* wpPageCopy(vmf: VmfRef, old: Page): Op<number> {
   }
   if (old !== 0) copyFrame(page, old);
   yield* setFlags(page, PG_UPTODATE);
-  const lock = pteLockptr(ptep);
-  yield* spinLock(lock);
   const pte = get(vmf, Vmf.origPte);
-  if ((yield* entryGet(ptep, 0)) !== pte) {
-    yield* spinUnlock(lock);
+  const ptep = yield* lockPte(vmf);
+  if (ptep === 0 || (yield* entryGet(ptep, 0)) !== pte) {
+    if (ptep !== 0) yield* spinUnlock(pteLockptr(ptep));
     yield* folioPut(page);
     if (old !== 0) yield* folioPut(old);
     return 0;
@@ -466,7 +471,7 @@ function* wpPageCopy(vmf: VmfRef, old: Page): Op<number> {
   yield* folioAddLruVma(page, vma);
   yield* entrySet(ptep, 0, entry);
   if (old !== 0) yield* folioRemoveRmap(old, vma);
-  yield* spinUnlock(lock);
+  yield* spinUnlock(pteLockptr(ptep));
   if (old !== 0) {
     yield* folioPut(old);
     yield* folioPut(old);

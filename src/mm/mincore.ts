@@ -7,13 +7,14 @@
 
 import { entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { allocPage, entryGet, freePage, get, refAdd, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { allocPage, entryGet, freePage, get, refAdd, spinUnlock } from '../kernel/ops.ts';
 import { GFP_USER } from '../memory/gfp.ts';
 import { pageShift, setByte } from '../memory/state.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM } from './errno.ts';
 import { filemapIsUptodate } from './filemap.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
-import { isSwapPte, pteLockptr, pteMarker, ptePointer } from './pgtable.ts';
+import { isSwapPte, pteLockptr, pteMarker } from './pgtable.ts';
+import { lockedPtePointer } from './pgtable-generic.ts';
 import { File, Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { byteOf, copyToUser } from './uaccess.ts';
 import { vmaLookup } from './vma-tree.ts';
@@ -56,7 +57,7 @@ function* doMincore(mm: MmRef, start: Vpn, pages: number, buffer: Page): Op<numb
   let vpn = start;
   while (vpn < end) {
     const next = entryEnd(vpn, end, 1);
-    const ptep = yield* ptePointer(mm, vpn);
+    const ptep = yield* lockedPtePointer(mm, vpn);
     if (ptep !== 0) yield* mincorePteRange(vma, ptep, start, vpn, next, buffer);
     else for (let at = vpn; at < next; at++) setByte(byteOf(buffer, at - start), mincorePage(vma, at));
     vpn = next;
@@ -64,11 +65,10 @@ function* doMincore(mm: MmRef, start: Vpn, pages: number, buffer: Page): Op<numb
   return end - start;
 }
 
-/** mincore_pte_range. */
+/** mincore_pte_range. Holds the lock of the entries and releases it. */
 function* mincorePteRange(vma: VmaRef, table: number, start: Vpn, from: Vpn, to: Vpn, buffer: Page): Op<number> {
   let ptep = table;
   const lock = pteLockptr(ptep);
-  yield* spinLock(lock);
   for (let vpn = from; vpn < to; vpn++) {
     const pte = yield* entryGet(ptep, 0);
     let present = 1;

@@ -8,7 +8,7 @@ import { entryAt, pageOfEntry, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, rcuReadLock, rcuReadUnlock, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
-import { pteLockptr, tablePage } from './pgtable.ts';
+import { entryPointer, pteLockptr, tablePage } from './pgtable.ts';
 import { Mm, type MmRef, type Vpn } from './types.ts';
 
 /** pmd_lockptr: the lock of an entry that points to a table of the lowest level. */
@@ -31,4 +31,10 @@ export function* pteOffsetMapLock(pmdp: number, vpn: Vpn): Op<number> {
   }
   yield* rcuReadUnlock();
   return ptep;
+}
+
+/** The entry of a page with its lock (pteLockptr) held; 0, and no lock, where a table on the way is missing. */
+export function* lockedPtePointer(mm: MmRef, vpn: Vpn): Op<number> {
+  const pmdp = yield* entryPointer(mm, vpn, 1);
+  return pmdp === 0 ? 0 : yield* pteOffsetMapLock(pmdp, vpn);
 }

@@ -6,7 +6,7 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { add, downWrite, entryGet, get, set, setFlags, spinLock, spinUnlock, upWrite, waitFor } from '../kernel/ops.ts';
+import { add, downWrite, entryGet, get, set, setFlags, spinUnlock, upWrite, waitFor } from '../kernel/ops.ts';
 import { PG_REFERENCED } from '../memory/page-flags.ts';
 import { allocObject, freeObject, pageShift } from '../memory/state.ts';
 import { PTE_PROTNONE, PTE_SPECIAL } from '../pagetable/canonical.ts';
@@ -16,7 +16,8 @@ import { FMODE_READ, FMODE_WRITE, INODE_PIPE, PIPE_BUF_FLAG_GIFT } from './file-
 import { getUserPagesLocked } from './gup.ts';
 import { allocGup, FOLL_TOUCH, FOLL_UNLOCKABLE, freeGup, Gup, PageVector, type PageVectorRef } from './gup-types.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
-import { pteLockptr, ptePage, ptePointer, ptePresent } from './pgtable.ts';
+import { pteLockptr, ptePage, ptePresent } from './pgtable.ts';
+import { lockedPtePointer } from './pgtable-generic.ts';
 import { ERESTARTSYS, pipeOccupancy, pipePop, pipePush, pipeRoom, pipeSlot } from './pipe.ts';
 import { folioGet, folioPut } from './swap.ts';
 import { File, type FileRef, Inode, type MmRef, Pipe, type PipeRef, Process, type ProcessRef } from './types.ts';
@@ -137,10 +138,9 @@ function* getUserPagesFast(mm: MmRef, start: number, count: number, pages: PageV
 
 /** gup_fast_pte_range for one entry: 1 when its page was taken. The lock of the entry stands for checking it again after taking the reference. */
 function* fastPage(mm: MmRef, vpn: number, pages: PageVectorRef): Op<number> {
-  const ptep = yield* ptePointer(mm, vpn);
+  const ptep = yield* lockedPtePointer(mm, vpn);
   if (ptep === 0) return 0;
   const lock = pteLockptr(ptep);
-  yield* spinLock(lock);
   const pte = yield* entryGet(ptep, 0);
   const usable = ptePresent(pte) && (pte & (PTE_PROTNONE | PTE_SPECIAL)) === 0;
   if (usable) {

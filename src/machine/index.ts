@@ -14,6 +14,8 @@
  *
  * Nothing here touches a platform: it runs in Node and in browsers. docs/machine.md shows how an emulator stands on it.
  */
+
+export type { Ram } from '../memory/state.ts';
 export { PxdError, type PxdErrorCode } from '../pagetable/error.ts';
 export { type BootOptions, codecFor, type SettingName } from './boot.ts';
 export { Machine, type MachineOptions } from './machine.ts';

@@ -10,7 +10,7 @@ import { setCurrent } from '../kernel/current.ts';
 import { injectFailuresThrough } from '../kernel/effects.ts';
 import { mountTlb } from '../kernel/tlb.ts';
 import { get } from '../memory/heap.ts';
-import { bytes, type MachineState, mount, pageShift } from '../memory/state.ts';
+import { bytes, type MachineState, mount, pageShift, type Ram } from '../memory/state.ts';
 import { globals } from '../mm/globals.ts';
 import { Globals, Process as ProcessStruct } from '../mm/types.ts';
 import type { EntryCodec } from '../pagetable/canonical.ts';
@@ -125,8 +125,8 @@ export class Machine {
     return bytes;
   }
 
-  /** RAM as it can be imported by a WebAssembly module: soft TLB in the first 64 KiB, then pages. It grows. */
-  get memory(): WebAssembly.Memory {
+  /** RAM, a WebAssembly.Memory that a module can import: soft TLB in the first 64 KiB, then pages. It grows. */
+  get memory(): Ram {
     return this.state.ram;
   }
 

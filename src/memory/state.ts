@@ -37,9 +37,16 @@ export const ARRAY = {
 const INT_COLUMNS = ['flags', 'refcount', 'mapcount', 'pincount', 'mapping', 'private', 'next', 'prev', 'order'] as const;
 type IntColumn = (typeof INT_COLUMNS)[number];
 
+/** A WebAssembly.Memory, described here for those who compile without the platform's types. */
+export interface Ram {
+  readonly buffer: ArrayBuffer;
+  /** Grows by so many pages of 64 KiB; returns the pages before. The old buffer is detached. */
+  grow(delta: number): number;
+}
+
 export interface MachineState {
   heap: Float64Array;
-  ram: WebAssembly.Memory;
+  ram: Ram;
   words: Int32Array;
   columns: Record<IntColumn, Int32Array>;
   index: Float64Array;

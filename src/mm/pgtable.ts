@@ -129,11 +129,6 @@ function* freeTablePage(table: Page, level: number): Op<number> {
   return yield* freePage(table, tableOrder(level));
 }
 
-/** The entry of a page at pte level, 0 when a table on the way is missing (pte_offset_map without the lock). */
-export function* ptePointer(mm: MmRef, vpn: Vpn): Op<number> {
-  return yield* entryPointer(mm, vpn, 0);
-}
-
 /** The entry of a page at a level, 0 when a table on the way is missing. */
 export function* entryPointer(mm: MmRef, vpn: Vpn, level: number): Op<number> {
   let table = get(mm, Mm.pgd);

@@ -2,7 +2,7 @@
 import { direct } from 'pxd:direct';
 import { step } from 'pxd:step';
 import type { Direct } from '../kernel/compile/program-types.ts';
-import { advance, type Descriptor, S, startTask, TASK, useStack } from '../kernel/compile/runtime.ts';
+import { advance, beginTask, type Descriptor, TASK, useStack } from '../kernel/compile/runtime.ts';
 import { type Op, operations, runNative } from '../kernel/op.ts';
 import * as source from '../mm/index.ts';
 
@@ -29,26 +29,30 @@ const isGenerator = (value: unknown): boolean => typeof value === 'function' && 
 function wrapped(name: ProgramName, key: string, value: GeneratorSource): (...args: number[]) => number {
   if (name === 'native') return (...args) => runNative(value(...args));
   const descriptor = (step as unknown as Record<string, Descriptor>)[key];
-  return (...args) => runSteps(descriptor, args);
+  return (a, b, c, d, e, f, g) => runSteps(descriptor, a, b, c, d, e, f, g);
 }
 
 /** Doubles of the stack of the one task that runs a call to its end. */
 const STACK = 1024;
 const stack = new Float64Array(STACK);
+/** The stack holds nothing but zeroes: every call has ended, and frames are zeroed when they end. */
+let clean = false;
 
 /** Runs a kernel function of the step program as the only task. */
-function runSteps(descriptor: Descriptor, args: readonly number[]): number {
+function runSteps(descriptor: Descriptor, ...args: number[]): number {
   useStack(stack);
-  startTask(0, STACK, descriptor, ...args.slice(0, descriptor.params));
+  if (!clean) stack.fill(0);
+  clean = false;
+  beginTask(0, STACK, descriptor, args);
   while (advance(0)) {
-    const operation = operations[S[TASK.code]];
-    const { effect, enabled } = operation;
-    const a = S[TASK.a];
-    const b = S[TASK.b];
-    const c = S[TASK.c];
-    const d = S[TASK.d];
-    if (enabled && !enabled(a, b, c, d)) throw new Error(`a lone task waits for ever: ${operation.name}(${a}, ${b}, ${c}, ${d})`);
-    S[TASK.result] = effect(a, b, c, d);
+    const { name, effect, enabled } = operations[stack[TASK.code]];
+    const a = stack[TASK.a];
+    const b = stack[TASK.b];
+    const c = stack[TASK.c];
+    const d = stack[TASK.d];
+    if (enabled !== undefined && !enabled(a, b, c, d)) throw new Error(`a lone task waits for ever: ${name}(${a}, ${b}, ${c}, ${d})`);
+    stack[TASK.result] = effect(a, b, c, d);
   }
-  return S[TASK.result];
+  clean = true;
+  return stack[TASK.result];
 }

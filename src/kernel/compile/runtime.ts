@@ -93,12 +93,18 @@ export function startTask<A extends unknown[]>(base: number, size: number, descr
   if (base < 0 || base + size > S.length) throw new Error(`a task's area ${base}+${size} is not in the stack of ${S.length} doubles`);
   if (args.length !== descriptor.params) throw new Error(`${descriptor.name} takes ${descriptor.params} arguments, not ${args.length}`);
   S.fill(0, base, base + size);
+  beginTask(base, size, descriptor, args);
+}
+
+/** The same in an area that is zero but for its header (a task that ended leaves it so), without checks; arguments beyond the parameters are not looked at. */
+export function beginTask(base: number, size: number, descriptor: AnyDescriptor, args: readonly number[]): void {
   S[base + TASK.size] = size;
+  S[base + TASK.result] = 0;
   S[base + TASK.frame] = TASK_HEADER;
   const fp = base + TASK_HEADER;
   S[fp] = descriptor.id;
   S[fp + 1] = 1;
-  for (let i = 0; i < args.length; i++) S[fp + FRAME_HEADER + i] = args[i];
+  for (let i = 0; i < descriptor.params; i++) S[fp + FRAME_HEADER + i] = args[i];
 }
 
 /**

@@ -24,7 +24,7 @@ static void map(char *at, size_t bytes) {
 }
 
 int main(void) {
-  double fault = 1e18, mapping = 1e18, forking = 1e18, protect = 1e18;
+  double fault = 1e18, mapping = 1e18, forking = 1e18, protect = 1e18, middle = 1e18;
   for (int round = 0; round < ROUNDS; round++) {
     map(BASE, PAGES * 4096L);
     double t = now();
@@ -42,7 +42,7 @@ int main(void) {
     t = now();
     for (int i = 0; i < CALLS; i++) mprotect(BASE + 0x4000, 0x1000, i & 1 ? PROT_READ | PROT_WRITE : PROT_READ);
     t = (now() - t) / CALLS;
-    if (t < protect) protect = t;
+    if (t < middle) middle = t;
     munmap(BASE, PAGES * 4096L);
 
     t = now();
@@ -52,7 +52,15 @@ int main(void) {
     }
     t = (now() - t) / CALLS;
     if (t < mapping) mapping = t;
+
+    map(SPOT, 0x4000);
+    for (int i = 0; i < 4; i++) SPOT[i * 4096L] = 1;
+    t = now();
+    for (int i = 0; i < CALLS; i++) mprotect(SPOT, 0x4000, i & 1 ? PROT_READ | PROT_WRITE : PROT_READ);
+    t = (now() - t) / CALLS;
+    if (t < protect) protect = t;
+    munmap(SPOT, 0x4000);
   }
-  printf("fault %.1f\nmmap+munmap %.1f\nfork 10000 pages %.1f\nmprotect %.1f\n", fault, mapping, forking, protect);
+  printf("fault %.1f\nmmap+munmap %.1f\nfork 10000 pages %.1f\nmprotect %.1f\nmprotect that splits %.1f\n", fault, mapping, forking, protect, middle);
   return 0;
 }

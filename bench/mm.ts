@@ -1,6 +1,6 @@
 /**
  * How fast the mm of a machine is, next to the kernel that runs this: `mm.c`, built here with the machine's compiler, does the same operations in
- * turn with us. Both sides count the best of several rounds. The fault of the step program has a limit, a load through the soft TLB stands next to a bare
+ * turn with us. `mprotect` changes a mapping of four pages as a whole, `mprotect that splits` one page in the middle of a large one, back and forth. Both sides count the best of several rounds. The fault of the step program has a limit, a load through the soft TLB stands next to a bare
  * load from a typed array, and the memory that a machine takes next to the RAM that it describes.
  */
 import { spawnSync } from 'node:child_process';
@@ -52,7 +52,7 @@ function measure(figures: Figures, program: 'direct' | 'step'): void {
       child = p.fork();
     });
     child?.exit();
-    timed(figures, 'mprotect', CALLS, () => {
+    timed(figures, 'mprotect that splits', CALLS, () => {
       for (let i = 0; i < CALLS; i++) p.syscall('mprotect', BASE + 0x4000, 0x1000, i & 1 ? 3 : 1);
     });
     p.syscall('munmap', BASE, PAGES * 4096);
@@ -62,6 +62,12 @@ function measure(figures: Figures, program: 'direct' | 'step'): void {
         p.syscall('munmap', SPOT, 0x4000);
       }
     });
+    p.syscall('mmap', SPOT, 0x4000, 3, FIXED, -1, 0);
+    for (let i = 0; i < 4; i++) p.fault(SPOT / 4096 + i, 'write');
+    timed(figures, 'mprotect', CALLS, () => {
+      for (let i = 0; i < CALLS; i++) p.syscall('mprotect', SPOT, 0x4000, i & 1 ? 3 : 1);
+    });
+    p.syscall('munmap', SPOT, 0x4000);
   }
 }
 
@@ -140,7 +146,7 @@ try {
   softTlb(ours);
   measure(step, 'step');
   const reference = program ? 'running kernel' : 'no compiler here';
-  const goals: Record<string, string> = { fault: '<=1', 'mmap+munmap': '<=1', 'fork 10000 pages': '<=3', mprotect: '<=1' };
+  const goals: Record<string, string> = { fault: '<=1', 'mmap+munmap': '<=1', 'fork 10000 pages': '<=3', mprotect: '<=1', 'mprotect that splits': '<=1' };
   const rows: BenchRow[] = Object.entries(goals).map(([name, goal]) => ({
     name,
     value: ours.get(name) as number,

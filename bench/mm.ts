@@ -167,8 +167,26 @@ try {
     limit: null,
     better: 'lower',
   });
-  rows.push({ name: 'step program', value: step.get('fault') as number, unit: 'ns a fault', reference: '-', referenceValue: null, goal: null, limit: '<=2000', better: 'lower' });
-  rows.push({ name: 'memory of the model', value: memoryShare() * 100, unit: '% of RAM', reference: '-', referenceValue: null, goal: null, limit: '<=2', better: 'lower' });
+  rows.push({
+    name: 'step program',
+    value: step.get('fault') as number,
+    unit: 'ns a fault',
+    reference: '-',
+    referenceValue: null,
+    goal: null,
+    limit: '<=2000',
+    better: 'lower',
+  });
+  rows.push({
+    name: 'memory of the model',
+    value: memoryShare() * 100,
+    unit: '% of RAM',
+    reference: '-',
+    referenceValue: null,
+    goal: null,
+    limit: '<=2',
+    better: 'lower',
+  });
   report(rows, process.argv.includes('--json'));
 } finally {
   rmSync(dir, { recursive: true, force: true });

@@ -55,7 +55,10 @@ describe('README.md', () => {
 
   it('its machine runs', () => {
     const [code] = blocks('js');
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code.replaceAll("'pxd/machine'", "'./dist/machine.js'")], { cwd: root, encoding: 'utf8' });
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code.replaceAll("'pxd/machine'", "'./dist/machine.js'")], {
+      cwd: root,
+      encoding: 'utf8',
+    });
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/^42n 43n \{ signal: 11, code: 1, address: 0n \}/);
   });

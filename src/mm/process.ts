@@ -9,8 +9,8 @@ import { ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
 import { dupMm } from './fork-mm.ts';
 import { globals } from './globals.ts';
-import { exitMmap } from './mmap.ts';
 import { MMF_TOPDOWN } from './mm-flags.ts';
+import { exitMmap } from './mmap.ts';
 import { pgdAlloc, pgdFree } from './pgtable.ts';
 import { Globals, Mm, type MmRef, Process, type ProcessRef } from './types.ts';
 
@@ -110,4 +110,3 @@ export function* sysExit(process: ProcessRef, status: number): Op<number> {
   set(process, Process.alive, 0);
   return 0;
 }
-

@@ -15,6 +15,7 @@ import { heap, pageFlags, pageMapcount, pageRefcount, SLOT_TOP, setPageFlags } f
 import { globals } from '../../src/mm/globals.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { allocPra, freePra, Pra } from '../../src/mm/pra.ts';
+import { TTU_IGNORE_MLOCK } from '../../src/mm/rmap-walk.ts';
 import { Globals, Mm } from '../../src/mm/types.ts';
 
 const PAGE = 4096;
@@ -142,6 +143,20 @@ describe('reclaim of one page', () => {
     child.syscall('munlock', BASE, PAGE);
     expect(shrink(machine, page, 1)).toBe(true);
   });
+});
+
+test('unmapping passes by whoever locks the page, unless told not to', () => {
+  const { machine, p } = fresh();
+  memfd(p, BASE, 4);
+  load(p, BASE);
+  const child = p.fork();
+  load(child, BASE);
+  child.syscall('mlock', BASE, PAGE);
+  const page = pageAt(p, BASE);
+  machine.kernel.tryToUnmap(page, 0);
+  expect([pageMapcount[page], pageAt(child, BASE)]).toEqual([1, page]);
+  machine.kernel.tryToUnmap(page, TTU_IGNORE_MLOCK);
+  expect([pageMapcount[page], pageAt(child, BASE)]).toEqual([0, 0]);
 });
 
 describe('references', () => {

@@ -37,6 +37,9 @@ export interface SchedulerOptions {
   readonly ipis?: boolean;
   /** Doubles of a task's stack in the step program. */
   readonly stackSize?: number;
+  /** Hears of each call before it begins and when it has returned; may throw a KernelBug. */
+  readonly onStart?: (task: number, call: Call) => void;
+  readonly onReturn?: (task: number, call: Call, result: number) => void;
   /** Whether guards of fields are checked (default true). */
   readonly guards?: boolean;
 }
@@ -214,7 +217,9 @@ export class Scheduler {
 
   #returned(task: TaskRef, result: number): void {
     const number = get(task, Task.number);
-    checkReturn(task, nameOf(this.callOf(task)));
+    const call = this.callOf(task) as Call;
+    checkReturn(task, nameOf(call));
+    this.options.onReturn?.(number, call, result);
     this.results[number].push(result);
     set(task, Task.result, result);
     set(task, Task.call, get(task, Task.call) + 1);
@@ -230,6 +235,7 @@ export class Scheduler {
       set(task, Task.state, TASK_DONE);
       return;
     }
+    this.options.onStart?.(number, call);
     if (typeof call.run === 'function') this.#generators[number] = call.run(...call.args);
     else {
       useStack(this.stack);

@@ -24,6 +24,12 @@ export const mountTlb = (next: Flusher | undefined): void => {
   flusher = next;
 };
 
+/** Who hears of the translations that CPUs of tasks take up (a check of runs: what came before a call must be gone after it); undefined for nobody. */
+export let fillWatch: ((cpu: number, mm: number, vpn: number) => void) | undefined;
+export const watchFills = (watch: typeof fillWatch): void => {
+  fillWatch = watch;
+};
+
 // --- flushes ----------------------------------------------------------------------------------------------------------------
 
 /** flush_tlb_range: no CPU translates a page of [start, end) of the address space any longer. */
@@ -108,6 +114,7 @@ function remember(cpu: CpuRef, mm: number, vpn: number, page: number, bits: numb
       dropEntry(cpu, i);
       break;
     }
+  if (page !== 0) fillWatch?.(cpu, mm, vpn);
   // A full TLB forgets the oldest.
   if (get(cpu, Cpu.count) === TLB_ENTRIES) dropEntry(cpu, 0);
   const at = get(cpu, Cpu.count);

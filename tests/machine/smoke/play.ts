@@ -14,6 +14,7 @@ import { checkMachine } from '../../../src/mm/invariants/index.ts';
 import '../../../src/mm/invariants/guard-rules.ts';
 import { Globals, Mm } from '../../../src/mm/types.ts';
 import { FILE_PAGES, PAGE, type Scenario, type Step, WINDOW, WINDOW_PAGES } from './scenario.ts';
+import { ZapWatch } from './watch.ts';
 
 export type Program = 'native' | 'step';
 
@@ -45,11 +46,13 @@ export function stage(scenario: Scenario, program: Program): { machine: Machine;
   const machine = new Machine({ ramBytes: 8 * 2 ** 20, cpus: Math.max(scenario.cpus, 1), program: 'direct' });
   const first = machine.spawn();
   const kernel = machine.kernel as unknown as Record<string, (...args: number[]) => number>;
-  // A file of shared memory under descriptor 0, made with a name in a page that goes away again.
+  // Files under descriptors 0 and 1, made with names in a page that goes away again.
   first.syscall('mmap', 0x1000000, PAGE, 3, 0x32, -1, 0);
   first.write(0x1000000n, new TextEncoder().encode('smoke\0'));
   first.syscall('memfd_create', 0x1000000, 0);
-  first.syscall('ftruncate', 0, FILE_PAGES * PAGE);
+  first.write(0x1000000n, new TextEncoder().encode('/var/tmp/pxd/smoke\0'));
+  first.syscall('open', 0x1000000, 0o102, 0o600);
+  for (const fd of [0, 1]) first.syscall('ftruncate', fd, FILE_PAGES * PAGE);
   first.syscall('munmap', 0x1000000, PAGE);
   set(first.mm, Mm.startBrk, 0x40000000);
   set(first.mm, Mm.brk, 0x40000000);
@@ -57,7 +60,8 @@ export function stage(scenario: Scenario, program: Program): { machine: Machine;
   const second = scenario.threads.some((t) => t.process === 1) ? first.fork() : undefined;
   machine.enter();
   const pages = Array.from({ length: WINDOW_PAGES }, (_, i) => WINDOW + i);
-  const scheduler = new Scheduler({ cpus: scenario.cpus, ipis: scenario.ipis, ...(scenario.speculate ? { speculate: pages } : {}) });
+  const { onStart, onReturn } = new ZapWatch();
+  const scheduler = new Scheduler({ cpus: scenario.cpus, ipis: scenario.ipis, onStart, onReturn, ...(scenario.speculate ? { speculate: pages } : {}) });
   scheduler.pgdOf = (mm) => get(mm, Mm.pgd);
   scenario.threads.forEach((thread, i) => {
     const process = thread.process === 0 ? first : (second as typeof first);

@@ -40,8 +40,7 @@ export const WINDOW_PAGES = 16;
 const ELSEWHERE = WINDOW + 4 * TABLE;
 /** A whole table's range, for operations that empty one. */
 const WHOLE = 0x10000000 / PAGE;
-/** Descriptor of the file that the setup opens. */
-export const FD = 0;
+/** Descriptors 0 (shared memory) and 1 (a disk's file) are open. */
 export const FILE_PAGES = 8;
 
 const PROT = [0, 1, 3, 3, 3, 5, 7];
@@ -53,18 +52,46 @@ const MAP_NORESERVE = 0x4000;
 const MAP_LOCKED = 0x2000;
 /** MADV_DONTNEED three times: it is what faults race with. */
 const ADVICE = [4, 4, 4, 8, 9, 20, 21, 22, 23, 10, 11, 12, 13, 14, 15, 18, 19, 102, 103, 3, 0];
+/** MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_GUARD_INSTALL. */
+const PAGE_BY_PAGE = [22, 23, 102];
 const MREMAP_MAYMOVE = 1;
 const MREMAP_FIXED = 2;
 const MREMAP_DONTUNMAP = 4;
+
+/** Weights of what threads do, by the subject of a scenario. */
+const PROFILES: readonly Readonly<Record<string, number>>[] = [
+  // Everything.
+  { store: 22, load: 14, munmap: 10, mmap: 10, mprotect: 10, madvise: 12, mremap: 7, fork: 6, mlock: 3, truncate: 3, punch: 1, msync: 1, brk: 1, mincore: 1 },
+  // Faults of anonymous memory against what takes it away.
+  { store: 40, load: 15, dontneed: 20, munmap: 8, mmap: 8, mprotect: 10 },
+  // Page tables that come and go.
+  { store: 30, load: 20, dontneedAll: 30, munmapAll: 6, mmapAll: 8, populate: 6 },
+  // Copies on write after forks.
+  { store: 45, load: 10, fork: 20, dontneed: 8, mprotect: 8, munmap: 5, free: 4 },
+  // Files that shrink under their mappings.
+  { store: 25, load: 25, truncate: 18, punch: 10, remove: 6, dontneed: 6, mmap: 5, munmap: 5 },
+  // Moves.
+  { store: 25, load: 15, mremap: 30, munmap: 8, mmap: 8, fork: 6, mprotect: 8 },
+];
+/** Number of the profile of files. */
+const FILES = 4;
+const TABLES = 2;
 
 class Maker {
   readonly random: (n: number) => number;
   /** Pages of the window that most operations of this scenario touch: few, so that they meet. */
   readonly hot: readonly number[];
+  readonly profile: number;
+  /** Mappings of the setup are of this descriptor; −1: anonymous. */
+  readonly fd: number;
+  readonly #weights: readonly (readonly [name: string, weight: number])[];
 
   constructor(seed: number) {
     this.random = randomNumbers(seed);
     this.hot = Array.from({ length: 1 + this.random(3) }, () => this.random(WINDOW_PAGES));
+    this.profile = this.random(PROFILES.length);
+    this.fd = this.profile === FILES || this.random(5) === 0 ? this.random(2) : -1;
+    this.#weights = Object.entries(PROFILES[this.profile]);
   }
 
   pick<T>(list: readonly T[]): T {
@@ -73,8 +100,8 @@ class Maker {
 
   /** First page and number of pages of a part of the window, sometimes of a whole table. */
   range(): [vpn: number, pages: number] {
-    if (this.random(8) === 0) return [WHOLE, TABLE];
-    if (this.random(8) === 0) return [WHOLE, 2 * TABLE];
+    if (this.random(10) === 0) return [WHOLE, TABLE];
+    if (this.random(16) === 0) return [WHOLE, 2 * TABLE];
     const from = this.random(3) === 0 ? this.random(WINDOW_PAGES) : Math.max(0, this.pick(this.hot) - this.random(3));
     return [WINDOW + from, 1 + this.random(Math.min(6, WINDOW_PAGES - from))];
   }
@@ -84,15 +111,17 @@ class Maker {
     return n === 0 ? ELSEWHERE + this.random(4) : WINDOW + (n < 8 ? this.pick(this.hot) : this.random(WINDOW_PAGES));
   }
 
-  mmap(): Step {
-    const [vpn, pages] = this.range();
-    const file = this.random(3) === 0;
-    const shared = this.random(3) === 0;
-    let flags = (shared ? MAP_SHARED : MAP_PRIVATE) | (file ? 0 : MAP_ANONYMOUS);
-    if (this.random(4) !== 0) flags |= MAP_FIXED;
+  mmap([vpn, pages]: [number, number] = this.range(), fixed = this.random(4) !== 0): Step {
+    const fd = this.random(3) === 0 ? this.random(2) : this.fd;
+    const shared = this.random(fd >= 0 ? 2 : 4) === 0;
+    let flags = (shared ? MAP_SHARED : MAP_PRIVATE) | (fd >= 0 ? 0 : MAP_ANONYMOUS);
+    if (fixed) flags |= MAP_FIXED;
     if (this.random(8) === 0) flags |= MAP_NORESERVE;
     if (this.random(12) === 0 && pages < 16) flags |= MAP_LOCKED;
-    return { run: 'sysMmap', args: [vpn * PAGE, pages * PAGE, this.pick(PROT), flags, file ? FD : -1, file ? this.random(FILE_PAGES) * PAGE : 0] };
+    const prot = this.random(3) === 0 ? this.pick(PROT) : 3;
+    // Most mappings of the window show the pages of the file from its beginning, so that truncation meets them.
+    const offset = this.random(3) === 0 ? this.random(FILE_PAGES) : Math.max(0, vpn - WINDOW) % FILE_PAGES;
+    return { run: 'sysMmap', args: [vpn * PAGE, pages * PAGE, prot, flags, fd, fd >= 0 ? offset * PAGE : 0] };
   }
 
   mremap(): Step {
@@ -109,26 +138,70 @@ class Maker {
     };
   }
 
+  #what(): string {
+    let n = this.random(this.#weights.reduce((sum, [, weight]) => sum + weight, 0));
+    for (const [name, weight] of this.#weights) {
+      if (n < weight) return name;
+      n -= weight;
+    }
+    throw new Error('no weight is left');
+  }
+
   /** One call of a thread. `value` is what a store stores. */
   step(value: number): Step {
     const [vpn, pages] = this.range();
     const at = vpn * PAGE;
     const bytes = pages * PAGE;
-    const n = this.random(100);
-    if (n < 22) return { run: 'threadStore', args: [this.vpn(), value] };
-    if (n < 36) return { run: 'threadLoad', args: [this.vpn()] };
-    if (n < 46) return { run: 'sysMunmap', args: [at, bytes] };
-    if (n < 56) return this.mmap();
-    if (n < 66) return { run: 'sysMprotect', args: [at, bytes, this.pick(PROT)] };
-    if (n < 78) return { run: 'sysMadvise', args: [at, bytes, this.pick(ADVICE)] };
-    if (n < 85) return this.mremap();
-    if (n < 91) return { run: 'sysFork', args: [] };
-    if (n < 93) return { run: this.pick(['sysMlock', 'sysMunlock']), args: [at, Math.min(pages, 16) * PAGE] };
-    if (n < 96) return { run: 'sysFtruncate', args: [FD, this.random(FILE_PAGES + 1) * PAGE] };
-    if (n < 97) return { run: 'sysFallocate', args: [FD, 3, this.random(FILE_PAGES) * PAGE, (1 + this.random(3)) * PAGE] };
-    if (n < 98) return { run: 'sysMsync', args: [at, bytes, 4] };
-    if (n < 99) return { run: 'sysBrk', args: [0x40000000 + this.random(8) * PAGE] };
-    return { run: 'sysMincore', args: [at, bytes, WINDOW * PAGE] };
+    const advise = (advice: number): Step => ({
+      run: 'sysMadvise',
+      // Whatever goes over every page of a range takes thousands of steps for a whole table.
+      args: [at, PAGE_BY_PAGE.includes(advice) ? Math.min(pages, 16) * PAGE : bytes, advice],
+    });
+    const fd = this.fd >= 0 && this.random(4) !== 0 ? this.fd : this.random(2);
+    switch (this.#what()) {
+      case 'store':
+        return { run: 'threadStore', args: [this.vpn(), value] };
+      case 'load':
+        return { run: 'threadLoad', args: [this.vpn()] };
+      case 'munmap':
+        return { run: 'sysMunmap', args: [at, bytes] };
+      case 'munmapAll':
+        return { run: 'sysMunmap', args: [(WHOLE + this.random(2) * TABLE) * PAGE, TABLE * PAGE] };
+      case 'mmap':
+        return this.mmap();
+      case 'mmapAll':
+        return this.mmap([WHOLE, 2 * TABLE], true);
+      case 'mprotect':
+        return { run: 'sysMprotect', args: [at, bytes, this.pick(PROT)] };
+      case 'madvise':
+        return advise(this.pick(ADVICE));
+      case 'dontneed':
+        return advise(4);
+      case 'dontneedAll':
+        return { run: 'sysMadvise', args: [(WHOLE + this.random(2) * TABLE) * PAGE, (1 + this.random(2)) * TABLE * PAGE, 4] };
+      case 'populate':
+        return advise(23);
+      case 'free':
+        return advise(this.pick([8, 20, 21]));
+      case 'remove':
+        return advise(9);
+      case 'mremap':
+        return this.mremap();
+      case 'fork':
+        return { run: 'sysFork', args: [] };
+      case 'mlock':
+        return { run: this.pick(['sysMlock', 'sysMunlock']), args: [at, Math.min(pages, 16) * PAGE] };
+      case 'truncate':
+        return { run: 'sysFtruncate', args: [fd, this.random(3) === 0 ? 0 : this.random(FILE_PAGES + 1) * PAGE - this.random(2) * 100] };
+      case 'punch':
+        return { run: 'sysFallocate', args: [fd, 3, this.random(FILE_PAGES) * PAGE, (1 + this.random(3)) * PAGE] };
+      case 'msync':
+        return { run: 'sysMsync', args: [at, bytes, 4] };
+      case 'brk':
+        return { run: 'sysBrk', args: [0x40000000 + this.random(8) * PAGE] };
+      default:
+        return { run: 'sysMincore', args: [at, bytes, WINDOW * PAGE] };
+    }
   }
 }
 
@@ -136,9 +209,9 @@ class Maker {
 export function makeScenario(seed: number): Scenario {
   const maker = new Maker(seed);
   const { random } = maker;
-  const setup: Step[] = [{ run: 'sysMmap', args: [WINDOW * PAGE, WINDOW_PAGES * PAGE, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0] }];
-  if (random(3) === 0) setup[0] = { run: 'sysMmap', args: [WHOLE * PAGE, 2 * TABLE * PAGE, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0] };
-  for (let n = random(4); n > 0; n--) setup.push(random(2) === 0 ? maker.mmap() : maker.step(1000 + n));
+  const whole = maker.profile === TABLES || random(4) === 0;
+  const setup: Step[] = [{ ...maker.mmap(whole ? [WHOLE, 2 * TABLE] : [WINDOW, WINDOW_PAGES], true) }];
+  for (let n = random(3); n > 0; n--) setup.push(random(2) === 0 ? maker.mmap() : maker.step(1000 + n));
   for (const page of maker.hot) if (random(3) !== 0) setup.push({ run: 'threadStore', args: [WINDOW + page, 2000 + page] });
   if (random(4) === 0) setup.push({ run: 'sysFork', args: [] });
   let value = 0;

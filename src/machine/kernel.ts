@@ -44,14 +44,15 @@ function runSteps(descriptor: Descriptor, ...args: number[]): number {
   if (!clean) stack.fill(0);
   clean = false;
   beginTask(0, STACK, descriptor, args);
+  const places = TASK;
   while (advance(0)) {
-    const { name, effect, enabled } = operations[stack[TASK.code]];
-    const a = stack[TASK.a];
-    const b = stack[TASK.b];
-    const c = stack[TASK.c];
-    const d = stack[TASK.d];
+    const { name, effect, enabled } = operations[stack[places.code] | 0];
+    const a = stack[places.a];
+    const b = stack[places.b];
+    const c = stack[places.c];
+    const d = stack[places.d];
     if (enabled !== undefined && !enabled(a, b, c, d)) throw new Error(`a lone task waits for ever: ${name}(${a}, ${b}, ${c}, ${d})`);
-    stack[TASK.result] = effect(a, b, c, d);
+    stack[places.result] = effect(a, b, c, d);
   }
   clean = true;
   return stack[TASK.result];

@@ -113,31 +113,32 @@ export function beginTask(base: number, size: number, descriptor: AnyDescriptor,
  */
 export function advance(base: number): boolean {
   const stack = S;
+  const places = TASK;
   // Places are made 32-bit integers at once: the engine then computes addresses with them, and jumps by table.
-  const frame = stack[base + TASK.frame] | 0;
+  const frame = stack[base + places.frame] | 0;
   if (frame === 0) return false;
   T.base = base;
-  T.limit = base + (stack[base + TASK.size] | 0);
-  T.rv = stack[base + TASK.result];
-  stack[base + TASK.code] = 0;
-  stack[base + TASK.a] = 0;
-  stack[base + TASK.b] = 0;
-  stack[base + TASK.c] = 0;
-  stack[base + TASK.d] = 0;
-  stack[base + TASK.result] = 0;
+  T.limit = base + (stack[base + places.size] | 0);
+  T.rv = stack[base + places.result];
+  stack[base + places.code] = 0;
+  stack[base + places.a] = 0;
+  stack[base + places.b] = 0;
+  stack[base + places.c] = 0;
+  stack[base + places.d] = 0;
+  stack[base + places.result] = 0;
   let fp = base + frame;
   for (;;) {
     const caller = stack[fp + 2] | 0;
     if (functions[stack[fp] | 0].run(fp)) {
       // The calls that waited have written their frames; the innermost knows none of those that were there before.
-      stack[base + TASK.frame] = T.fp - base;
+      stack[base + places.frame] = T.fp - base;
       return true;
     }
     if (caller === 0) break;
     fp -= caller;
   }
-  stack[base + TASK.frame] = 0;
-  stack[base + TASK.result] = T.rv;
+  stack[base + places.frame] = 0;
+  stack[base + places.result] = T.rv;
   return false;
 }
 

@@ -38,7 +38,7 @@ function measure(figures: Figures, program: 'direct' | 'step'): void {
   const machine = new Machine({ ramBytes: 2 ** 29, program });
   const p = machine.spawn();
   const first = BASE / 4096;
-  for (let warm = 0; warm < 4; warm++) {
+  for (let warm = 0; warm < 6; warm++) {
     p.syscall('mmap', BASE, PAGES * 4096, 3, FIXED, -1, 0);
     timed(figures, 'fault', PAGES, () => {
       for (let i = 0; i < PAGES; i++) p.fault(first + i, 'write');
@@ -144,7 +144,7 @@ try {
     if (program) runC(program, kernel);
   }
   softTlb(ours);
-  measure(step, 'step');
+  for (let round = 0; round < 3; round++) measure(step, 'step');
   const reference = program ? 'running kernel' : 'no compiler here';
   const goals: Record<string, string> = { fault: '<=1', 'mmap+munmap': '<=1', 'fork 10000 pages': '<=3', mprotect: '<=1', 'mprotect that splits': '<=1' };
   const rows: BenchRow[] = Object.entries(goals).map(([name, goal]) => ({

@@ -20,7 +20,9 @@ import { parseTrace } from '../src/machine/trace/format.ts';
 import type { OperationDifference, TraceReport } from '../src/machine/trace/player.ts';
 import { PxdError } from '../src/pagetable/error.ts';
 
-const KEPT = join(dirname(fileURLToPath(import.meta.url)), '../tests/machine/trace/fixtures');
+const FIXTURES = join(dirname(fileURLToPath(import.meta.url)), '../tests/machine/trace/fixtures');
+/** Kept traces of what a machine has the calls and the memory for. */
+const KEPT = ['anon', 'file', 'fork', 'gup', 'misc', 'mlock'].map((group) => join(FIXTURES, group));
 
 interface Options {
   readonly group?: string;
@@ -187,7 +189,7 @@ function optionsFrom(argv: readonly string[]): { options: Options; paths: string
       json: values.json,
       timeoutMs: number(values.timeout, 'timeout', 30) * 1000,
     },
-    paths: positionals.length > 0 ? positionals : [KEPT],
+    paths: positionals.length > 0 ? positionals : KEPT,
   };
 }
 

@@ -77,6 +77,9 @@ export function stage(scenario: Scenario, program: Program): { machine: Machine;
   return { machine, scheduler };
 }
 
+/** Steps after which a schedule counts as one without end: filling 4 MiB takes about 60,000. */
+const MOST_STEPS = 250_000;
+
 /** What is wrong once nobody is inside a call. Tasks and CPUs are taken away. */
 export function checkAtRest(values: ReadonlySet<number>, scheduler: Scheduler, scenario: Scenario): string | undefined {
   const stale = staleTranslations((mm) => get(mm, Mm.pgd));
@@ -85,10 +88,12 @@ export function checkAtRest(values: ReadonlySet<number>, scheduler: Scheduler, s
   set(globals, Globals.failAllocation, 0);
   const bad = checkMachine({ leaks: true });
   if (bad.length > 0) return bad.slice(0, 3).join('\n');
+  // What mincore answers lies among the values that threads load.
+  const answers = scenario.threads.some((thread) => thread.steps.some(({ run }) => run === 'sysMincore'));
   for (const [t, thread] of scenario.threads.entries())
     for (const [i, { run }] of thread.steps.entries()) {
       const result = scheduler.results[t][i];
-      if (run === 'threadLoad' && result > 0 && !values.has(result)) return `I32: thread ${t} loads ${result}, which nobody has stored`;
+      if (run === 'threadLoad' && result > 0 && !answers && !values.has(result)) return `I32: thread ${t} loads ${result}, which nobody has stored`;
     }
   return undefined;
 }
@@ -105,7 +110,7 @@ export function play(scenario: Scenario, choose: Choose, program: Program = 'nat
       const action = choose(actions, s);
       if (tell) story.push(s.describe(action));
       return action;
-    }, 50_000);
+    }, MOST_STEPS);
     bug = checkAtRest(storedValues(scenario), scheduler, scenario);
   } catch (error) {
     bug = error instanceof KernelBug ? error.message : `exception: ${(error as Error).stack ?? String(error)}`;

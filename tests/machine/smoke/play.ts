@@ -32,7 +32,7 @@ export interface Outcome {
 
 type Native = (...args: number[]) => Op<number>;
 
-const callOf = (process: number, { run, args }: Step, program: Program): Call => ({
+export const callOf = (process: number, { run, args }: Step, program: Program): Call => ({
   run:
     program === 'native'
       ? ((source as unknown as Record<string, Native>)[run] as Native)

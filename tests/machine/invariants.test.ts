@@ -16,6 +16,7 @@ import {
   setPageIndex,
   setPageMapcount,
   setPageMapping,
+  setPageNext,
   setPagePincount,
   setPagePrivate,
   setPageRefcount,
@@ -193,6 +194,14 @@ describe('invariants of a machine at rest', () => {
     fires('a free page with a mapping', () => setPageMapping(freePage(), 5), /I26: free page/);
     fires('a free page with flags', () => setPageFlags(freePage(), pageFlags[freePage()] | PG_ACTIVE), /I26: free page/);
     fires('a page on no LRU list', () => setPageFlags(pageAt(ANON), pageFlags[pageAt(ANON)] & ~PG_LRU), /I25: anonymous page \d+ is on no LRU list/);
+    fires(
+      'a page locked more often than mapped',
+      () => {
+        const page = pageAt(LOCKED);
+        setPageNext(page, pageMapcount[page] + 1);
+      },
+      /I25: page \d+ is locked by 3 of 2 mappings/,
+    );
     fires(
       'an mlocked page that is evictable',
       () => setPageFlags(pageAt(ANON), pageFlags[pageAt(ANON)] | PG_MLOCKED),

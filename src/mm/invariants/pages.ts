@@ -123,7 +123,7 @@ function checkFreePage(page: number, as: number, found: Findings): void {
 }
 
 /** I1 and I25 of a page in use. */
-function checkUsedPage(page: number, census: Census, mapcount: Int32Array, found: Findings): void {
+function checkUsedPage(page: number, census: Census, mapcount: Int32Array, leaks: boolean, found: Findings): void {
   const flags = pageFlags[page];
   const { cached, piped, held } = census;
   const expected = mapcount[page] + cached[page] + piped[page] + held[page] + pagePincount[page];
@@ -137,7 +137,7 @@ function checkUsedPage(page: number, census: Census, mapcount: Int32Array, found
   if ((flags & PG_WRITEBACK) !== 0) found.add('I25', `page ${page} is under writeback`);
   if ((flags & PG_ANON) !== 0 && mapcount[page] > 0 && (flags & PG_LRU) === 0) found.add('I25', `anonymous page ${page} is on no LRU list`);
   if ((flags & PG_MLOCKED) !== 0 && (flags & PG_UNEVICTABLE) === 0) found.add('I25', `page ${page} is mlocked, but evictable`);
-  if ((flags & PG_UNEVICTABLE) !== 0 && pageNext[page] > mapcount[page])
+  if (!leaks && (flags & PG_UNEVICTABLE) !== 0 && pageNext[page] > mapcount[page])
     found.add('I25', `page ${page} is locked by ${pageNext[page]} of ${mapcount[page]} mappings`);
 }
 
@@ -180,7 +180,7 @@ export function checkPages(census: Census, mapcount: Int32Array, isTable: Uint8A
     if (place[page] !== NOT_FREE) {
       if (isTable[page] !== 0) found.add('I2', `page ${page} is a page table, and free`);
       else checkFreePage(page, place[page], found);
-    } else if (isTable[page] === 0 && (pageFlags[page] & (PG_RESERVED | PG_TABLE)) === 0) checkUsedPage(page, census, mapcount, found);
+    } else if (isTable[page] === 0 && (pageFlags[page] & (PG_RESERVED | PG_TABLE)) === 0) checkUsedPage(page, census, mapcount, leaks, found);
   }
   checkZeroPage(found);
   checkCaches(census, leaks, found);

@@ -35,9 +35,8 @@ export const setGuards = (on: boolean): void => {
   checking = on;
 };
 
-/** An access of the running task to a field. @throws {KernelBug} guard */
+/** An access of the running task to a field, to be asked while `checking`. @throws {KernelBug} guard */
 export function checkAccess(ref: number, field: number, write: boolean): void {
-  if (!checking) return;
   const name = layouts[heap[ref]]?.guards.get(field);
   if (name === undefined) {
     if (!(heap[ref] > 0)) deadObject(ref, field, write);

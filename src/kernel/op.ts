@@ -25,7 +25,7 @@ export function primitive<A extends number[], R>(
   name: string,
   effect: (...args: A) => R,
   enabled?: (...args: A) => boolean,
-): ((...args: A) => Op<R>) & { readonly code: number } {
+): ((...args: A) => Op<R>) & { readonly code: number; readonly effect: (...args: A) => R } {
   const code = operations.length;
   operations.push({ name, effect: effect as unknown as Effect, enabled: enabled as unknown as Enabled | undefined });
   function* announce(...args: A): Op<R> {
@@ -37,8 +37,8 @@ export function primitive<A extends number[], R>(
     yield;
     return effect(...args);
   }
-  // By its code the step program knows it.
-  return Object.assign(announce, { code });
+  // The step program stops before its code, or performs its effect.
+  return Object.assign(announce, { code, effect });
 }
 
 /** Runs kernel code to its end with nothing in between: what the direct program computes, by the native generators. */

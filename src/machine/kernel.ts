@@ -2,13 +2,16 @@
 import { direct } from 'pxd:direct';
 import { step } from 'pxd:step';
 import type { Direct } from '../kernel/compile/program-types.ts';
-import { advance, beginTask, type Descriptor, TASK, useStack } from '../kernel/compile/runtime.ts';
+import { advance, beginTask, type Descriptor, EVERYWHERE, NOWHERE, TASK, useStack } from '../kernel/compile/runtime.ts';
 import { type Op, operations, runNative } from '../kernel/op.ts';
 import * as source from '../mm/index.ts';
 
 export type Kernel = Direct<typeof source>;
-/** `direct`: straight JavaScript. `step`: tasks in flat memory, driven one operation at a time. `native`: the source itself as generators. They do the same. */
-export type ProgramName = 'direct' | 'native' | 'step';
+/**
+ * `direct`: plain JavaScript. `step`: tasks in flat memory, driven one operation at a time; `straight`: the same code without a stop. `native`: the
+ * source itself as generators. They do the same.
+ */
+export type ProgramName = 'direct' | 'native' | 'step' | 'straight';
 
 const made = new Map<ProgramName, Kernel>([['direct', direct as unknown as Kernel]]);
 
@@ -29,7 +32,8 @@ const isGenerator = (value: unknown): boolean => typeof value === 'function' && 
 function wrapped(name: ProgramName, key: string, value: GeneratorSource): (...args: number[]) => number {
   if (name === 'native') return (...args) => runNative(value(...args));
   const descriptor = (step as unknown as Record<string, Descriptor>)[key];
-  return (a, b, c, d, e, f, g) => runSteps(descriptor, a, b, c, d, e, f, g);
+  const where = name === 'step' ? EVERYWHERE : NOWHERE;
+  return (a, b, c, d, e, f, g) => runSteps(where, descriptor, a, b, c, d, e, f, g);
 }
 
 /** Doubles of the stack of the one task that runs a call to its end. */
@@ -39,8 +43,8 @@ const stack = new Float64Array(STACK);
 let clean = false;
 
 /** Runs a kernel function of the step program as the only task. */
-function runSteps(descriptor: Descriptor, ...args: number[]): number {
-  useStack(stack);
+function runSteps(where: Uint8Array<ArrayBuffer>, descriptor: Descriptor, ...args: number[]): number {
+  useStack(stack, where);
   if (!clean) stack.fill(0);
   clean = false;
   beginTask(0, STACK, descriptor, args);

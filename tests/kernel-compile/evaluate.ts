@@ -20,9 +20,10 @@ function evaluate(code: string, modules: Modules): Record<string, unknown> {
       exported.push(name);
       return declaration;
     })
-    // A name taken out of a module keeps its value; the stack is another at each run.
+    // A name taken out of a module keeps its value; the stack, and where it stops, is another at each run.
     .replaceAll('const $s = $S;', 'const $s = $modules.runtime.S;')
-    .replaceAll('$S[', '$modules.runtime.S[');
+    .replaceAll('$S[', '$modules.runtime.S[')
+    .replaceAll('$stops[', '$modules.runtime.stops[');
   return new Function('$modules', `"use strict";\n${body}\nreturn { ${exported.join(', ')} };`)(modules);
 }
 

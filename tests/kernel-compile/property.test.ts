@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { EVERYWHERE, NOWHERE } from '../../src/kernel/compile/runtime.ts';
 import { stepText, threePrograms } from './evaluate.ts';
 import { randomProgram } from './random-program.ts';
 import { type Outcome, runDirect, runNative, runStep } from './sample/run.ts';
@@ -14,7 +15,7 @@ const sameLists = (a: readonly (readonly number[])[], b: readonly (readonly numb
 const same = (a: Outcome, b: Outcome): boolean => Object.is(a.result, b.result) && sameLists(a.trace, b.trace) && sameLists([a.memory], [b.memory]);
 
 describe('random programs', () => {
-  it('give the same results, operations and memory as native generators, directly and as steps, moved at every operation or not', () => {
+  it('give the same results, operations and memory as native generators, directly and as steps, moved at every operation or not, stopping everywhere, nowhere or here and there', () => {
     const seen = { operations: 0, waits: 0, thrown: 0 };
     fc.assert(
       fc.property(
@@ -31,6 +32,8 @@ describe('random programs', () => {
             direct: runDirect(programs.direct, args, initial),
             step: runStep(programs.step, args, initial, { seen: (operation) => pending.push(operation) }),
             moved: runStep(programs.step, args, initial, { moved: true }),
+            straight: runStep(programs.step, args, initial, { stops: NOWHERE }),
+            partly: runStep(programs.step, args, initial, { moved: true, stops: EVERYWHERE.map((_, code) => numbers[code % numbers.length] & 1) }),
           };
           const message = (name: string): string => `${name} differs for main(${args})\n${source}`;
           for (const [name, outcome] of Object.entries(outcomes)) if (!same(outcome, native)) expect(outcome, message(name)).toEqual(native);

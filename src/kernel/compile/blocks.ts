@@ -33,6 +33,8 @@ export type End =
       /** A call of a kernel function (`callee` is its descriptor) or a primitive (`callee` is its code): the task may wait here. */
       readonly kind: 'call' | 'primitive';
       readonly callee: string;
+      /** What performs a primitive. */
+      readonly effect: string | undefined;
       readonly args: readonly Code[];
       readonly next: Block;
       /** Offset of the call in the compiler's input. */
@@ -43,7 +45,7 @@ export interface Block {
   readonly id: number;
   readonly instructions: Instruction[];
   end: End | undefined;
-  /** For the block behind a call: number of the piece that takes the variables back out of the frame. */
+  /** For the block behind a call or primitive: number of the piece that takes the variables back out of the frame. */
   stub: number;
 }
 

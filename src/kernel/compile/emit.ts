@@ -6,6 +6,7 @@
  *       $run: for (;;) switch ($pc) {
  *         case 0: …
  *           if (other.enter($fp + 7, 0, vpn)) { … put aside …; return true; }      // a call: true when the task waits inside
+ *           if ($stops[code] !== 0) { … put aside …; return $wait(…); } $T.rv = effect(ptep);      // a primitive
  *           …
  *       }
  *     }
@@ -29,6 +30,9 @@ export interface EmittedFunction {
   readonly resumes: readonly { readonly block: number; readonly at: number }[];
 }
 
+/** Text that may stand twice. */
+const SIMPLE = /^[\w$.]*$/;
+
 /** A block that does nothing but jump stands for where it jumps to. */
 function threaded(block: Block): Block {
   const seen = new Set<Block>();
@@ -46,6 +50,8 @@ export function emitFunction(name: string, graph: Graph, params: readonly Variab
   const place = (slot: number): string => `$s[$fp + ${FRAME_HEADER + slot}]`;
   const lines: string[] = [];
   const stubs: string[] = [];
+  /** Variables for arguments of primitives that are computed. */
+  const computes = new Set<string>();
   const resumes: { block: number; at: number }[] = [];
 
   const putAside = ({ store, clear }: Wait, block: number): string =>
@@ -59,10 +65,7 @@ export function emitFunction(name: string, graph: Graph, params: readonly Variab
 
   // Blocks that only jump are not written, unless their number stands somewhere.
   const named = new Set<Block>();
-  for (const { instructions, end } of flow.reachable) {
-    for (const { code } of instructions) for (const exit of code.exits) named.add(exit);
-    if (end?.kind === 'primitive') named.add(end.next);
-  }
+  for (const { instructions } of flow.reachable) for (const { code } of instructions) for (const exit of code.exits) named.add(exit);
   const written = flow.reachable.filter((block, i) => i === 0 || named.has(block) || threaded(block) === block);
   written.forEach((block, i) => {
     const following = written[i + 1];
@@ -73,8 +76,6 @@ export function emitFunction(name: string, graph: Graph, params: readonly Variab
     lines.push(`case ${block.id}:`);
     // As variables of their own, of which the engine sees that they are numbers all the time.
     if (i === 0) for (const [n, param] of params.entries()) if (flow.variables.has(param)) lines.push(`${param.name} = +$p${n};`);
-    for (const waiter of flow.reachable)
-      if (waiter.end?.kind === 'primitive' && waiter.end.next === block) lines.push(takeBack(flow.waits.get(waiter) as Wait));
     for (const { code } of block.instructions) put(code);
     const end = block.end;
     if (end === undefined) throw new Error('a block without an end');
@@ -110,9 +111,20 @@ export function emitFunction(name: string, graph: Graph, params: readonly Variab
       }
       case 'primitive': {
         const wait = flow.waits.get(block) as Wait;
-        const args = end.args.map(({ text }, j) => ` $s[$T.base + ${2 + j}] = ${text};`).join('');
-        put(`${input.mark(end.at)}$s[$T.base + 1] = ${end.callee};${args} ${putAside(wait, end.next.id)} return $wait($fp, ${frameSize});`);
-        resumes.push({ block: end.next.id, at: end.at });
+        // A name that a later argument might change is put aside before it.
+        const lastComputed = end.args.findLastIndex(({ text }) => !SIMPLE.test(text));
+        const args = end.args.map(({ text }, j) => (j > lastComputed ? text : `$a${j}`));
+        const computed = end.args.map(({ text }, j) => (args[j] === text ? '' : `$a${j} = ${text}; `)).join('');
+        end.args.forEach(({ text }, j) => {
+          if (args[j] !== text) computes.add(`$a${j}`);
+        });
+        const announced = args.map((text, j) => ` $s[$T.base + ${2 + j}] = ${text};`).join('');
+        put(
+          `${input.mark(end.at)}${computed}if ($stops[${end.callee}] !== 0) { $s[$T.base + 1] = ${end.callee};${announced} ${putAside(wait, end.next.stub)} return $wait($fp, ${frameSize}); } $T.rv = +${end.effect}(${args.join(', ')});`,
+        );
+        if (threaded(end.next) !== following) lines.push(jump(end.next, undefined));
+        stubs.push(`case ${end.next.stub}: ${takeBack(wait)}$pc = ${threaded(end.next).id}; continue $run;`);
+        resumes.push({ block: end.next.stub, at: end.at });
         break;
       }
     }
@@ -121,7 +133,7 @@ export function emitFunction(name: string, graph: Graph, params: readonly Variab
   // A task's first function finds its parameters in the frame; they leave it at once.
   const load = params.map((param, n) => `$p${n} = ${place(param.slot)}; ${place(param.slot)} = 0; `).join('');
   const begin = `case 1: ${load}$s[$fp] = 0; $s[$fp + 1] = 0; $pc = 0; continue $run;`;
-  const locals = [...flow.variables].map((variable) => `${variable.name} = 0`);
+  const locals = [...[...flow.variables].map(({ name }) => name), ...computes].map((name) => `${name} = 0`);
   const head = `function ${name}$run($fp, $pc${params.map((_, n) => `, $p${n}`).join('')}) {`;
   const text = [
     head,

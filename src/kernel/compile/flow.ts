@@ -146,8 +146,8 @@ export function flowOf(graph: Graph, params: readonly Variable[]): Flow {
       const stored: Slot[] = new Array<Slot>(slots).fill('zero');
       for (const variable of waiting.get(block) ?? []) stored[variable.slot] = variable;
       flows(end.next, { header: true, slots: stored });
-      // A call that did not wait leaves the frame as it was.
-      if (end.kind === 'call') flows(end.next, state);
+      // What did not wait leaves the frame as it was.
+      flows(end.next, state);
     }
     return state;
   }

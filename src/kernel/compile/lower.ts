@@ -29,7 +29,7 @@ import type { MappedText } from './source-map.ts';
 import { Copier, comparable, kindOfBinary } from './text.ts';
 
 /** How the function that a name means is reached in the step program. */
-export type CalleeOf = (name: string) => { readonly kind: 'call' | 'primitive'; readonly text: string };
+export type CalleeOf = (name: string) => { readonly kind: 'call' | 'primitive'; readonly text: string; readonly effect?: string };
 
 /** Statements that a label before them names as a whole; before others it makes a block. */
 const TAKES_LABELS = new Set(['BlockStatement', 'ForStatement', 'WhileStatement', 'DoWhileStatement', 'SwitchStatement', 'LabeledStatement']);
@@ -511,11 +511,11 @@ class Lowering {
   /** A call that the task may wait in; its result into a variable. */
   #call(node: YieldExpression, result: Variable | undefined): void {
     const call = node.argument as CallExpression;
-    const { kind, text } = this.#calleeOf(this.#input.text.slice(call.callee.start, call.callee.end));
+    const { kind, text, effect } = this.#calleeOf(this.#input.text.slice(call.callee.start, call.callee.end));
     const args = this.#operands(call.arguments as Expression[]).map(number);
     const next = this.#newBlock();
-    if (kind === 'call') next.stub = this.#numbers++;
-    this.#finish({ kind, callee: text, args, next, at: call.start });
+    next.stub = this.#numbers++;
+    this.#finish({ kind, callee: text, effect, args, next, at: call.start });
     this.#place(next);
     if (result) this.#emit(plain(`${result.name} = $T.rv;`), [result]);
   }

@@ -14,9 +14,18 @@
 /** The stacks of all tasks of the machine that is mounted (`useStack`). */
 export let S = new Float64Array(0);
 
-/** Makes `stack` the one that tasks run on. */
-export function useStack(stack: Float64Array<ArrayBuffer>): void {
+/** By code of an operation: whether a task stops before it, so that others may come first, or performs it at once. */
+export let stops = new Uint8Array(0);
+
+/** Tasks stop at every operation. */
+export const EVERYWHERE = new Uint8Array(256).fill(1);
+/** Tasks run through: right where there is only one. Nobody asks whether a lock is free. */
+export const NOWHERE = new Uint8Array(256);
+
+/** Makes `stack` the one that tasks run on, and says where they stop. */
+export function useStack(stack: Float64Array<ArrayBuffer>, where = EVERYWHERE): void {
   S = stack;
+  stops = where;
 }
 
 /** The task that runs: its area, its innermost frame when it waits, the end of its area, the result that is being handed over. */

@@ -59,11 +59,11 @@ export function toStep(given: StepInput): { code: string; map: SourceMap } {
   const used = new Set<string>();
   const calleeOf: CalleeOf = (text) => {
     const [object, member] = text.split('.');
-    if (member !== undefined && primitives.namespaces.has(object)) return { kind: 'primitive', text: `${text}.code` };
+    if (member !== undefined && primitives.namespaces.has(object)) return { kind: 'primitive', text: `${text}.code`, effect: `${text}.effect` };
     const code = primitives.names.get(text);
     if (code === undefined) return { kind: 'call', text };
     used.add(text);
-    return { kind: 'primitive', text: code };
+    return { kind: 'primitive', text: code, effect: `$do_${text}` };
   };
 
   let text = '';
@@ -84,8 +84,8 @@ export function toStep(given: StepInput): { code: string; map: SourceMap } {
     done = node.end;
   }
   text += input.slice(done, given.javascript.length);
-  const codes = [...used].map((name) => `const $code_${name} = ${name}.code;\n`).join('');
-  const imports = `import { kernelFunction as $kernelFunction, lost as $lost, S as $S, T as $T, wait as $wait } from ${JSON.stringify(given.runtime)};\n`;
+  const codes = [...used].map((name) => `const $code_${name} = ${name}.code, $do_${name} = ${name}.effect;\n`).join('');
+  const imports = `import { kernelFunction as $kernelFunction, lost as $lost, S as $S, stops as $stops, T as $T, wait as $wait } from ${JSON.stringify(given.runtime)};\n`;
   const file = given.path.split('/').pop() as string;
   return input.finish(`${imports}${text}\n${codes}`, [file], [given.source]);
 }

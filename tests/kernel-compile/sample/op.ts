@@ -9,7 +9,9 @@ type Effect = (a: number, b: number, c: number, d: number) => number;
 /** Effects by code. */
 export const effects: Effect[] = [() => 0];
 
-export function primitive<A extends number[]>(effect: (...args: A) => number): ((...args: A) => Op<number>) & { readonly code: number } {
+export function primitive<A extends number[]>(
+  effect: (...args: A) => number,
+): ((...args: A) => Op<number>) & { readonly code: number; readonly effect: (...args: A) => number } {
   const code = effects.push(effect as unknown as Effect) - 1;
   function* announce(...args: A): Op<number> {
     pending.code = code;
@@ -20,5 +22,5 @@ export function primitive<A extends number[]>(effect: (...args: A) => number): (
     yield;
     return effect(...args);
   }
-  return Object.assign(announce, { code });
+  return Object.assign(announce, { code, effect });
 }

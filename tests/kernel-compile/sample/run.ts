@@ -49,16 +49,16 @@ export function runNative(
 
 /**
  * The step program. `moved`: at every operation everything there is, the stack and the memory, goes to fresh arrays, and to another place in the
- * stack; the old ones are filled with rubbish.
+ * stack; the old ones are filled with rubbish. `stops`: it only waits before these operations.
  */
 export function runStep(
   // biome-ignore lint/suspicious/noExplicitAny: kernel functions of any parameters
   descriptor: Descriptor<any>,
   args: readonly number[],
   initial: readonly number[] = [],
-  options: { moved?: boolean; seen?: (operation: number[]) => void } = {},
+  options: { moved?: boolean; stops?: Uint8Array<ArrayBuffer>; seen?: (operation: number[]) => void } = {},
 ): Outcome {
-  useStack(new Float64Array(3 * AREA));
+  useStack(new Float64Array(3 * AREA), options.stops);
   let base = AREA;
   return outcome(() => {
     startTask(base, AREA, descriptor, ...args);
@@ -72,7 +72,7 @@ export function runStep(
         fresh.set(old.subarray(base, base + AREA), next);
         old.fill(Number.NaN);
         memory.fill(-1);
-        useStack(fresh);
+        useStack(fresh, options.stops);
         memory.set(words);
         base = next;
       }

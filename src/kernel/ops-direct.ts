@@ -29,6 +29,9 @@ export { callRcuFreeTable } from './rcu.ts';
 export { flushTlbMm, flushTlbRange } from './tlb.ts';
 export { userLoad, userStore } from './user.ts';
 
+/** Kernels of another time are explored, not run. */
+export const switched = (_number: number): boolean => false;
+
 export const spinLock = (_lock: number): number => 0;
 export const spinTrylock = (_lock: number): number => 1;
 export const spinUnlock = (_lock: number): number => 0;

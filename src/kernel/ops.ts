@@ -35,6 +35,8 @@ export function add<T extends string>(ref: Ref<T>, field: Field<T>, delta: numbe
   return memory.add(ref, field, delta);
 }
 
+export { switched } from './switches.ts';
+
 export const spinLock = primitive('spinLock', effect.spinLock, effect.spinIsFree);
 export const spinTrylock = primitive('spinTrylock', effect.spinTrylock);
 export const spinUnlock = primitive('spinUnlock', effect.spinUnlock);

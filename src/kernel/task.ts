@@ -20,6 +20,8 @@ export const SLOT_KERNEL = 4;
 export const MAX_TASKS = 30;
 /** Locks that one task may hold. */
 export const MAX_HELD = 40;
+/** Words of 32 switches. */
+export const SWITCH_WORDS = 8;
 /** Translations that one CPU may hold. */
 export const TLB_ENTRIES = 32;
 
@@ -30,6 +32,8 @@ export const KernelState = defineStruct('kernel', {
   /** What waits for readers, oldest first. */
   rcu: 'ref:rcuHead',
   rcuLast: 'ref:rcuHead',
+  /** Switches that are thrown (switches.ts), as bits. */
+  switches: array(SWITCH_WORDS),
 });
 
 export const TASK_RUNNING = 0;

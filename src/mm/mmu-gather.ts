@@ -7,7 +7,8 @@
 
 import { tableOrder } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, callRcuFreeTable, flushTlbMm, flushTlbRange, get, kfree, kmallocNowait, readOnce, set } from '../kernel/ops.ts';
+import { atomicAdd, callRcuFreeTable, flushTlbMm, flushTlbRange, get, kfree, kmallocNowait, readOnce, set, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { allocGather, freeGather } from './stack-objects.ts';
 import { folioPut } from './swap.ts';
 import { Batch, Gather, type GatherRef, Mm, type MmRef, type Page, type Vpn } from './types.ts';
@@ -99,7 +100,7 @@ export function* tlbFlush(tlb: GatherRef): Op<number> {
 export function* tlbFinish(tlb: GatherRef): Op<number> {
   const mm = get(tlb, Gather.mm);
   // Another gather on this mm may have emptied entries that we skipped: everything goes (tlb_finish_mmu's nested case).
-  if ((yield* readOnce(mm, Mm.tlbFlushPending)) > 1) {
+  if (!switched(SW.gathersUnaware) && (yield* readOnce(mm, Mm.tlbFlushPending)) > 1) {
     set(tlb, Gather.needFlushAll, 1);
     tlbRemoveEntry(tlb, 0, 1);
   }

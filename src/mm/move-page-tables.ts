@@ -8,7 +8,8 @@
 
 import { codec, entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { downWrite, entryGet, entryGetAndClear, entrySet, flushTlbRange, get, spinLock, spinUnlock, upWrite } from '../kernel/ops.ts';
+import { downWrite, entryGet, entryGetAndClear, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { PTE_SOFT_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
 import { entryAlloc, entryPointer, pteAlloc, pteLockptr, ptePresent, pteSet, tablePage } from './pgtable.ts';
 import { anonVmaLock } from './rmap.ts';
@@ -132,9 +133,11 @@ function* movePtes(source: VmaRef, target: VmaRef, oldPtep: number, newPtep: num
     // move_soft_dirty_pte: what moved counts as changed for those who watch.
     yield* entrySet(newPtep + i * step, 0, ptePresent(pte) ? pteSet(pte, softDirty) : pte);
   }
-  if (flush !== 0) yield* flushTlbRange(get(target, Vma.mm), from, from + count);
+  const late = switched(SW.mremapFlushLate);
+  if (flush !== 0 && !late) yield* flushTlbRange(get(target, Vma.mm), from, from + count);
   if (newLock !== oldLock) yield* spinUnlock(newLock);
   yield* spinUnlock(oldLock);
+  if (flush !== 0 && late) yield* flushTlbRange(get(target, Vma.mm), from, from + count);
   return needRmapLocks !== 0 ? yield* dropRmapLocks(source) : 0;
 }
 

@@ -1,0 +1,45 @@
+/**
+ * Switches: places in kernel code where a kernel of another time, or one that is broken on purpose, does something else. `switched(SW.x)` stands at that one
+ * place; whoever explores schedules throws switches, the direct program has none (ops-direct.ts).
+ *
+ * Invariants: which switches are thrown is part of the machine's memory (the `kernel` object), so a machine in mid-call is complete; all are off
+ * unless somebody throws them. Numbers of switches follow the order below and mean nothing outside of a run.
+ */
+import { heap, setSlot } from '../memory/state.ts';
+import { KernelState, kernelState, SWITCH_WORDS } from './task.ts';
+
+export interface Switch {
+  /** What the code does when it is thrown: part of a sentence. */
+  readonly does: string;
+  /** Where it comes from: the kernels that did so, or `mutation` for what no kernel did. */
+  readonly origin: string;
+}
+
+/** All switches by name: the place in the code says the name, a scenario's variant throws it. */
+export const SWITCHES = {
+  mremapFlushLate: { does: 'mremap flushes the old place after it dropped the lock of its table', origin: 'before 4.19 (eb66ae030829)' },
+  gathersUnaware: { does: 'an mmu_gather does not ask whether another one is at work on its mm', origin: 'before 4.14 (99baac21e458)' },
+} as const satisfies Record<string, Switch>;
+
+export type SwitchName = keyof typeof SWITCHES;
+
+/** Number of each switch. */
+export const SW = Object.fromEntries(Object.keys(SWITCHES).map((name, i) => [name, i])) as Record<SwitchName, number>;
+
+/** Whether a switch is thrown. */
+export function switched(number: number): boolean {
+  const kernel = kernelState();
+  return kernel !== 0 && ((heap[kernel + KernelState.switches + (number >> 5)] >>> (number & 31)) & 1) !== 0;
+}
+
+/** Throws switches in the mounted machine, which has CPUs (`makeCpus`). */
+export function throwSwitches(names: readonly SwitchName[]): void {
+  const kernel = kernelState();
+  if (kernel === 0) throw new Error('switches are thrown in a machine with CPUs');
+  if (Object.keys(SWITCHES).length > SWITCH_WORDS * 32) throw new Error('there are more switches than a machine keeps');
+  for (const name of names) {
+    const number = SW[name];
+    const slot = kernel + KernelState.switches + (number >> 5);
+    setSlot(slot, (heap[slot] | (1 << (number & 31))) >>> 0);
+  }
+}

@@ -25,10 +25,10 @@ export const kindOfBinary = (operator: string): Kind => (EQUALITY.has(operator) 
 /** Kind of `&&`, `||` and `?:` by their parts. */
 export const kindOfEither = (a: Kind, b: Kind): Kind => (a === b ? a : 'unknown');
 
-/** Sides of an equality, so that a stored boolean equals a computed one. */
+/** Sides of an equality, so that a stored boolean equals a computed one, also where either side may be both. */
 export function comparable(node: BinaryExpression, left: Code, right: Code): [Code, Code] {
   const literal = [node.left, node.right].some((side) => side.type === 'Literal' && typeof side.value === 'number');
-  if (!isEquality(node.operator) || literal || left.kind === right.kind) return [left, right];
+  if (!isEquality(node.operator) || literal || (left.kind === right.kind && left.kind !== 'unknown')) return [left, right];
   return [number(left), number(right)];
 }
 

@@ -306,3 +306,10 @@ export function* throwsPlain(a: number, b: number): Op<number> {
 }
 
 const failure = (x: number): Error => new Error(`word is ${x}`);
+
+/** Both sides may be a boolean or the number that a stored one became. */
+export function* comparesMixed(a: number, b: number): Op<number> {
+  const odd = isOdd(yield* readWord(b));
+  if ((a < 3 && odd) === isOdd(a)) return 10 * a + b;
+  return yield* readWord(a);
+}

@@ -294,10 +294,14 @@ export function kfree(type: number, ref: number): number {
   return 0;
 }
 
-/** Fault injection: counts down to the allocation that fails (Globals.failAllocation, kernel/current.ts). */
+/** Fault injection: counts down to the allocation that fails, or up to −1, from where on all do (Globals.failAllocation). */
 export function allocationFails(): boolean {
   const left = heap[failSlot];
   if (left === 0) return false;
+  if (left < 0) {
+    if (left < -1) setSlot(failSlot, left + 1);
+    return left === -1;
+  }
   setSlot(failSlot, left - 1);
   return left === 1;
 }

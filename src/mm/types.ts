@@ -60,7 +60,7 @@ export const Globals = defineStruct('globals', {
   shmLock: { kind: 'lock', slots: 2 },
   /** Names of tmpfs files that are linked: list of inodes. */
   directory: 'ref:inode',
-  /** Number of the n-th allocation from now that fails; 0: none (fault injection). */
+  /** Fault injection: n, the n-th allocation from now fails; −n, that one and all after it; 0, none. */
   failAllocation: 'number',
   zones: array(8, 'ref:zone'),
   /** Inverse of the soft TLB's generation: grows with every flush of everything. */

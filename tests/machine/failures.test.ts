@@ -1,6 +1,6 @@
 /**
- * Allocation failure at every site: each call of a scenario is run with its first allocation failing, then its second, and so on until it asks for no more.
- * It answers as Linux does, breaks no invariant, changes nothing where it fails as a whole, and when all processes have gone nothing is left of it.
+ * Allocation failure at every site: each call of a scenario is run with its first allocation failing, then its second, and so on until it asks for no more;
+ * each time with that one alone, and with all that come after it. It answers as Linux does, breaks no invariant, changes nothing where it fails as a whole, and when all processes have gone nothing is left of it.
  */
 import { describe, expect, it } from 'vitest';
 import { Machine } from '../../src/machine/machine.ts';
@@ -698,12 +698,13 @@ function failEach(scenario: Scenario, program: 'direct' | 'native'): number {
     const without = afterExit(machine, leaks);
     expect(without.violations).toEqual([]);
     back();
-    for (let n = 1; ; n++) {
+    // 1, −1, 2, −2 …
+    for (let n = 1; ; n = n > 0 ? -n : 1 - n) {
       set(globals, Globals.failAllocation, n);
       const result = scenario.run(p);
-      const reached = get(globals, Globals.failAllocation) === 0;
+      const reached = get(globals, Globals.failAllocation) === (n > 0 ? 0 : -1);
       set(globals, Globals.failAllocation, 0);
-      const what = `allocation ${n}: result ${result}`;
+      const what = `${n > 0 ? 'allocation' : 'allocations from'} ${Math.abs(n)}: result ${result}`;
       if (!reached) {
         expect(result).toBe(unfailed);
         return n - 1;

@@ -144,6 +144,13 @@ export function holds(lock: number, mode: number, orMode = mode): boolean {
   return false;
 }
 
+/** lockdep_assert_held: the running task holds a lock, in one of two modes; nobody is asked while none runs. @throws {KernelBug} I23 */
+export function assertHeld(lock: number, mode: number, orMode = mode): void {
+  if (running === 0 || holds(lock, mode, orMode)) return;
+  const needed = mode === orMode ? called(lock, mode) : lockName(lock, mode);
+  throw new KernelBug('I23', `task ${numberOf(running)} must hold ${needed}; it holds ${heldBy(running).join(', ') || 'no lock'}`);
+}
+
 /** The running task is about to wait for a lock. @throws {KernelBug} I21, I22, I23 */
 export function wants(lock: number, mode: number): void {
   if (running === 0) return;

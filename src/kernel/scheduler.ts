@@ -10,9 +10,9 @@
  * broken throw a KernelBug, out of `step`, which names the rule; the machine is to be thrown away then.
  */
 import { get, set } from '../memory/heap.ts';
-import { heap } from '../memory/state.ts';
+import { heap, journalMark, recording, undo } from '../memory/state.ts';
 import { KernelBug } from './bug.ts';
-import { advance, backtrace, type Descriptor, S, startTask, TASK, useStack } from './compile/runtime.ts';
+import { advance, backtrace, type Descriptor, S, stackEnd, startTask, TASK, useStack } from './compile/runtime.ts';
 import { setGuards } from './guards.ts';
 import { checkIntent, intentOf } from './intents.ts';
 import { checkReturn, heldBy, holdersOf, lockName } from './lockdep.ts';
@@ -37,11 +37,13 @@ export interface SchedulerOptions {
   readonly ipis?: boolean;
   /** Doubles of a task's stack in the step program. */
   readonly stackSize?: number;
-  /** Hears of each call before it begins and when it has returned; may throw a KernelBug. */
+  /** Hears of each call when its first step is taken and when it has returned; may throw a KernelBug. */
   readonly onStart?: (task: number, call: Call) => void;
   readonly onReturn?: (task: number, call: Call, result: number) => void;
   /** Whether guards of fields are checked (default true). */
   readonly guards?: boolean;
+  /** By code of an operation: whether tasks of the step program stop before it (default: before every one). */
+  readonly stops?: Uint8Array<ArrayBuffer>;
 }
 
 /** What may happen: the number of a task, or an actor's action from ACTOR_BASE on. */
@@ -56,6 +58,13 @@ const SPECULATE_BASE = 1024;
 /** Of the actions that may happen now, the one that does. */
 export type Choose = (actions: readonly Action[], scheduler: Scheduler) => Action;
 
+/** A moment that `rewind` leads back to; only while a journal runs and all tasks are of the step program. */
+export interface SchedulerMark {
+  readonly journal: number;
+  readonly actions: number;
+  readonly saved: number;
+}
+
 const DEFAULT_STACK = 2048;
 
 export class Scheduler {
@@ -69,6 +78,9 @@ export class Scheduler {
   readonly #programs: (readonly Call[])[] = [];
   readonly #generators: (Op<number> | undefined)[] = [];
   readonly #stackSize: number;
+  /** What steps changed in the stack, while a journal runs: contents of areas before, then (area, length before), newest last. */
+  #saved = new Float64Array(1 << 12);
+  #savedTop = 0;
 
   /** Gives the mounted machine CPUs; `adopt`: the machine has CPUs and tasks already (a copy of one that ran), whose programs are added with `adopt`. */
   constructor(options: SchedulerOptions = {}) {
@@ -200,6 +212,7 @@ export class Scheduler {
   #resume(task: TaskRef): void {
     const number = get(task, Task.number);
     const call = this.callOf(task) as Call;
+    if (get(task, Task.code) === 0) this.options.onStart?.(number, call);
     if (typeof call.run === 'function') {
       const generator = this.#generators[number] as Op<number>;
       const { done, value } = generator.next();
@@ -208,7 +221,8 @@ export class Scheduler {
       return;
     }
     const base = number * this.#stackSize;
-    useStack(this.stack);
+    useStack(this.stack, this.options.stops);
+    if (recording) this.#save(base);
     const code = S[base + TASK.code];
     if (code !== 0) S[base + TASK.result] = operations[code].effect(S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
     if (advance(base)) announce(task, S[base + TASK.code], S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
@@ -235,12 +249,57 @@ export class Scheduler {
       set(task, Task.state, TASK_DONE);
       return;
     }
-    this.options.onStart?.(number, call);
     if (typeof call.run === 'function') this.#generators[number] = call.run(...call.args);
     else {
       useStack(this.stack);
       startTask(number * this.#stackSize, this.#stackSize, call.run, ...call.args.slice(0, call.run.params));
     }
+  }
+
+  // --- back ----------------------------------------------------------------------------------------------------------------
+
+  mark(): SchedulerMark {
+    return { journal: journalMark(), actions: this.schedule.length, saved: this.#savedTop };
+  }
+
+  /** Takes back all actions since a mark. */
+  rewind({ journal, actions, saved }: SchedulerMark): void {
+    useStack(this.stack);
+    while (this.#savedTop > saved) {
+      const length = this.#saved[this.#savedTop - 1];
+      const base = this.#saved[this.#savedTop - 2];
+      const from = this.#savedTop - 2 - length;
+      S.fill(0, base + length, Math.max(base + length, stackEnd(base)));
+      S.set(this.#saved.subarray(from, from + length), base);
+      this.#savedTop = from;
+    }
+    this.schedule.length = actions;
+    undo(journal);
+    for (let task = firstTask(); task !== 0; task = get(task, Task.next)) {
+      const results = this.results[get(task, Task.number)];
+      results.length = Math.min(results.length, get(task, Task.call));
+    }
+  }
+
+  /** Keeps what a step of a task may change in its area. */
+  #save(base: number): void {
+    const length = stackEnd(base) - base;
+    if (this.#savedTop + length + 2 > this.#saved.length) {
+      const larger = new Float64Array(2 * (this.#saved.length + length));
+      larger.set(this.#saved);
+      this.#saved = larger;
+    }
+    this.#saved.set(S.subarray(base, base + length), this.#savedTop);
+    this.#savedTop += length;
+    this.#saved[this.#savedTop++] = base;
+    this.#saved[this.#savedTop++] = length;
+  }
+
+  /** Places in `stack` of what a task is: all else of its area is zero. */
+  areaOf(number: number): { base: number; end: number } {
+    useStack(this.stack);
+    const base = number * this.#stackSize;
+    return { base, end: stackEnd(base) };
   }
 
   // --- runs -----------------------------------------------------------------------------------------------------------------
@@ -253,11 +312,16 @@ export class Scheduler {
       const alive = this.alive;
       if (alive.length === 0) return;
       const actions = this.actions();
-      // Hardware that reads ahead helps nobody on.
-      if (!actions.some((action) => action < SPECULATE_BASE)) throw new KernelBug('I27', `deadlock: ${alive.map((n) => this.waiting(n)).join('; ')}`);
+      this.checkDeadlock(actions);
       if (n >= limit) throw new KernelBug('I27', `no end after ${limit} steps: ${alive.map((n) => this.waiting(n)).join('; ')}`);
       this.step(choose(actions, this));
     }
+  }
+
+  /** Some task can go on, or hardware will let it. @throws {KernelBug} I27 */
+  checkDeadlock(actions: readonly Action[]): void {
+    // Hardware that reads ahead helps nobody on.
+    if (!actions.some((action) => action < SPECULATE_BASE)) throw new KernelBug('I27', `deadlock: ${this.alive.map((n) => this.waiting(n)).join('; ')}`);
   }
 
   /** What a task waits for, with who holds it. */

@@ -19,6 +19,9 @@ export interface Switch {
 export const SWITCHES = {
   mremapFlushLate: { does: 'mremap flushes the old place after it dropped the lock of its table', origin: 'before 4.19 (eb66ae030829)' },
   gathersUnaware: { does: 'an mmu_gather does not ask whether another one is at work on its mm', origin: 'before 4.14 (99baac21e458)' },
+  novmaReadLock: { does: 'a walk over user tables without VMAs makes do with the mmap lock for reading', origin: 'before 6.1 (8782fb61cc848)' },
+  walkNoVmaLock: { does: 'a page walk that changes entries does not lock the VMAs for writing', origin: 'before 6.6 (49b0638502da)' },
+  ptdumpNoHotplugLock: { does: 'a dump of kernel tables does not keep memory from being removed', origin: 'before 6.17 (59305202c67f)' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

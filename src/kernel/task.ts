@@ -8,6 +8,7 @@
 import { alloc, free, get, set } from '../memory/heap.ts';
 import { heap, setSlot } from '../memory/state.ts';
 import { array, defineStruct, type Ref } from '../memory/struct.ts';
+import { Memory, memory } from '../memory/zone.ts';
 import { setCurrent } from './current.ts';
 
 export type TaskRef = Ref<'task'>;
@@ -88,6 +89,8 @@ export const Cpu = defineStruct('cpu', {
   bits: array(TLB_ENTRIES, 'flags'),
   /** Table of the lowest level that the CPU remembers to have come through, 0 when it has forgotten that. */
   tables: array(TLB_ENTRIES, 'page'),
+  /** Tasks whose current call began when the translation was there already (`tlbCallBegins`): 1 << number. */
+  older: array(TLB_ENTRIES, 'flags'),
 });
 
 /** A page table (or what else call_rcu is asked for) that waits until all who may look at it have gone. */
@@ -118,6 +121,9 @@ export const firstCpu = (): CpuRef => (kernelState() === 0 ? 0 : get(kernelState
 /** Gives the mounted machine CPUs that tasks run on. */
 export function makeCpus(count: number): void {
   if (kernelState() !== 0) throw new Error('the machine has CPUs already');
+  // Each has lists of free pages of its own.
+  const booted = heap[memory() + Memory.cpus];
+  if (count > booted) throw new Error(`the machine was booted with ${booted} CPU${booted === 1 ? '' : 's'}, not with ${count}`);
   const kernel = alloc(KernelState);
   setSlot(SLOT_KERNEL, kernel);
   for (let number = count - 1; number >= 0; number--) {

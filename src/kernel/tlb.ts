@@ -57,7 +57,7 @@ export function flushCpu(cpu: CpuRef, mm: number, start: number, end: number): v
 /** Removes a translation; the list keeps its order, so that equal contents are equal memory. */
 function dropEntry(cpu: CpuRef, at: number): void {
   const last = get(cpu, Cpu.count) - 1;
-  for (const column of [Cpu.mms, Cpu.vpns, Cpu.pages, Cpu.bits, Cpu.tables]) {
+  for (const column of [Cpu.mms, Cpu.vpns, Cpu.pages, Cpu.bits, Cpu.tables, Cpu.older]) {
     for (let i = at; i < last; i++) setSlot(cpu + column + i, heap[cpu + column + i + 1]);
     setSlot(cpu + column + last, 0);
   }
@@ -171,6 +171,18 @@ export function userAccess(cpu: CpuRef, mm: number, pgd: number, vpn: number, ac
   const page = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
   remember(cpu, mm, vpn, page, now & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_DIRTY), table);
   return page;
+}
+
+/** A task begins a call: what CPUs hold now is older than the call (for checks of what it takes away). */
+export function tlbCallBegins(task: number): void {
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next))
+    for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--) set(cpu, Cpu.older + i, get(cpu, Cpu.older + i) | (1 << task));
+}
+
+/** A task's call has returned. */
+export function tlbCallEnds(task: number): void {
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next))
+    for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--) set(cpu, Cpu.older + i, get(cpu, Cpu.older + i) & ~(1 << task));
 }
 
 // --- checks -----------------------------------------------------------------------------------------------------------------

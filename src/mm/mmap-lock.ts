@@ -5,6 +5,8 @@
  * releasing the mmap lock releases them all. `Vma.refcnt` is 0 for a VMA that is not in a tree, 1 for one that is, plus one for every reader.
  */
 
+import { KernelBug } from '../kernel/bug.ts';
+import { assertHeld, HELD_READ, HELD_VMA, HELD_WRITE, holds } from '../kernel/lockdep.ts';
 import type { Op } from '../kernel/op.ts';
 import {
   atomicAdd,
@@ -23,6 +25,7 @@ import {
   waitFor,
   writeOnce,
 } from '../kernel/ops.ts';
+import { running } from '../kernel/task.ts';
 import { Mm, type MmRef, Vma, type VmaRef } from './types.ts';
 import { vmaLookup } from './vma-tree.ts';
 
@@ -48,6 +51,28 @@ export function* mmapWriteUnlock(mm: MmRef): Op<number> {
 export function* mmapWriteDowngrade(mm: MmRef): Op<number> {
   yield* atomicAdd(mm, Mm.lockSeq, 1);
   return yield* downgradeWrite(mm + Mm.mmapLock);
+}
+
+/** mmap_assert_locked: the running task holds the mmap lock, in any mode. @throws {KernelBug} I23 */
+export function mmapAssertLocked(mm: MmRef): void {
+  assertHeld(mm + Mm.mmapLock, HELD_READ, HELD_WRITE);
+}
+
+/** mmap_assert_write_locked. @throws {KernelBug} I23 */
+export function mmapAssertWriteLocked(mm: MmRef): void {
+  assertHeld(mm + Mm.mmapLock, HELD_WRITE);
+}
+
+/** vma_assert_locked, where the mmap lock will do as well: nobody changes the VMA. @throws {KernelBug} I23 */
+export function vmaAssertLocked(vma: VmaRef): void {
+  if (running !== 0 && !holds(vma, HELD_VMA)) mmapAssertLocked(get(vma, Vma.mm));
+}
+
+/** vma_assert_write_locked: vma_start_write() was done since the mmap lock was taken for writing. @throws {KernelBug} I23 */
+export function vmaAssertWriteLocked(vma: VmaRef): void {
+  const mm = get(vma, Vma.mm);
+  mmapAssertWriteLocked(mm);
+  if (running !== 0 && get(vma, Vma.lockSeq) !== get(mm, Mm.lockSeq)) throw new KernelBug('I23', `VMA ${vma} must be locked for writing`);
 }
 
 /** vma_start_write: keeps faults out of a VMA until the mmap lock is released. Needs the mmap lock for writing. */

@@ -76,6 +76,10 @@ export const Globals = defineStruct('globals', {
   readAheadPages: 'count',
   /** Tables that empty slots above the lowest level point to, by level of the table from the lowest; where the mode has them. */
   emptyTables: array(5, 'page'),
+  /** init_mm, the kernel's own address space; 0 in machines that were given none (init-mm.ts). */
+  initMm: 'ref:mm',
+  /** rw_semaphore mem_hotplug_lock: for reading, no memory is removed. */
+  memHotplugLock: { kind: 'lock', slots: 2 },
 });
 
 export const Mm = defineStruct(

@@ -42,6 +42,8 @@ export interface Census {
   /** Live objects by type. */
   readonly live: ReadonlyMap<number, readonly number[]>;
   readonly spaces: readonly Space[];
+  /** init_mm's tables; nobody counts what they map. */
+  readonly kernel: Space | undefined;
   /** By page: how many page tables' entries point to it as a table. */
   readonly tableOwners: Int32Array;
   /** By page: references that page caches, pipes and the caller hold. */
@@ -137,7 +139,9 @@ export function takeCensus(found: Findings, held: ReadonlyMap<number, number>): 
     if (mm === 0 || spaces.some((s) => s.mm === mm)) continue;
     spaces.push({ mm, vmas: listVmas(mm, found), ...readTables(mm, tableOwners, found) });
   }
-  return { live, spaces, tableOwners, cached, piped, held: extra };
+  const init = get(globals, Globals.initMm);
+  const kernel = init === 0 ? undefined : { mm: init, vmas: [], ...readTables(init, tableOwners, found) };
+  return { live, spaces, kernel, tableOwners, cached, piped, held: extra };
 }
 
 /** VMAs of a tree from the lowest on, by the list. */

@@ -159,7 +159,8 @@ class EntryCheck {
 /** I2 and I13: tables have one parent each, belong to VMAs, and are counted. */
 function checkTables(census: Census, found: Findings): Uint8Array {
   const isTable = new Uint8Array(pagesEnd());
-  for (const { mm, vmas, tables } of census.spaces) {
+  const kernel = census.kernel?.mm;
+  for (const { mm, vmas, tables } of census.kernel ? [...census.spaces, census.kernel] : census.spaces) {
     let bytes = 0;
     for (const table of tables) {
       const { page, level, vpn } = table;
@@ -169,7 +170,7 @@ function checkTables(census: Census, found: Findings): Uint8Array {
       if (pagePrivate[page] !== 0) found.add('lock', `the lock of table ${page} of mm ${mm} is held by task ${pagePrivate[page] - 1}`);
       found.equal('I2', `table ${page} of mm ${mm}: references`, pageRefcount[page], 1);
       for (const frame of tableFrames(table)) isTable[frame] = 1;
-      if (level < topLevel && !vmas.some((vma) => get(vma, Vma.start) < vpn + tableSpan(level) && get(vma, Vma.end) > vpn))
+      if (mm !== kernel && level < topLevel && !vmas.some((vma) => get(vma, Vma.start) < vpn + tableSpan(level) && get(vma, Vma.end) > vpn))
         found.add('I2', `mm ${mm}: the table ${page} of level ${level} at vpn ${hex(vpn)} serves no VMA`);
     }
     found.equal('I13', `mm ${mm}: bytes of page tables`, get(mm, Mm.pgtablesBytes), bytes);

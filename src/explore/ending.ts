@@ -1,0 +1,27 @@
+/**
+ * What is asked when all tasks are done and nobody is inside the kernel: nothing is translated that the tables do not grant, the invariants of the machine
+ * at rest hold, and what the scenario says must hold.
+ */
+import { KernelBug } from '../kernel/bug.ts';
+import { removeTasks } from '../kernel/task.ts';
+import { staleTranslations } from '../kernel/tlb.ts';
+import { get } from '../memory/heap.ts';
+import { checkMachine } from '../mm/invariants/index.ts';
+import { Mm } from '../mm/types.ts';
+import type { Scenario } from './scenario.ts';
+import type { Staged } from './stage.ts';
+
+/** What is wrong at the end of a run. Takes tasks and CPUs away: whoever calls goes back by the journal, or is done with the machine. */
+export function endingFault(scenario: Scenario, { stage, scheduler, names }: Staged): KernelBug | undefined {
+  const results = Object.fromEntries(names.map((name, i) => [name, scheduler.results[i]]));
+  for (const [rule, holds] of Object.entries(scenario.holds ?? {})) {
+    const wrong = holds({ ...stage, results });
+    if (wrong !== undefined) return new KernelBug(rule, wrong);
+  }
+  const stale = staleTranslations((mm) => get(mm, Mm.pgd));
+  if (stale.length > 0) return new KernelBug('I4', stale[0]);
+  removeTasks();
+  const bad = checkMachine({ leaks: scenario.leaks === true });
+  if (bad.length === 0) return undefined;
+  return new KernelBug(/^I\d+/.exec(bad[0])?.[0] ?? 'machine', bad.slice(0, 3).join('\n'));
+}

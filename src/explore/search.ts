@@ -1,0 +1,273 @@
+/**
+ * Searches all schedules of a staged scenario, depth first: every state once, backwards by the journal.
+ *
+ * Invariants: a state is explored when it is met for the first time, or again with fewer preemptions where these are bounded (the task that ran last is
+ * then part of the state); what is found first under the smallest bound has the fewest preemptions. Actions of hardware are no preemptions.
+ */
+import { KernelBug } from '../kernel/bug.ts';
+import { ACTOR_BASE, type Action, type SchedulerMark } from '../kernel/scheduler.ts';
+import { startJournal, stopJournal } from '../memory/state.ts';
+import { endingFault } from './ending.ts';
+import { hashTask, hashWhole, taskHash, whole } from './hash.ts';
+import type { Scenario } from './scenario.ts';
+import type { Staged } from './stage.ts';
+import { Visited } from './visited.ts';
+
+export interface SearchOptions {
+  /** Preemptions that a schedule may have: switches away from a task that could go on. Default: any number. */
+  readonly preemptions?: number;
+  /** Bytes that the table of states may take. Default 1 GiB. */
+  readonly memoryBytes?: number;
+  /** Asked now and then; true ends the search. */
+  readonly stop?: (progress: Progress) => boolean;
+}
+
+export interface Progress {
+  readonly states: number;
+  readonly transitions: number;
+  readonly depth: number;
+}
+
+export interface Violation {
+  /** The rule that is broken (`I4`, `guard`, a check of the scenario's). */
+  readonly rule: string;
+  readonly message: string;
+  readonly schedule: readonly Action[];
+  readonly preemptions: number;
+}
+
+export interface SearchResult extends Progress {
+  /** `exhausted`: all there is was seen; `bounded`: all within the bound, which cut something off; `stopped`: not all, by memory or `stop`. */
+  readonly verdict: 'violation' | 'exhausted' | 'bounded' | 'stopped';
+  readonly violation?: Violation;
+  /** Runs to the end that were checked there. */
+  readonly endings: number;
+  /** Steps that led to a state that was known. */
+  readonly matched: number;
+  /** Steps that the bound on preemptions cut off. */
+  readonly cut: number;
+  readonly missProbability: number;
+}
+
+/** A state on the way from the beginning to where the search is. */
+interface Frame {
+  readonly mark: SchedulerMark;
+  readonly actions: readonly Action[];
+  next: number;
+  /** Task that ran last, −1 at the beginning. */
+  readonly last: Action;
+  readonly preemptions: number;
+  readonly low: number;
+  readonly high: number;
+  /** Hashes of the tasks' own parts, two words each. */
+  readonly tasks: Int32Array;
+}
+
+/** Bits of a visited state's word: the fewest preemptions it was met with; whether it is on the way to where the search is. */
+const PREEMPTIONS = 0xff;
+const ON_PATH = 0x100;
+/** Transitions between two looks at the time. */
+const LOOK = 512;
+
+export function search(scenario: Scenario, staged: Staged, options: SearchOptions = {}): SearchResult {
+  return new Search(scenario, staged, options).run();
+}
+
+class Search {
+  readonly #scenario: Scenario;
+  readonly #staged: Staged;
+  readonly #bound: number;
+  readonly #options: SearchOptions;
+  readonly #visited: Visited;
+  readonly #frames: Frame[] = [];
+  readonly #tasks: number;
+  #transitions = 0;
+  #endings = 0;
+  #matched = 0;
+  #cut = 0;
+  #depth = 0;
+  #violation: Violation | undefined;
+
+  constructor(scenario: Scenario, staged: Staged, options: SearchOptions) {
+    this.#scenario = scenario;
+    this.#staged = staged;
+    this.#options = options;
+    this.#bound = options.preemptions ?? Number.POSITIVE_INFINITY;
+    this.#visited = new Visited(options.memoryBytes);
+    this.#tasks = staged.names.length;
+  }
+
+  run(): SearchResult {
+    const { machine } = this.#staged.stage;
+    machine.enter();
+    startJournal();
+    try {
+      return this.#result(this.#explore());
+    } finally {
+      this.#staged.scheduler.rewind({ journal: 0, actions: 0, saved: 0 });
+      stopJournal();
+    }
+  }
+
+  #result(stopped: boolean): SearchResult {
+    const complete = this.#cut === 0 ? 'exhausted' : 'bounded';
+    return {
+      verdict: this.#violation ? 'violation' : stopped ? 'stopped' : complete,
+      ...(this.#violation ? { violation: this.#violation } : {}),
+      states: this.#visited.size,
+      transitions: this.#transitions,
+      depth: this.#depth,
+      endings: this.#endings,
+      matched: this.#matched,
+      cut: this.#cut,
+      missProbability: this.#visited.missProbability,
+    };
+  }
+
+  /** True when it was stopped before all was seen. */
+  #explore(): boolean {
+    const tasks = new Int32Array(2 * this.#tasks);
+    for (let t = 0; t < this.#tasks; t++) this.#rehash(tasks, t);
+    this.#enter(tasks, -1, 0);
+    const { scheduler } = this.#staged;
+    while (this.#frames.length > 0) {
+      const frame = this.#frames[this.#frames.length - 1];
+      if (frame.next === frame.actions.length) {
+        this.#leave(frame);
+        continue;
+      }
+      const action = frame.actions[frame.next++];
+      const preemptions = frame.preemptions + (isPreemption(frame, action) ? 1 : 0);
+      if (preemptions > this.#bound) {
+        this.#cut++;
+        continue;
+      }
+      scheduler.rewind(frame.mark);
+      if (!this.#take(frame, action, preemptions)) return false;
+      if (++this.#transitions % LOOK === 0 && this.#options.stop?.({ states: this.#visited.size, transitions: this.#transitions, depth: this.#depth }))
+        return true;
+      if (this.#visited.full) return true;
+    }
+    return false;
+  }
+
+  /** Takes an action and goes on from where it leads, unless that is known. False when it breaks a rule. */
+  #take(frame: Frame, action: Action, preemptions: number): boolean {
+    const { scheduler } = this.#staged;
+    try {
+      scheduler.step(action);
+      const tasks = frame.tasks.slice();
+      if (action < ACTOR_BASE) this.#rehash(tasks, action);
+      this.#always();
+      this.#enter(tasks, action < ACTOR_BASE ? action : frame.last, preemptions);
+      return true;
+    } catch (error) {
+      this.#violation = violationOf(error, scheduler.schedule.slice(), preemptions);
+      return false;
+    }
+  }
+
+  #always(): void {
+    for (const [rule, holds] of Object.entries(this.#scenario.always ?? {})) {
+      const wrong = holds(this.#staged.stage);
+      if (wrong !== undefined) throw new KernelBug(rule, wrong);
+    }
+  }
+
+  #rehash(tasks: Int32Array, number: number): void {
+    hashTask(this.#staged.scheduler, number);
+    tasks[2 * number] = taskHash.low;
+    tasks[2 * number + 1] = taskHash.high;
+  }
+
+  /** A state is met: makes a frame of it when it is new. @throws {KernelBug} when it is an end that must not be */
+  #enter(tasks: Int32Array, last: Action, preemptions: number): void {
+    const { scheduler } = this.#staged;
+    let low = 0;
+    let high = 0;
+    for (let t = 0; t < this.#tasks; t++) {
+      low = (low + tasks[2 * t]) | 0;
+      high = (high + tasks[2 * t + 1]) | 0;
+    }
+    hashWhole(low, high);
+    low = whole.low;
+    high = whole.high;
+    // With a bound it matters who ran last: to go on with that task costs nothing.
+    if (this.#bound !== Number.POSITIVE_INFINITY) {
+      low ^= Math.imul(last + 2, 0x5bd1e995);
+      high ^= Math.imul(last + 2, 0x1b873593);
+    }
+    const at = this.#visited.find(low, high);
+    if (at >= 0) {
+      const word = this.#visited.word(at);
+      if ((word & ON_PATH) !== 0) this.#checkProgress(low, high);
+      if ((word & PREEMPTIONS) <= preemptions || (word & ON_PATH) !== 0) {
+        this.#matched++;
+        return;
+      }
+      this.#visited.setWord(at, preemptions | ON_PATH);
+    } else if (!this.#visited.add(low, high, Math.min(preemptions, PREEMPTIONS) | ON_PATH)) return;
+    const { alive } = scheduler;
+    const mark = scheduler.mark();
+    if (alive.length === 0) {
+      this.#endings++;
+      const fault = endingFault(this.#scenario, this.#staged);
+      scheduler.rewind(mark);
+      if (fault) throw fault;
+      this.#clearPath(low, high);
+      return;
+    }
+    const actions = scheduler.actions();
+    scheduler.checkDeadlock(actions);
+    this.#frames.push({ mark, actions: lastFirst(actions, last), next: 0, last, preemptions, low, high, tasks });
+    this.#depth = Math.max(this.#depth, this.#frames.length);
+  }
+
+  #leave(frame: Frame): void {
+    this.#clearPath(frame.low, frame.high);
+    this.#frames.pop();
+  }
+
+  #clearPath(low: number, high: number): void {
+    const at = this.#visited.find(low, high);
+    this.#visited.setWord(at, this.#visited.word(at) & ~ON_PATH);
+  }
+
+  /**
+   * The way has come back to a state that it went through. When every task that could go on in between did, they may go round for ever.
+   *
+   * @throws {KernelBug} I27
+   */
+  #checkProgress(low: number, high: number): void {
+    let moved = 0;
+    let able = 0;
+    for (let i = this.#frames.length - 1; i >= 0; i--) {
+      const { actions, next, low: l, high: h } = this.#frames[i];
+      const taken = actions[next - 1];
+      if (taken < ACTOR_BASE) moved |= 1 << taken;
+      for (const action of actions) if (action < ACTOR_BASE) able |= 1 << action;
+      if (l === low && h === high) break;
+    }
+    if (moved !== 0 && (able & ~moved) === 0) throw new KernelBug('I27', 'livelock: tasks go round and come back to where they were');
+  }
+}
+
+/** A switch away from a task that could go on. Hardware is no task. */
+function isPreemption({ actions, last }: Frame, action: Action): boolean {
+  return action < ACTOR_BASE && last >= 0 && action !== last && actions.includes(last);
+}
+
+/** The task that ran last goes on first: the first run of a search is one without preemptions. */
+function lastFirst(actions: Action[], last: Action): Action[] {
+  const at = actions.indexOf(last);
+  if (at > 0) {
+    actions.splice(at, 1);
+    actions.unshift(last);
+  }
+  return actions;
+}
+
+export function violationOf(error: unknown, schedule: readonly Action[], preemptions: number): Violation {
+  if (error instanceof KernelBug) return { rule: error.rule, message: error.message, schedule, preemptions };
+  return { rule: 'exception', message: `exception: ${(error as Error).stack ?? String(error)}`, schedule, preemptions };
+}

@@ -1,0 +1,85 @@
+/** What scenarios set up most: mappings, pages that were touched, files. All of it by system calls; whatever fails throws. */
+import type { Process } from '../machine/process.ts';
+import { PxdError } from '../pagetable/error.ts';
+import type { Stage } from './scenario.ts';
+
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+export const PROT_EXEC = 4;
+export const MAP_SHARED = 1;
+export const MAP_PRIVATE = 2;
+export const MAP_FIXED = 0x10;
+export const MAP_ANONYMOUS = 0x20;
+
+/** First page of the window in which scenarios map: below 1 GiB, so that it is there in every mode, and in the middle of a page table. */
+export const WINDOW = 0x10000;
+
+export interface Mapping {
+  /** PROT_ bits, default read and write. */
+  readonly prot?: number;
+  /** MAP_ bits beside MAP_FIXED; default private (shared for a file), anonymous without a file. */
+  readonly flags?: number;
+  readonly fd?: number;
+  /** First page of the file. */
+  readonly pgoff?: number;
+}
+
+const done = (what: string, result: number): number => {
+  if (result < 0) throw new PxdError('usage', `setting up: ${what} fails with errno ${-result}`);
+  return result;
+};
+
+/** A system call that must succeed. */
+export const must = (process: Process, name: string, ...args: (number | bigint)[]): number =>
+  done(name, (process.syscall as (name: string, ...args: (number | bigint)[]) => number).call(process, name, ...args));
+
+/** Maps pages at a page. */
+export function map(
+  stage: Stage,
+  vpn: number,
+  pages: number,
+  { prot = PROT_READ | PROT_WRITE, flags, fd = -1, pgoff = 0 }: Mapping = {},
+  process = stage.process,
+): void {
+  const kind = flags ?? (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+  must(process, 'mmap', vpn * stage.page, pages * stage.page, prot, kind | MAP_FIXED, fd, pgoff * stage.page);
+}
+
+/** Stores a value to the first word of a page. */
+export function store(stage: Stage, vpn: number, value: number, process = stage.process): void {
+  const fault = process.store(BigInt(vpn) * BigInt(stage.page), 4, BigInt(value));
+  if (fault) throw new PxdError('usage', `setting up: a store to page 0x${vpn.toString(16)} ends in signal ${fault.signal}`);
+}
+
+/** Loads the first word of a page, faulting it in. */
+export function load(stage: Stage, vpn: number, process = stage.process): number {
+  const value = process.load(BigInt(vpn) * BigInt(stage.page), 4);
+  if (typeof value !== 'bigint') throw new PxdError('usage', `setting up: a load of page 0x${vpn.toString(16)} ends in signal ${value.signal}`);
+  return Number(value);
+}
+
+/** Where names of files are put for a moment. */
+const NAMES = WINDOW - 4096;
+
+function withName<T>(stage: Stage, name: string, use: (address: number) => T): T {
+  const { process, page } = stage;
+  map(stage, NAMES, 1);
+  process.write(BigInt(NAMES * page), new TextEncoder().encode(`${name}\0`));
+  const result = use(NAMES * page);
+  must(process, 'munmap', NAMES * page, page);
+  return result;
+}
+
+/** A file of shared memory with so many pages. Its descriptor. */
+export function memfd(stage: Stage, pages: number): number {
+  const fd = withName(stage, 'memory', (name) => must(stage.process, 'memfd_create', name, 0));
+  must(stage.process, 'ftruncate', fd, pages * stage.page);
+  return fd;
+}
+
+/** A file of a disk with so many pages. Its descriptor. */
+export function diskFile(stage: Stage, pages: number): number {
+  const fd = withName(stage, '/var/tmp/pxd/file', (name) => must(stage.process, 'open', name, 0o102, 0o600));
+  must(stage.process, 'ftruncate', fd, pages * stage.page);
+  return fd;
+}

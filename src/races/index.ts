@@ -1,0 +1,6 @@
+/** The catalogue: every entry that can be checked, in the order of its id. */
+import type { Scenario } from '../explore/scenario.ts';
+import e17 from './e17.ts';
+import e28 from './e28.ts';
+
+export const catalogue: readonly Scenario[] = [e17, e28];

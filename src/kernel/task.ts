@@ -9,7 +9,6 @@ import { alloc, free, get, set } from '../memory/heap.ts';
 import { heap, setSlot } from '../memory/state.ts';
 import { array, defineStruct, type Ref } from '../memory/struct.ts';
 import { Memory, memory } from '../memory/zone.ts';
-import { Memory, memory } from '../memory/zone.ts';
 import { setCurrent } from './current.ts';
 
 export type TaskRef = Ref<'task'>;
@@ -122,9 +121,6 @@ export const firstCpu = (): CpuRef => (kernelState() === 0 ? 0 : get(kernelState
 /** Gives the mounted machine CPUs that tasks run on. */
 export function makeCpus(count: number): void {
   if (kernelState() !== 0) throw new Error('the machine has CPUs already');
-  // Each has lists of free pages of its own.
-  const booted = heap[memory() + Memory.cpus];
-  if (count > booted) throw new Error(`the machine was booted with ${booted} CPU${booted === 1 ? '' : 's'}, not with ${count}`);
   // Each has lists of free pages of its own.
   const booted = heap[memory() + Memory.cpus];
   if (count > booted) throw new Error(`the machine was booted with ${booted} CPU${booted === 1 ? '' : 's'}, not with ${count}`);

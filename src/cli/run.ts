@@ -26,6 +26,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   sql: () => import('./commands/sql.ts'),
   capture: () => import('./commands/capture.ts'),
   play: () => import('./commands/play.ts'),
+  check: () => import('./commands/check.ts'),
 };
 
 const VERSION = '0.1.0';

@@ -1,0 +1,70 @@
+/**
+ * What `pxd check` is asked to check: entries, variants and modes, by what stands on the command line.
+ *
+ * Invariant: whatever is returned can be run; whatever cannot is a sentence about the word that the user wrote.
+ */
+import { allModes } from '../../arch/registry.ts';
+import type { Scenario } from '../../explore/scenario.ts';
+import { codecMissing } from '../../pagetable/canonical.ts';
+import { PxdError } from '../../pagetable/error.ts';
+
+/** One variant of one entry in one mode: a row of the table. */
+export interface Item {
+  readonly scenario: Scenario;
+  readonly variant: string;
+  readonly mode: string;
+}
+
+/** Modes in which everything must hold: `--mode all`. They differ in levels, size of pages, depth of tables and entry width. */
+export const ALL_MODES: readonly string[] = ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k'];
+export const DEFAULT_MODE = 'x86-4level';
+
+/** Modes by their names, `all` expanded, each once. @throws {PxdError} 'unknown' */
+export function modesOf(names: readonly string[] | undefined): string[] {
+  const found = new Set<string>();
+  for (const name of names ?? [DEFAULT_MODE]) for (const mode of name === 'all' ? ALL_MODES : [name]) found.add(knownMode(mode));
+  return [...found];
+}
+
+function knownMode(name: string): string {
+  const mode = allModes().find((m) => m.name === name);
+  if (mode === undefined)
+    throw new PxdError('unknown', `--mode ${name}: there is no such paging mode; "pxd modes" lists them, "all" means ${ALL_MODES.join(', ')}`);
+  const missing = codecMissing(mode);
+  if (missing !== undefined) throw new PxdError('unknown', `--mode ${name}: no machine runs in this mode: ${missing}`);
+  return name;
+}
+
+/** Entries of the catalogue by their ids, in any case; all of them where none is named. @throws {PxdError} 'unknown' */
+export function entriesOf(catalogue: readonly Scenario[], ids: readonly string[]): Scenario[] {
+  if (ids.length === 0) return [...catalogue];
+  return [...new Set(ids.map((id) => entryOf(catalogue, id)))];
+}
+
+function entryOf(catalogue: readonly Scenario[], id: string): Scenario {
+  const found = catalogue.find((one) => one.id.toLowerCase() === id.toLowerCase());
+  if (found === undefined) throw new PxdError('unknown', `the catalogue has no entry "${id.slice(0, 40)}"; "pxd check --list" lists what it has`);
+  return found;
+}
+
+/**
+ * All that is to be checked, in the order of the table: entry, variant, mode. Entries that make no sense in a mode are left out of it.
+ *
+ * @throws {PxdError} 'unknown' where nothing is left to check
+ */
+export function itemsOf(scenarios: readonly Scenario[], modes: readonly string[], variant?: string): Item[] {
+  if (variant !== undefined && !scenarios.some((one) => Object.hasOwn(one.variants, variant)))
+    throw new PxdError('unknown', `--variant ${variant}: ${variantsText(scenarios)}`);
+  const found: Item[] = [];
+  for (const scenario of scenarios)
+    for (const name of Object.keys(scenario.variants))
+      for (const mode of modes)
+        if ((variant === undefined || name === variant) && scenario.modes?.(mode) !== false) found.push({ scenario, variant: name, mode });
+  if (found.length === 0) throw new PxdError('unknown', `${scenarios.map((one) => one.id).join(', ')}: makes no sense in ${modes.join(', ')}`);
+  return found;
+}
+
+const variantsText = (scenarios: readonly Scenario[]): string =>
+  scenarios.length === 1
+    ? `${scenarios[0].id} has the variants ${Object.keys(scenarios[0].variants).join(', ')}`
+    : `none of the ${scenarios.length} entries has such a variant; "pxd check --list" lists them`;

@@ -1,0 +1,7 @@
+/** Formats of diagrams, by the name under which they are asked for. */
+import type { Format } from './format.ts';
+import { json } from './json.ts';
+
+export type { Format, RenderOptions } from './format.ts';
+
+export const formats: Readonly<Record<string, Format>> = { json };

@@ -3,6 +3,7 @@
  * at rest hold, and what the scenario says must hold.
  */
 import { KernelBug } from '../kernel/bug.ts';
+import { settleHardware } from '../kernel/hardware.ts';
 import { removeTasks } from '../kernel/task.ts';
 import { staleTranslations } from '../kernel/tlb.ts';
 import { get } from '../memory/heap.ts';
@@ -13,6 +14,7 @@ import type { Staged } from './stage.ts';
 
 /** What is wrong at the end of a run. Takes tasks and CPUs away: whoever calls goes back by the journal, or is done with the machine. */
 export function endingFault(scenario: Scenario, { stage, scheduler, names }: Staged): KernelBug | undefined {
+  settleHardware();
   const results = Object.fromEntries(names.map((name, i) => [name, scheduler.results[i]]));
   for (const [rule, holds] of Object.entries(scenario.holds ?? {})) {
     const wrong = holds({ ...stage, results });

@@ -3,6 +3,7 @@
  * kernel's code is taken: as Linux 6.18 has it, or with switches thrown (kernel/switches.ts).
  */
 import type { Descriptor } from '../kernel/compile/runtime.ts';
+import type { HardwareOptions } from '../kernel/hardware.ts';
 import type { Op } from '../kernel/op.ts';
 import type { SwitchName } from '../kernel/switches.ts';
 import type { Machine, MachineOptions } from '../machine/machine.ts';
@@ -37,13 +38,8 @@ export interface Stage {
   readonly notes: Record<string, number>;
 }
 
-/** What hardware does beside the tasks. */
-export interface Hardware {
-  /** Virtual pages whose translations any CPU may read ahead of time, at any moment. */
-  readonly speculate?: readonly number[];
-  /** Flushes of other CPUs' TLBs are interrupts that these take when they get to it (default: done everywhere at once). */
-  readonly ipis?: boolean;
-}
+/** What hardware does beside the tasks: nothing that is not asked for. */
+export type Hardware = HardwareOptions;
 
 export interface Variant {
   readonly switches?: readonly SwitchName[];

@@ -66,6 +66,7 @@ export function stageOf(scenario: Scenario, variant: Variant, mode: string, opti
   });
   scheduler.pgdOf = (mm) => get(mm, Mm.pgd);
   throwSwitches(variant.switches ?? []);
+  if (hardware.device) scheduler.load(cpus, stage.process.mm);
   const processes = new Set(machine.processes.map((p) => p.ref));
   specs.forEach(([, spec], i) => {
     const cpu = spec.cpu ?? i;

@@ -28,6 +28,7 @@ import { current } from './current.ts';
 import { acquired, downgraded, HELD_FOLIO, HELD_READ, HELD_SPIN, HELD_VMA, HELD_WRITE, holdersOf, lockName, released } from './lockdep.ts';
 import { running, Task } from './task.ts';
 import { checkEntryAccess } from './tlb.ts';
+import { entriesAreTorn, loadTorn } from './torn.ts';
 
 // --- locks ------------------------------------------------------------------------------------------------------------------
 
@@ -241,8 +242,9 @@ export function clearFlags(page: number, bits: number): number {
 
 /** ptep_get, pmdp_get …: one read of an entry, canonical. */
 export function entryGet(at: number, level: number): number {
-  if (running !== 0) checkEntryAccess(at);
-  return loadEntry(at, level);
+  if (running === 0) return loadEntry(at, level);
+  checkEntryAccess(at);
+  return entriesAreTorn(level) ? loadTorn(at, level) : loadEntry(at, level);
 }
 
 /** set_pte_at and its kin. */

@@ -10,7 +10,7 @@ import { PG_TABLE } from '../memory/page-flags.ts';
 import { heap, pageFlags, setPageFlags, setPageRefcount, setSlot } from '../memory/state.ts';
 import { KernelBug } from './bug.ts';
 import { cpu } from './current.ts';
-import { firstTask, KernelState, kernelState, RcuHead, running, Task } from './task.ts';
+import { firstTask, HW_DEFER_RCU, KernelState, kernelState, RcuHead, running, Task } from './task.ts';
 import { checkTableFree } from './tlb.ts';
 
 export function rcuReadLock(): number {
@@ -35,7 +35,7 @@ function readerLeaves(bit: number): void {
     const next = get(head, RcuHead.next);
     const readers = get(head, RcuHead.readers) & ~bit;
     set(head, RcuHead.readers, readers);
-    if (readers !== 0) before = head;
+    if (readers !== 0 || deferred()) before = head;
     else {
       if (before === 0) set(kernel, KernelState.rcu, next);
       else set(before, RcuHead.next, next);
@@ -45,6 +45,34 @@ function readerLeaves(bit: number): void {
     }
     head = next;
   }
+}
+
+/** Callbacks run later than they could (hardware.ts). */
+const deferred = (): boolean => (heap[kernelState() + KernelState.hardware] & HW_DEFER_RCU) !== 0;
+
+/** The oldest callback whose grace period is over, 0 for none. */
+export function rcuCallbackReady(): number {
+  for (let head = get(kernelState(), KernelState.rcu); head !== 0; head = get(head, RcuHead.next)) if (get(head, RcuHead.readers) === 0) return head;
+  return 0;
+}
+
+/** Runs it. */
+export function runRcuCallback(): void {
+  const ready = rcuCallbackReady();
+  const kernel = kernelState();
+  const next = get(ready, RcuHead.next);
+  let before = 0;
+  for (let head = get(kernel, KernelState.rcu); head !== ready; head = get(head, RcuHead.next)) before = head;
+  if (before === 0) set(kernel, KernelState.rcu, next);
+  else set(before, RcuHead.next, next);
+  if (next === 0) set(kernel, KernelState.rcuLast, before);
+  freeTable(get(ready, RcuHead.page), get(ready, RcuHead.order));
+  free(RcuHead, ready);
+}
+
+/** rcu_barrier(): all callbacks run. Nobody reads. */
+export function rcuBarrier(): void {
+  while (kernelState() !== 0 && rcuCallbackReady() !== 0) runRcuCallback();
 }
 
 /** Tasks inside a read section, as bits. */
@@ -57,7 +85,7 @@ function readersNow(): number {
 /** tlb_remove_table: frees a page table after the grace period. */
 export function callRcuFreeTable(table: number, order: number): number {
   const readers = running === 0 ? 0 : readersNow();
-  if (readers === 0) {
+  if (readers === 0 && (running === 0 || !deferred())) {
     freeTable(table, order);
     return 0;
   }

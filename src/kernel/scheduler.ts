@@ -14,12 +14,15 @@ import { heap, journalMark, recording, undo } from '../memory/state.ts';
 import { KernelBug } from './bug.ts';
 import { advance, backtrace, type Descriptor, S, stackEnd, startTask, TASK, useStack } from './compile/runtime.ts';
 import { setGuards } from './guards.ts';
+import { ACTOR_BASE, describeHardware, type HardwareOptions, hardwareActions, IDLE_BASE, performHardware, setHardware } from './hardware.ts';
 import { checkIntent, intentOf } from './intents.ts';
 import { checkReturn, heldBy, holdersOf, lockName } from './lockdep.ts';
 import { type Op, operations, pending } from './op.ts';
-import { flushTlbMm, flushTlbRange } from './ops.ts';
+import { entrySet, flushTlbMm, flushTlbRange } from './ops.ts';
+import { bufferAllows, performBuffered } from './store-buffer.ts';
 import { Cpu, cpuOf, createTask, firstCpu, firstTask, makeCpus, running, setRunning, TASK_DONE, TASK_RUNNING, Task, type TaskRef, taskOf } from './task.ts';
-import { ipisIdle, sendIpis, speculate, takeIpi } from './tlb.ts';
+import { ipisIdle, sendIpis } from './tlb.ts';
+import { entriesAreTorn, storeFirstHalf } from './torn.ts';
 
 /** A kernel function, native or as a step descriptor, and what it is called with. */
 export interface Call {
@@ -29,12 +32,8 @@ export interface Call {
   readonly name?: string;
 }
 
-export interface SchedulerOptions {
+export interface SchedulerOptions extends HardwareOptions {
   readonly cpus?: number;
-  /** Pages that hardware may read translations of ahead of time, on the CPUs whose address space is loaded. None: no such actor. */
-  readonly speculate?: readonly number[];
-  /** Flushes are sent to other CPUs as interrupts that take their time; else they are done everywhere at once. */
-  readonly ipis?: boolean;
   /** Doubles of a task's stack in the step program. */
   readonly stackSize?: number;
   /** Hears of each call when its first step is taken and when it has returned; may throw a KernelBug. */
@@ -48,12 +47,8 @@ export interface SchedulerOptions {
 
 /** What may happen: the number of a task, or an actor's action from ACTOR_BASE on. */
 export type Action = number;
-/** Actions below are tasks. */
-export const ACTOR_BASE = 64;
-/** CPU c takes its interrupt: IPI_BASE + c. */
-const IPI_BASE = ACTOR_BASE;
-/** CPU c reads the i-th page of `speculate`: SPECULATE_BASE + c · 1024 + i. */
-const SPECULATE_BASE = 1024;
+
+export { ACTOR_BASE };
 
 /** Of the actions that may happen now, the one that does. */
 export type Choose = (actions: readonly Action[], scheduler: Scheduler) => Action;
@@ -86,7 +81,9 @@ export class Scheduler {
   constructor(options: SchedulerOptions = {}) {
     this.options = options;
     this.#stackSize = options.stackSize ?? DEFAULT_STACK;
-    if (firstCpu() === 0) makeCpus(options.cpus ?? 1);
+    if (firstCpu() !== 0) return;
+    makeCpus(options.cpus ?? 1, options.device === true);
+    setHardware(options);
   }
 
   /** Tells which address space a CPU has loaded. */
@@ -130,7 +127,7 @@ export class Scheduler {
   actions(): Action[] {
     const found: Action[] = [];
     for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) found.push(get(task, Task.number));
-    this.#actors(found);
+    hardwareActions(this.options, found);
     return found;
   }
 
@@ -146,6 +143,7 @@ export class Scheduler {
     const code = get(task, Task.code);
     if (code === 0) return true;
     if (this.options.ipis && isFlush(code) && !ipisIdle()) return false;
+    if (this.options.storeBuffers && !bufferAllows(get(task, Task.cpu), code)) return false;
     const { enabled } = operations[code];
     return enabled === undefined || enabled(get(task, Task.a), get(task, Task.b), get(task, Task.c), get(task, Task.d));
   }
@@ -158,30 +156,12 @@ export class Scheduler {
     return false;
   }
 
-  #actors(found: Action[]): void {
-    const pages = this.options.speculate ?? [];
-    for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) {
-      const number = get(cpu, Cpu.number);
-      if (get(cpu, Cpu.ipi) !== 0 && !this.#irqsOff(cpu)) found.push(IPI_BASE + number);
-      if (get(cpu, Cpu.mm) !== 0) for (let i = 0; i < pages.length; i++) found.push(SPECULATE_BASE + number * 1024 + i);
-    }
-  }
-
-  #irqsOff(cpu: number): boolean {
-    for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (get(task, Task.cpu) === cpu && get(task, Task.irqsOff) > 0) return true;
-    return false;
-  }
-
   // --- what happens ---------------------------------------------------------------------------------------------------------
 
   /** Performs an action that may happen. @throws {KernelBug} when a rule is broken by it */
   step(action: Action): void {
     this.schedule.push(action);
-    if (action >= SPECULATE_BASE) {
-      const cpu = cpuOf(Math.floor((action - SPECULATE_BASE) / 1024));
-      const mm = get(cpu, Cpu.mm);
-      speculate(cpu, mm, this.pgdOf(mm), (this.options.speculate as number[])[(action - SPECULATE_BASE) % 1024]);
-    } else if (action >= IPI_BASE) takeIpi(cpuOf(action - IPI_BASE));
+    if (action >= ACTOR_BASE) performHardware(action, this.options, this.pgdOf);
     else this.#stepTask(taskOf(action));
   }
 
@@ -196,6 +176,11 @@ export class Scheduler {
         // Asked first, done when all have answered: its own CPU is flushed with the second half.
         const whole = operations[code].name === 'flushTlbMm';
         sendIpis(get(task, Task.a), whole ? 0 : get(task, Task.b), whole ? Number.MAX_SAFE_INTEGER : get(task, Task.c));
+        set(task, Task.phase, 1);
+        return;
+      }
+      if (code === entrySet.code && get(task, Task.phase) === 0 && entriesAreTorn(get(task, Task.b))) {
+        storeFirstHalf(get(task, Task.a), get(task, Task.b), get(task, Task.c));
         set(task, Task.phase, 1);
         return;
       }
@@ -224,9 +209,14 @@ export class Scheduler {
     useStack(this.stack, this.options.stops);
     if (recording) this.#save(base);
     const code = S[base + TASK.code];
-    if (code !== 0) S[base + TASK.result] = operations[code].effect(S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
+    if (code !== 0) S[base + TASK.result] = this.#perform(task, code, S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
     if (advance(base)) announce(task, S[base + TASK.code], S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
     else this.#returned(task, S[base + TASK.result]);
+  }
+
+  #perform(task: TaskRef, code: number, a: number, b: number, c: number, d: number): number {
+    if (this.options.storeBuffers) return performBuffered(get(task, Task.cpu), code, a, b, c, d);
+    return operations[code].effect(a, b, c, d);
   }
 
   #returned(task: TaskRef, result: number): void {
@@ -321,7 +311,7 @@ export class Scheduler {
   /** Some task can go on, or hardware will let it. @throws {KernelBug} I27 */
   checkDeadlock(actions: readonly Action[]): void {
     // Hardware that reads ahead helps nobody on.
-    if (!actions.some((action) => action < SPECULATE_BASE)) throw new KernelBug('I27', `deadlock: ${this.alive.map((n) => this.waiting(n)).join('; ')}`);
+    if (!actions.some((action) => action < IDLE_BASE)) throw new KernelBug('I27', `deadlock: ${this.alive.map((n) => this.waiting(n)).join('; ')}`);
   }
 
   /** What a task waits for, with who holds it. */
@@ -346,9 +336,7 @@ export class Scheduler {
 
   /** What an action is, for people. */
   describe(action: Action): string {
-    if (action >= SPECULATE_BASE)
-      return `CPU ${Math.floor((action - SPECULATE_BASE) / 1024)} reads vpn 0x${(this.options.speculate as number[])[(action - SPECULATE_BASE) % 1024].toString(16)} ahead`;
-    if (action >= IPI_BASE) return `CPU ${action - IPI_BASE} takes the interrupt of a flush`;
+    if (action >= ACTOR_BASE) return describeHardware(action, this.options);
     const task = taskOf(action);
     return `task ${action} ${nameOf(this.callOf(task))}: ${operationText(task)}`;
   }

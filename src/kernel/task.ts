@@ -21,6 +21,13 @@ export const SLOT_KERNEL = 4;
 export const MAX_TASKS = 30;
 /** Locks that one task may hold. */
 export const MAX_HELD = 40;
+/** Stores that a CPU's buffer holds. */
+export const STORES = 4;
+/** Bits of KernelState.hardware. */
+export const HW_DEFER_RCU = 1;
+export const HW_WALK_CACHES = 2;
+export const HW_STORE_BUFFERS = 4;
+export const HW_TORN_ENTRIES = 8;
 /** Words of 32 switches. */
 export const SWITCH_WORDS = 8;
 /** Translations that one CPU may hold. */
@@ -33,6 +40,8 @@ export const KernelState = defineStruct('kernel', {
   /** What waits for readers, oldest first. */
   rcu: 'ref:rcuHead',
   rcuLast: 'ref:rcuHead',
+  /** HW_ bits: what the hardware is like (hardware.ts). */
+  hardware: 'flags',
   /** Switches that are thrown (switches.ts), as bits. */
   switches: array(SWITCH_WORDS),
 });
@@ -91,6 +100,14 @@ export const Cpu = defineStruct('cpu', {
   tables: array(TLB_ENTRIES, 'page'),
   /** Tasks whose current call began when the translation was there already (`tlbCallBegins`): 1 << number. */
   older: array(TLB_ENTRIES, 'flags'),
+  /** A device that shares page tables: no task runs on it, no interrupt reaches it. */
+  device: 'number',
+  /** Stores that have not reached memory, oldest first: operation and its first three arguments (store-buffer.ts). */
+  stores: 'count',
+  storeCodes: array(STORES),
+  storeA: array(STORES),
+  storeB: array(STORES),
+  storeC: array(STORES),
 });
 
 /** A page table (or what else call_rcu is asked for) that waits until all who may look at it have gone. */
@@ -119,16 +136,17 @@ export const firstTask = (): TaskRef => (kernelState() === 0 ? 0 : get(kernelSta
 export const firstCpu = (): CpuRef => (kernelState() === 0 ? 0 : get(kernelState(), KernelState.cpus));
 
 /** Gives the mounted machine CPUs that tasks run on. */
-export function makeCpus(count: number): void {
+export function makeCpus(count: number, device = false): void {
   if (kernelState() !== 0) throw new Error('the machine has CPUs already');
   // Each has lists of free pages of its own.
   const booted = heap[memory() + Memory.cpus];
   if (count > booted) throw new Error(`the machine was booted with ${booted} CPU${booted === 1 ? '' : 's'}, not with ${count}`);
   const kernel = alloc(KernelState);
   setSlot(SLOT_KERNEL, kernel);
-  for (let number = count - 1; number >= 0; number--) {
+  for (let number = device ? count : count - 1; number >= 0; number--) {
     const cpu = alloc(Cpu);
     set(cpu, Cpu.number, number);
+    if (number === count) set(cpu, Cpu.device, 1);
     set(cpu, Cpu.next, get(kernel, KernelState.cpus));
     set(kernel, KernelState.cpus, cpu);
   }

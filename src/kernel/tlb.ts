@@ -11,9 +11,9 @@ import { get, set } from '../memory/heap.ts';
 import { PG_TABLE } from '../memory/page-flags.ts';
 import { heap, pageFlags, pageOfPfn, setSlot } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
-import { entryAt, loadEntry, pageOfEntry, storeEntry, topLevel } from './arch.ts';
+import { entryAt, loadEntry, pageOfEntry, storeEntry, tableEntries, topLevel } from './arch.ts';
 import { KernelBug } from './bug.ts';
-import { Cpu, type CpuRef, firstCpu, KernelState, kernelState, running, Task, TLB_ENTRIES } from './task.ts';
+import { Cpu, type CpuRef, firstCpu, HW_WALK_CACHES, KernelState, kernelState, running, Task, TLB_ENTRIES } from './task.ts';
 
 type Flusher = (mm: number, start: number, end: number) => void;
 
@@ -64,11 +64,16 @@ function dropEntry(cpu: CpuRef, at: number): void {
   set(cpu, Cpu.count, last);
 }
 
+/** A CPU forgets its i-th translation, as it may at any time. */
+export function evict(cpu: CpuRef, i: number): void {
+  dropEntry(cpu, i);
+}
+
 /** A flush is sent to every other CPU; each does it when it takes the interrupt (`takeIpi`), the sender waits for all (`ipisDone`). */
 export function sendIpis(mm: number, start: number, end: number): void {
   const own = running === 0 ? 0 : heap[running + Task.cpu];
   for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) {
-    if (cpu === own) continue;
+    if (cpu === own || get(cpu, Cpu.device) !== 0) continue;
     set(cpu, Cpu.ipi, heap[running + Task.number] + 1);
     set(cpu, Cpu.ipiMm, mm);
     set(cpu, Cpu.ipiStart, start);
@@ -108,6 +113,18 @@ function lowestTable(pgd: number, vpn: number): number {
   return table;
 }
 
+/** Where a CPU begins to walk: at a table that it remembers to have come through for this region, where it keeps such, else at the top. */
+function walkTable(cpu: CpuRef, mm: number, pgd: number, vpn: number): number {
+  if ((heap[kernelState() + KernelState.hardware] & HW_WALK_CACHES) !== 0) {
+    const span = tableEntries(0);
+    const region = Math.floor(vpn / span);
+    for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--)
+      if (get(cpu, Cpu.mms + i) === mm && get(cpu, Cpu.tables + i) !== 0 && Math.floor(get(cpu, Cpu.vpns + i) / span) === region)
+        return get(cpu, Cpu.tables + i);
+  }
+  return lowestTable(pgd, vpn);
+}
+
 function remember(cpu: CpuRef, mm: number, vpn: number, page: number, bits: number, table: number): void {
   for (let i = 0; i < get(cpu, Cpu.count); i++)
     if (get(cpu, Cpu.mms + i) === mm && get(cpu, Cpu.vpns + i) === vpn && (get(cpu, Cpu.pages + i) === 0) === (page === 0)) {
@@ -132,7 +149,7 @@ function remember(cpu: CpuRef, mm: number, vpn: number, page: number, bits: numb
  */
 export function speculate(cpu: CpuRef, mm: number, pgd: number, vpn: number): boolean {
   if (tlbFind(cpu, mm, vpn) >= 0) return false;
-  const table = lowestTable(pgd, vpn);
+  const table = walkTable(cpu, mm, pgd, vpn);
   if (table === 0) return false;
   const ptep = entryAt(table, 0, vpn);
   const entry = loadEntry(ptep, 0);
@@ -160,7 +177,7 @@ export function userAccess(cpu: CpuRef, mm: number, pgd: number, vpn: number, ac
     // The entry is read again before a fault is raised.
     dropEntry(cpu, at);
   }
-  const table = lowestTable(pgd, vpn);
+  const table = walkTable(cpu, mm, pgd, vpn);
   if (table === 0) return 0;
   const ptep = entryAt(table, 0, vpn);
   const entry = loadEntry(ptep, 0);

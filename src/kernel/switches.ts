@@ -21,7 +21,10 @@ export const SWITCHES = {
   gathersUnaware: { does: 'an mmu_gather does not ask whether another one is at work on its mm', origin: 'before 4.14 (99baac21e458)' },
   novmaReadLock: { does: 'a walk over user tables without VMAs makes do with the mmap lock for reading', origin: 'before 6.1 (8782fb61cc848)' },
   walkNoVmaLock: { does: 'a page walk that changes entries does not lock the VMAs for writing', origin: 'before 6.6 (49b0638502da)' },
-  ptdumpNoHotplugLock: { does: 'a dump of kernel tables does not keep memory from being removed', origin: 'before 6.17 (59305202c67f)' },
+  ptdumpNoHotplugLock: { does: 'a dump of kernel tables does not keep memory from being removed', origin: 'x86 before 6.17' },
+  faultNoMappingCheck: { does: 'who has locked a page of a file does not look whether it still belongs to it', origin: 'mutation' },
+  faultNoSizeCheck: { does: 'a page of shared memory is not looked at again whether it lies beyond the end by now', origin: 'mutation' },
+  truncateUnmapsOnce: { does: 'truncation unmaps what lies beyond the end only before it takes the pages away', origin: 'before 2.6.33 (2da02997e08d)' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

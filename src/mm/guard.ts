@@ -9,7 +9,8 @@ import { get, writeOnce } from '../kernel/ops.ts';
 import { anonVmaPrepare } from './anon-vma.ts';
 import { EINVAL, ERESTARTNOINTR } from './errno.ts';
 import { installMarkers } from './guard-entries.ts';
-import { madviseWalkTables, WALK_GUARD_REMOVE } from './madvise-walk.ts';
+import { WALK_GUARD_REMOVE } from './mm-walk.ts';
+import { walkPageRangeVma } from './pagewalk.ts';
 import { Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_LOCKED, VM_MAYBE_GUARD, VM_SPECIAL } from './vm-flags.ts';
 import { vmaIsAnonymous } from './vm-ops.ts';
@@ -46,5 +47,5 @@ export function* madviseGuardInstall(vma: VmaRef, start: Vpn, end: Vpn): Op<numb
 /** madvise_guard_remove: the markers of [start, end) go; anything else stays. */
 export function* madviseGuardRemove(vma: VmaRef, start: Vpn, end: Vpn): Op<number> {
   if (!isValidGuardVma(vma, true)) return -EINVAL;
-  return yield* madviseWalkTables(WALK_GUARD_REMOVE, 0, vma, start, end);
+  return yield* walkPageRangeVma(vma, start, end, WALK_GUARD_REMOVE, 0);
 }

@@ -51,10 +51,11 @@ import {
   type MadvRef,
 } from './madv.ts';
 import { madviseCollapse } from './madvise-collapse.ts';
-import { madviseWalkTables, WALK_COLD, WALK_FREE, WALK_PAGEOUT } from './madvise-walk.ts';
+import { WALK_COLD, WALK_FREE, WALK_PAGEOUT } from './mm-walk.ts';
 import { lockVmaUnderRcu, mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaEndRead, vmaStartWrite } from './mmap-lock.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
 import { POSIX_FADV_WILLNEED, vfsFadvise } from './open.ts';
+import { walkPageRangeVma } from './pagewalk.ts';
 import { linearPageIndex } from './rmap.ts';
 import { File, Inode, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import {
@@ -348,14 +349,14 @@ function* madviseDontneedFree(tlb: number, vma: VmaRef, start: Vpn, end: Vpn, be
   if ((get(vma, Vma.flags) & forbidden) !== 0) return -EINVAL;
   if (behavior !== MADV_FREE) return yield* unmapPageRange(tlb, vma, start, end, ZAP_RECLAIM_PT);
   // madvise_free_single_vma.
-  return vmaIsAnonymous(vma) ? yield* madviseWalkTables(WALK_FREE, tlb, vma, start, end) : -EINVAL;
+  return vmaIsAnonymous(vma) ? yield* walkPageRangeVma(vma, start, end, WALK_FREE, tlb) : -EINVAL;
 }
 
 /** madvise_cold and madvise_pageout: not where pages are not the LRU's (can_madv_lru_vma). */
 function* madviseColdOrPageout(vma: VmaRef, start: Vpn, end: Vpn, walk: number): Op<number> {
   if ((get(vma, Vma.flags) & (VM_LOCKED | VM_PFNMAP | VM_HUGETLB)) !== 0) return -EINVAL;
   const tlb = yield* tlbGather(get(vma, Vma.mm));
-  yield* madviseWalkTables(walk, tlb, vma, start, end);
+  yield* walkPageRangeVma(vma, start, end, walk, tlb);
   return yield* tlbFinish(tlb);
 }
 

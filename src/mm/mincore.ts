@@ -5,16 +5,18 @@
  * many at a time as a page holds, without the mmap lock.
  */
 
-import { entryEnd, entryStride } from '../kernel/arch.ts';
+import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { allocPage, entryGet, freePage, get, refAdd, spinUnlock } from '../kernel/ops.ts';
+import { allocPage, entryGet, freePage, get, refAdd, set, spinUnlock } from '../kernel/ops.ts';
 import { GFP_USER } from '../memory/gfp.ts';
 import { pageShift, setByte } from '../memory/state.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM } from './errno.ts';
 import { filemapIsUptodate } from './filemap.ts';
+import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_MINCORE } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
+import { walkPageRange } from './pagewalk.ts';
 import { isSwapPte, pteLockptr, pteMarker } from './pgtable.ts';
-import { lockedPtePointer } from './pgtable-generic.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { File, Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { byteOf, copyToUser } from './uaccess.ts';
 import { vmaLookup } from './vma-tree.ts';
@@ -54,31 +56,39 @@ function* doMincore(mm: MmRef, start: Vpn, pages: number, buffer: Page): Op<numb
   const vma = vmaLookup(mm, start);
   if (vma === 0) return -ENOMEM;
   const end = Math.min(get(vma, Vma.end), start + pages);
-  let vpn = start;
-  while (vpn < end) {
-    const next = entryEnd(vpn, end, 1);
-    const ptep = yield* lockedPtePointer(mm, vpn);
-    if (ptep !== 0) yield* mincorePteRange(vma, ptep, start, vpn, next, buffer);
-    else for (let at = vpn; at < next; at++) setByte(byteOf(buffer, at - start), mincorePage(vma, at));
-    vpn = next;
-  }
+  yield* walkPageRange(mm, start, end, WALK_MINCORE, buffer);
   return end - start;
 }
 
-/** mincore_pte_range. Holds the lock of the entries and releases it. */
-function* mincorePteRange(vma: VmaRef, table: number, start: Vpn, from: Vpn, to: Vpn, buffer: Page): Op<number> {
-  let ptep = table;
+/** mincore_pte_range. */
+export function* mincorePteRange(walk: MmWalkRef, pmdp: number, from: Vpn, to: Vpn): Op<number> {
+  let ptep = yield* pteOffsetMapLock(pmdp, from);
+  if (ptep === 0) {
+    set(walk, MmWalk.action, ACTION_AGAIN);
+    return 0;
+  }
   const lock = pteLockptr(ptep);
   for (let vpn = from; vpn < to; vpn++) {
     const pte = yield* entryGet(ptep, 0);
     let present = 1;
     // Markers stand for nothing, like an empty entry; migration entries and other non-swap ones for a page in memory.
-    if (pte === 0 || pteMarker(pte) !== 0) present = mincorePage(vma, vpn);
+    if (pte === 0 || pteMarker(pte) !== 0) present = mincorePage(get(walk, MmWalk.vma), vpn);
     else if (isSwapPte(pte)) present = mincoreSwap();
-    setByte(byteOf(buffer, vpn - start), present);
+    answer(walk, vpn, present);
     ptep += entryStride(0);
   }
   return yield* spinUnlock(lock);
+}
+
+/** mincore_unmapped_range: pages without a table. */
+export function mincoreUnmappedRange(walk: MmWalkRef, from: Vpn, to: Vpn): number {
+  for (let vpn = from; vpn < to; vpn++) answer(walk, vpn, mincorePage(get(walk, MmWalk.vma), vpn));
+  return 0;
+}
+
+/** Writes the answer for a page into the walk's buffer. */
+function answer(walk: MmWalkRef, vpn: Vpn, present: number): void {
+  setByte(byteOf(get(walk, MmWalk.arg), vpn - get(walk, MmWalk.start)), present);
 }
 
 /** mincore_page of what no entry says (__mincore_unmapped_range): a file's page may be cached. 1 or 0. */

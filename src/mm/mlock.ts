@@ -5,19 +5,21 @@
  * changed here for what is mapped already, by rmap and faults for what comes and goes.
  */
 
-import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, entryGet, get, set, spinLock, spinUnlock, writeOnce } from '../kernel/ops.ts';
+import { add, entryGet, get, set, spinUnlock, writeOnce } from '../kernel/ops.ts';
 import { pageIndex, pageMapping, pageShift } from '../memory/state.ts';
-import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { pageCacheEntry } from './filemap.ts';
 import { folioOrder } from './folio-order.ts';
 import { mmPopulate, mmPopulateRange } from './gup.ts';
 import { vmNormalPage } from './memory.ts';
+import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_MLOCK } from './mm-walk.ts';
 import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { vmaSupportsMlock } from './mmap-region.ts';
-import { pteLockptr, ptePage, ptePresent, tablePage } from './pgtable.ts';
+import { walkPageRange } from './pagewalk.ts';
+import { pteLockptr, ptePage, ptePresent } from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { mlockFolio, munlockFolio } from './swap.ts';
 import { Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { CAP_IPC_LOCK, canDoMlock, capable, pfnDown, RLIMIT_MEMLOCK, rlimit } from './util.ts';
@@ -143,22 +145,8 @@ function* mlockVmaPagesRange(vma: VmaRef, start: Vpn, end: Vpn, newFlags: number
   const flags = newFlags | (get(vma, Vma.flags) & VM_STICKY);
   const locking = (flags & VM_LOCKED) !== 0;
   yield* writeOnce(vma, Vma.flags, locking ? flags | VM_IO : flags);
-  yield* mlockTable(vma, get(get(vma, Vma.mm), Mm.pgd), topLevel, start, end);
+  yield* walkPageRange(get(vma, Vma.mm), start, end, WALK_MLOCK, 0);
   return locking ? yield* writeOnce(vma, Vma.flags, flags) : 0;
-}
-
-function* mlockTable(vma: VmaRef, table: Page, level: number, start: Vpn, end: Vpn): Op<number> {
-  let vpn = start;
-  while (vpn < end) {
-    const next = entryEnd(vpn, end, level);
-    const entry = yield* entryGet(entryAt(table, level, vpn), level);
-    if ((entry & PTE_TABLE) !== 0) {
-      if (level > 1) yield* mlockTable(vma, tablePage(entry), level - 1, vpn, next);
-      else yield* mlockPteRange(vma, tablePage(entry), vpn, next);
-    }
-    vpn = next;
-  }
-  return 0;
 }
 
 /**
@@ -186,11 +174,14 @@ function* mlockLargeFolio(page: Page, locked: boolean, vpn: Vpn, start: Vpn, end
 }
 
 /** mlock_pte_range. */
-function* mlockPteRange(vma: VmaRef, table: Page, start: Vpn, end: Vpn): Op<number> {
-  const locked = (get(vma, Vma.flags) & VM_LOCKED) !== 0;
-  let ptep = entryAt(table, 0, start);
+export function* mlockPteRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+  const locked = (get(get(walk, MmWalk.vma), Vma.flags) & VM_LOCKED) !== 0;
+  let ptep = yield* pteOffsetMapLock(pmdp, start);
+  if (ptep === 0) {
+    set(walk, MmWalk.action, ACTION_AGAIN);
+    return 0;
+  }
   const lock = pteLockptr(ptep);
-  yield* spinLock(lock);
   for (let vpn = start; vpn < end; vpn++) {
     const pte = yield* entryGet(ptep, 0);
     const page = ptePresent(pte) ? vmNormalPage(pte) : 0;

@@ -94,7 +94,7 @@ function* walkVmas(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
     if (vma === 0 || from < get(vma, Vma.start)) {
       if (vma !== 0) next = Math.min(end, get(vma, Vma.start));
       set(walk, MmWalk.vma, 0);
-      if (walkHas(ops, HAS_HOLE)) error = yield* walkHole(walk, from, next);
+      if (walkHas(ops, HAS_HOLE)) error = walkHole(walk, from, next);
     } else {
       yield* lockVma(vma, walkLock(ops));
       set(walk, MmWalk.vma, vma);
@@ -156,12 +156,12 @@ function* walkVma(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
   const ops = get(walk, MmWalk.ops);
   const vma = get(walk, MmWalk.vma);
   if (walkHas(ops, HAS_TEST)) {
-    const test = yield* walkTest(walk, start, end);
+    const test = walkTest(walk);
     // What is above 0 passes the VMA over and is nobody else's concern.
     if (test !== 0) return Math.min(test, 0);
   } else if ((get(vma, Vma.flags) & VM_PFNMAP) !== 0) {
     // Nothing there has a struct page; who wants to hear of every address hears of a hole.
-    return walkHas(ops, HAS_HOLE) ? Math.min(yield* walkHole(walk, start, end), 0) : 0;
+    return walkHas(ops, HAS_HOLE) ? Math.min(walkHole(walk, start, end), 0) : 0;
   }
   return yield* walkTable(walk, get(get(walk, MmWalk.mm), Mm.pgd), topLevel, start, end);
 }
@@ -176,7 +176,7 @@ function* walkTable(walk: MmWalkRef, table: Page, level: number, start: Vpn, end
     const entry = yield* entryGet(at, level);
     let error = 0;
     if (entry === 0) {
-      if (walkHas(ops, HAS_HOLE)) error = yield* walkHole(walk, vpn, next);
+      if (walkHas(ops, HAS_HOLE)) error = walkHole(walk, vpn, next);
     } else if ((entry & PTE_TABLE) !== 0) {
       if (level > 1) error = yield* walkTable(walk, tablePage(entry), level - 1, vpn, next);
       else {

@@ -117,7 +117,8 @@ function checkCounts(census: Census, found: Findings): void {
   for (const process of liveOf(census, Process))
     if ((get(process, Process.alive) !== 0) !== (get(process, Process.mm) !== 0))
       found.add('I19', `process ${process}: alive ${get(process, Process.alive)}, mm ${get(process, Process.mm)}`);
-  for (const mm of liveOf(census, Mm)) if (mm !== census.kernel?.mm && !census.spaces.some((s) => s.mm === mm)) found.add('I19', `mm ${mm} lives, but no process has it`);
+  for (const mm of liveOf(census, Mm))
+    if (mm !== census.kernel?.mm && !census.spaces.some((s) => s.mm === mm)) found.add('I19', `mm ${mm} lives, but no process has it`);
 }
 
 export function checkObjects(census: Census, found: Findings): void {

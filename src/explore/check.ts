@@ -5,7 +5,7 @@
 
 import type { Scenario } from './scenario.ts';
 import { scheduleText } from './schedule.ts';
-import { type SearchResult, search } from './search.ts';
+import { type Progress, type SearchResult, search } from './search.ts';
 import { stageOf } from './stage.ts';
 
 /** What `pxd check` prints of a variant: one line. */
@@ -35,8 +35,12 @@ export interface CheckOptions {
   readonly memoryBytes?: number;
   /** A clock in milliseconds. */
   readonly now: () => number;
-  /** Preemption bounds instead of the variant's own. */
+  /** Preemption bounds instead of the variant's own. What is clean within them counts as clean. */
   readonly bounds?: readonly number[];
+  /** Hears now and then how far the search is. */
+  readonly progress?: (progress: Progress, bound: number) => void;
+  /** Hears of each search that was made: what it saw, and what it left out. */
+  readonly searched?: (result: SearchResult, bound: number) => void;
 }
 
 const LIMIT_MS = 120_000;
@@ -53,8 +57,13 @@ export function checkVariant(scenario: Scenario, name: string, mode: string, opt
   for (bound of bounds) {
     const staged = stageOf(scenario, variant, mode);
     const given = options.memoryBytes === undefined ? {} : { memoryBytes: options.memoryBytes };
-    result = search(scenario, staged, { preemptions: bound, ...given, stop: () => options.now() > limit });
+    const stop = (progress: Progress): boolean => {
+      options.progress?.({ ...progress, states: states + progress.states }, bound);
+      return options.now() > limit;
+    };
+    result = search(scenario, staged, { preemptions: bound, ...given, stop });
     states += result.states;
+    options.searched?.(result, bound);
     if (result.verdict !== 'bounded') break;
   }
   const { verdict, violation } = result as SearchResult;
@@ -63,7 +72,8 @@ export function checkVariant(scenario: Scenario, name: string, mode: string, opt
   const ok =
     variant.expect === 'violation'
       ? violation !== undefined && (rules === undefined || rules.includes(violation.rule))
-      : verdict === 'exhausted' || (verdict === 'bounded' && variant.bounded !== undefined && bound >= variant.bounded.preemptions);
+      : verdict === 'exhausted' ||
+        (verdict === 'bounded' && (options.bounds !== undefined || (variant.bounded !== undefined && bound >= variant.bounded.preemptions)));
   const note = verdict === 'bounded' && variant.bounded ? variant.bounded.reason : variant.note;
   return {
     id: scenario.id,

@@ -17,6 +17,8 @@ export interface Switch {
 
 /** All switches by name: the place in the code says the name, a scenario's variant throws it. */
 export const SWITCHES = {
+  locksNotSplit: { does: 'entries of all page tables of an mm are guarded by its page_table_lock', origin: 'configuration: CONFIG_SPLIT_PTE_PTLOCKS off' },
+  noVmaLocks: { does: 'faults take the mmap lock', origin: 'configuration: CONFIG_PER_VMA_LOCK off, as before 6.4' },
   mremapFlushLate: { does: 'mremap flushes the old place after it dropped the lock of its table', origin: 'before 4.19 (eb66ae030829)' },
   gathersUnaware: { does: 'an mmu_gather does not ask whether another one is at work on its mm', origin: 'before 4.14 (99baac21e458)' },
   novmaReadLock: { does: 'a walk over user tables without VMAs makes do with the mmap lock for reading', origin: 'before 6.1 (8782fb61cc848)' },
@@ -24,7 +26,18 @@ export const SWITCHES = {
   ptdumpNoHotplugLock: { does: 'a dump of kernel tables does not keep memory from being removed', origin: 'x86 before 6.17' },
   faultNoMappingCheck: { does: 'who has locked a page of a file does not look whether it still belongs to it', origin: 'mutation' },
   faultNoSizeCheck: { does: 'a page of shared memory is not looked at again whether it lies beyond the end by now', origin: 'mutation' },
-  truncateUnmapsOnce: { does: 'truncation unmaps what lies beyond the end only before it takes the pages away', origin: 'before 2.6.33 (2da02997e08d)' },
+  truncateUnmapsOnce: { does: 'truncation unmaps what lies beyond the end only before it takes the pages away', origin: 'before 2.6.23 (d00806b18315)' },
+  forkNoVmaLock: {
+    does: 'fork does not lock the VMAs that it copies, so that faults under the lock of a VMA run beside it',
+    origin: 'before 6.5 (fb49c455323f)',
+  },
+  forkNoFlush: { does: 'fork leaves translations that the parent has cached before its pages were write-protected', origin: 'mutation' },
+  forkFlushLate: { does: 'fork flushes the parent after it let its mmap lock and the locks of its VMAs go', origin: 'mutation' },
+  execStackLimitReread: { does: 'exec reads the stack limit again when it lays the address space out', origin: 'before 4.17 (c31dbb146dd4)' },
+  execAccessUnlocked: {
+    does: 'who looks into another process takes its mm and checks its credentials without keeping exec from changing them in between',
+    origin: 'before 3.3 (8cdb878dcb35)',
+  },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

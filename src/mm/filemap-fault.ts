@@ -13,7 +13,7 @@ import { PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageFlags, pageMapping, pageShift } from '../memory/state.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
-import { filemapGetEntry, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { filemapGetEntry, folioLeft, pageCacheEntry, pageCacheFind } from './filemap.ts';
 import { setPteRange, vmfLockPte } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { mmapReadUnlock, vmaEndRead } from './mmap-lock.ts';
@@ -148,7 +148,7 @@ export function* filemapFault(vmf: VmfRef): Op<number> {
       released = yield* maybeUnlock(vmf, file, released);
       yield* folioLock(page);
     }
-    if (pageMapping[page] !== inode) {
+    if (folioLeft(inode, page)) {
       yield* folioUnlock(page);
       yield* folioPut(page);
       page = 0;

@@ -8,7 +8,21 @@
 
 import { allocationFails } from '../kernel/effects.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, clearFlags, folioLock, folioUnlock, get, rcuReadLock, rcuReadUnlock, refAdd, refGetUnlessZero, spinLock, spinUnlock } from '../kernel/ops.ts';
+import {
+  add,
+  clearFlags,
+  folioLock,
+  folioUnlock,
+  get,
+  rcuReadLock,
+  rcuReadUnlock,
+  refAdd,
+  refGetUnlessZero,
+  spinLock,
+  spinUnlock,
+  switched,
+} from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageFlags, pageMapping, pagePrivate, setPageIndex, setPageMapping, setPagePrivate } from '../memory/state.ts';
 import { xaErase, xaFind, xaLoad, xaStore } from '../memory/xarray.ts';
@@ -43,13 +57,16 @@ export function* filemapGetEntry(inode: InodeRef, index: number): Op<number> {
   return page;
 }
 
+/** Whether a page that was found at its place in a file, and is locked now, has left it in between. */
+export const folioLeft = (inode: InodeRef, page: Page): boolean => pageMapping[page] !== inode && !switched(SW.faultNoMappingCheck);
+
 /** filemap_lock_folio: the page at an index, referenced and locked; 0 when there is none. */
 export function* filemapLockFolio(inode: InodeRef, index: number): Op<number> {
   for (;;) {
     const page = yield* filemapGetEntry(inode, index);
     if (page <= 0) return 0;
     yield* folioLock(page);
-    if (pageMapping[page] === inode) return page;
+    if (!folioLeft(inode, page)) return page;
     yield* folioUnlock(page);
     yield* folioPut(page);
   }

@@ -6,10 +6,11 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { add, allocPage, folioLock, folioUnlock, get, readOnce, set, setFlags, waitFor } from '../kernel/ops.ts';
+import { add, allocPage, folioLock, folioUnlock, get, readOnce, set, setFlags, switched, waitFor } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_REFERENCED, PG_SWAPBACKED, PG_UPTODATE } from '../memory/page-flags.ts';
-import { clearFrame, pageMapping, pageShift } from '../memory/state.ts';
+import { clearFrame, pageShift } from '../memory/state.ts';
 import { EEXIST, EFBIG, EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM } from './errno.ts';
 import { fileAlloc, filePut } from './file.ts';
 import {
@@ -24,11 +25,11 @@ import {
   MAX_LFS_FILESIZE,
   O_RDWR,
 } from './file-types.ts';
-import { filemapAddFolio, filemapGetEntry, filemapRemoveFolio, folioTestUptodate, LAST_INDEX } from './filemap.ts';
+import { filemapAddFolio, filemapGetEntry, filemapRemoveFolio, folioLeft, folioTestUptodate, LAST_INDEX } from './filemap.ts';
 import { maybeUnlock } from './filemap-fault.ts';
 import { freeName, iput, nameOf, newInode } from './inode.ts';
 import { folioAddLru, folioMarkAccessed, folioMarkDirty, folioPut } from './swap.ts';
-import { truncateInodePagesRange, unmapMappingRange, zeroSegment } from './truncate.ts';
+import { truncateInodePagesRange, unmapAgain, unmapMappingRange, zeroSegment } from './truncate.ts';
 import { File, type FileRef, Inode, type InodeRef, type MmRef, type NameRef, type Page, Vma, type VmaRef } from './types.ts';
 import { enoughMemory, vmUnacctMemory } from './util.ts';
 import { VM_NORESERVE } from './vm-flags.ts';
@@ -102,7 +103,7 @@ export function* shmemGetFolio(inode: InodeRef, index: number, sgp: number, mm: 
     let fresh = 0;
     if (page > 0) {
       yield* folioLock(page);
-      if (pageMapping[page] !== inode) {
+      if (folioLeft(inode, page)) {
         yield* folioUnlock(page);
         yield* folioPut(page);
         continue;
@@ -130,7 +131,7 @@ export function* shmemGetFolio(inode: InodeRef, index: number, sgp: number, mm: 
       clearFrame(page);
       yield* setFlags(page, PG_UPTODATE);
     }
-    if (sgp > SGP_CACHE || withinSize(inode, index)) return page;
+    if (sgp > SGP_CACHE || withinSize(inode, index) || switched(SW.faultNoSizeCheck)) return page;
     // The file was truncated since we looked.
     if (fresh !== 0) {
       yield* filemapRemoveFolio(inode, page, index);
@@ -239,8 +240,7 @@ export function* shmemSetSize(inode: InodeRef, bytes: number, mm: MmRef): Op<num
   const gone = old > first * 2 ** pageShift;
   if (gone) yield* unmapMappingRange(inode, first, LAST_INDEX, 1);
   if (get(inode, Inode.alloced) !== 0) yield* shmemTruncateRange(inode, bytes, Infinity);
-  // Private copies that were made since.
-  if (gone) yield* unmapMappingRange(inode, first, LAST_INDEX, 1);
+  if (gone) yield* unmapAgain(inode, first);
   return 0;
 }
 

@@ -7,7 +7,8 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { clearFlags, downRead, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, upRead } from '../kernel/ops.ts';
+import { clearFlags, downRead, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, switched, upRead } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { PG_DIRTY } from '../memory/page-flags.ts';
 import { clearFrame, pageIndex, pageMapcount, pageMapping, pageShift } from '../memory/state.ts';
 import { filemapLockFolio, filemapRemoveFolio, folioTestUptodate, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
@@ -130,13 +131,17 @@ export function* truncateInodePagesRange(inode: InodeRef, from: number, to: numb
   return 0;
 }
 
+/** What was mapped from `first` on while the pages left the file: private copies can be made of them until they are gone. */
+export function* unmapAgain(inode: InodeRef, first: number): Op<number> {
+  return switched(SW.truncateUnmapsOnce) ? 0 : yield* unmapMappingRange(inode, first, LAST_INDEX, 1);
+}
+
 /** truncate_pagecache: the size is `size` by now; what is cached or mapped beyond goes. */
 export function* truncatePagecache(inode: InodeRef, size: number): Op<number> {
   const first = Math.ceil(size / 2 ** pageShift);
-  // Twice: private copies can be made of pages until the pages are gone.
   yield* unmapMappingRange(inode, first, LAST_INDEX, 1);
   yield* truncateInodePagesRange(inode, size, Infinity, 0);
-  return yield* unmapMappingRange(inode, first, LAST_INDEX, 1);
+  return yield* unmapAgain(inode, first);
 }
 
 /**

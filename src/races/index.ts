@@ -2,5 +2,6 @@
 import type { Scenario } from '../explore/scenario.ts';
 import e17 from './e17.ts';
 import e28 from './e28.ts';
+import e29 from './e29.ts';
 
-export const catalogue: readonly Scenario[] = [e17, e28];
+export const catalogue: readonly Scenario[] = [e17, e28, e29];

@@ -26,6 +26,7 @@ import { loadEntry, pageOfEntry, storeEntry } from './arch.ts';
 import { KernelBug } from './bug.ts';
 import { current } from './current.ts';
 import { acquired, downgraded, HELD_FOLIO, HELD_READ, HELD_SPIN, HELD_VMA, HELD_WRITE, holdersOf, lockName, released } from './lockdep.ts';
+import { tableLock } from './table-lock.ts';
 import { running, Task } from './task.ts';
 import { checkEntryAccess } from './tlb.ts';
 import { entriesAreTorn, loadTorn } from './torn.ts';
@@ -257,10 +258,10 @@ export function entrySet(at: number, level: number, entry: number): number {
 /** Entries of the lowest level change under their table's lock. */
 function checkEntryChange(at: number, level: number): void {
   checkEntryAccess(at);
-  if (level === 0 && pagePrivate[pageOfEntry(at)] !== current + 1)
+  if (level === 0 && ownerOf(tableLock(pageOfEntry(at))) !== current + 1)
     throw new KernelBug(
       'I23',
-      `task ${current} changes an entry of page table ${pageOfEntry(at)} without its lock, which ${holdersOf(-pageOfEntry(at), HELD_SPIN)} holds`,
+      `task ${current} changes an entry of page table ${pageOfEntry(at)} without its lock, which ${holdersOf(tableLock(pageOfEntry(at)), HELD_SPIN)} holds`,
     );
 }
 

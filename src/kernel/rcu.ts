@@ -10,6 +10,7 @@ import { PG_TABLE } from '../memory/page-flags.ts';
 import { heap, pageFlags, setPageFlags, setPageRefcount, setSlot } from '../memory/state.ts';
 import { KernelBug } from './bug.ts';
 import { cpu } from './current.ts';
+import { forgetLock } from './table-lock.ts';
 import { firstTask, HW_DEFER_RCU, KernelState, kernelState, RcuHead, running, Task } from './task.ts';
 import { checkTableFree } from './tlb.ts';
 
@@ -103,6 +104,7 @@ export function callRcuFreeTable(table: number, order: number): number {
 
 function freeTable(table: number, order: number): void {
   checkTableFree(table);
+  forgetLock(table);
   setPageFlags(table, pageFlags[table] & ~PG_TABLE);
   setPageRefcount(table, 0);
   freePages(table, order, cpu);

@@ -18,6 +18,7 @@ import {
   rcuReadUnlock,
   readOnce,
   set,
+  switched,
   upRead,
   upWrite,
   vmaReadTrylock,
@@ -25,6 +26,7 @@ import {
   waitFor,
   writeOnce,
 } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { running } from '../kernel/task.ts';
 import { Mm, type MmRef, Vma, type VmaRef } from './types.ts';
 import { vmaLookup } from './vma-tree.ts';
@@ -101,6 +103,7 @@ export function* vmaMarkDetached(vma: VmaRef): Op<number> {
  * (it is being written, is detached, has changed, or does not exist).
  */
 export function* lockVmaUnderRcu(mm: MmRef, vpn: number): Op<number> {
+  if (switched(SW.noVmaLocks)) return 0;
   yield* rcuReadLock();
   const vma = vmaLookup(mm, vpn);
   let found = 0;

@@ -4,15 +4,17 @@
  * Invariant: with the mmap lock or a VMA's lock held for reading only tables of the lowest level can go (mm/pt_reclaim.c), and only with their own
  * lock held. So whoever has that lock, and has seen under it that the upper entry still leads to the table, keeps it.
  */
+
 import { entryAt, pageOfEntry, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, rcuReadLock, rcuReadUnlock, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { tableLock } from '../kernel/table-lock.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { entryPointer, pteLockptr, tablePage } from './pgtable.ts';
 import { Mm, type MmRef, type Vpn } from './types.ts';
 
 /** pmd_lockptr: the lock of an entry that points to a table of the lowest level. */
-export const pmdLockptr = (mm: MmRef, pmdp: number): number => (topLevel > 1 ? -pageOfEntry(pmdp) : mm + Mm.pageTableLock);
+export const pmdLockptr = (mm: MmRef, pmdp: number): number => (topLevel > 1 ? tableLock(pageOfEntry(pmdp)) : mm + Mm.pageTableLock);
 
 /** pte_offset_map_lock: the entry of a page with its lock (pteLockptr) held, or 0 without a table. `pmdp` is the upper entry. */
 export function* pteOffsetMapLock(pmdp: number, vpn: Vpn): Op<number> {

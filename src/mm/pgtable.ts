@@ -7,7 +7,9 @@
 
 import { clearTable, codec, entryAt, entryEnd, pageOfEntry, spanPages, tableOrder, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, allocPage, entryGet, entrySet, freePage, get, refAdd, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { add, allocPage, entryGet, entrySet, freePage, get, refAdd, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
+import { shareLock, tableLock } from '../kernel/table-lock.ts';
 import { GFP_PGTABLE_USER } from '../memory/gfp.ts';
 import { PG_TABLE } from '../memory/page-flags.ts';
 import { pageOfPfn, pfnOfPage } from '../memory/state.ts';
@@ -92,11 +94,11 @@ export function protOf(vmFlags: number): number {
   return prot;
 }
 
-/** The lock of an entry's table (pte_lockptr): it lives with the table's page. */
-export const pteLockptr = (ptep: number): number => -pageOfEntry(ptep);
+/** The lock of an entry's table (pte_lockptr): it lives with the table's page, or is the mm's where locks are not split. */
+export const pteLockptr = (ptep: number): number => tableLock(pageOfEntry(ptep));
 
 /** The lock for entries of a level above pte: pmd_lockptr for tables below the top, page_table_lock for the top. */
-const upperLock = (mm: MmRef, table: Page, level: number): number => (level < topLevel ? -table : mm + Mm.pageTableLock);
+const upperLock = (mm: MmRef, table: Page, level: number): number => (level < topLevel ? tableLock(table) : mm + Mm.pageTableLock);
 
 /** Bytes that a table of a level counts in pgtables_bytes (VmPTE): pte, pmd and pud tables do, the levels above do not. */
 const accounted = (level: number): number => (level <= 2 && level < topLevel ? codec.levels[level].tableBytes : 0);
@@ -169,6 +171,7 @@ function* installTable(mm: MmRef, table: Page, at: number, level: number): Op<nu
   let entry = yield* entryGet(at, level);
   if ((entry & PTE_TABLE) === 0) {
     entry = mkPte(fresh, PTE_TABLE);
+    if (switched(SW.locksNotSplit)) shareLock(fresh, mm + Mm.pageTableLock);
     add(mm, Mm.pgtablesBytes, accounted(level - 1));
     yield* entrySet(at, level, entry);
     yield* spinUnlock(lock);
@@ -216,6 +219,7 @@ export function* pmdInstall(mm: MmRef, pmdp: number, fresh: Page): Op<number> {
   yield* spinLock(lock);
   if (((yield* entryGet(pmdp, 1)) & PTE_TABLE) === 0) {
     add(mm, Mm.pgtablesBytes, accounted(0));
+    if (switched(SW.locksNotSplit)) shareLock(fresh, mm + Mm.pageTableLock);
     yield* entrySet(pmdp, 1, mkPte(fresh, PTE_TABLE));
     installed = 1;
   }

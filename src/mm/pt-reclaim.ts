@@ -14,15 +14,15 @@ import { pmdLockptr } from './pgtable-generic.ts';
 import { type GatherRef, Mm, type MmRef } from './types.ts';
 
 /**
- * try_get_and_clear_pmd: takes a table that is known to be empty, and whose lock is held, out of the tree. Its upper entry as it was, 0 where that one's
+ * try_get_and_clear_pmd: takes a table that is known to be empty, and whose lock `ptl` is held, out of the tree. Its upper entry as it was, 0 where that one's
  * lock is not to be had at once (it comes before the lock that is held).
  */
-export function* tryGetAndClearPmd(mm: MmRef, pmdp: number): Op<number> {
+export function* tryGetAndClearPmd(mm: MmRef, pmdp: number, ptl: number): Op<number> {
   const lock = pmdLockptr(mm, pmdp);
-  if ((yield* spinTrylock(lock)) === 0) return 0;
+  if (lock !== ptl && (yield* spinTrylock(lock)) === 0) return 0;
   const pmd = yield* entryGet(pmdp, 1);
   yield* entrySet(pmdp, 1, 0);
-  yield* spinUnlock(lock);
+  if (lock !== ptl) yield* spinUnlock(lock);
   return pmd;
 }
 
@@ -39,10 +39,11 @@ export function* tryToFreePte(tlb: GatherRef, mm: MmRef, pmdp: number): Op<numbe
   const pmd = yield* entryGet(pmdp, 1);
   if ((pmd & PTE_TABLE) === 0) return yield* spinUnlock(lock);
   const first = entryAt(tablePage(pmd), 0, 0);
-  yield* spinLock(pteLockptr(first));
+  const ptl = pteLockptr(first);
+  if (ptl !== lock) yield* spinLock(ptl);
   const empty = yield* isEmpty(first);
   if (empty !== 0) yield* entrySet(pmdp, 1, 0);
-  yield* spinUnlock(pteLockptr(first));
+  if (ptl !== lock) yield* spinUnlock(ptl);
   yield* spinUnlock(lock);
   return empty !== 0 ? yield* freePte(tlb, mm, pmd) : 0;
 }

@@ -68,7 +68,7 @@ function* zapPteRange(tlb: GatherRef, vma: VmaRef, mm: MmRef, pmdp: number, star
   }
   if ((flags & ZAP_RECLAIM_PT) === 0 || skipped !== 0 || end - start !== spanPages(1)) return yield* spinUnlock(lock);
   // The whole table is empty now and goes, too, when the caller asked for it (can_reclaim_pt).
-  const pmd = yield* tryGetAndClearPmd(mm, pmdp);
+  const pmd = yield* tryGetAndClearPmd(mm, pmdp, lock);
   yield* spinUnlock(lock);
   return pmd !== 0 ? yield* freePte(tlb, mm, pmd) : yield* tryToFreePte(tlb, mm, pmdp);
 }

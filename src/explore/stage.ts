@@ -6,7 +6,7 @@
 import { step as stepProgram } from 'pxd:step';
 import { tableEntries } from '../kernel/arch.ts';
 import type { Descriptor } from '../kernel/compile/runtime.ts';
-import { type Call, Scheduler } from '../kernel/scheduler.ts';
+import { type Call, Scheduler, type SchedulerOptions } from '../kernel/scheduler.ts';
 import { throwSwitches } from '../kernel/switches.ts';
 import { Machine } from '../machine/machine.ts';
 import { get } from '../memory/heap.ts';
@@ -48,7 +48,7 @@ function schedulerCall({ run, args, name }: TaskCall, processes: ReadonlySet<num
   };
 }
 
-export function stageOf(scenario: Scenario, variant: Variant, mode: string, options: { stops?: Uint8Array<ArrayBuffer> } = {}): Staged {
+export function stageOf(scenario: Scenario, variant: Variant, mode: string, options: Pick<SchedulerOptions, 'stops' | 'onOperation'> = {}): Staged {
   const cpus = Math.max(Object.keys(scenario.tasks).length, scenario.machine?.cpus ?? 1);
   const machine = new Machine({ ramBytes: RAM_BYTES, ...scenario.machine, cpus, mode, program: 'direct' });
   const stage: Stage = { machine, process: machine.spawn(), page: machine.pageSize, tablePages: tableEntries(0), notes: {} };

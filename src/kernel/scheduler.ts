@@ -39,6 +39,8 @@ export interface SchedulerOptions extends HardwareOptions {
   /** Hears of each call when its first step is taken and when it has returned; may throw a KernelBug. */
   readonly onStart?: (task: number, call: Call) => void;
   readonly onReturn?: (task: number, call: Call, result: number) => void;
+  /** Hears what each operation of a task of the step program answers, before the code behind it runs. */
+  readonly onOperation?: (task: number, result: number) => void;
   /** Whether guards of fields are checked (default true). */
   readonly guards?: boolean;
   /** By code of an operation: whether tasks of the step program stop before it (default: before every one). */
@@ -209,7 +211,11 @@ export class Scheduler {
     useStack(this.stack, this.options.stops);
     if (recording) this.#save(base);
     const code = S[base + TASK.code];
-    if (code !== 0) S[base + TASK.result] = this.#perform(task, code, S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
+    if (code !== 0) {
+      const result = this.#perform(task, code, S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
+      S[base + TASK.result] = result;
+      this.options.onOperation?.(number, result);
+    }
     if (advance(base)) announce(task, S[base + TASK.code], S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
     else this.#returned(task, S[base + TASK.result]);
   }

@@ -38,6 +38,10 @@ export const SWITCHES = {
     does: 'who looks into another process takes its mm and checks its credentials without keeping exec from changing them in between',
     origin: 'before 3.3 (8cdb878dcb35)',
   },
+  mapPagesNoReload: { does: 'fault-around does not read the slot again once it has a reference to the page', origin: 'mutation' },
+  mapPagesNoMappingCheck: { does: 'fault-around does not look whether the page that it has locked still belongs to the file', origin: 'mutation' },
+  filemapNoReload: { does: 'a lookup in the page cache does not read the slot again once it has a reference to the page', origin: 'mutation' },
+  filemapPlainGet: { does: 'a lookup in the page cache takes its reference without a look whether the page is being freed', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

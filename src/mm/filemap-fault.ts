@@ -7,7 +7,8 @@
 
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, set, spinUnlock, upRead } from '../kernel/ops.ts';
+import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, set, spinUnlock, switched, upRead } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageFlags, pageMapping, pageShift } from '../memory/state.ts';
@@ -184,9 +185,13 @@ function* leave(file: FileRef, released: number, result: number): Op<number> {
 function* takeUptodate(inode: InodeRef, index: number): Op<number> {
   const page = pageCacheEntry(inode, index);
   if (page <= 0 || (yield* refGetUnlessZero(page)) === 0) return 0;
-  if (pageCacheEntry(inode, index) === page && (pageFlags[page] & (PG_LOCKED | PG_UPTODATE | PG_READAHEAD)) === PG_UPTODATE) {
+  if (
+    (pageCacheEntry(inode, index) === page || switched(SW.mapPagesNoReload)) &&
+    (pageFlags[page] & (PG_LOCKED | PG_UPTODATE | PG_READAHEAD)) === PG_UPTODATE
+  ) {
     if ((yield* folioTrylock(page)) !== 0) {
-      if (pageMapping[page] === inode && (pageFlags[page] & PG_UPTODATE) !== 0 && index < pagesInFile(inode)) return page;
+      const left = pageMapping[page] !== inode && !switched(SW.mapPagesNoMappingCheck);
+      if (!left && (pageFlags[page] & PG_UPTODATE) !== 0 && index < pagesInFile(inode)) return page;
       yield* folioUnlock(page);
     }
   }

@@ -46,9 +46,10 @@ export function* filemapGetEntry(inode: InodeRef, index: number): Op<number> {
   yield* rcuReadLock();
   let page = xaLoad(inode + Inode.pages, index);
   while (page > 0) {
-    if ((yield* refGetUnlessZero(page)) !== 0) {
+    if (switched(SW.filemapPlainGet)) yield* refAdd(page, 1);
+    if (switched(SW.filemapPlainGet) || (yield* refGetUnlessZero(page)) !== 0) {
       // It may have been removed, freed and used again between the look and the reference.
-      if (xaLoad(inode + Inode.pages, index) === page) break;
+      if (xaLoad(inode + Inode.pages, index) === page || switched(SW.filemapNoReload)) break;
       yield* folioPut(page);
     }
     page = xaLoad(inode + Inode.pages, index);

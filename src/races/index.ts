@@ -3,5 +3,7 @@ import type { Scenario } from '../explore/scenario.ts';
 import e17 from './e17.ts';
 import e28 from './e28.ts';
 import e29 from './e29.ts';
+import e31 from './e31.ts';
+import e32 from './e32.ts';
 
-export const catalogue: readonly Scenario[] = [e17, e28, e29];
+export const catalogue: readonly Scenario[] = [e17, e28, e29, e31, e32];

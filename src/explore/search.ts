@@ -7,6 +7,7 @@
 import { KernelBug } from '../kernel/bug.ts';
 import { ACTOR_BASE, type Action, type SchedulerMark } from '../kernel/scheduler.ts';
 import { startJournal, stopJournal } from '../memory/state.ts';
+import { PxdError } from '../pagetable/error.ts';
 import { endingFault } from './ending.ts';
 import { hashTask, hashWhole, taskHash, whole } from './hash.ts';
 import type { Scenario } from './scenario.ts';
@@ -20,6 +21,10 @@ export interface SearchOptions {
   readonly memoryBytes?: number;
   /** Asked now and then; true ends the search. */
   readonly stop?: (progress: Progress) => boolean;
+  /** Search only what lies below these actions (subtrees.ts). States on the way there count as met; their other branches are those of other subtrees. */
+  readonly prefix?: readonly Action[];
+  /** The table to go on with: what it holds was met by subtrees that come earlier in the order of the search. Default: an empty one. */
+  readonly visited?: Visited;
 }
 
 export interface Progress {
@@ -34,6 +39,8 @@ export interface Violation {
   readonly message: string;
   readonly schedule: readonly Action[];
   readonly preemptions: number;
+  /** Of a way that came back to itself: the state from which it did. */
+  readonly cycle?: { readonly low: number; readonly high: number; readonly preemptions: number };
 }
 
 export interface SearchResult extends Progress {
@@ -61,19 +68,40 @@ interface Frame {
   readonly high: number;
   /** Hashes of the tasks' own parts, two words each. */
   readonly tasks: Int32Array;
+  /** Beginnings that were known when it was met. */
+  readonly begun: number;
 }
 
-/** Bits of a visited state's word: the fewest preemptions it was met with; whether it is on the way to where the search is. */
-const PREEMPTIONS = 0xff;
+/**
+ * Bits of a visited state's word: the fewest preemptions it was met with; whether it is on the way to where the search is; whether the bound cuts off
+ * some of its branches then; whether this search has met it, or met it with fewer preemptions, and not one before it in the same table.
+ */
+export const PREEMPTIONS = 0xff;
 const ON_PATH = 0x100;
+export const CUT = 0x200;
+export const FRESH = 0x400;
 /** Transitions between two looks at the time. */
 const LOOK = 512;
+
+/** A livelock: found where a way comes back to itself, which hangs on the ways that were gone before. */
+class Cycle extends KernelBug {}
 
 export function search(scenario: Scenario, staged: Staged, options: SearchOptions = {}): SearchResult {
   return new Search(scenario, staged, options).run();
 }
 
+/** Beginnings of runs, in the order of the search, no longer than `depth`, such that what lies below them is all there is (subtrees.ts). */
+export function beginnings(scenario: Scenario, staged: Staged, depth: number, options: SearchOptions = {}): Action[][] {
+  const search = new Search(scenario, staged, options, depth);
+  const { violation } = search.run();
+  // What comes after a violation is of no interest.
+  return violation ? [...search.beginnings, [...violation.schedule]] : search.beginnings;
+}
+
 class Search {
+  /** With a horizon: ways to where it was cut off, ended, or led nowhere new. */
+  readonly beginnings: Action[][] = [];
+  readonly #horizon: number;
   readonly #scenario: Scenario;
   readonly #staged: Staged;
   readonly #bound: number;
@@ -85,15 +113,18 @@ class Search {
   #endings = 0;
   #matched = 0;
   #cut = 0;
+  /** States whose word says CUT. */
+  #cutStates = 0;
   #depth = 0;
   #violation: Violation | undefined;
 
-  constructor(scenario: Scenario, staged: Staged, options: SearchOptions) {
+  constructor(scenario: Scenario, staged: Staged, options: SearchOptions, horizon = Number.POSITIVE_INFINITY) {
+    this.#horizon = horizon;
     this.#scenario = scenario;
     this.#staged = staged;
     this.#options = options;
     this.#bound = options.preemptions ?? Number.POSITIVE_INFINITY;
-    this.#visited = new Visited(options.memoryBytes);
+    this.#visited = options.visited ?? new Visited(options.memoryBytes);
     this.#tasks = staged.names.length;
   }
 
@@ -110,7 +141,7 @@ class Search {
   }
 
   #result(stopped: boolean): SearchResult {
-    const complete = this.#cut === 0 ? 'exhausted' : 'bounded';
+    const complete = this.#cutStates === 0 ? 'exhausted' : 'bounded';
     return {
       verdict: this.#violation ? 'violation' : stopped ? 'stopped' : complete,
       ...(this.#violation ? { violation: this.#violation } : {}),
@@ -128,9 +159,12 @@ class Search {
   #explore(): boolean {
     const tasks = new Int32Array(2 * this.#tasks);
     for (let t = 0; t < this.#tasks; t++) this.#rehash(tasks, t);
-    this.#enter(tasks, -1, 0);
     const { scheduler } = this.#staged;
-    while (this.#frames.length > 0) {
+    const prefix = this.#options.prefix ?? [];
+    this.#enter(tasks, -1, 0, prefix.length > 0);
+    for (let i = 0; i < prefix.length; i++) if (!this.#follow(prefix[i], i === prefix.length - 1)) return this.#visited.full;
+    const top = prefix.length;
+    while (this.#frames.length > top) {
       const frame = this.#frames[this.#frames.length - 1];
       if (frame.next === frame.actions.length) {
         this.#leave(frame);
@@ -148,21 +182,32 @@ class Search {
         return true;
       if (this.#visited.full) return true;
     }
+    while (this.#frames.length > 0) this.#leave(this.#frames[this.#frames.length - 1]);
     return false;
   }
 
-  /** Takes an action and goes on from where it leads, unless that is known. False when it breaks a rule. */
-  #take(frame: Frame, action: Action, preemptions: number): boolean {
+  /** Goes one action of the prefix: what comes before it in its frame belongs to subtrees before, what comes after to those after. */
+  #follow(action: Action, last: boolean): boolean {
+    const frame = this.#frames[this.#frames.length - 1];
+    if (this.#visited.full) return false;
+    frame.next = frame.actions.indexOf(action) + 1;
+    if (frame.next === 0) throw new PxdError('usage', `action ${action} of a subtree may not happen where it is to: the subtree is of another scenario`);
+    return this.#take(frame, action, frame.preemptions + (isPreemption(frame, action) ? 1 : 0), !last);
+  }
+
+  /** Takes an action and goes on from where it leads, unless that is known (or even then: `always`). False when it breaks a rule. */
+  #take(frame: Frame, action: Action, preemptions: number, always = false): boolean {
     const { scheduler } = this.#staged;
     try {
       scheduler.step(action);
       const tasks = frame.tasks.slice();
       if (action < ACTOR_BASE) this.#rehash(tasks, action);
       this.#always();
-      this.#enter(tasks, action < ACTOR_BASE ? action : frame.last, preemptions);
+      this.#enter(tasks, action < ACTOR_BASE ? action : frame.last, preemptions, always);
       return true;
     } catch (error) {
-      this.#violation = violationOf(error, scheduler.schedule.slice(), preemptions);
+      const found = violationOf(error, scheduler.schedule.slice(), preemptions);
+      this.#violation = error instanceof Cycle ? { ...found, cycle: { low: frame.low, high: frame.high, preemptions: frame.preemptions } } : found;
       return false;
     }
   }
@@ -180,8 +225,8 @@ class Search {
     tasks[2 * number + 1] = taskHash.high;
   }
 
-  /** A state is met: makes a frame of it when it is new. @throws {KernelBug} when it is an end that must not be */
-  #enter(tasks: Int32Array, last: Action, preemptions: number): void {
+  /** A state is met: makes a frame of it when it is new, or `always`. @throws {KernelBug} when it is an end that must not be */
+  #enter(tasks: Int32Array, last: Action, preemptions: number, always = false): void {
     const { scheduler } = this.#staged;
     let low = 0;
     let high = 0;
@@ -197,18 +242,17 @@ class Search {
       low ^= Math.imul(last + 2, 0x5bd1e995);
       high ^= Math.imul(last + 2, 0x1b873593);
     }
-    const at = this.#visited.find(low, high);
-    if (at >= 0) {
-      const word = this.#visited.word(at);
-      if ((word & ON_PATH) !== 0) this.#checkProgress(low, high);
-      if ((word & PREEMPTIONS) <= preemptions || (word & ON_PATH) !== 0) {
-        this.#matched++;
-        return;
-      }
-      this.#visited.setWord(at, preemptions | ON_PATH);
-    } else if (!this.#visited.add(low, high, Math.min(preemptions, PREEMPTIONS) | ON_PATH)) return;
+    // Without one, preemptions are no reason to explore a state again.
+    const paid = this.#bound === Number.POSITIVE_INFINITY ? 0 : preemptions;
+    if (!this.#meet(low, high, paid, always)) return;
     const { alive } = scheduler;
     const mark = scheduler.mark();
+    const limited = this.#horizon !== Number.POSITIVE_INFINITY;
+    if (limited && (this.#frames.length >= this.#horizon || alive.length === 0)) {
+      this.beginnings.push(scheduler.schedule.slice());
+      this.#clearPath(low, high);
+      return;
+    }
     if (alive.length === 0) {
       this.#endings++;
       const fault = endingFault(this.#scenario, this.#staged);
@@ -219,13 +263,42 @@ class Search {
     }
     const actions = scheduler.actions();
     scheduler.checkDeadlock(actions);
-    this.#frames.push({ mark, actions: lastFirst(actions, last), next: 0, last, preemptions, low, high, tasks });
+    const frame = { mark, actions: lastFirst(actions, last), next: 0, last, preemptions, low, high, tasks, begun: this.beginnings.length };
+    this.#frames.push(frame);
     this.#depth = Math.max(this.#depth, this.#frames.length);
+    if (actions.some((action) => isPreemption(frame, action) && preemptions + 1 > this.#bound)) this.#noteCut(low, high, paid);
+  }
+
+  /** Looks a state up and notes it with the preemptions that it took. False when it is known with no more than these. @throws {KernelBug} I27 */
+  #meet(low: number, high: number, preemptions: number, always: boolean): boolean {
+    const at = this.#visited.find(low, high);
+    if (at < 0) return this.#visited.add(low, high, Math.min(preemptions, PREEMPTIONS) | ON_PATH | FRESH);
+    const word = this.#visited.word(at);
+    if ((word & ON_PATH) !== 0) this.#checkProgress(low, high);
+    if ((word & ON_PATH) !== 0 || (word & PREEMPTIONS) <= preemptions) {
+      if (always) this.#visited.setWord(at, word | ON_PATH);
+      else this.#matched++;
+      return always;
+    }
+    if ((word & CUT) !== 0) this.#cutStates--;
+    this.#visited.setWord(at, preemptions | ON_PATH | FRESH);
+    return true;
+  }
+
+  #noteCut(low: number, high: number, preemptions: number): void {
+    const at = this.#visited.find(low, high);
+    const word = this.#visited.word(at);
+    if ((word & CUT) !== 0 || (word & PREEMPTIONS) !== preemptions) return;
+    this.#cutStates++;
+    this.#visited.setWord(at, word | CUT);
   }
 
   #leave(frame: Frame): void {
     this.#clearPath(frame.low, frame.high);
     this.#frames.pop();
+    // A way that leads nowhere new is a beginning too: the states on it are met nowhere else.
+    if (this.#horizon !== Number.POSITIVE_INFINITY && frame.begun === this.beginnings.length)
+      this.beginnings.push(this.#staged.scheduler.schedule.slice(0, frame.mark.actions));
   }
 
   #clearPath(low: number, high: number): void {
@@ -248,7 +321,7 @@ class Search {
       for (const action of actions) if (action < ACTOR_BASE) able |= 1 << action;
       if (l === low && h === high) break;
     }
-    if (moved !== 0 && (able & ~moved) === 0) throw new KernelBug('I27', 'livelock: tasks go round and come back to where they were');
+    if (moved !== 0 && (able & ~moved) === 0) throw new Cycle('I27', 'livelock: tasks go round and come back to where they were');
   }
 }
 

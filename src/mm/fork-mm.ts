@@ -24,7 +24,7 @@ import {
   MMF_VM_MERGE_ANY,
 } from './mm-flags.ts';
 import { mmapWriteLock, mmapWriteUnlock, vmaMarkAttached, vmaStartWrite } from './mmap-lock.ts';
-import { mmAlloc, mmRelease } from './process.ts';
+import { mmAlloc, mmput } from './process.ts';
 import { File, Inode, Mm, type MmRef, type ProcessRef, Vma, type VmaRef } from './types.ts';
 import { enoughMemory, vmStatAccount, vmUnacctMemory } from './util.ts';
 import { VM_ACCOUNT, VM_DONTCOPY, VM_LOCKED_MASK, VM_NOHUGEPAGE, VM_WIPEONFORK } from './vm-flags.ts';
@@ -68,7 +68,7 @@ export function* dupMm(process: ProcessRef, old: MmRef): Op<number> {
     set(mm, Mm.hiwaterVm, get(mm, Mm.totalVm));
     return mm;
   }
-  yield* mmRelease(mm);
+  yield* mmput(mm);
   return error;
 }
 

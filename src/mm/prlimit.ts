@@ -5,7 +5,7 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { get, set } from '../kernel/ops.ts';
+import { get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { EFAULT, EINVAL, EPERM, ESRCH } from './errno.ts';
 import { globals } from './globals.ts';
 import { RLIM_NLIMITS } from './process.ts';
@@ -43,6 +43,24 @@ function* putUserLimit(mm: MmRef, to: number, limit: number): Op<number> {
 /** Limits as numbers that compare. */
 const limitValue = (limit: number): number => (limit < 0 ? Infinity : limit);
 
+/**
+ * do_prlimit: gives `target` other limits of a resource; 0 or −errno. The limits as numbers, −1 infinity.
+ */
+export function* doPrlimit(process: ProcessRef, target: ProcessRef, resource: number, soft: number, hard: number): Op<number> {
+  if (resource >= RLIM_NLIMITS) return -EINVAL;
+  if (limitValue(soft) > limitValue(hard)) return -EINVAL;
+  if (resource === RLIMIT_NOFILE && limitValue(hard) > NR_OPEN) return -EPERM;
+  yield* spinLock(target + Process.allocLock);
+  // The hard limit comes down for everybody and goes up for those who may.
+  const allowed = limitValue(hard) <= limitValue(get(target, Process.rlimitMax + resource)) || (get(process, Process.capsLow) & (1 << CAP_SYS_RESOURCE)) !== 0;
+  if (allowed) {
+    set(target, Process.rlimitCur + resource, soft);
+    set(target, Process.rlimitMax + resource, hard);
+  }
+  yield* spinUnlock(target + Process.allocLock);
+  return allowed ? 0 : -EPERM;
+}
+
 /** prlimit64(2): `newLimit` and `oldLimit` point to a struct rlimit64 or are 0. 0 or −errno. */
 export function* sysPrlimit64(process: ProcessRef, pid: number, resource: number, newLimit: number, oldLimit: number): Op<number> {
   const mm = get(process, Process.mm);
@@ -60,12 +78,8 @@ export function* sysPrlimit64(process: ProcessRef, pid: number, resource: number
   const oldSoft = get(target, Process.rlimitCur + resource);
   const oldHard = get(target, Process.rlimitMax + resource);
   if (newLimit !== 0) {
-    if (limitValue(soft) > limitValue(hard)) return -EINVAL;
-    if (resource === RLIMIT_NOFILE && limitValue(hard) > NR_OPEN) return -EPERM;
-    // The hard limit comes down for everybody and goes up for those who may.
-    if (limitValue(hard) > limitValue(oldHard) && (get(process, Process.capsLow) & (1 << CAP_SYS_RESOURCE)) === 0) return -EPERM;
-    set(target, Process.rlimitCur + resource, soft);
-    set(target, Process.rlimitMax + resource, hard);
+    const error = yield* doPrlimit(process, target, resource, soft, hard);
+    if (error !== 0) return error;
   }
   if (oldLimit === 0) return 0;
   if ((yield* putUserLimit(mm, oldLimit, oldSoft)) !== 0) return -EFAULT;

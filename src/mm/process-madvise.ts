@@ -5,7 +5,8 @@ import { EINVAL, EPERM, ERESTARTNOINTR } from './errno.ts';
 import { freeMadv, MADV_COLD, MADV_COLLAPSE, MADV_PAGEOUT, MADV_WILLNEED, Madv, type MadvRef } from './madv.ts';
 import { checkInputRange, madvFor, madviseBehaviorValid, madviseDoBehavior, madviseLock, madviseUnlock } from './madvise.ts';
 import { pidfdGetTask } from './pidfd.ts';
-import { ptraceMayAccess } from './process-vm.ts';
+import { mmput } from './process.ts';
+import { mmAccess } from './process-vm.ts';
 import { Process, type ProcessRef } from './types.ts';
 import { freeIovec, importIovec } from './uio.ts';
 import { Iovec, type IovecRef } from './uio-types.ts';
@@ -23,21 +24,21 @@ export function* sysProcessMadvise(process: ProcessRef, pidfd: number, vector: n
   const iovec = yield* importIovec(mm, vector, count);
   if (iovec < 0) return iovec;
   const target = pidfdGetTask(process, pidfd);
-  const refused = target < 0 ? target : mayAdvise(process, target, behavior);
-  let result = refused;
-  if (refused === 0) {
-    const madv = madvFor(get(target, Process.mm), mm, behavior);
+  const theirs = target < 0 ? target : yield* mmAccess(process, target);
+  let result = theirs < 0 ? theirs : mayAdvise(process, mm === theirs, behavior);
+  if (result === 0) {
+    const madv = madvFor(theirs, mm, behavior);
     result = yield* vectorMadvise(madv, iovec);
     freeMadv(madv);
   }
+  if (theirs > 0) yield* mmput(theirs);
   freeIovec(iovec);
   return result;
 }
 
-/** Whether a process may give another an advice (mm_access and what follows it): 0, −EPERM, −EINVAL. */
-function mayAdvise(process: ProcessRef, target: ProcessRef, behavior: number): number {
-  if (!ptraceMayAccess(process, target)) return -EPERM;
-  if (process === target) return 0;
+/** Whether a process may give an advice to an address space that it may look into, its own or another's: 0, −EPERM, −EINVAL. */
+function mayAdvise(process: ProcessRef, own: boolean, behavior: number): number {
+  if (own) return 0;
   if (!remoteValid(behavior)) return -EINVAL;
   return (get(process, Process.capsLow) & (1 << CAP_SYS_NICE)) !== 0 ? 0 : -EPERM;
 }

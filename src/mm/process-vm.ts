@@ -7,9 +7,10 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { get, kmalloc, set } from '../kernel/ops.ts';
+import { downRead, get, kmalloc, set, switched, upRead } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { allocObject, freeObject, pageShift } from '../memory/state.ts';
-import { EFAULT, EINVAL, ENOMEM, EPERM, ESRCH } from './errno.ts';
+import { EACCES, EFAULT, EINVAL, ENOMEM, EPERM, ESRCH } from './errno.ts';
 import { globals } from './globals.ts';
 import { getUserPagesLocked, unpinUserPagesDirtyLock } from './gup.ts';
 import {
@@ -26,6 +27,7 @@ import {
   type PageVectorRef,
 } from './gup-types.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
+import { getTaskMm, mmput } from './process.ts';
 import { Globals, type MmRef, Process, type ProcessRef } from './types.ts';
 import { copyPageFromIter, copyPageToIter, freeIovec, importIovec, iovecFromUser } from './uio.ts';
 import { Iovec, type IovecRef } from './uio-types.ts';
@@ -46,6 +48,23 @@ export function ptraceMayAccess(process: ProcessRef, target: ProcessRef): boolea
   if (process === target || (get(process, Process.capsLow) & (1 << CAP_SYS_PTRACE)) !== 0) return true;
   const low = get(target, Process.capsLow) & ~get(process, Process.capsLow);
   return low === 0 && (get(target, Process.capsHigh) & ~get(process, Process.capsHigh)) === 0;
+}
+
+/**
+ * mm_access: the address space of a process whom the caller may look into, as one of its users; −ESRCH when it has none, −EACCES. Credentials and address
+ * space belong together: exec changes both under the lock that is held here, so that rights over a program are not taken for rights over the next one.
+ */
+export function* mmAccess(process: ProcessRef, target: ProcessRef): Op<number> {
+  const locked = !switched(SW.execAccessUnlocked);
+  if (locked) yield* downRead(target + Process.execUpdateLock);
+  const mm = yield* getTaskMm(target);
+  let result = mm === 0 ? -ESRCH : mm;
+  if (mm !== 0 && mm !== get(process, Process.mm) && !ptraceMayAccess(process, target)) {
+    yield* mmput(mm);
+    result = -EACCES;
+  }
+  if (locked) yield* upRead(target + Process.execUpdateLock);
+  return result;
 }
 
 /** process_vm_readv(2). */
@@ -121,14 +140,13 @@ function* processVmRwCore(process: ProcessRef, pid: number, local: IovecRef, rem
   const vector = most > PVM_MAX_PP_ARRAY_COUNT ? yield* kmalloc(PageVector.$type) : allocObject(PageVector.$type, PageVector.$size);
   if (vector === 0) return -ENOMEM;
   const target = findLiveProcess(pid);
-  let result = 0;
-  if (target === 0) result = -ESRCH;
-  else if (!ptraceMayAccess(process, target)) result = -EPERM;
+  const theirs = target === 0 ? -ESRCH : yield* mmAccess(process, target);
+  let result = theirs === -EACCES ? -EPERM : theirs < 0 ? theirs : 0;
   const total = get(local, Iovec.left);
   const ours = get(process, Process.mm);
-  const theirs = target === 0 ? 0 : get(target, Process.mm);
   for (let i = 0; i < get(remote, Iovec.count) && get(local, Iovec.left) > 0 && result === 0; i++)
     result = yield* singleVec(ours, theirs, get(remote, Iovec.bases + i), get(remote, Iovec.lengths + i), local, vector, write);
+  if (theirs > 0) yield* mmput(theirs);
   freeObject(vector, PageVector.$size);
   const moved = total - get(local, Iovec.left);
   return moved > 0 ? moved : result;

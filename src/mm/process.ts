@@ -1,16 +1,18 @@
 /**
  * Processes: birth, fork, death (kernel/fork.c, kernel/exit.c), as far as the mm takes part.
  *
- * Invariants: a process has an mm and descriptors until it exits; an mm goes when its last user does, with every page that it alone held.
+ * Invariants: a process has an mm and descriptors until it exits; an mm's mappings go when its last user does, with every page that they alone held, and
+ * the mm itself when nobody has grabbed it. A process's mm may be taken by others under its `allocLock` only (getTaskMm).
  */
 import type { Op } from '../kernel/op.ts';
-import { get, kfree, kmalloc, set } from '../kernel/ops.ts';
+import { atomicAdd, cmpxchg, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
 import { dupMm } from './fork-mm.ts';
 import { globals } from './globals.ts';
 import { MMF_TOPDOWN } from './mm-flags.ts';
 import { exitMmap } from './mmap.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { pgdAlloc, pgdFree } from './pgtable.ts';
 import { Globals, Mm, type MmRef, Process, type ProcessRef } from './types.ts';
 
@@ -34,12 +36,51 @@ export function* mmAlloc(process: ProcessRef): Op<number> {
   return mm;
 }
 
-/** mmput and mmdrop of the last user. */
-export function* mmRelease(mm: MmRef): Op<number> {
-  yield* exitMmap(mm);
+// --- references to address spaces ------------------------------------------------------------------------------------------
+
+/** mmgrab: the struct stays, what it maps may go. */
+export function* mmgrab(mm: MmRef): Op<number> {
+  return yield* atomicAdd(mm, Mm.count, 1);
+}
+
+/** mmdrop. */
+export function* mmdrop(mm: MmRef): Op<number> {
+  if ((yield* atomicAdd(mm, Mm.count, -1)) !== 0) return 0;
   yield* pgdFree(get(mm, Mm.pgd));
   return yield* kfree(Mm.$type, mm);
 }
+
+/** mmget: for whoever has it already, or keeps others from dropping it. */
+export function* mmget(mm: MmRef): Op<number> {
+  return yield* atomicAdd(mm, Mm.users, 1);
+}
+
+/** mmget_not_zero: 1, or 0 when its mappings are going already. For whoever has grabbed it. */
+export function* mmgetNotZero(mm: MmRef): Op<number> {
+  for (;;) {
+    const users = yield* readOnce(mm, Mm.users);
+    if (users === 0) return 0;
+    if ((yield* cmpxchg(mm, Mm.users, users, users + 1)) === users) return 1;
+  }
+}
+
+/** mmput: the last user ends the mappings. */
+export function* mmput(mm: MmRef): Op<number> {
+  if ((yield* atomicAdd(mm, Mm.users, -1)) !== 0) return 0;
+  yield* exitMmap(mm);
+  return yield* mmdrop(mm);
+}
+
+/** get_task_mm: the address space that a process has now, as one of its users; 0 when it has none. */
+export function* getTaskMm(process: ProcessRef): Op<number> {
+  yield* spinLock(process + Process.allocLock);
+  const mm = get(process, Process.mm);
+  if (mm !== 0) yield* mmget(mm);
+  yield* spinUnlock(process + Process.allocLock);
+  return mm;
+}
+
+// --- birth and death --------------------------------------------------------------------------------------------------------
 
 /** A process without parent, limits and capabilities unset, with an empty mm; or 0. */
 export function* processCreate(): Op<number> {
@@ -94,11 +135,21 @@ export function* sysFork(parent: ProcessRef): Op<number> {
   return child;
 }
 
+/** exit_mm: the process has no address space any longer; the last to have it ends it. */
+function* exitMm(process: ProcessRef): Op<number> {
+  const mm = get(process, Process.mm);
+  // Who holds the mmap lock may rely on the process having the mm.
+  yield* mmapReadLock(mm);
+  yield* spinLock(process + Process.allocLock);
+  set(process, Process.mm, 0);
+  yield* spinUnlock(process + Process.allocLock);
+  yield* mmapReadUnlock(mm);
+  return yield* mmput(mm);
+}
+
 /** exit_group(2), or death by a signal. The record of the process stays, as a zombie that nobody reaps would. */
 export function* sysExit(process: ProcessRef, status: number): Op<number> {
-  const mm = get(process, Process.mm);
-  yield* mmRelease(mm);
-  set(process, Process.mm, 0);
+  yield* exitMm(process);
   for (let fd = 0; fd < NR_FILES; fd++) {
     const file = get(process, Process.files + fd);
     if (file !== 0) {

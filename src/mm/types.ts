@@ -87,7 +87,9 @@ export const Mm = defineStruct(
   {
     /** Page of the top table. */
     pgd: 'page',
+    /** mm_users: who uses what it maps (mmget, mmput). The last one ends the mappings. */
     users: 'count',
+    /** mm_count: who keeps the struct (mmgrab, mmdrop); all users together are one. */
     count: 'count',
     /** rw_semaphore: writer (task + 1), readers. */
     mmapLock: { kind: 'lock', slots: 2 },
@@ -214,6 +216,10 @@ export const Process = defineStruct('process', {
   /** Soft and hard limits by resource, bytes (−1 infinity). */
   rlimitCur: array(16),
   rlimitMax: array(16),
+  /** task_lock (alloc_lock): guards `mm` and the limits. */
+  allocLock: 'lock',
+  /** rw_semaphore signal->exec_update_lock: held for writing while exec changes address space and credentials, so that who holds it sees them agree. */
+  execUpdateLock: { kind: 'lock', slots: 2 },
   /** Effective capabilities: two words. */
   capsLow: 'flags',
   capsHigh: 'flags',

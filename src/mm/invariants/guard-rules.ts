@@ -10,10 +10,10 @@ import { get } from '../../memory/heap.ts';
 import { heap } from '../../memory/state.ts';
 import { AnonVma, File, Inode, Mm, Process, Vma } from '../types.ts';
 
-/** An mm that is being made or taken apart: its process does not lead to it. */
+/** An mm that is being made or taken apart: its process does not lead to it, and nobody else has it from former times. */
 function isPrivate(mm: number): boolean {
   const process = get(mm, Mm.process);
-  return process === 0 || get(process, Process.mm) !== mm;
+  return process === 0 || (get(process, Process.mm) !== mm && get(mm, Mm.users) <= 1);
 }
 
 const mmapHeld = (mm: number): boolean => holds(mm + Mm.mmapLock, HELD_READ, HELD_WRITE);

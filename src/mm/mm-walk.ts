@@ -70,6 +70,10 @@ export const WALK_PTDUMP = 7;
 export const WALK_COUNT = 8;
 /** The same by a walker that wants no faults meanwhile: it locks the VMAs for writing. */
 export const WALK_COUNT_LOCKED = 9;
+/** pagemap_ops; arg: Pagemap. */
+export const WALK_PAGEMAP = 10;
+/** pagemap_scan_ops; arg: PmScan. */
+export const WALK_PAGEMAP_SCAN = 11;
 
 const FORMS: readonly { readonly lock: number; readonly has: number }[] = [
   { lock: PGWALK_VMA_RDLOCK_VERIFY, has: HAS_PMD },
@@ -82,6 +86,8 @@ const FORMS: readonly { readonly lock: number; readonly has: number }[] = [
   { lock: PGWALK_RDLOCK, has: HAS_PTE | HAS_HOLE },
   { lock: PGWALK_RDLOCK, has: HAS_PTE | HAS_HOLE },
   { lock: PGWALK_WRLOCK, has: HAS_PTE | HAS_HOLE },
+  { lock: PGWALK_RDLOCK, has: HAS_PMD },
+  { lock: PGWALK_RDLOCK, has: HAS_PMD | HAS_HOLE | HAS_TEST },
 ];
 
 /** PGWALK_* of a walk (mm_walk_ops.walk_lock). */

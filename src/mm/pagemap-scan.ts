@@ -5,15 +5,18 @@
  * (`walkEnd`). A page whose table exists is "written" even when nothing is mapped there; one whose table is missing has the VMA's categories alone.
  */
 
-import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, entryGet, get, kfree, kmalloc, set, spinLock, spinUnlock } from '../kernel/ops.ts';
-import { PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
+import { add, entryGet, get, kfree, kmalloc, set, spinUnlock } from '../kernel/ops.ts';
+import { PTE_SOFT_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { EFAULT, EINVAL, ENOMEM, ENOSPC, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { vmNormalPage } from './memory.ts';
+import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_PAGEMAP_SCAN } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
-import { isGuardPte, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePage, ptePresent, tablePage } from './pgtable.ts';
+import { walkPageRange } from './pagewalk.ts';
+import { isGuardPte, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePage, ptePresent } from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { folioTestAnon } from './swap.ts';
 import {
   PAGE_IS_FILE,
@@ -33,9 +36,8 @@ import {
   PmScan,
   type PmScanRef,
 } from './task-mmu.ts';
-import { Globals, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { Globals, Mm, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_PFNMAP, VM_SOFTDIRTY } from './vm-flags.ts';
-import { findVma } from './vma-tree.ts';
 
 /** pagemap_scan_get_args: 0, −EINVAL, −EFAULT. */
 function checkArgs(scan: PmScanRef): number {
@@ -70,7 +72,7 @@ export function* pagemapScan(scan: PmScanRef): Op<number> {
   let result = 0;
   for (let vpn = get(scan, PmScan.start); vpn < end; vpn = get(scan, PmScan.walkEnd)) {
     yield* mmapReadLock(mm);
-    result = yield* scanRange(scan, vpn, end);
+    result = yield* walkPageRange(mm, vpn, end, WALK_PAGEMAP_SCAN, scan);
     yield* mmapReadUnlock(mm);
     regions += flushBuffer(scan);
     if (result !== -ENOSPC) break;
@@ -123,23 +125,8 @@ function flushBuffer(scan: PmScanRef): number {
   return count;
 }
 
-/** walk_page_range: VMA by VMA. What no VMA maps is passed over. */
-function* scanRange(scan: PmScanRef, start: Vpn, end: Vpn): Op<number> {
-  const mm = get(scan, PmScan.mm);
-  let vma = findVma(mm, start);
-  while (vma !== 0 && get(vma, Vma.start) < end) {
-    const from = Math.max(start, get(vma, Vma.start));
-    const to = Math.min(end, get(vma, Vma.end));
-    let result = testVma(scan, vma);
-    if (result === 0) result = yield* scanTable(scan, vma, get(mm, Mm.pgd), topLevel, from, to);
-    if (result < 0) return result;
-    vma = get(vma, Vma.next);
-  }
-  return 0;
-}
-
 /** pagemap_scan_test_walk: 0 to look at a VMA, 1 to pass it over, −EPERM. */
-function testVma(scan: PmScanRef, vma: VmaRef): number {
+export function pagemapScanTestWalk(scan: PmScanRef, vma: VmaRef): number {
   const flags = get(scan, PmScan.flags);
   // Nothing is registered with a userfaultfd that would resolve write protection asynchronously.
   if ((flags & PM_SCAN_CHECK_WPASYNC) !== 0) return -EPERM;
@@ -153,33 +140,24 @@ function testVma(scan: PmScanRef, vma: VmaRef): number {
   return 0;
 }
 
-function* scanTable(scan: PmScanRef, vma: VmaRef, table: Page, level: number, start: Vpn, end: Vpn): Op<number> {
-  let vpn = start;
-  while (vpn < end) {
-    const next = entryEnd(vpn, end, level);
-    const entry = yield* entryGet(entryAt(table, level, vpn), level);
-    let result = 0;
-    if ((entry & PTE_TABLE) === 0) result = scanHole(scan, vpn, next);
-    else if (level > 1) result = yield* scanTable(scan, vma, tablePage(entry), level - 1, vpn, next);
-    else result = yield* scanPteRange(scan, tablePage(entry), vpn, next);
-    if (result !== 0) return result;
-    vpn = next;
-  }
-  return 0;
-}
-
 /** pagemap_scan_pte_hole: pages without a table. */
-function scanHole(scan: PmScanRef, start: Vpn, end: Vpn): number {
+export function pagemapScanPteHole(walk: MmWalkRef, start: Vpn, end: Vpn): number {
+  const scan = get(walk, MmWalk.arg);
+  if (get(walk, MmWalk.vma) === 0) return 0;
   const categories = get(scan, PmScan.vmaCategory);
   return interesting(scan, categories) ? output(scan, categories, start, end) : 0;
 }
 
 /** pagemap_scan_pmd_entry. */
-function* scanPteRange(scan: PmScanRef, table: Page, start: Vpn, end: Vpn): Op<number> {
-  let ptep = entryAt(table, 0, start);
+export function* pagemapScanPmdEntry(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+  const scan = get(walk, MmWalk.arg);
+  let ptep = yield* pteOffsetMapLock(pmdp, start);
+  if (ptep === 0) {
+    set(walk, MmWalk.action, ACTION_AGAIN);
+    return 0;
+  }
   const lock = pteLockptr(ptep);
   let result = 0;
-  yield* spinLock(lock);
   for (let vpn = start; vpn < end && result === 0; vpn++) {
     const categories = get(scan, PmScan.vmaCategory) | pageCategory(scan, yield* entryGet(ptep, 0));
     if (interesting(scan, categories)) result = output(scan, categories, vpn, vpn + 1);

@@ -3,15 +3,18 @@
  *
  * Invariant: looking changes nothing.
  */
-import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { entryGet, get, set, spinUnlock } from '../kernel/ops.ts';
 import { pageMapcount } from '../memory/state.ts';
-import { PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
+import { PTE_SOFT_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { globals } from './globals.ts';
 import { vmNormalPage } from './memory.ts';
+import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_PAGEMAP } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
-import { isGuardPte, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePfn, ptePresent, tablePage } from './pgtable.ts';
+import { walkPageRangeVma } from './pagewalk.ts';
+import { isGuardPte, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePfn, ptePresent } from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { folioTestAnon } from './swap.ts';
 import {
   PAGEMAP_BUFFER,
@@ -25,7 +28,7 @@ import {
   PM_SWAP,
   PM_UFFD_WP,
 } from './task-mmu.ts';
-import { Globals, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { Globals, Mm, type MmRef, Vma, type Vpn } from './types.ts';
 import { VM_SOFTDIRTY } from './vm-flags.ts';
 import { findVma } from './vma-tree.ts';
 
@@ -36,6 +39,7 @@ import { findVma } from './vma-tree.ts';
 export function* pagemapRead(mm: MmRef, start: Vpn, pages: number, showPfn: number, into: PagemapRef): Op<number> {
   const end = Math.min(start + Math.min(pages, PAGEMAP_BUFFER), get(mm, Mm.taskSize));
   set(into, Pagemap.start, start);
+  set(into, Pagemap.showPfn, showPfn);
   set(into, Pagemap.count, Math.max(0, end - start));
   for (let i = 0; i < end - start; i++) {
     set(into, Pagemap.frames + i, 0);
@@ -49,37 +53,27 @@ export function* pagemapRead(mm: MmRef, start: Vpn, pages: number, showPfn: numb
     const to = Math.min(end, get(vma, Vma.end));
     // Of a VMA that is soft-dirty every page is, mapped or not.
     if ((get(vma, Vma.flags) & VM_SOFTDIRTY) !== 0) for (let vpn = from; vpn < to; vpn++) set(into, Pagemap.flags + vpn - start, PM_SOFT_DIRTY);
-    yield* readTable(into, vma, get(mm, Mm.pgd), topLevel, from, to, showPfn);
+    yield* walkPageRangeVma(vma, from, to, WALK_PAGEMAP, into);
     vma = get(vma, Vma.next);
   }
   yield* mmapReadUnlock(mm);
   return end - start;
 }
 
-function* readTable(into: PagemapRef, vma: VmaRef, table: Page, level: number, start: Vpn, end: Vpn, showPfn: number): Op<number> {
-  let vpn = start;
-  while (vpn < end) {
-    const next = entryEnd(vpn, end, level);
-    const entry = yield* entryGet(entryAt(table, level, vpn), level);
-    if ((entry & PTE_TABLE) !== 0) {
-      if (level > 1) yield* readTable(into, vma, tablePage(entry), level - 1, vpn, next, showPfn);
-      else yield* readPteRange(into, tablePage(entry), vpn, next, showPfn);
-    }
-    vpn = next;
-  }
-  return 0;
-}
-
 /** pagemap_pmd_range. */
-function* readPteRange(into: PagemapRef, table: Page, start: Vpn, end: Vpn, showPfn: number): Op<number> {
-  let ptep = entryAt(table, 0, start);
+export function* pagemapPmdRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+  const into = get(walk, MmWalk.arg);
+  let ptep = yield* pteOffsetMapLock(pmdp, start);
+  if (ptep === 0) {
+    set(walk, MmWalk.action, ACTION_AGAIN);
+    return 0;
+  }
   const lock = pteLockptr(ptep);
-  yield* spinLock(lock);
   for (let vpn = start; vpn < end; vpn++) {
     const pte = yield* entryGet(ptep, 0);
     if (pte !== 0) {
       const at = vpn - get(into, Pagemap.start);
-      if (showPfn !== 0) set(into, Pagemap.frames + at, ptePfn(pte));
+      if (get(into, Pagemap.showPfn) !== 0) set(into, Pagemap.frames + at, ptePfn(pte));
       set(into, Pagemap.flags + at, get(into, Pagemap.flags + at) | entryFlags(pte));
     }
     ptep += entryStride(0);

@@ -88,6 +88,8 @@ export const Pagemap = defineStruct('pagemap', {
   /** Page that the first entry is of. */
   start: 'vpn',
   count: 'count',
+  /** Whether the reader may know frames. */
+  showPfn: 'number',
   /** Bits 0 to 54: frame number, or type and offset of a swap entry; 0 where the reader may not know it. */
   frames: array(PAGEMAP_BUFFER),
   /** Bits from 55 on: PM_*. */

@@ -22,10 +22,14 @@ import {
   WALK_GUARD_REMOVE,
   WALK_MINCORE,
   WALK_MLOCK,
+  WALK_PAGEMAP,
+  WALK_PAGEMAP_SCAN,
   WALK_PAGEOUT,
   WALK_PTDUMP,
   WalkCount,
 } from './mm-walk.ts';
+import { pagemapPmdRange } from './pagemap.ts';
+import { pagemapScanPmdEntry, pagemapScanPteHole, pagemapScanTestWalk } from './pagemap-scan.ts';
 import { ptePresent } from './pgtable.ts';
 import type { Vpn } from './types.ts';
 
@@ -34,6 +38,8 @@ export function walkTest(walk: MmWalkRef): number {
   switch (get(walk, MmWalk.ops)) {
     case WALK_CLEAR_REFS:
       return clearRefsTestWalk(walk);
+    case WALK_PAGEMAP_SCAN:
+      return pagemapScanTestWalk(get(walk, MmWalk.arg), get(walk, MmWalk.vma));
     default:
       return 0;
   }
@@ -57,6 +63,10 @@ export function* walkPmdEntry(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vp
       return yield* mincorePteRange(walk, pmdp, start, end);
     case WALK_CLEAR_REFS:
       return yield* clearRefsPteRange(walk, pmdp, start, end);
+    case WALK_PAGEMAP:
+      return yield* pagemapPmdRange(walk, pmdp, start, end);
+    case WALK_PAGEMAP_SCAN:
+      return yield* pagemapScanPmdEntry(walk, pmdp, start, end);
     default:
       return 0;
   }
@@ -80,6 +90,8 @@ export function walkHole(walk: MmWalkRef, start: Vpn, end: Vpn): number {
   switch (get(walk, MmWalk.ops)) {
     case WALK_MINCORE:
       return mincoreUnmappedRange(walk, start, end);
+    case WALK_PAGEMAP_SCAN:
+      return pagemapScanPteHole(walk, start, end);
     case WALK_PTDUMP:
     case WALK_COUNT:
     case WALK_COUNT_LOCKED:

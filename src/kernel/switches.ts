@@ -42,6 +42,7 @@ export const SWITCHES = {
   mapPagesNoMappingCheck: { does: 'fault-around does not look whether the page that it has locked still belongs to the file', origin: 'mutation' },
   filemapNoReload: { does: 'a lookup in the page cache does not read the slot again once it has a reference to the page', origin: 'mutation' },
   filemapPlainGet: { does: 'a lookup in the page cache takes its reference without a look whether the page is being freed', origin: 'mutation' },
+  wpReuseByMapcount: { does: 'a write fault takes an anonymous page that is mapped once, whoever else has a reference to it', origin: 'before 5.9 (09854ba94c6a)' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

@@ -22,10 +22,12 @@ import {
   set,
   setFlags,
   spinUnlock,
+  switched,
 } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { __GFP_ZERO, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_ANON_EXCLUSIVE, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
-import { copyFrame, pageFlags, pageRefcount } from '../memory/state.ts';
+import { copyFrame, pageFlags, pageMapcount, pageRefcount } from '../memory/state.ts';
 import { PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { anonVmaPrepareFault } from './anon-vma.ts';
 import { globals } from './globals.ts';
@@ -376,9 +378,10 @@ function* doWpPage(vmf: VmfRef, lock: number): Op<number> {
 
 /** wp_can_reuse_anon_folio: nobody else holds a reference. */
 function* wpCanReuseAnonFolio(page: Page, vma: VmaRef): Op<boolean> {
-  if (pageRefcount[page] > ((pageFlags[page] & PG_SWAPCACHE) !== 0 ? 2 : 1)) return false;
+  const byMapcount = switched(SW.wpReuseByMapcount);
+  if (byMapcount ? pageMapcount[page] > 1 : pageRefcount[page] > ((pageFlags[page] & PG_SWAPCACHE) !== 0 ? 2 : 1)) return false;
   if ((yield* folioTrylock(page)) === 0) return false;
-  if (pageRefcount[page] !== 1) {
+  if (pageRefcount[page] !== 1 && !byMapcount) {
     yield* folioUnlock(page);
     return false;
   }

@@ -5,6 +5,8 @@ import type { Io } from './io.ts';
 /** What a command's file exports. */
 export interface CommandModule {
   register(program: Command, context: Context): void;
+  /** Puts arguments right that commander alone would take for others. */
+  prepare?(argv: readonly string[]): string[];
 }
 
 /** What commands share beside their options. */

@@ -1,7 +1,7 @@
 /**
  * One run of pxd: arguments in, output to an `Io`, exit code out.
  *
- * Exit codes: 0 fine, 1 findings of `audit --strict` or `hash --strict`, 2 bad input: then exactly one sentence is on stderr and nothing on stdout; 70 a bug of pxd itself.
+ * Exit codes: 0 fine, 1 findings of `audit --strict` or `hash --strict`, or rows of `check` that are not as expected, 2 bad input: then exactly one sentence is on stderr and nothing on stdout; 70 a bug of pxd itself.
  * Invariant: a command loads what it needs only when it runs, so that starting is fast; `run` never ends the process.
  */
 import { Command, CommanderError } from 'commander';
@@ -37,18 +37,20 @@ Examples:
   pxd leaves DIR --pid 79 --where 'write && exec'
   pxd translate dump.elf --root 0x141c26000 0x401000
   pxd pte x86-4level pte 0x80000001234067
+  pxd check E17              every interleaving of a race of Linux's history
 
 An image is an ELF core, a kdump, LiME or raw image, a pxd capture, or a folder
 that holds one.
-Exit codes: 0 fine, 1 findings of "audit" or "hash" with --strict, 2 bad input.`;
+Exit codes: 0 fine, 1 findings of "audit" or "hash" with --strict, or of "check",
+2 bad input.`;
 
 /** Runs pxd with arguments (without node and script). */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   const context: Context = { io, exitCode: 0 };
   try {
-    const program = await programFor(argv, context);
+    const { program, prepare } = await programFor(argv, context);
     const halves = program.commands.some((c) => argv.includes(c.name()) && c.options.some((o) => o.long === '--kernel-half'));
-    await program.parseAsync(halves ? separateKernel(argv) : [...argv], { from: 'user' });
+    await program.parseAsync(prepare(halves ? separateKernel(argv) : argv), { from: 'user' });
     flush(io);
     return context.exitCode;
   } catch (e) {
@@ -94,7 +96,7 @@ function sentenceOf(e: unknown): string | undefined {
 const oneLine = (text: string): string => text.trim().replace(/\s*\n\s*/g, ' ');
 
 /** The program with the command that the arguments name, or with all of them where help is asked for. */
-async function programFor(argv: readonly string[], context: Context): Promise<Command> {
+async function programFor(argv: readonly string[], context: Context): Promise<{ program: Command; prepare: (argv: readonly string[]) => string[] }> {
   const { io } = context;
   const program = new Command('pxd')
     .description('Opens page tables of every architecture out of real memory images')
@@ -108,7 +110,8 @@ async function programFor(argv: readonly string[], context: Context): Promise<Co
   for (const module of modules) module.register(program, context);
   for (const command of program.commands) configure(command, io);
   if (argv.length === 0) program.action(() => program.outputHelp());
-  return program;
+  const prepare = modules.length === 1 ? modules[0].prepare : undefined;
+  return { program, prepare: prepare ?? ((given) => [...given]) };
 }
 
 function configure(command: Command, io: Io): void {

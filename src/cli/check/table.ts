@@ -33,9 +33,11 @@ export class RowPrinter {
   readonly #gap: string;
   #begun = false;
 
-  constructor(io: Io, items: readonly Item[]) {
+  /** `smoke`: rows tell of random schedules, whose steps are counted, not states. */
+  constructor(io: Io, items: readonly Item[], smoke = false) {
     this.#io = io;
-    const widest = (texts: Iterable<string>): number => Math.max(...[...texts].map((text) => text.length));
+    const widest = (texts: readonly string[]): number => Math.max(0, ...texts.map((text) => text.length));
+    const counted = smoke ? 'steps' : 'states';
     const full = io.columns >= 100;
     this.#gap = full ? '  ' : ' ';
     const cells: Cells[] = [
@@ -44,7 +46,7 @@ export class RowPrinter {
       { title: 'mode', short: 'mode', width: widest(items.map((one) => one.mode)) },
       { title: 'result', short: 'result', width: full ? 15 : 13 },
       { title: 'preemptions', short: 'pre', right: true, width: 1 },
-      { title: 'states', short: 'states', right: true, width: full ? 11 : 10 },
+      { title: counted, short: counted, right: true, width: full ? 11 : 10 },
       { title: 'time', short: 'time', right: true, width: 5 },
       { title: 'bound', short: 'bnd', right: true, width: 2 },
       { title: 'ok', short: 'ok', width: 2 },

@@ -1,89 +1,148 @@
-/** `pxd check`: explores the interleavings of entries of the catalogue of races, and says whether each behaves as it should. */
+/** `pxd check`: explores the interleavings of entries of the catalogue of races, or of a file's scenarios, and says whether each behaves as it should. */
 import { performance } from 'node:perf_hooks';
-import { type Command, InvalidArgumentError } from 'commander';
-import type { Row } from '../../explore/check.ts';
-import type { Scenario } from '../../explore/scenario.ts';
-import { entriesOf, type Item, itemsOf, modesOf } from '../check/select.ts';
+import type { Command } from 'commander';
+import type { CheckOptions, Row } from '../../explore/check.ts';
+import type { Progress } from '../../explore/search.ts';
+import { PxdError } from '../../pagetable/error.ts';
+import { type Drawing, draw, loadFormats } from '../check/diagrams.ts';
+import { junitXml } from '../check/junit.ts';
+import { writeList } from '../check/list.ts';
+import { type CheckCommandOptions, checkOptions, formatOf, separateDiagram, withCheckOptions } from '../check/options.ts';
+import { Totals, writeReport, writeViolation } from '../check/report.ts';
+import { entriesOf, type Item, itemsOf, modesOf, shareOf } from '../check/select.ts';
 import { jsonOf, RowPrinter } from '../check/table.ts';
 import type { Context } from '../context.ts';
 import { type Io, type ProcessIo, paint } from '../io.ts';
-import { cut, padEnd, wrap } from '../table.ts';
+import { cut } from '../table.ts';
+import { writeChunks } from '../write-file.ts';
 
-interface CheckCommandOptions {
-  readonly list?: boolean;
-  readonly mode?: readonly string[];
-  readonly variant?: string;
-  readonly preemptions?: number;
-  readonly limit?: number;
-  readonly memory?: number;
-  readonly json?: boolean;
-}
+const HELP = `
+A row is a variant of an entry in a paging mode. Variants say which code runs
+(as Linux 6.18 has it, or as a kernel before a fix) and whether a rule is broken
+then. "clean" means that every interleaving was explored, "bounded" every one
+with so many preemptions; docs/check.md tells what is explored and what is not.
+Exit codes: 0 all rows are as expected, 1 some are not, 2 bad input.
 
-const collect = (text: string, before: readonly string[] | undefined): string[] => [...(before ?? []), text];
+Examples:
+  pxd check                                    the whole catalogue
+  pxd check E17 --mode all --json
+  pxd check E17 --variant unaware --diagram    the race, drawn`;
 
-/** A whole number from `least` on. */
-const whole =
-  (least: number, most: number, what: string) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (!/^\d{1,12}$/.test(text) || value < least || value > most) throw new InvalidArgumentError(`expected ${what} from ${least} to ${most}`);
-    return value;
-  };
+export const prepare = separateDiagram;
 
 export function register(program: Command, context: Context): void {
   const { io } = context;
-  program
-    .command('check')
+  withCheckOptions(program.command('check'))
     .description("explore every interleaving of the mm's own code: races of Linux's history, and scenarios of your own")
     .argument('[entry...]', 'entries of the catalogue (E17); all of them where none is named')
-    .option('--list', 'list the entries with their variants, and check nothing')
-    .option('-m, --mode <mode>', 'paging mode, repeatable; "all": x86-4level, arm64-4k-48, s390x, ppc-8xx-4k (default x86-4level)', collect)
-    .option('--variant <name>', 'only this variant')
-    .option('--preemptions <number>', 'search schedules with at most so many preemptions', whole(0, 100, 'a number of preemptions'))
-    .option('--limit <seconds>', 'give up a search after this time (default 120)', whole(1, 1_000_000, 'a number of seconds'))
-    .option('--memory <MB>', 'memory that the table of states may take (default 1024)', whole(1, 1_000_000, 'a number of megabytes'))
-    .option('--json', 'one object a line')
-    .action(async (ids: string[], options: CheckCommandOptions) => {
+    .addHelpText('after', HELP)
+    .action(async (names: string[], options: CheckCommandOptions) => {
+      checkOptions(options);
+      const formats = options.diagram === undefined && options.output === undefined && options.replay === undefined ? [] : Object.keys(await loadFormats());
+      const format = formatOf(options, formats);
       const { catalogue } = await import('../../races/index.ts');
-      const scenarios = entriesOf(catalogue, ids);
+      const scenarios = entriesOf(catalogue, names);
       const modes = modesOf(options.mode);
       if (options.list) {
-        list(io, scenarios, options.json === true);
+        writeList(io, scenarios, options.json === true);
         return;
       }
-      const rows = await check(io, itemsOf(scenarios, modes, options.variant), options);
+      const items = itemsOf(scenarios, modes, options.variant);
+      const drawing = format === undefined ? undefined : { format, output: options.output, several: items.length > 1, minimise: options.minimise };
+      if (options.replay !== undefined) {
+        context.exitCode = await replay(io, items, options, drawing as Drawing);
+        return;
+      }
+      const rows = await check(io, shareOf(items, options.shard), options, drawing, names.length > 0);
       if (rows.some((row) => !row.ok)) context.exitCode = 1;
     });
 }
 
-function list(io: Io, scenarios: readonly Scenario[], json: boolean): void {
-  for (const { id, title, source, variants } of scenarios) {
-    if (json) {
-      io.write(`${JSON.stringify({ id, title, source, variants })}\n`);
-      continue;
-    }
-    for (const line of wrap(`${paint(io, 'bold', id)} ${title}`, io.columns)) io.write(`${line}\n`);
-    const width = Math.max(...Object.keys(variants).map((name) => name.length));
-    for (const [name, { expect, note }] of Object.entries(variants))
-      io.write(`${cut(`    ${padEnd(name, width)}  ${padEnd(expect, 9)}  ${note ?? ''}`.trimEnd(), io.columns)}\n`);
-  }
-}
-
-async function check(io: Io, items: readonly Item[], options: CheckCommandOptions): Promise<Row[]> {
-  const { checkVariant } = await import('../../explore/check.ts');
-  const printer = new RowPrinter(io, items);
+/** Checks all rows and prints them one by one. */
+async function check(io: Io, items: readonly Item[], options: CheckCommandOptions, drawing: Drawing | undefined, named: boolean): Promise<Row[]> {
+  const printer = new RowPrinter(io, items, options.smoke !== undefined);
+  const totals = new Totals();
   const rows: Row[] = [];
-  for (const { scenario, variant, mode } of items) {
-    const row = checkVariant(scenario, variant, mode, {
-      now: () => performance.now(),
-      ...(options.limit === undefined ? {} : { limitMs: options.limit * 1000 }),
-      ...(options.memory === undefined ? {} : { memoryBytes: options.memory * 2 ** 20 }),
-      ...(options.preemptions === undefined ? {} : { bounds: Array.from({ length: options.preemptions + 1 }, (_, i) => i) }),
-    });
+  for (const item of items) {
+    const row = await checkItem(item, options, totals, progressOf(io, item, rows.length, items.length));
+    io.progress('');
     rows.push(row);
     if (options.json) io.write(`${JSON.stringify(jsonOf(row))}\n`);
     else printer.print(row);
+    if (row.schedule !== null && drawing !== undefined) await draw(io, drawing, item.scenario, item.variant, item.mode, row.schedule);
     (io as Partial<ProcessIo>).flush?.();
   }
+  if (!options.json) {
+    // Of what was asked for by name, violations that were expected are told, too.
+    if (named && drawing === undefined) {
+      const expected = rows.filter((row) => row.ok && row.schedule !== null);
+      if (expected.length > 0) io.write('\n');
+      for (const row of expected) writeViolation(io, row, undefined);
+    }
+    writeReport(io, rows, totals, undefined);
+  }
+  if (options.junit !== undefined) writeChunks(options.junit, [new TextEncoder().encode(junitXml(rows))], true);
   return rows;
+}
+
+async function checkItem({ scenario, variant, mode }: Item, options: CheckCommandOptions, totals: Totals, progress: CheckOptions['progress']): Promise<Row> {
+  const given: CheckOptions = {
+    now: () => performance.now(),
+    ...(options.limit === undefined ? {} : { limitMs: options.limit * 1000 }),
+    ...(options.memory === undefined ? {} : { memoryBytes: options.memory * 2 ** 20 }),
+    ...(options.preemptions === undefined ? {} : { bounds: Array.from({ length: options.preemptions + 1 }, (_, i) => i) }),
+    ...(progress === undefined ? {} : { progress }),
+    searched: (result) => totals.add(result),
+  };
+  if (options.smoke !== undefined) return (await import('../check/smoke.ts')).smokeVariant(scenario, variant, mode, options.smoke, options.seed ?? 1, given);
+  return (await import('../../explore/check.ts')).checkVariant(scenario, variant, mode, given);
+}
+
+/** Milliseconds between two changes of the progress line. */
+const LOOK = 100;
+
+/** Tells how far a search is, on a terminal. */
+function progressOf(io: Io, { scenario, variant, mode }: Item, number: number, of: number): NonNullable<CheckOptions['progress']> {
+  let before = performance.now();
+  const begin = before;
+  return ({ states, transitions, depth }: Progress, bound: number): void => {
+    const now = performance.now();
+    if (now - before < LOOK) return;
+    before = now;
+    const rate = Math.round((transitions / (now - begin)) * 1000).toLocaleString('en-US');
+    const limit = Number.isFinite(bound) ? ` (bound ${bound})` : '';
+    io.progress(
+      cut(
+        `${number + 1}/${of} ${scenario.id} ${variant} ${mode}${limit}: ${states.toLocaleString('en-US')} states, ${rate} steps/s, depth ${depth}`,
+        io.columns,
+      ),
+    );
+  };
+}
+
+/** Plays a schedule. Exit code: 1 when it breaks a rule that it should not. */
+async function replay(io: Io, items: readonly Item[], options: CheckCommandOptions, drawing: Drawing): Promise<number> {
+  if (items.length !== 1) {
+    const found = items.slice(0, 6).map((one) => `${one.scenario.id} ${one.variant} ${one.mode}`);
+    throw new PxdError(
+      'usage',
+      `--replay needs one entry with one --variant and one --mode, these are ${items.length}: ${found.join(', ')}${items.length > 6 ? ', …' : ''}`,
+    );
+  }
+  const [{ scenario, variant, mode }] = items;
+  const [{ play }, { parseSchedule, scheduleText }] = await Promise.all([import('../../explore/play.ts'), import('../../explore/schedule.ts')]);
+  const played = play(scenario, variant, mode, parseSchedule(options.replay as string));
+  const { violation, preemptions, done } = played;
+  const schedule = scheduleText(played.schedule);
+  if (options.json) {
+    const row = { id: scenario.id, variant, mode, invariant: violation?.rule ?? null, message: violation?.message ?? null, preemptions, done, schedule };
+    io.write(`${JSON.stringify(row)}\n`);
+  } else {
+    const head = `${scenario.id} ${variant} ${mode}, ${played.schedule.length} steps, ${preemptions} preemptions: `;
+    const what = violation ? `${violation.rule} is broken` : done ? 'nothing is broken' : 'nothing is broken so far: tasks are not done';
+    io.write(`${paint(io, 'bold', head)}${what}\n`);
+    if (violation !== undefined && options.output === undefined && options.diagram === undefined) io.write(`${violation.message}\n`);
+  }
+  if (!options.json || options.output !== undefined) await draw(io, { ...drawing, minimise: false }, scenario, variant, mode, schedule);
+  return violation !== undefined && scenario.variants[variant].expect === 'clean' ? 1 : 0;
 }

@@ -3,7 +3,7 @@
  * without a bound where none is.
  */
 
-import type { Scenario } from './scenario.ts';
+import type { Scenario, Variant } from './scenario.ts';
 import { scheduleText } from './schedule.ts';
 import { type Progress, type SearchResult, search } from './search.ts';
 import { stageOf } from './stage.ts';
@@ -39,6 +39,8 @@ export interface CheckOptions {
   readonly bounds?: readonly number[];
   /** Hears now and then how far the search is. */
   readonly progress?: (progress: Progress, bound: number) => void;
+  /** Asked now and then about the search that runs; true ends it. */
+  readonly stop?: (progress: Progress) => boolean;
   /** Hears of each search that was made: what it saw, and what it left out. */
   readonly searched?: (result: SearchResult, bound: number) => void;
 }
@@ -46,7 +48,25 @@ export interface CheckOptions {
 const LIMIT_MS = 120_000;
 const DEEPEST = 3;
 
+/** What the searches of a variant found. */
+export interface Found extends Pick<SearchResult, 'verdict' | 'violation'> {
+  /** Bound of the last search. */
+  readonly bound: number;
+  /** States of all searches, and of the last one. */
+  readonly states: number;
+  readonly lastStates: number;
+  /** The bounds were given in place of the variant's own: what is clean within them counts as clean. */
+  readonly boundsGiven: boolean;
+}
+
 export function checkVariant(scenario: Scenario, name: string, mode: string, options: CheckOptions): Row {
+  const begin = options.now();
+  const found = searchVariant(scenario, name, mode, options);
+  return rowOf({ id: scenario.id, variant: name, mode }, scenario.variants[name], found, options.now() - begin);
+}
+
+/** Searches under one bound after the other, until something is found, or all was seen, or there is no time or room. */
+export function searchVariant(scenario: Scenario, name: string, mode: string, options: CheckOptions): Found {
   const variant = scenario.variants[name];
   const begin = options.now();
   const limit = begin + (options.limitMs ?? LIMIT_MS);
@@ -59,32 +79,41 @@ export function checkVariant(scenario: Scenario, name: string, mode: string, opt
     const given = options.memoryBytes === undefined ? {} : { memoryBytes: options.memoryBytes };
     const stop = (progress: Progress): boolean => {
       options.progress?.({ ...progress, states: states + progress.states }, bound);
-      return options.now() > limit;
+      return options.now() > limit || options.stop?.(progress) === true;
     };
     result = search(scenario, staged, { preemptions: bound, ...given, stop });
     states += result.states;
     options.searched?.(result, bound);
     if (result.verdict !== 'bounded') break;
   }
-  const { verdict, violation } = result as SearchResult;
+  const { verdict, violation, states: lastStates } = result as SearchResult;
+  return { verdict, ...(violation ? { violation } : {}), bound, states, lastStates, boundsGiven: options.bounds !== undefined };
+}
+
+/** The row of a job, from what was found. */
+export function rowOf(
+  job: { readonly id: string; readonly variant: string; readonly mode: string },
+  variant: Variant,
+  { verdict, violation, bound, states, boundsGiven }: Omit<Found, 'lastStates'>,
+  ms: number,
+): Row {
   const found = { violation: 'violation', exhausted: 'clean', bounded: 'bounded', stopped: 'not exhausted' } as const;
   const rules = variant.rule === undefined ? undefined : [variant.rule].flat();
   const ok =
     variant.expect === 'violation'
       ? violation !== undefined && (rules === undefined || rules.includes(violation.rule))
-      : verdict === 'exhausted' ||
-        (verdict === 'bounded' && (options.bounds !== undefined || (variant.bounded !== undefined && bound >= variant.bounded.preemptions)));
+      : verdict === 'exhausted' || (verdict === 'bounded' && (boundsGiven || (variant.bounded !== undefined && bound >= variant.bounded.preemptions)));
   const note = verdict === 'bounded' && variant.bounded ? variant.bounded.reason : variant.note;
   return {
-    id: scenario.id,
-    variant: name,
-    mode,
+    id: job.id,
+    variant: job.variant,
+    mode: job.mode,
     expected: variant.expect,
     result: found[verdict],
     invariant: violation?.rule ?? null,
     preemptions: violation ? violation.preemptions : Number.isFinite(bound) ? bound : null,
     states,
-    ms: Math.round(options.now() - begin),
+    ms: Math.round(ms),
     schedule: violation ? scheduleText(violation.schedule) : null,
     ok,
     message: violation?.message ?? null,
@@ -92,7 +121,8 @@ export function checkVariant(scenario: Scenario, name: string, mode: string, opt
   };
 }
 
-function boundsOf(scenario: Scenario, name: string): number[] {
+/** Bounds on preemptions under which a variant is searched, one after the other. */
+export function boundsOf(scenario: Scenario, name: string): number[] {
   const { expect, bounded } = scenario.variants[name];
   if (bounded) return [bounded.preemptions];
   if (expect === 'clean') return [Number.POSITIVE_INFINITY];

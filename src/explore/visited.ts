@@ -58,6 +58,11 @@ export class Visited {
     return true;
   }
 
+  /** All states, in no order that means anything. */
+  forEach(see: (low: number, high: number, word: number, at: number) => void): void {
+    for (let at = 0; at <= this.#mask; at++) if ((this.#low[at] | this.#high[at]) !== 0) see(this.#low[at], this.#high[at], this.#word[at], at);
+  }
+
   #grow(): boolean {
     const size = 2 * (this.#mask + 1);
     if (size * ENTRY_BYTES > this.#limit) {

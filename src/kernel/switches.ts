@@ -42,7 +42,13 @@ export const SWITCHES = {
   mapPagesNoMappingCheck: { does: 'fault-around does not look whether the page that it has locked still belongs to the file', origin: 'mutation' },
   filemapNoReload: { does: 'a lookup in the page cache does not read the slot again once it has a reference to the page', origin: 'mutation' },
   filemapPlainGet: { does: 'a lookup in the page cache takes its reference without a look whether the page is being freed', origin: 'mutation' },
-  wpReuseByMapcount: { does: 'a write fault takes an anonymous page that is mapped once, whoever else has a reference to it', origin: 'before 5.9 (09854ba94c6a)' },
+  wpReuseByMapcount: {
+    does: 'a write fault takes an anonymous page that is mapped once, whoever else has a reference to it',
+    origin: 'before 5.9 (09854ba94c6a)',
+  },
+  noreplaceUnknown: { does: 'mmap does not know MAP_FIXED_NOREPLACE and takes the address for a hint', origin: 'before 4.17 (a4ff8e8620d3)' },
+  noreplaceReplaces: { does: 'mmap takes MAP_FIXED_NOREPLACE for MAP_FIXED, which programs used before', origin: 'mutation' },
+  noreplaceEarly: { does: 'mmap looks what MAP_FIXED_NOREPLACE would replace before it takes the mmap lock for writing', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

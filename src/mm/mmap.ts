@@ -7,7 +7,8 @@
 
 import { codec, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { get, set } from '../kernel/ops.ts';
+import { get, set, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { pageShift } from '../memory/state.ts';
 import { EACCES, EAGAIN, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from './errno.ts';
 import { fdGet, filePut } from './file.ts';
@@ -39,7 +40,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from './mman.ts';
-import { mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
+import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { mmapRegion } from './mmap-region.ts';
 import { doMunmap } from './munmap.ts';
 import { File, type FileRef, Globals, Inode, Mm, type MmRef, Process, type ProcessRef, type Vpn } from './types.ts';
@@ -162,8 +163,23 @@ export function* doMmap(mm: MmRef, file: FileRef, address: number, length: numbe
   return result * (1 << pageShift);
 }
 
+/** MAP_FIXED_NOREPLACE as switches change it: other flags, or −EEXIST. */
+function* noreplaceSwitched(mm: MmRef, address: number, length: number, flags: number): Op<number> {
+  if ((flags & MAP_FIXED_NOREPLACE) === 0) return flags;
+  const others = flags & ~MAP_FIXED_NOREPLACE;
+  if (switched(SW.noreplaceUnknown)) return others;
+  if (switched(SW.noreplaceReplaces)) return others | MAP_FIXED;
+  if (!switched(SW.noreplaceEarly)) return flags;
+  yield* mmapReadLock(mm);
+  const found = findVmaIntersection(mm, pfnDown(address), pfnUp(address + length));
+  yield* mmapReadUnlock(mm);
+  return found !== 0 ? -EEXIST : others | MAP_FIXED;
+}
+
 /** vm_mmap_pgoff: takes the mmap lock around do_mmap(), and populates afterwards. */
-export function* vmMmapPgoff(mm: MmRef, file: FileRef, address: number, length: number, prot: number, flags: number, pgoff: Vpn): Op<number> {
+export function* vmMmapPgoff(mm: MmRef, file: FileRef, address: number, length: number, prot: number, mapFlags: number, pgoff: Vpn): Op<number> {
+  const flags = yield* noreplaceSwitched(mm, address, length, mapFlags);
+  if (flags < 0) return flags;
   yield* mmapWriteLock(mm);
   const result = yield* doMmap(mm, file, address, length, prot, flags, 0, pgoff);
   const populate = get(mm, Mm.populate);

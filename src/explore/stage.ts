@@ -13,6 +13,7 @@ import { get } from '../memory/heap.ts';
 import '../mm/invariants/guard-rules.ts';
 import { Mm } from '../mm/types.ts';
 import { PxdError } from '../pagetable/error.ts';
+import { reserve } from './reserve.ts';
 import type { Scenario, Stage, TaskCall, TaskSpec, Variant } from './scenario.ts';
 import { checkTakenAway, noteCallBegins } from './taken-away.ts';
 
@@ -76,5 +77,6 @@ export function stageOf(scenario: Scenario, variant: Variant, mode: string, opti
       cpu,
     );
   });
+  reserve(specs.length, cpus);
   return { stage, scheduler, names: specs.map(([name]) => name) };
 }

@@ -6,7 +6,8 @@
  * announced last; it has not happened yet.
  */
 import { alloc, free, get, set } from '../memory/heap.ts';
-import { heap, setSlot } from '../memory/state.ts';
+import { dropPools } from '../memory/pools.ts';
+import { heap, setSlot, usePool } from '../memory/state.ts';
 import { array, defineStruct, type Ref } from '../memory/struct.ts';
 import { Memory, memory } from '../memory/zone.ts';
 import { setCurrent } from './current.ts';
@@ -125,6 +126,7 @@ export let running: TaskRef = 0;
 /** Makes `task` (0: none) the one that is accounted for what happens now. */
 export function setRunning(task: TaskRef): void {
   running = task;
+  usePool(task === 0 ? -1 : heap[task + Task.number]);
   if (task === 0) setCurrent(0, 0);
   else setCurrent(heap[task + Task.number], heap[heap[task + Task.cpu] + Cpu.number]);
 }
@@ -184,6 +186,7 @@ export function removeTasks(): void {
   const kernel = kernelState();
   if (kernel === 0) return;
   setRunning(0);
+  dropPools();
   freeList(get(kernel, KernelState.rcu), RcuHead, RcuHead.next);
   freeList(get(kernel, KernelState.tasks), Task, Task.next);
   freeList(get(kernel, KernelState.cpus), Cpu, Cpu.next);

@@ -98,6 +98,8 @@ let state: MachineState | undefined;
 /** Heap slots with a fixed meaning. */
 const SLOT_TOP = 1;
 const SLOT_GROUPS = 2;
+/** The first of the tasks' pools of objects (pools.ts), 0 without. */
+const SLOT_POOLS = 5;
 /** Free lists of struct types follow from here. */
 const SLOT_FREE = 8;
 const MAX_TYPES = 120;
@@ -342,9 +344,29 @@ export function setPageOrder(page: number, value: number): void {
 
 // --- heap -------------------------------------------------------------------------------------------------------------------
 
+/** Slots of a pool before the heads of its lists: its type, its size, how many pools there are. */
+const POOL_LISTS = 3;
+
+/** The pool of the task that runs, 0 without. */
+let ownPool = 0;
+
+/** Makes the pool of a task the one that is allocated from; −1 for none. */
+export function usePool(task: number): void {
+  const first = heap[SLOT_POOLS];
+  ownPool = first === 0 || task < 0 || task >= heap[first + 2] ? 0 : first + task * heap[first + 1];
+}
+
+/** The pool that an object belongs to, 0 when to none. The machine has pools. */
+function poolOf(ref: number): number {
+  const first = heap[SLOT_POOLS];
+  const number = Math.floor((ref - first) / heap[first + 1]);
+  return number < 0 || number >= heap[first + 2] ? 0 : first + number * heap[first + 1];
+}
+
 /** Allocates a zeroed object of a type; 0 is never returned, the heap grows. */
 export function allocObject(type: number, size: number): number {
-  const head = SLOT_FREE + type;
+  const own = ownPool + POOL_LISTS + type;
+  const head = ownPool !== 0 && heap[own] !== 0 ? own : SLOT_FREE + type;
   let ref = heap[head];
   if (ref !== 0) setSlot(head, heap[ref + 1]);
   else {
@@ -367,10 +389,13 @@ export function freeObject(ref: number, size: number): void {
     // A loop: objects are small, and a call of fill() costs more than they do.
     for (let i = ref + 2; i < ref + size; i++) heap[i] = 0;
   }
-  const head = SLOT_FREE + type;
+  const pool = heap[SLOT_POOLS] === 0 ? 0 : poolOf(ref);
+  let before = pool === 0 ? SLOT_FREE + type : pool + POOL_LISTS + type;
+  // Lists of pools are in the order of addresses.
+  if (pool !== 0) while (heap[before] !== 0 && heap[before] < ref) before = heap[before] + 1;
   setSlot(ref, -type);
-  setSlot(ref + 1, heap[head]);
-  setSlot(head, ref);
+  setSlot(ref + 1, heap[before]);
+  setSlot(before, ref);
 }
 
 function growHeap(need: number): void {
@@ -472,4 +497,4 @@ export function setByte(at: number, value: number): void {
   bytes[at] = value;
 }
 
-export { FIRST_OBJECT, GROUP_WORDS, SLOT_FREE, SLOT_GROUPS, SLOT_TOP };
+export { FIRST_OBJECT, GROUP_WORDS, MAX_TYPES, POOL_LISTS, SLOT_FREE, SLOT_GROUPS, SLOT_POOLS, SLOT_TOP };

@@ -49,6 +49,8 @@ export const SWITCHES = {
   noreplaceUnknown: { does: 'mmap does not know MAP_FIXED_NOREPLACE and takes the address for a hint', origin: 'before 4.17 (a4ff8e8620d3)' },
   noreplaceReplaces: { does: 'mmap takes MAP_FIXED_NOREPLACE for MAP_FIXED, which programs used before', origin: 'mutation' },
   noreplaceEarly: { does: 'mmap looks what MAP_FIXED_NOREPLACE would replace before it takes the mmap lock for writing', origin: 'mutation' },
+  clearRefsNoFlush: { does: 'clear_refs leaves translations that allow writes', origin: 'mutation' },
+  clearRefsFlushLate: { does: 'clear_refs flushes after it let the mmap lock go, and nobody is told that a flush is to come', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

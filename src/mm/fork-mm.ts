@@ -6,7 +6,8 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { add, downWrite, flushTlbMm, get, set, upWrite } from '../kernel/ops.ts';
+import { add, downWrite, flushTlbMm, get, set, switched, upWrite } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { anonVmaFork } from './anon-vma.ts';
 import { copyPageRange } from './copy-page-range.ts';
 import { ENOMEM } from './errno.ts';
@@ -83,16 +84,17 @@ function* dupMmap(mm: MmRef, old: MmRef): Op<number> {
   let error = 0;
   let vma = firstVma(old);
   while (vma !== 0 && error === 0) {
-    yield* vmaStartWrite(vma);
+    if (!switched(SW.forkNoVmaLock)) yield* vmaStartWrite(vma);
     if ((get(vma, Vma.flags) & VM_DONTCOPY) !== 0) vmStatAccount(mm, get(vma, Vma.flags), -vmaPages(vma));
     else error = yield* dupVma(mm, vma);
     vma = get(vma, Vma.next);
   }
   if (error !== 0) set(mm, Mm.flags, get(mm, Mm.flags) | MMF_UNSTABLE);
   yield* mmapWriteUnlock(mm);
-  // Entries of the parent lost their write access.
-  yield* flushTlbMm(old);
+  // Entries of the parent lost their write access. Until no CPU writes through what it remembers of them, faults must not copy their pages.
+  if (!switched(SW.forkFlushLate) && !switched(SW.forkNoFlush)) yield* flushTlbMm(old);
   yield* mmapWriteUnlock(old);
+  if (switched(SW.forkFlushLate)) yield* flushTlbMm(old);
   return error;
 }
 

@@ -51,6 +51,12 @@ export const SWITCHES = {
   noreplaceEarly: { does: 'mmap looks what MAP_FIXED_NOREPLACE would replace before it takes the mmap lock for writing', origin: 'mutation' },
   clearRefsNoFlush: { does: 'clear_refs leaves translations that allow writes', origin: 'mutation' },
   clearRefsFlushLate: { does: 'clear_refs flushes after it let the mmap lock go, and nobody is told that a flush is to come', origin: 'mutation' },
+  vmaWriteNoWait: { does: 'who locks a VMA for writing does not wait for the faults that are inside', origin: 'mutation' },
+  vmaDetachNoWait: { does: 'who detaches a VMA does not wait for the faults that are inside', origin: 'before 6.15, where locking it for writing had done so' },
+  vmaNoRecheck: { does: 'a fault does not look at the sequence number again once it holds the lock of the VMA', origin: 'mutation' },
+  vmaDetachedTaken: { does: 'a fault takes the lock of a VMA that has left its address space', origin: 'mutation' },
+  vmaNoRangeCheck: { does: 'a fault does not look at the range of a VMA again once it holds its lock', origin: 'mutation' },
+  vmaNoMmCheck: { does: 'a fault does not look whose a VMA is once it holds its lock', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

@@ -38,6 +38,7 @@ export type SettingName =
   | 'mmapMinAddr'
   | 'stackGuardGap'
   | 'faultAroundPages'
+  | 'softDirty'
   | 'totalRam';
 
 export interface Booted {

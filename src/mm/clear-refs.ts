@@ -6,7 +6,8 @@
  */
 import { codec, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, clearFlags, entryClearBits, entryGet, entryGetAndClear, entrySet, flushTlbMm, get, set, spinUnlock } from '../kernel/ops.ts';
+import { atomicAdd, clearFlags, entryClearBits, entryGet, entryGetAndClear, entrySet, flushTlbMm, get, set, spinUnlock, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { PG_REFERENCED } from '../memory/page-flags.ts';
 import { pagePincount } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_SOFT_DIRTY, PTE_WRITE } from '../pagetable/canonical.ts';
@@ -36,7 +37,8 @@ export function* clearRefs(mm: MmRef, type: number): Op<number> {
   if (type === CLEAR_REFS_MM_HIWATER_RSS) resetHiwaterRss(mm);
   else if (type !== CLEAR_REFS_SOFT_DIRTY) yield* walkPageRange(mm, 0, Infinity, WALK_CLEAR_REFS, type);
   else if (hasSoftDirty()) yield* clearSoftDirty(mm);
-  return yield* mmapWriteUnlock(mm);
+  yield* mmapWriteUnlock(mm);
+  return switched(SW.clearRefsFlushLate) ? yield* flushTlbMm(mm) : 0;
 }
 
 /** CLEAR_REFS_SOFT_DIRTY: VMAs, then entries. Whoever changes entries meanwhile sees that a flush is to come. */
@@ -48,7 +50,7 @@ function* clearSoftDirty(mm: MmRef): Op<number> {
   }
   yield* atomicAdd(mm, Mm.tlbFlushPending, 1);
   yield* walkPageRange(mm, 0, Infinity, WALK_CLEAR_REFS, CLEAR_REFS_SOFT_DIRTY);
-  yield* flushTlbMm(mm);
+  if (!switched(SW.clearRefsNoFlush) && !switched(SW.clearRefsFlushLate)) yield* flushTlbMm(mm);
   return yield* atomicAdd(mm, Mm.tlbFlushPending, -1);
 }
 

@@ -5,6 +5,7 @@ import e01 from './e01.ts';
 import e02 from './e02.ts';
 import e02Late from './e02-late.ts';
 import e17 from './e17.ts';
+import e21 from './e21.ts';
 import e28 from './e28.ts';
 import e29 from './e29.ts';
 import e31 from './e31.ts';
@@ -12,4 +13,4 @@ import e32 from './e32.ts';
 import e36 from './e36.ts';
 import r44 from './r44.ts';
 
-export const catalogue: readonly Scenario[] = [c32, e01, e02, e02Late, e17, e28, e29, e31, e32, e36, r44];
+export const catalogue: readonly Scenario[] = [c32, e01, e02, e02Late, e17, e21, e28, e29, e31, e32, e36, r44];

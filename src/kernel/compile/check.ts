@@ -20,6 +20,8 @@ export interface CheckInput {
   readonly map: { readonly mappings: string };
   /** Names that a module exports which are generator functions or primitives; undefined where that is not known (then the imports are believed). */
   readonly generatorsOf?: (specifier: string) => ReadonlySet<string> | undefined;
+  /** Kernel functions in a file of other code (a scenario's): the rules hold inside of them, and the rest may hand them around as values. */
+  readonly hosted?: boolean;
 }
 
 /** All violations of a file, in the order of the text. */
@@ -40,7 +42,7 @@ export function checkDialect(given: CheckInput): Violation[] {
     const place = input.place(pos ?? 0) ?? { line: 0, column: 0 };
     return [{ file, line: place.line + 1, column: place.column + 1, name: 'syntax', sentence: `${message.replace(/ \(\d+:\d+\)$/, '')}.` }];
   }
-  found.push(...new Checker(file, input, given.generatorsOf).check(program));
+  found.push(...new Checker(file, input, given.generatorsOf, given.hosted === true).check(program));
   return found.sort((a, b) => a.line - b.line || a.column - b.column);
 }
 
@@ -95,6 +97,7 @@ class Checker {
   readonly #file: string;
   readonly #input: MappedText;
   readonly #generatorsOf: CheckInput['generatorsOf'];
+  readonly #hosted: boolean;
   readonly #found: Violation[] = [];
   /** Names of the module: generator functions of its own and imported ones; names that are certainly no generator functions. */
   readonly #generators = new Set<string>();
@@ -107,10 +110,11 @@ class Checker {
   /** Every name that the file declares somewhere: `process` may be a parameter. */
   readonly #declared = new Set<string>();
 
-  constructor(file: string, input: MappedText, generatorsOf: CheckInput['generatorsOf']) {
+  constructor(file: string, input: MappedText, generatorsOf: CheckInput['generatorsOf'], hosted: boolean) {
     this.#file = file;
     this.#input = input;
     this.#generatorsOf = generatorsOf;
+    this.#hosted = hosted;
   }
 
   #at(node: { start: number }, name: RuleName, sentence: string): void {
@@ -174,19 +178,30 @@ class Checker {
   // Outside generator functions.
 
   #plain(node: AnyNode): void {
+    if (this.#hosted) {
+      this.#generatorForms(node);
+      return;
+    }
     if (node.type === 'VariableDeclaration') this.#moduleVariables(node);
     else if (node.type === 'ExpressionStatement' || /^(If|For|While|DoWhile|Switch|Block|Labeled|Try|Throw)/.test(node.type))
       this.#at(node, 'module-state', 'A statement at the top of a file would run once for each program.');
+    this.#generatorForms(node);
     walk(node, (at, parent) => {
       this.#anywhere(at, parent);
+      if (at.type === 'Identifier' && isReference(at, parent)) this.#generatorName(at, parent, undefined);
+      if (at.type === 'CallExpression') this.#uncalled(at, undefined);
+      return undefined;
+    });
+  }
+
+  #generatorForms(node: AnyNode): void {
+    walk(node, (at, parent) => {
       if ((at.type === 'FunctionExpression' || at.type === 'FunctionDeclaration') && at.generator)
         this.#at(
           parent?.type === 'Property' || parent?.type === 'MethodDefinition' ? parent : at,
           'generator-form',
           'A generator function is a declaration at the top of its file.',
         );
-      if (at.type === 'Identifier' && isReference(at, parent)) this.#generatorName(at, parent, undefined);
-      if (at.type === 'CallExpression') this.#uncalled(at, undefined);
       return undefined;
     });
   }

@@ -23,6 +23,8 @@ export interface StepInput {
   readonly files: Pick<DialectFiles, 'isPrimitives'>;
   /** Module that step modules import the runtime from. */
   readonly runtime: string;
+  /** The module holds other code, too (check.ts). */
+  readonly hosted?: boolean;
 }
 
 /** The generator function that a statement of the module declares, and whether it is exported. */
@@ -38,8 +40,9 @@ function primitiveNames(program: Program, input: StepInput): { names: Map<string
   const namespaces = new Set<string>();
   for (const node of program.body) {
     if (node.type !== 'ImportDeclaration') continue;
-    const path = resolvePath(input.path, String(node.source.value));
-    if (path === undefined || !input.files.isPrimitives(path)) continue;
+    // Packages go by their names.
+    const path = resolvePath(input.path, String(node.source.value)) ?? String(node.source.value);
+    if (!input.files.isPrimitives(path)) continue;
     for (const { type, local } of node.specifiers) {
       if (type === 'ImportSpecifier') names.set(local.name, `$code_${local.name}`);
       else if (type === 'ImportNamespaceSpecifier') namespaces.add(local.name);

@@ -8,42 +8,37 @@ import { stateHash } from '../memory/state.ts';
 
 const bits = new DataView(new ArrayBuffer(8));
 
-/** Mixes one number, at a place, into two lanes. */
 let low = 0;
 let high = 0;
 
-function mix(place: number, value: number): void {
+/** One number more, into two lanes: what was before decides what it does. */
+function mix(value: number): void {
   let a = value | 0;
-  let b = 0;
   if (a !== value) {
     bits.setFloat64(0, value);
     a = bits.getInt32(4);
-    b = bits.getInt32(0);
+    const b = bits.getInt32(0);
+    low = Math.imul(low ^ b, 0x2c1b3c6d);
+    high = Math.imul(high ^ b, 0x297a2d39);
   }
-  let x = Math.imul(place ^ 0x165667b1, 0x85ebca6b) ^ a;
-  x = Math.imul(x ^ (x >>> 15), 0x2c1b3c6d) ^ b;
-  x = Math.imul(x ^ (x >>> 12), 0x297a2d39);
-  low = (low + (x ^ (x >>> 15))) | 0;
-  let y = Math.imul(place ^ 0x27d4eb2f, 0x9e3779b1) ^ a;
-  y = Math.imul(y ^ (y >>> 13), 0x7feb352d) ^ b;
-  y = Math.imul(y ^ (y >>> 16), 0x846ca68b);
-  high = (high + (y ^ (y >>> 14))) | 0;
+  low = Math.imul(low ^ a, 0x85ebca6b);
+  low ^= low >>> 15;
+  high = Math.imul(high + a, 0x9e3779b1);
+  high ^= high >>> 13;
 }
-
-/** Where results begin in the numbering of places: beyond any stack. */
-const RESULTS = 1 << 24;
 
 /** Hash of what one task is outside of the machine's memory, into `taskHash`. */
 export const taskHash = { low: 0, high: 0 };
 export function hashTask(scheduler: Scheduler, number: number): void {
-  low = 0;
-  high = 0;
-  const { base, end } = scheduler.areaOf(number);
+  // Tasks that swap their states are another state.
+  low = Math.imul(number + 1, 0x165667b1);
+  high = Math.imul(number + 1, 0x27d4eb2f);
   const { stack } = scheduler;
-  // Position in the whole stack, so that tasks that swap their states are another state.
-  for (let i = base; i < end; i++) if (stack[i] !== 0) mix(i, stack[i]);
+  const base = scheduler.baseOf(number);
+  const end = scheduler.endOf(number);
+  for (let i = base; i < end; i++) mix(stack[i]);
   const results = scheduler.results[number];
-  for (let i = 0; i < results.length; i++) mix(RESULTS + number * 64 + i, results[i]);
+  for (let i = 0; i < results.length; i++) mix(results[i]);
   taskHash.low = low;
   taskHash.high = high;
 }

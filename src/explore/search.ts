@@ -245,15 +245,15 @@ class Search {
     // Without one, preemptions are no reason to explore a state again.
     const paid = this.#bound === Number.POSITIVE_INFINITY ? 0 : preemptions;
     if (!this.#meet(low, high, paid, always)) return;
-    const { alive } = scheduler;
+    const { done } = scheduler;
     const mark = scheduler.mark();
     const limited = this.#horizon !== Number.POSITIVE_INFINITY;
-    if (limited && (this.#frames.length >= this.#horizon || alive.length === 0)) {
+    if (limited && (this.#frames.length >= this.#horizon || done)) {
       this.beginnings.push(scheduler.schedule.slice());
       this.#clearPath(low, high);
       return;
     }
-    if (alive.length === 0) {
+    if (done) {
       this.#endings++;
       const fault = endingFault(this.#scenario, this.#staged);
       scheduler.rewind(mark);

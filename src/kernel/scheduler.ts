@@ -10,7 +10,7 @@
  * broken throw a KernelBug, out of `step`, which names the rule; the machine is to be thrown away then.
  */
 import { get, set } from '../memory/heap.ts';
-import { heap, journalMark, recording, undo } from '../memory/state.ts';
+import { heap, journalMark, recording, setSlot, undo } from '../memory/state.ts';
 import { KernelBug } from './bug.ts';
 import { advance, backtrace, type Descriptor, S, stackEnd, startTask, TASK, useStack } from './compile/runtime.ts';
 import { setGuards } from './guards.ts';
@@ -88,8 +88,9 @@ export class Scheduler {
     setHardware(options);
   }
 
-  /** Tells which address space a CPU has loaded. */
+  /** Tells which address space a CPU has loaded at the beginning. Where translations are tagged tasks say so themselves (contextSwitch). */
   load(cpu: number, mm: number): void {
+    if (this.options.asids !== undefined) return;
     set(cpuOf(cpu), Cpu.mm, mm);
   }
 
@@ -116,6 +117,17 @@ export class Scheduler {
     const larger = new Float64Array(need);
     larger.set(this.stack);
     this.stack = larger;
+  }
+
+  /** All calls of a task. */
+  programOf(number: number): readonly Call[] {
+    return this.#programs[number];
+  }
+
+  /** Where a task of the step program waits, innermost first; empty when its call has ended. */
+  backtraceOf(number: number): string[] {
+    useStack(this.stack);
+    return backtrace(number * this.#stackSize);
   }
 
   /** The task's current call, undefined when it has done all. */
@@ -148,6 +160,12 @@ export class Scheduler {
     if (this.options.storeBuffers && !bufferAllows(get(task, Task.cpu), code)) return false;
     const { enabled } = operations[code];
     return enabled === undefined || enabled(get(task, Task.a), get(task, Task.b), get(task, Task.c), get(task, Task.d));
+  }
+
+  /** Whether all tasks are done. */
+  get done(): boolean {
+    for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (get(task, Task.state) !== TASK_DONE) return false;
+    return true;
   }
 
   /** Whether another task of the same CPU is where it cannot be preempted. */
@@ -186,7 +204,7 @@ export class Scheduler {
         set(task, Task.phase, 1);
         return;
       }
-      set(task, Task.phase, 0);
+      setChanged(task + Task.phase, 0);
       if (this.options.guards !== false) setGuards(true);
       this.#resume(task);
     } finally {
@@ -265,15 +283,16 @@ export class Scheduler {
       const length = this.#saved[this.#savedTop - 1];
       const base = this.#saved[this.#savedTop - 2];
       const from = this.#savedTop - 2 - length;
-      S.fill(0, base + length, Math.max(base + length, stackEnd(base)));
-      S.set(this.#saved.subarray(from, from + length), base);
+      const end = stackEnd(base);
+      for (let i = base + length; i < end; i++) S[i] = 0;
+      for (let i = 0; i < length; i++) S[base + i] = this.#saved[from + i];
       this.#savedTop = from;
     }
-    this.schedule.length = actions;
+    while (this.schedule.length > actions) this.schedule.pop();
     undo(journal);
     for (let task = firstTask(); task !== 0; task = get(task, Task.next)) {
       const results = this.results[get(task, Task.number)];
-      results.length = Math.min(results.length, get(task, Task.call));
+      while (results.length > get(task, Task.call)) results.pop();
     }
   }
 
@@ -285,17 +304,23 @@ export class Scheduler {
       larger.set(this.#saved);
       this.#saved = larger;
     }
-    this.#saved.set(S.subarray(base, base + length), this.#savedTop);
-    this.#savedTop += length;
-    this.#saved[this.#savedTop++] = base;
-    this.#saved[this.#savedTop++] = length;
+    const saved = this.#saved;
+    const top = this.#savedTop;
+    for (let i = 0; i < length; i++) saved[top + i] = S[base + i];
+    saved[top + length] = base;
+    saved[top + length + 1] = length;
+    this.#savedTop = top + length + 2;
   }
 
-  /** Places in `stack` of what a task is: all else of its area is zero. */
-  areaOf(number: number): { base: number; end: number } {
+  /** First place in `stack`, which becomes the one in use, of what a task is. */
+  baseOf(number: number): number {
     useStack(this.stack);
-    const base = number * this.#stackSize;
-    return { base, end: stackEnd(base) };
+    return number * this.#stackSize;
+  }
+
+  /** First place behind it: the rest of its area is zero. */
+  endOf(number: number): number {
+    return stackEnd(number * this.#stackSize);
   }
 
   // --- runs -----------------------------------------------------------------------------------------------------------------
@@ -335,8 +360,7 @@ export class Scheduler {
   #where(number: number): string {
     const call = this.#programs[number][get(taskOf(number), Task.call)];
     if (call === undefined || typeof call.run === 'function') return '';
-    useStack(this.stack);
-    const lines = backtrace(number * this.#stackSize);
+    const lines = this.backtraceOf(number);
     return lines.length === 0 ? '' : ` [${lines.slice(0, 4).join(' < ')}]`;
   }
 
@@ -360,13 +384,18 @@ function operationText(task: TaskRef): string {
   return `${operations[code].name}(${args.join(', ')})`;
 }
 
+/** Writes what is not there yet: nothing to take back where nothing changes. */
+function setChanged(slot: number, value: number): void {
+  if (heap[slot] !== value) setSlot(slot, value);
+}
+
 /** Notes what the running task is about to do. @throws {KernelBug} when it must not */
 function announce(task: TaskRef, code: number, a: number, b: number, c: number, d: number): void {
-  set(task, Task.code, code);
-  set(task, Task.a, a);
-  set(task, Task.b, b);
-  set(task, Task.c, c);
-  set(task, Task.d, d);
+  setChanged(task + Task.code, code);
+  setChanged(task + Task.a, a);
+  setChanged(task + Task.b, b);
+  setChanged(task + Task.c, c);
+  setChanged(task + Task.d, d);
   checkIntent(code, a);
 }
 

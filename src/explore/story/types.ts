@@ -5,11 +5,11 @@
  * the order in which they matter: those of the violation first. Numbers of lanes, events and steps count from 0.
  */
 
-/** What an object is. `entry`: an entry of a page table, named by the address that it translates. */
-export type ObjectKind = 'page' | 'table' | 'mm' | 'vma' | 'struct' | 'entry';
+/** What an object is. Entries of page tables are named by the address that they translate; they, fields and locks are not listed. */
+export type ObjectKind = 'page' | 'table' | 'mm' | 'vma' | 'struct' | 'entry' | 'field' | 'lock';
 
 export interface StoryObject {
-  /** `P1`, `T1`, `VMA1`, `mm1`, `inode1`; of entries the address, `0x10000000`. */
+  /** `P1`, `T1`, `VMA1`, `mm1`, `inode1`; of an entry its address. */
   readonly name: string;
   readonly kind: ObjectKind;
   /** What it is: `page 128, in page cache`, `page table of mm1 for 0x10000000-0x10200000`. */

@@ -1,0 +1,179 @@
+/**
+ * What a violation is about: the objects that its message names, what leads to them, and which events made it so.
+ *
+ * Messages of rules name places by numbers (`page 128`, `vpn 0x10000 of mm 1499`, `mm.mmapLock of 1499`). Those are the objects of the violation, with the
+ * entries that led to a page of theirs. Where nothing is named (a check of a scenario's own), they are what one task wrote and another touched.
+ */
+import { HELD_FOLIO, HELD_SPIN } from '../../kernel/lockdep.ts';
+import { heap } from '../../memory/state.ts';
+import { layouts } from '../../memory/struct.ts';
+import { said } from './objects.ts';
+import type { RawEvent, Replay } from './replay.ts';
+import { address } from './words.ts';
+
+export interface Involved {
+  /** Keys of the objects of the violation. */
+  readonly keys: ReadonlySet<string>;
+  /** Those that the message itself is about, in its order. */
+  readonly first: readonly string[];
+  /** The message with keys in place of numbers. */
+  readonly text: string;
+  /** A translation that should not be there any longer. */
+  readonly stale: { readonly cpu: number; readonly mm: number; readonly vpn: number } | undefined;
+}
+
+const hex = (digits: string): number => Number.parseInt(digits, 16);
+
+/** Reads a message of a rule. */
+export function involvedIn(replay: Replay): Involved {
+  const { objects, fault } = replay;
+  const message = fault?.message ?? '';
+  const first: string[] = [];
+  const note = (key: string): string => {
+    if (!first.includes(key)) first.push(key);
+    return key;
+  };
+  const cpu = /\bCPU (\d+)/.exec(message);
+  const vpn = /\bvpn 0x([0-9a-f]+)/.exec(message);
+  const of = /\bvpn 0x[0-9a-f]+ of mm (\d+)/.exec(message);
+  let stale: Involved['stale'];
+  if (vpn) {
+    const number = hex(vpn[1]);
+    const held = fault?.held.find((t) => t.vpn === number && (!cpu || t.cpu === Number(cpu[1])) && (!of || t.mm === Number(of[1])));
+    const mm = of ? Number(of[1]) : (held?.mm ?? 0);
+    if (held?.page) note(objects.page(held.page));
+    else if (held?.table) note(objects.table(held.table));
+    const entry = mm === 0 ? undefined : objects.entryOf(mm, number);
+    if (entry !== undefined && objects.known.has(entry)) note(entry);
+    if (held) stale = { cpu: held.cpu, mm, vpn: number };
+  }
+  const field = (struct: string, name: string, ref: number): string => {
+    const layout = layouts.find((l) => l.name === struct);
+    const found = layout?.fields.get(name);
+    if (!found || Math.abs(heap[ref]) !== layout?.type) return `${struct}.${name} of ${ref}`;
+    const key = objects.object(ref);
+    const lock = objects.known.has(`lock:${ref + found.offset}`);
+    if (struct !== 'mm') note(key);
+    if (lock) note(objects.lock(ref + found.offset, HELD_SPIN).key);
+    else note(objects.fieldKey(ref, found.offset));
+    return `${objects.field(ref, found.offset)}`;
+  };
+  const text = message
+    .replace(/the lock of page table (\d+)/g, (_, n: string) => `${note(objects.lock(-Number(n), HELD_SPIN).key) && objects.lock(-Number(n), HELD_SPIN).text}`)
+    .replace(/\bpage table (\d+)/g, (_, n: string) => `page table ${said(note(objects.table(Number(n))))}`)
+    .replace(/\bfolio (\d+)/g, (_, n: string) => `folio ${said(note(objects.lock(Number(n), HELD_FOLIO).key))}`)
+    .replace(/\bpage (\d+)/g, (_, n: string) => `page ${said(note(objects.pageOrTable(Number(n))))}`)
+    .replace(/\b([a-zA-Z]+)\.([a-zA-Z]+)(?:\[\d+\])? of (\d+)/g, (_, struct: string, name: string, ref: string) => field(struct, name, Number(ref)))
+    .replace(/\bVMA (\d+)/g, (all, ref: string) => (heap[Number(ref)] === undefined ? all : said(note(objects.object(Number(ref))))))
+    .replace(/\bmm (\d+)/g, (all, ref: string) => (layouts[Math.abs(heap[Number(ref)])]?.name === 'mm' ? said(objects.object(Number(ref))) : all))
+    .replace(/\bvpn 0x([0-9a-f]+)/g, (_, digits: string) => address(hex(digits)))
+    .replace(/\btask (\d+)/g, (all, n: string) => replay.staged.names[Number(n)] ?? all);
+  const keys = new Set(first);
+  if (keys.size > 0) for (const key of leadingTo(replay.events, keys)) keys.add(key);
+  else for (const key of contended(replay.events)) keys.add(key);
+  return { keys, first, text, stale };
+}
+
+/** Entries whose value led to one of the pages or tables. */
+function leadingTo(events: readonly RawEvent[], keys: ReadonlySet<string>): string[] {
+  const found: string[] = [];
+  for (const { touches } of events)
+    if (touches.some((t) => t.access === 'call' && keys.has(t.object))) for (const t of touches) if (t.object.startsWith('entry:')) found.push(t.object);
+  return found;
+}
+
+/** What one task wrote and another read or wrote: entries, pages, fields. */
+function contended(events: readonly RawEvent[]): string[] {
+  const writers = new Map<string, Set<number>>();
+  const users = new Map<string, Set<number>>();
+  const add = (to: Map<string, Set<number>>, key: string, lane: number): void => {
+    const lanes = to.get(key) ?? new Set();
+    to.set(key, lanes.add(lane));
+  };
+  for (const { lane, touches } of events)
+    for (const { object, access } of touches) {
+      if (!/^(entry|page|field):/.test(object) || access === 'call') continue;
+      add(users, object, lane);
+      if (access !== 'read') add(writers, object, lane);
+    }
+  return [...writers.keys()].filter((key) => (users.get(key) as Set<number>).size > 1);
+}
+
+// --- events -----------------------------------------------------------------------------------------------------------------
+
+export interface Cause {
+  readonly event: number;
+  readonly role: 'cause' | 'violation';
+  readonly text: string;
+}
+
+const changes = (access: string): boolean => access === 'write' || access === 'free';
+
+/** The events that make the conflict: what made the state that the violation runs into, and where it does. */
+export function conflictOf(replay: Replay, involved: Involved): Cause[] {
+  const { events, fault } = replay;
+  if (!fault || events.length === 0) return [];
+  const last = events.length - 1;
+  const found: Cause[] = [];
+  const { stale } = involved;
+  if (stale) {
+    const at = events.findLastIndex(({ tlb }) =>
+      tlb.some(({ change, of }) => change === 'fill' && of.cpu === stale.cpu && of.mm === stale.mm && of.vpn === stale.vpn),
+    );
+    const held = fault.held.find((t) => t.cpu === stale.cpu && t.mm === stale.mm && t.vpn === stale.vpn);
+    if (at >= 0 && held) found.push({ event: at, role: 'cause', text: `CPU ${stale.cpu} TLB: ${replay.translationText(held)}` });
+  }
+  if (found.length === 0) found.push(...lockCauses(replay, involved));
+  if (found.length === 0) {
+    const lane = events[last].lane;
+    const at = events.findLastIndex((e, i) => i < last && e.lane !== lane && e.touches.some((t) => changes(t.access) && involved.keys.has(t.object)));
+    if (at >= 0) found.push({ event: at, role: 'cause', text: events[at].text });
+  }
+  found.push({ event: last, role: 'violation', text: involved.text });
+  return found;
+}
+
+/** Of a deadlock: where the locks that are waited for were taken. */
+function lockCauses({ events, fault }: Replay, { first }: Involved): Cause[] {
+  if (fault?.rule !== 'I27' && fault?.rule !== 'I22') return [];
+  const found: Cause[] = [];
+  for (const key of first) {
+    const at = events.findLastIndex(({ touches }) => touches.some((t) => t.object === key && t.access === 'lock'));
+    const given = events.findLastIndex(({ touches }) => touches.some((t) => t.object === key && t.access === 'unlock'));
+    if (at > given && !found.some((c) => c.event === at)) found.push({ event: at, role: 'cause', text: events[at].text });
+  }
+  return found.sort((a, b) => a.event - b.event);
+}
+
+/** How much an event has to do with the violation. */
+export function weights(replay: Replay, involved: Involved, conflict: readonly Cause[]): (0 | 1 | 2 | 3)[] {
+  const { events } = replay;
+  const { keys, stale } = involved;
+  const lastWriter = new Map<string, number>();
+  const found = events.map((event, i): 0 | 1 | 2 | 3 => {
+    const mine = event.touches.filter((t) => keys.has(t.object));
+    const seesOther = mine.some((t) => t.object.startsWith('entry:') && (lastWriter.get(t.object) ?? event.lane) !== event.lane);
+    for (const t of mine) if (changes(t.access)) lastWriter.set(t.object, event.lane);
+    if (conflict.some((c) => c.event === i)) return 3;
+    if (event.kind === 'begin' || event.returns !== null || seesOther) return 2;
+    if (mine.some((t) => changes(t.access) && !isCount(event.operation))) return 2;
+    if (mine.some((t) => (t.access === 'lock' || t.access === 'unlock') && t.object.startsWith('lock:'))) return 2;
+    if (event.tlb.some(({ of }) => (stale ? of.mm === stale.mm && of.vpn === stale.vpn : keys.has(`page:${of.page}`)))) return 2;
+    if (event.span && spans(event.span, replay, keys)) return 2;
+    return mine.length > 0 ? 1 : 0;
+  });
+  return found;
+}
+
+/** Operations that only count. */
+const isCount = (operation: string | null): boolean =>
+  operation !== null && /^(folio_(get|put|ref_add|try_get|add_rmap|remove_rmap|set_|clear_)|atomic_)/.test(operation);
+
+/** Whether pages are among those whose entries are of the violation. */
+function spans({ mm, start, end }: { mm: number; start: number; end: number }, { objects }: Replay, keys: ReadonlySet<string>): boolean {
+  for (const key of keys) {
+    const vpn = key.startsWith('entry:') ? objects.vpnOf(key, mm) : undefined;
+    if (vpn !== undefined && vpn >= start && vpn < end) return true;
+  }
+  return false;
+}

@@ -1,0 +1,361 @@
+/**
+ * Runs the jobs of a plan: by whoever executes work (threads, node/workers.ts; or this thread, `inThisThread`), with a results file to go on from.
+ *
+ *   runJobs({ plan, scenarios, executor, options, now, … }): Promise<Run>
+ *
+ * Rows do not hang on who did the work, how many there were, or in which order they were done (subtrees.ts says why), save `ms`; nor do those of searches that
+ * were stopped by time, which say so.
+ */
+import { PxdError } from '../pagetable/error.ts';
+import { boundsOf, type Row, rowOf } from './check.ts';
+import { type Job, jobKey, type Plan, scenarioOf } from './jobs.ts';
+import { boundOf, boundText, headerOf, type SearchLine, type SearchRead, searchKey, subtreeLines } from './results.ts';
+import type { Resumable } from './resume.ts';
+import type { Scenario, Variant } from './scenario.ts';
+import { type Split, SUBTREES, type SubtreeResult, type Together, together, Union } from './subtrees.ts';
+import { type Outcome, type Work, Workbench, type WorkLimits, type WorkProgress } from './work.ts';
+
+/** Who executes work. */
+export interface Executor {
+  /** How many pieces it works on at once. */
+  readonly size: number;
+  /** Queues a piece; the sooner it is queued the sooner it begins. Pieces of the same search that one worker does one after the other share a table. */
+  run(work: Work, hooks?: ExecutorHooks): Promise<Outcome>;
+  /** Pieces that run end as `stopped`, those that wait too. */
+  stop(): void;
+  /** Ends all threads. */
+  close(): Promise<void>;
+}
+
+export interface ExecutorHooks {
+  readonly onProgress?: (progress: WorkProgress) => void;
+  /** Ends this piece as `cancelled`. */
+  readonly signal?: AbortSignal;
+}
+
+/** What `onProgress` hears. */
+export interface RunProgress extends WorkProgress {
+  readonly job: Job;
+  /** Jobs that have their row, of all that this run does. */
+  readonly done: number;
+  readonly jobs: number;
+}
+
+export interface RunOptions {
+  readonly plan: Plan;
+  readonly scenarios: readonly Scenario[];
+  readonly executor: Executor;
+  readonly limits?: WorkLimits;
+  /** States after which a search is split into subtrees. Default 300,000. */
+  readonly splitAfter?: number;
+  /** What an earlier run left (`resume.ts`). */
+  readonly resume?: Resumable;
+  /** Takes each line of the results file as soon as it is known, without its newline; the header comes first, unless there is `resume`. */
+  readonly append?: (line: string) => void;
+  /** Version of pxd and what else the header of the results file is to say. */
+  readonly version?: string;
+  readonly seed?: number;
+  /** Rows in the order of jobs, each as soon as all before it are known. */
+  readonly onRow?: (row: Row, job: Job) => void;
+  readonly onProgress?: (progress: RunProgress) => void;
+  /** A clock in milliseconds. */
+  readonly now: () => number;
+}
+
+export interface Run {
+  /** Rows of jobs, in their order. Jobs that are split over shards have theirs when these are merged. */
+  readonly rows: readonly Row[];
+  /** False when it was stopped before all was done. */
+  readonly complete: boolean;
+}
+
+const SPLIT_AFTER = 300_000;
+const LIMIT_MS = 120_000;
+
+export async function runJobs(options: RunOptions): Promise<Run> {
+  return await new Runner(options).run();
+}
+
+/** A search that did not end soon, from the bound under which it did not. */
+interface Large {
+  readonly job: Job;
+  readonly bound: number;
+  /** States of the searches under smaller bounds. */
+  readonly before: number;
+  readonly ms: number;
+}
+
+class Runner {
+  readonly #options: RunOptions;
+  readonly #limits: WorkLimits;
+  readonly #rows = new Map<string, Row>();
+  readonly #large: Large[] = [];
+  /** Rows that were handed on. */
+  #handed = 0;
+  #complete = true;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    this.#limits = options.limits ?? {};
+  }
+
+  async run(): Promise<Run> {
+    const { plan, resume } = this.#options;
+    if (resume === undefined) this.#append(headerOf(plan, this.#limits, this.#options));
+    for (const job of plan.whole) {
+      const row = resume?.rows.get(jobKey(job));
+      if (row !== undefined) this.#rows.set(jobKey(job), row);
+    }
+    this.#handOn();
+    await Promise.all(plan.whole.filter((job) => !this.#rows.has(jobKey(job))).map((job) => this.#begin(job)));
+    // One after the other, so that the tables of one search at a time take memory. In the order of jobs, whichever was found large first.
+    const order = new Map(plan.whole.map((job, i) => [jobKey(job), i]));
+    const place = ({ job }: Large): number => order.get(jobKey(job)) ?? 0;
+    for (const large of this.#large.sort((a, b) => place(a) - place(b))) await this.#goOn(large);
+    for (const job of plan.split) await this.#searchShare(job);
+    return { rows: plan.whole.flatMap((job) => this.#rows.get(jobKey(job)) ?? []), complete: this.#complete };
+  }
+
+  #append(line: object): void {
+    this.#options.append?.(JSON.stringify(line));
+  }
+
+  #row(job: Job, row: Row): void {
+    this.#rows.set(jobKey(job), row);
+    this.#append(row);
+    this.#handOn();
+  }
+
+  /** Hands on rows as far as they are known without a gap. */
+  #handOn(): void {
+    const { whole } = this.#options.plan;
+    for (; this.#handed < whole.length; this.#handed++) {
+      const row = this.#rows.get(jobKey(whole[this.#handed]));
+      if (row === undefined) return;
+      this.#options.onRow?.(row, whole[this.#handed]);
+    }
+  }
+
+  #progress(job: Job): (progress: WorkProgress) => void {
+    return (progress) =>
+      this.#options.onProgress?.({ ...progress, job, done: this.#rows.size, jobs: this.#options.plan.whole.length + this.#options.plan.split.length });
+  }
+
+  // --- jobs as a whole ------------------------------------------------------------------------------------------------------
+
+  /** Searches a job, unless that takes long: then it is split later. */
+  async #begin(job: Job): Promise<void> {
+    const begun = this.#begunEarlier(job);
+    if (begun !== undefined) {
+      this.#large.push(begun);
+      return;
+    }
+    const { executor, splitAfter = SPLIT_AFTER } = this.#options;
+    const outcome = await executor.run({ kind: 'job', job, limits: this.#limits, splitAfter }, { onProgress: this.#progress(job) });
+    if (outcome.kind === 'job' && outcome.large) {
+      const { found, ms } = outcome;
+      this.#large.push({ job, bound: found.bound, before: found.states - found.lastStates, ms });
+    } else this.#conclude(job, outcome);
+  }
+
+  /** The last search that an earlier run split. */
+  #begunEarlier(job: Job): Large | undefined {
+    const key = jobKey(job);
+    const found = [...(this.#options.resume?.searches.values() ?? [])].filter(({ search }) => search.job === key).at(-1);
+    return found && { job, bound: boundOf(found.search.bound), before: found.search.before, ms: 0 };
+  }
+
+  #conclude(job: Job, outcome: Outcome, ms = 0): void {
+    if (outcome.kind === 'job') this.#row(job, rowOf(job, this.#variant(job), outcome.found, ms + outcome.ms));
+    else if (outcome.kind === 'lost') this.#row(job, lostRow(job, this.#variant(job), outcome.reason));
+    else this.#complete = false;
+  }
+
+  #variant(job: Job): Variant {
+    return scenarioOf(this.#options.scenarios, job).variants[job.variant];
+  }
+
+  // --- searches by subtrees -------------------------------------------------------------------------------------------------
+
+  async #goOn({ job, bound: from, before: statesBefore, ms: msBefore }: Large): Promise<void> {
+    const begin = this.#options.now();
+    const ms = (): number => msBefore + this.#options.now() - begin;
+    const all = this.#limits.bounds ?? boundsOf(scenarioOf(this.#options.scenarios, job), job.variant);
+    let before = statesBefore;
+    for (const bound of all.slice(all.indexOf(from))) {
+      const found = await this.#search(job, bound, before, ms);
+      if (found === undefined) {
+        this.#complete = false;
+        return;
+      }
+      if (found.circular) {
+        await this.#whole(job, bound, before, ms());
+        return;
+      }
+      if (found.verdict !== 'bounded' || bound === all.at(-1)) {
+        const states = before + found.states;
+        this.#row(job, rowOf(job, this.#variant(job), { ...found, bound, states, boundsGiven: this.#limits.bounds !== undefined }, ms()));
+        return;
+      }
+      before += found.states;
+    }
+  }
+
+  /** A search whose parts cannot tell what the whole finds. Under a bound it breaks a rule or does not: larger bounds are not asked unless it does not. */
+  async #whole(job: Job, bound: number, before: number, ms: number): Promise<void> {
+    const all = this.#limits.bounds ?? boundsOf(scenarioOf(this.#options.scenarios, job), job.variant);
+    const limits = { ...this.#limits, bounds: all.slice(all.indexOf(bound)) };
+    const outcome = await this.#options.executor.run({ kind: 'job', job, limits, splitAfter: Number.POSITIVE_INFINITY }, { onProgress: this.#progress(job) });
+    if (outcome.kind !== 'job') this.#conclude(job, outcome);
+    else {
+      const found = { ...outcome.found, states: before + outcome.found.states, boundsGiven: this.#limits.bounds !== undefined };
+      this.#conclude(job, { ...outcome, found }, ms);
+    }
+  }
+
+  /** This shard's share of the subtrees of a job that is split over shards. */
+  async #searchShare(job: Job): Promise<void> {
+    const [bound] = this.#limits.bounds ?? boundsOf(scenarioOf(this.#options.scenarios, job), job.variant);
+    const begin = this.#options.now();
+    if ((await this.#search(job, bound, 0, () => this.#options.now() - begin)) === undefined) this.#complete = false;
+  }
+
+  /** Searches the subtrees of a job under a bound that are this shard's. Undefined when it was stopped from outside. */
+  async #search(job: Job, bound: number, before: number, ms: () => number): Promise<Together | undefined> {
+    const { executor, plan, resume, scenarios } = this.#options;
+    const key = { job: jobKey(job), bound: boundText(bound) };
+    const outcome = await executor.run({ kind: 'split', job, bound, count: SUBTREES });
+    if (outcome.kind !== 'split') return undefined;
+    const { beginnings, digest } = outcome.split;
+    const known = resume?.searches.get(searchKey(key));
+    if (known !== undefined && known.search.digest !== digest) throw new PxdError('usage', `${key.job}: the results file is of another kernel`);
+    if (known === undefined) {
+      const { expect, rule, bounded, note } = scenarioOf(scenarios, job).variants[job.variant];
+      const search: SearchLine = {
+        ...key,
+        subtrees: beginnings.length,
+        digest,
+        before,
+        boundsGiven: this.#limits.bounds !== undefined,
+        variant: { expect, ...(rule === undefined ? {} : { rule }), ...(bounded === undefined ? {} : { bounded }), ...(note === undefined ? {} : { note }) },
+      };
+      this.#append({ search });
+    }
+    const shared = plan.split.includes(job);
+    const search = new SubtreesOf(this.#options, this.#limits, job, bound, beginnings, ms, this.#progress(job));
+    if (known) search.take(known);
+    return await search.run((number) => !shared || number % plan.shard.count === plan.shard.index - 1);
+  }
+}
+
+/** The row of a search whose worker ran out of memory. */
+function lostRow(job: Job, variant: Variant, reason: string): Row {
+  return { ...rowOf(job, variant, { verdict: 'stopped', bound: Number.POSITIVE_INFINITY, states: 0, boundsGiven: false }, 0), message: reason };
+}
+
+/** One search by subtrees: deals them out in ascending order and puts together what comes back. */
+class SubtreesOf {
+  readonly #options: RunOptions;
+  readonly #limits: WorkLimits;
+  readonly #job: Job;
+  readonly #bound: number;
+  readonly #beginnings: Split['beginnings'];
+  readonly #ms: () => number;
+  readonly #onProgress: (progress: WorkProgress) => void;
+  readonly #union: Union;
+  readonly #results = new Map<number, Omit<SubtreeResult, 'set'>>();
+  /** The first subtree in which a rule is broken. */
+  #first = Number.POSITIVE_INFINITY;
+  readonly #running = new Map<number, AbortController>();
+  #stopped = false;
+
+  constructor(
+    options: RunOptions,
+    limits: WorkLimits,
+    job: Job,
+    bound: number,
+    beginnings: Split['beginnings'],
+    ms: () => number,
+    onProgress: (progress: WorkProgress) => void,
+  ) {
+    this.#options = options;
+    this.#limits = limits;
+    this.#job = job;
+    this.#bound = bound;
+    this.#beginnings = beginnings;
+    this.#ms = ms;
+    this.#onProgress = onProgress;
+    this.#union = new Union(limits.memoryBytes);
+  }
+
+  /** What a results file holds of it. */
+  take({ subtrees }: SearchRead): void {
+    for (const [number, { line, set }] of subtrees) this.#note({ ...line, number }, set);
+  }
+
+  #note(result: Omit<SubtreeResult, 'set'>, set: Int32Array): void {
+    this.#results.set(result.number, result);
+    this.#union.add(result.number, set);
+    if (result.verdict !== 'violation') return;
+    this.#first = Math.min(this.#first, result.number);
+    // What comes after it is of no interest any more.
+    for (const [number, controller] of this.#running) if (number > this.#first) controller.abort();
+  }
+
+  async run(mine: (number: number) => boolean): Promise<Together | undefined> {
+    const rest = this.#beginnings.map((_, number) => number).filter((number) => mine(number) && !this.#results.has(number));
+    const loop = async (): Promise<void> => {
+      for (let number = rest.shift(); number !== undefined && number < this.#first && !this.#stopped; number = rest.shift()) await this.#one(number);
+    };
+    await Promise.all(Array.from({ length: this.#options.executor.size }, loop));
+    return this.#stopped ? undefined : together([...this.#results.values()], this.#beginnings.length, this.#union);
+  }
+
+  async #one(number: number): Promise<void> {
+    const controller = new AbortController();
+    this.#running.set(number, controller);
+    const limitMs = Math.max(0, (this.#limits.limitMs ?? LIMIT_MS) - this.#ms());
+    const outcome = await this.#options.executor.run(
+      {
+        kind: 'subtree',
+        job: this.#job,
+        bound: this.#bound,
+        number,
+        beginning: this.#beginnings[number],
+        limits: { ...this.#limits, limitMs },
+      },
+      { onProgress: (progress) => this.#onProgress({ ...progress, share: this.#results.size / this.#beginnings.length }), signal: controller.signal },
+    );
+    this.#running.delete(number);
+    if (outcome.kind === 'subtree') this.#done(outcome.result, outcome.ms);
+    else if (outcome.kind === 'lost') this.#done({ number, verdict: 'stopped', set: new Int32Array(0), transitions: 0 }, 0);
+    else if (!controller.signal.aborted) this.#stopped = true;
+  }
+
+  #done({ set, ...result }: SubtreeResult, ms: number): void {
+    this.#note(result, set);
+    const { number, verdict, transitions, violation } = result;
+    const key = { job: jobKey(this.#job), bound: boundText(this.#bound) };
+    const line = { ...key, number, verdict, states: set.length / 3, transitions, ms: Math.round(ms), ...(violation ? { violation } : {}) };
+    for (const text of subtreeLines(line, set)) this.#options.append?.(text);
+  }
+}
+
+/** Executes work in this thread, one piece at a time: where there are no threads, and in tests. */
+export function inThisThread(scenarios: readonly Scenario[], now: () => number): Executor {
+  const bench = new Workbench(scenarios, now);
+  let stopped = false;
+  return {
+    size: 1,
+    run: async (work, { onProgress, signal } = {}) => {
+      // Lets whoever waits for earlier pieces go on first.
+      await Promise.resolve();
+      if (stopped) return { kind: 'cancelled' };
+      return bench.perform(work, { onProgress, cancelled: () => stopped || signal?.aborted === true });
+    },
+    stop: () => {
+      stopped = true;
+    },
+    close: async () => {},
+  };
+}

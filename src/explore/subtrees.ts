@@ -1,0 +1,200 @@
+/**
+ * Large searches in parts: subtrees below beginnings of runs, searched by whoever has time, on machines that do not talk to each other, or tomorrow.
+ *
+ * Why the parts together find what the whole search finds. The search goes depth first, and turns back where it has been; runs are ordered by the first
+ * action in which they differ, in the order in which the search tries the actions there, which hangs on nothing but the way there. Let P be the first of all
+ * runs that break a rule and meet no state twice (with a bound on preemptions: no state with the same task last).
+ *  1. The search finds P, and nothing before it. What it finds is such a run, so not before P. And were it to turn back on P at a state v, it would have met v
+ *     on a run Q before P (with no more preemptions). Q to v and then the rest of P breaks the rule too, and it contains a run that meets no state twice and
+ *     lies before P: one that leaves P where Q did, since the ways to there are the same and v's rest of P avoids them. P was not the first.
+ *  2. The argument asks only that whoever turns back has met the state on an earlier run. So it holds for the search below a beginning of P, with an empty
+ *     table or with one in which subtrees that come earlier left what they met. It holds for the list of beginnings, which a search made that was cut
+ *     off at a depth: what it dropped, it had met on an earlier way. Hence the part that P belongs to finds P; other parts find nothing before P; of what all
+ *     parts find the first is P. Its rule, its message and its preemptions are P's.
+ *  3. Put a state for the broken rule: the first run to each state is found by the part that it belongs to. So the parts' states together are the states of the
+ *     whole search; when P ends it, those of subtrees up to P's own, which met exactly the states whose first run comes before P. A state counts once:
+ *     parts hand over what they met, and `Union` puts that together.
+ *  4. A bound cuts something off when a branch of a state costs too much from the fewest preemptions with which it can be met. Both are the state's own.
+ *  5. One rule hangs on the ways that were gone: a way that comes back to itself (I27, livelock). A part goes ways that the whole search does not, and may
+ *     find such a circle where the whole search is blind to it. It is what the whole search finds when the state that closes it was met by no earlier subtree;
+ *     else the search is made again as a whole (`circular`).
+ *
+ * Parts share most of their states where tasks commute: what splitting costs is told in docs of `--shard`.
+ */
+import type { Action } from '../kernel/scheduler.ts';
+import type { Scenario } from './scenario.ts';
+import { beginnings, CUT, FRESH, PREEMPTIONS, type Progress, type SearchResult, search, type Violation } from './search.ts';
+import type { Staged } from './stage.ts';
+import { Visited } from './visited.ts';
+
+/** Subtrees into which a search is split. */
+export const SUBTREES = 64;
+/** Actions that a beginning may have. */
+const DEEPEST = 200;
+
+/** How a search is split. Plain data. */
+export interface Split {
+  /** At least as many as were asked for (fewer where there are no more), in the order of the search. */
+  readonly beginnings: readonly (readonly Action[])[];
+  /** Of the states on the ways there: searches that do not agree in it are of different kernels. */
+  readonly digest: string;
+}
+
+/** Splits a search. The same for whoever asks. */
+export function splitSearch(scenario: Scenario, staged: Staged, bound: number, count = SUBTREES): Split {
+  let found: Action[][] = [[]];
+  let visited = new Visited();
+  for (let depth = 1; depth <= DEEPEST && found.length < count; depth++) {
+    visited = new Visited();
+    found = beginnings(scenario, staged, depth, { preemptions: bound, visited });
+    // Nothing is that deep: there is nothing more to split.
+    if (found.every((beginning) => beginning.length < depth)) break;
+  }
+  let [low, high] = [0, 0];
+  visited.forEach((l, h) => {
+    low = (low + l) >>> 0;
+    high = (high + h) >>> 0;
+  });
+  return { beginnings: found, digest: `${found.length}-${high.toString(16).padStart(8, '0')}${low.toString(16).padStart(8, '0')}` };
+}
+
+/** What the search of a subtree found. Plain data. */
+export interface SubtreeResult {
+  /** Its number in the order of the search, from 0. */
+  readonly number: number;
+  readonly verdict: 'done' | 'violation' | 'stopped';
+  readonly violation?: Violation;
+  /** States that its table did not have before, three words each: hash low, hash high, fewest preemptions and whether the bound cuts something off there. */
+  readonly set: Int32Array<ArrayBuffer>;
+  readonly transitions: number;
+}
+
+/** Searches subtrees of one search, in ascending order, with one table. */
+export class SubtreeSearcher {
+  readonly #scenario: Scenario;
+  readonly #staged: Staged;
+  readonly #bound: number;
+  readonly #visited: Visited;
+  #last = -1;
+
+  constructor(scenario: Scenario, staged: Staged, bound: number, memoryBytes?: number) {
+    this.#scenario = scenario;
+    this.#staged = staged;
+    this.#bound = bound;
+    this.#visited = new Visited(memoryBytes);
+  }
+
+  /** Whether a subtree comes after all that were searched. */
+  takes(number: number): boolean {
+    return number > this.#last;
+  }
+
+  run(number: number, beginning: readonly Action[], stop: (progress: Progress) => boolean): SubtreeResult {
+    this.#last = number;
+    const result = search(this.#scenario, this.#staged, { preemptions: this.#bound, prefix: beginning, visited: this.#visited, stop });
+    const { verdict, violation, transitions } = result;
+    if (verdict !== 'exhausted' && verdict !== 'bounded') this.#last = Number.POSITIVE_INFINITY;
+    return {
+      number,
+      verdict: verdict === 'violation' || verdict === 'stopped' ? verdict : 'done',
+      ...(violation ? { violation } : {}),
+      set: this.#fresh(),
+      transitions,
+    };
+  }
+
+  /** States that the last search met first. */
+  #fresh(): Int32Array<ArrayBuffer> {
+    let count = 0;
+    this.#visited.forEach((_low, _high, word) => {
+      if ((word & FRESH) !== 0) count++;
+    });
+    const set = new Int32Array(3 * count);
+    let top = 0;
+    this.#visited.forEach((low, high, word, at) => {
+      if ((word & FRESH) === 0) return;
+      set[top++] = low;
+      set[top++] = high;
+      set[top++] = word & (PREEMPTIONS | CUT);
+      this.#visited.setWord(at, word & ~FRESH);
+    });
+    return set;
+  }
+}
+
+/** Where the number of the first subtree that met a state begins in a word of the union's table. */
+const NUMBER = 10;
+/** Subtrees that a search may have. */
+export const MOST_SUBTREES = 2 ** (31 - NUMBER);
+
+/** The states of all parts, each once. */
+export class Union {
+  readonly #states: Visited;
+
+  constructor(memoryBytes?: number) {
+    this.#states = new Visited(memoryBytes);
+  }
+
+  /** True when there was no room for all that was added: it does not count any more. */
+  get full(): boolean {
+    return this.#states.full;
+  }
+
+  /** Adds what a subtree met. The order in which subtrees are added makes no difference. */
+  add(number: number, set: Int32Array): void {
+    for (let i = 0; i < set.length && !this.#states.full; i += 3) {
+      const at = this.#states.find(set[i], set[i + 1]);
+      if (at < 0) {
+        this.#states.add(set[i], set[i + 1], (number << NUMBER) | set[i + 2]);
+        continue;
+      }
+      const word = this.#states.word(at);
+      const costs = word & (PREEMPTIONS | CUT);
+      const fewer = (set[i + 2] & PREEMPTIONS) < (costs & PREEMPTIONS) ? set[i + 2] : costs;
+      this.#states.setWord(at, (Math.min(number, word >> NUMBER) << NUMBER) | fewer);
+    }
+  }
+
+  /** States that subtrees up to a number met. */
+  count(last = MOST_SUBTREES): number {
+    let count = 0;
+    this.#states.forEach((_low, _high, word) => {
+      if (word >> NUMBER <= last) count++;
+    });
+    return count;
+  }
+
+  /** Whether the bound cuts something off. */
+  get cut(): boolean {
+    let cut = false;
+    this.#states.forEach((_low, _high, word) => {
+      cut ||= (word & CUT) !== 0;
+    });
+    return cut;
+  }
+
+  /** Whether a subtree before this one met a state. */
+  metBefore(number: number, low: number, high: number): boolean {
+    const at = this.#states.find(low, high);
+    return at >= 0 && this.#states.word(at) >> NUMBER < number;
+  }
+}
+
+/** What the parts say together. */
+export interface Together extends Pick<SearchResult, 'verdict' | 'violation' | 'states'> {
+  /** A circle that the whole search may be blind to: it has to be made. */
+  readonly circular: boolean;
+}
+
+/** Puts results of subtrees together. Those that are missing after the first violation do not matter; any other makes it `stopped`. */
+export function together(results: readonly Omit<SubtreeResult, 'set'>[], count: number, union: Union): Together {
+  const sorted = results.toSorted((a, b) => a.number - b.number);
+  const first = sorted.find((one) => one.verdict === 'violation');
+  if (first?.violation) {
+    const { number, violation } = first;
+    const circular = violation.cycle !== undefined && union.metBefore(number, violation.cycle.low, violation.cycle.high);
+    return { verdict: 'violation', violation, states: union.count(number), circular };
+  }
+  const done = sorted.length === count && sorted.every((one) => one.verdict === 'done') && !union.full;
+  return { verdict: !done ? 'stopped' : union.cut ? 'bounded' : 'exhausted', states: union.count(), circular: false };
+}

@@ -1,0 +1,128 @@
+/**
+ * The pieces that a run's work is cut into, and how one is done. Pieces and outcomes are plain data: they go to other threads.
+ *
+ * Invariant: a piece can be done anywhere, any number of times, with the same outcome, unless it was stopped.
+ */
+import type { Action } from '../kernel/scheduler.ts';
+import { type Found, searchVariant } from './check.ts';
+import { type Job, jobKey, scenarioOf } from './jobs.ts';
+import type { Scenario } from './scenario.ts';
+import type { Progress } from './search.ts';
+import { type Staged, stageOf } from './stage.ts';
+import { type Split, type SubtreeResult, SubtreeSearcher, splitSearch } from './subtrees.ts';
+
+export interface WorkLimits {
+  /** Milliseconds after which the search of a job is given up. Default 120 s. */
+  readonly limitMs?: number;
+  /** Bytes that one worker's table of states may take. Default 1 GiB. */
+  readonly memoryBytes?: number;
+  /** Preemption bounds instead of the variants' own. */
+  readonly bounds?: readonly number[];
+}
+
+export type Work =
+  /** All searches of a job, one bound after the other; `large` when one of them has met more states than `splitAfter`. */
+  | { readonly kind: 'job'; readonly job: Job; readonly limits: WorkLimits; readonly splitAfter: number }
+  /** The beginnings of a job's subtrees under a bound. */
+  | { readonly kind: 'split'; readonly job: Job; readonly bound: number; readonly count: number }
+  | {
+      readonly kind: 'subtree';
+      readonly job: Job;
+      readonly bound: number;
+      readonly number: number;
+      readonly beginning: readonly Action[];
+      readonly limits: WorkLimits;
+    };
+
+export type Outcome =
+  | { readonly kind: 'job'; readonly found: Found; readonly large: boolean; readonly ms: number }
+  | { readonly kind: 'split'; readonly split: Split }
+  | { readonly kind: 'subtree'; readonly result: SubtreeResult; readonly ms: number }
+  /** It was stopped from outside. */
+  | { readonly kind: 'cancelled' }
+  /** The worker that did it ran out of memory. */
+  | { readonly kind: 'lost'; readonly reason: string };
+
+export interface WorkProgress extends Progress {
+  /** States a second since the piece began. */
+  readonly rate: number;
+  /** Part of a search by subtrees that is done, 0 to 1. The first subtrees meet most of the states: what is left takes less than it seems. */
+  readonly share?: number;
+}
+
+export interface WorkHooks {
+  readonly onProgress?: ((progress: WorkProgress) => void) | undefined;
+  /** Asked now and then; true ends the piece as `cancelled`. */
+  readonly cancelled?: (() => boolean) | undefined;
+}
+
+/** The subtrees of a search that a bench is at. */
+interface Session {
+  readonly key: string;
+  readonly searcher: SubtreeSearcher;
+}
+
+/** Does one piece after the other; keeps the machine and the table of a search of whose subtrees it does several. */
+export class Workbench {
+  readonly #scenarios: readonly Scenario[];
+  readonly #now: () => number;
+  #session: Session | undefined;
+
+  constructor(scenarios: readonly Scenario[], now: () => number) {
+    this.#scenarios = scenarios;
+    this.#now = now;
+  }
+
+  perform(work: Work, hooks: WorkHooks = {}): Outcome {
+    if (work.kind === 'subtree') return this.#subtree(work, hooks);
+    // Machines of other jobs throw other switches.
+    this.#session = undefined;
+    return work.kind === 'job' ? this.#job(work, hooks) : this.#split(work);
+  }
+
+  #job({ job, limits, splitAfter }: Work & { kind: 'job' }, hooks: WorkHooks): Outcome {
+    const begin = this.#now();
+    let large = false;
+    let cancelled = false;
+    const found = searchVariant(scenarioOf(this.#scenarios, job), job.variant, job.mode, {
+      ...limits,
+      now: this.#now,
+      progress: (progress) => hooks.onProgress?.(this.#rated(progress, begin)),
+      stop: (progress) => {
+        cancelled = hooks.cancelled?.() === true;
+        large = progress.states > splitAfter;
+        return cancelled || large;
+      },
+    });
+    if (cancelled) return { kind: 'cancelled' };
+    return { kind: 'job', found, large: large && found.verdict === 'stopped', ms: this.#now() - begin };
+  }
+
+  #stage(job: Job): Staged {
+    return stageOf(scenarioOf(this.#scenarios, job), scenarioOf(this.#scenarios, job).variants[job.variant], job.mode);
+  }
+
+  #split({ job, bound, count }: Work & { kind: 'split' }): Outcome {
+    return { kind: 'split', split: splitSearch(scenarioOf(this.#scenarios, job), this.#stage(job), bound, count) };
+  }
+
+  #subtree({ job, bound, number, beginning, limits }: Work & { kind: 'subtree' }, hooks: WorkHooks): Outcome {
+    const begin = this.#now();
+    const key = `${jobKey(job)} ${bound} ${limits.memoryBytes}`;
+    if (this.#session?.key !== key || !this.#session.searcher.takes(number)) {
+      this.#session = undefined;
+      this.#session = { key, searcher: new SubtreeSearcher(scenarioOf(this.#scenarios, job), this.#stage(job), bound, limits.memoryBytes) };
+    }
+    let cancelled = false;
+    const result = this.#session.searcher.run(number, beginning, (progress) => {
+      hooks.onProgress?.(this.#rated(progress, begin));
+      cancelled = hooks.cancelled?.() === true;
+      return cancelled || (limits.limitMs !== undefined && this.#now() - begin > limits.limitMs);
+    });
+    return cancelled ? { kind: 'cancelled' } : { kind: 'subtree', result, ms: this.#now() - begin };
+  }
+
+  #rated(progress: Progress, begin: number): WorkProgress {
+    return { ...progress, rate: Math.round((1000 * progress.states) / Math.max(1, this.#now() - begin)) };
+  }
+}

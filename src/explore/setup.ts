@@ -70,9 +70,9 @@ function withName<T>(stage: Stage, name: string, use: (address: number) => T): T
   return result;
 }
 
-/** A file of shared memory with so many pages. Its descriptor. */
-export function memfd(stage: Stage, pages: number): number {
-  const fd = withName(stage, 'memory', (name) => must(stage.process, 'memfd_create', name, 0));
+/** A file of shared memory with so many pages; flags as of memfd_create(). Its descriptor. */
+export function memfd(stage: Stage, pages: number, flags = 0): number {
+  const fd = withName(stage, 'memory', (name) => must(stage.process, 'memfd_create', name, flags));
   must(stage.process, 'ftruncate', fd, pages * stage.page);
   return fd;
 }

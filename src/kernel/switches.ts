@@ -57,6 +57,14 @@ export const SWITCHES = {
   vmaDetachedTaken: { does: 'a fault takes the lock of a VMA that has left its address space', origin: 'mutation' },
   vmaNoRangeCheck: { does: 'a fault does not look at the range of a VMA again once it holds its lock', origin: 'mutation' },
   vmaNoMmCheck: { does: 'a fault does not look whose a VMA is once it holds its lock', origin: 'mutation' },
+  lazyTlbUncounted: {
+    does: 'a CPU that runs a kernel thread keeps the tables of the process before it, uncounted, and nobody asks it to leave them when they go',
+    origin: 'mutation',
+  },
+  asidReuseNoFlush: { does: 'when ASIDs are given out anew no CPU is told to forget what it has translated under them', origin: 'mutation' },
+  mapWritableUnchecked: { does: 'mmap counts a writable mapping of a file without a look whether these are denied', origin: 'mutation' },
+  mayWriteUncounted: { does: 'a shared mapping that mprotect could make writable does not count as writable until it is', origin: 'mutation' },
+  sealNoPinCheck: { does: 'F_SEAL_WRITE does not look who else has references to the pages', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

@@ -7,7 +7,8 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { add, downWrite, get, kfree, kmalloc, set, upWrite } from '../kernel/ops.ts';
+import { add, downWrite, get, kfree, kmalloc, set, switched, upWrite } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { anonTreesInsert, anonTreesRemove, anonVmaClone, anonVmaLockWrite, anonVmaUnlockWrite, unlinkAnonVmas } from './anon-vma.ts';
 import { EINVAL, ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
@@ -15,7 +16,7 @@ import { globals } from './globals.ts';
 import { vmaIntervalTreeInsert, vmaIntervalTreeRemove } from './interval-tree.ts';
 import { vmaMarkAttached, vmaMarkDetached, vmaStartWrite } from './mmap-lock.ts';
 import { type AnonVmaRef, File, Globals, Inode, type InodeRef, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
-import { VM_MAYWRITE, VM_SEALED, VM_SHARED } from './vm-flags.ts';
+import { VM_MAYWRITE, VM_SEALED, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 import { vmClose, vmOpen } from './vm-ops.ts';
 import { vmaTreeAdjust, vmaTreeInsert } from './vma-tree.ts';
 
@@ -62,7 +63,8 @@ export const vmaPages = (vma: VmaRef): number => get(vma, Vma.end) - get(vma, Vm
 export const vmaIsSealed = (vma: VmaRef): boolean => (get(vma, Vma.flags) & VM_SEALED) !== 0;
 
 /** is_shared_maywrite: such a mapping counts in i_mmap_writable, which write seals look at. */
-export const isSharedMaywrite = (flags: number): boolean => (flags & (VM_SHARED | VM_MAYWRITE)) === (VM_SHARED | VM_MAYWRITE);
+export const isSharedMaywrite = (flags: number): boolean =>
+  (flags & (VM_SHARED | VM_MAYWRITE)) === (VM_SHARED | VM_MAYWRITE) && !((flags & VM_WRITE) === 0 && switched(SW.mayWriteUncounted));
 
 const inodeOf = (vma: VmaRef): InodeRef => {
   const file = get(vma, Vma.file);

@@ -12,5 +12,7 @@ import e31 from './e31.ts';
 import e32 from './e32.ts';
 import e36 from './e36.ts';
 import r44 from './r44.ts';
+import sealWrite from './seal-write.ts';
+import sealWriteUnmap from './seal-write-unmap.ts';
 
-export const catalogue: readonly Scenario[] = [c32, e01, e02, e02Late, e17, e21, e28, e29, e31, e32, e36, r44];
+export const catalogue: readonly Scenario[] = [c32, e01, e02, e02Late, e17, e21, e28, e29, e31, e32, e36, r44, sealWrite, sealWriteUnmap];

@@ -26,6 +26,7 @@ import { loadEntry, pageOfEntry, storeEntry } from './arch.ts';
 import { KernelBug } from './bug.ts';
 import { current } from './current.ts';
 import { acquired, downgraded, HELD_FOLIO, HELD_READ, HELD_SPIN, HELD_VMA, HELD_WRITE, holdersOf, lockName, released } from './lockdep.ts';
+import { SW, switched } from './switches.ts';
 import { tableLock } from './table-lock.ts';
 import { running, Task } from './task.ts';
 import { checkEntryAccess } from './tlb.ts';
@@ -142,7 +143,7 @@ export function folioUnlock(page: number): number {
 
 /** vma_start_read's reference: takes a reader's share of a VMA that is attached (slot `count`); 1 when taken. */
 export function vmaReadTrylock(vma: number, count: number): number {
-  if (heap[vma + count] <= 0) return 0;
+  if (heap[vma + count] <= 0 && !switched(SW.vmaDetachedTaken)) return 0;
   setSlot(vma + count, heap[vma + count] + 1);
   acquired(vma, HELD_VMA);
   return 1;
@@ -308,6 +309,9 @@ export function allocationFails(): boolean {
   setSlot(failSlot, left - 1);
   return left === 1;
 }
+
+/** Slot of that counter while it counts, 0 otherwise. */
+export const armedFailures = (): number => (heap[failSlot] === 0 ? 0 : failSlot);
 
 /** Slot of the counter of fault injection. */
 let failSlot = 0;

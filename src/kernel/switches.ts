@@ -65,6 +65,13 @@ export const SWITCHES = {
   mapWritableUnchecked: { does: 'mmap counts a writable mapping of a file without a look whether these are denied', origin: 'mutation' },
   mayWriteUncounted: { does: 'a shared mapping that mprotect could make writable does not count as writable until it is', origin: 'mutation' },
   sealNoPinCheck: { does: 'F_SEAL_WRITE does not look who else has references to the pages', origin: 'mutation' },
+  pteMapNoRecheck: { does: 'who has taken the lock of a page table does not look whether the table is still in the tree', origin: 'before 6.5 (0d940a9b270b)' },
+  pteMapIrqsOff: {
+    does: 'who looks at page tables without locks keeps interrupts off instead of reading under RCU',
+    origin: 'as get_user_pages_fast() does where tables are freed after a flush by interrupts',
+  },
+  reclaimUnverified: { does: 'giving back an emptied page table does not look again whether it is empty once it has the locks', origin: 'mutation' },
+  tableFreeAtOnce: { does: 'a page table is freed right after the flush', origin: 'configuration: CONFIG_MMU_GATHER_RCU_TABLE_FREE off' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

@@ -83,7 +83,7 @@ export function* vmaStartWrite(vma: VmaRef): Op<number> {
   if (get(vma, Vma.lockSeq) === seq) return 0;
   yield* writeOnce(vma, Vma.lockSeq, seq);
   // New readers turn away as they see the sequence; those inside finish.
-  if ((yield* readOnce(vma, Vma.refcnt)) > 1) yield* waitFor(vma, Vma.refcnt, 1);
+  if (!switched(SW.vmaWriteNoWait) && (yield* readOnce(vma, Vma.refcnt)) > 1) yield* waitFor(vma, Vma.refcnt, 1);
   return 0;
 }
 
@@ -94,7 +94,7 @@ export function vmaMarkAttached(vma: VmaRef): void {
 
 /** vma_mark_detached: no lookup may take it any more; the readers that did are waited for. */
 export function* vmaMarkDetached(vma: VmaRef): Op<number> {
-  if ((yield* atomicAdd(vma, Vma.refcnt, -1)) !== 0) yield* waitFor(vma, Vma.refcnt, 0);
+  if ((yield* atomicAdd(vma, Vma.refcnt, -1)) !== 0 && !switched(SW.vmaDetachNoWait)) yield* waitFor(vma, Vma.refcnt, 0);
   return 0;
 }
 
@@ -110,10 +110,9 @@ export function* lockVmaUnderRcu(mm: MmRef, vpn: number): Op<number> {
   if (vma !== 0 && (yield* readOnce(vma, Vma.lockSeq)) !== (yield* readOnce(mm, Mm.lockSeq)) && (yield* vmaReadTrylock(vma, Vma.refcnt)) !== 0) {
     // A writer may have come between: it waits for us, so we go. The VMA may also be another one by now.
     const valid =
-      (yield* readOnce(vma, Vma.lockSeq)) !== (yield* readOnce(mm, Mm.lockSeq)) &&
-      get(vma, Vma.mm) === mm &&
-      vpn >= get(vma, Vma.start) &&
-      vpn < get(vma, Vma.end);
+      (switched(SW.vmaNoRecheck) || (yield* readOnce(vma, Vma.lockSeq)) !== (yield* readOnce(mm, Mm.lockSeq))) &&
+      (get(vma, Vma.mm) === mm || switched(SW.vmaNoMmCheck)) &&
+      ((vpn >= get(vma, Vma.start) && vpn < get(vma, Vma.end)) || switched(SW.vmaNoRangeCheck));
     if (valid) found = vma;
     else yield* vmaReadUnlock(vma, Vma.refcnt);
   }

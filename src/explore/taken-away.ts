@@ -5,7 +5,7 @@
 import { KernelBug } from '../kernel/bug.ts';
 import type { Call } from '../kernel/scheduler.ts';
 import { Cpu, firstCpu } from '../kernel/task.ts';
-import { tlbCallBegins, tlbCallEnds } from '../kernel/tlb.ts';
+import { isDead, tlbCallBegins, tlbCallEnds } from '../kernel/tlb.ts';
 import { get } from '../memory/heap.ts';
 import { pageShift } from '../memory/state.ts';
 import { Process } from '../mm/types.ts';
@@ -48,7 +48,7 @@ function checkRange(task: number, args: readonly number[], name: string | undefi
   for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next))
     for (let i = 0; i < get(cpu, Cpu.count); i++) {
       const vpn = get(cpu, Cpu.vpns + i);
-      if (get(cpu, Cpu.mms + i) !== mm || get(cpu, Cpu.pages + i) === 0 || vpn < start || vpn >= end) continue;
+      if (get(cpu, Cpu.mms + i) !== mm || get(cpu, Cpu.pages + i) === 0 || isDead(cpu, i) || vpn < start || vpn >= end) continue;
       if ((get(cpu, Cpu.bits + i) & RIGHTS & ~left) === 0 || (get(cpu, Cpu.older + i) & (1 << task)) === 0) continue;
       throw new KernelBug(
         'I4',

@@ -40,6 +40,8 @@ export interface HardwareOptions {
   readonly storeBuffers?: boolean;
   /** An entry of two words is written one word after the other, where the mode's kernel does so (torn.ts). */
   readonly tornEntries?: boolean;
+  /** Translations are tagged by address space identifiers, of which there are so many (more than CPUs); mm/context.ts gives them out. Default: none. */
+  readonly asids?: number;
   /** A device walks the page tables of the first address space as a CPU does (SVA) and is flushed with the CPUs, without an interrupt. */
   readonly device?: boolean;
 }
@@ -69,6 +71,11 @@ export function setHardware(options: HardwareOptions): void {
     (options.storeBuffers ? HW_STORE_BUFFERS : 0) |
     (options.tornEntries ? HW_TORN_ENTRIES : 0);
   if (bits !== 0) set(kernelState(), KernelState.hardware, bits);
+  if (options.asids === undefined) return;
+  let cpus = 0;
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) cpus++;
+  if (!(options.asids > cpus && options.asids <= 30)) throw new Error(`${options.asids} ASIDs for ${cpus} CPUs: more than CPUs are needed, and 30 at most`);
+  set(kernelState(), KernelState.asids, options.asids);
 }
 
 /** Nobody runs: stores reach memory, callbacks that are due run. */
@@ -103,7 +110,7 @@ export function performHardware(action: number, options: HardwareOptions, pgdOf:
   if (action >= SPECULATE_BASE) {
     const cpu = cpuOf(Math.floor((action - SPECULATE_BASE) / SPECULATE_SPAN));
     const mm = get(cpu, Cpu.mm);
-    speculate(cpu, mm, pgdOf(mm), (options.speculate as number[])[(action - SPECULATE_BASE) % SPECULATE_SPAN]);
+    speculate(cpu, mm, get(cpu, Cpu.pgd) !== 0 ? get(cpu, Cpu.pgd) : pgdOf(mm), (options.speculate as number[])[(action - SPECULATE_BASE) % SPECULATE_SPAN]);
   } else if (action >= EVICT_BASE) evict(cpuOf(Math.floor((action - EVICT_BASE) / EVICT_SPAN)), (action - EVICT_BASE) % EVICT_SPAN);
   else if (action === RCU_CALLBACK) runRcuCallback();
   else if (action >= DRAIN_BASE) drainOldest(cpuOf(action - DRAIN_BASE));

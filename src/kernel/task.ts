@@ -45,6 +45,13 @@ export const KernelState = defineStruct('kernel', {
   hardware: 'flags',
   /** Switches that are thrown (switches.ts), as bits. */
   switches: array(SWITCH_WORDS),
+  /** Address space identifiers that the hardware has, 0 when translations are tagged by none: then loading tables empties the TLB. */
+  asids: 'count',
+  /** Allocator of ASIDs (mm/context.ts): generation, those given out in it as bits, the last one given, its lock (cpu_asid_lock). */
+  asidGeneration: 'count',
+  asidMap: 'flags',
+  asidLast: 'number',
+  asidLock: 'lock',
 });
 
 export const TASK_RUNNING = 0;
@@ -109,7 +116,27 @@ export const Cpu = defineStruct('cpu', {
   storeA: array(STORES),
   storeB: array(STORES),
   storeC: array(STORES),
+  /** Top table that switch_mm() loaded; 0 while the CPU has what it was given at the beginning (`Scheduler.load`), or the kernel's tables. */
+  pgd: 'page',
+  /** LAZY_: whether a kernel thread runs on the tables of whoever ran before it. */
+  lazy: 'number',
+  /** The address space that this CPU's current task uses or has borrowed (active_mm). */
+  activeMm: 'ref:mm',
+  /** Tag of the translations that it takes up now: number of the loaded ASID. */
+  tag: 'number',
+  /** ASIDs with their generation: in use here (active_asids), kept over a change of generation (reserved_asids). */
+  activeAsid: 'number',
+  reservedAsid: 'number',
+  /** 1 when all translations must go before another ASID is loaded (tlb_flush_pending). */
+  flushPending: 'number',
+  /** Tags of the translations. */
+  tags: array(TLB_ENTRIES),
 });
+
+/** A CPU that is lazy: it has counted the address space, and leaves its tables when it is asked to flush. */
+export const LAZY = 1;
+/** A lazy CPU of which nobody knows. */
+export const LAZY_UNKNOWN = 2;
 
 /** A page table (or what else call_rcu is asked for) that waits until all who may look at it have gone. */
 export const RcuHead = defineStruct('rcuHead', {

@@ -13,7 +13,7 @@ import { heap, pageFlags, pageOfPfn, setSlot } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { entryAt, loadEntry, pageOfEntry, storeEntry, tableEntries, topLevel } from './arch.ts';
 import { KernelBug } from './bug.ts';
-import { Cpu, type CpuRef, firstCpu, HW_WALK_CACHES, KernelState, kernelState, running, Task, TLB_ENTRIES } from './task.ts';
+import { Cpu, type CpuRef, firstCpu, HW_WALK_CACHES, KernelState, kernelState, LAZY, LAZY_UNKNOWN, running, Task, TLB_ENTRIES } from './task.ts';
 
 type Flusher = (mm: number, start: number, end: number) => void;
 
@@ -46,18 +46,31 @@ export function flushTlbMm(mm: number): number {
 
 /** What one CPU forgets: translations of the range, and which tables any others came through (INVLPG and its like drop all of those). */
 export function flushCpu(cpu: CpuRef, mm: number, start: number, end: number): void {
+  const lazy = get(cpu, Cpu.mm) === mm ? get(cpu, Cpu.lazy) : 0;
+  if (lazy === LAZY_UNKNOWN) return;
+  const tag = asidsOn() ? tagOf(mm) : 0;
   for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--) {
-    if (get(cpu, Cpu.mms + i) !== mm) continue;
+    if (tag === 0 ? get(cpu, Cpu.mms + i) !== mm : get(cpu, Cpu.tags + i) !== tag) continue;
     const vpn = get(cpu, Cpu.vpns + i);
     if (get(cpu, Cpu.pages + i) === 0 || (vpn >= start && vpn < end)) dropEntry(cpu, i);
     else set(cpu, Cpu.tables + i, 0);
   }
+  // A lazy CPU does not need these tables: it goes over to the kernel's instead of keeping up (flush_tlb_func).
+  if (lazy === LAZY) leaveTables(cpu, mm);
+}
+
+/** A CPU has only the kernel's tables loaded, and forgets all of an address space. */
+function leaveTables(cpu: CpuRef, mm: number): void {
+  for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--) if (get(cpu, Cpu.mms + i) === mm) dropEntry(cpu, i);
+  set(cpu, Cpu.mm, 0);
+  set(cpu, Cpu.pgd, 0);
+  set(cpu, Cpu.tag, 0);
 }
 
 /** Removes a translation; the list keeps its order, so that equal contents are equal memory. */
 function dropEntry(cpu: CpuRef, at: number): void {
   const last = get(cpu, Cpu.count) - 1;
-  for (const column of [Cpu.mms, Cpu.vpns, Cpu.pages, Cpu.bits, Cpu.tables, Cpu.older]) {
+  for (const column of [Cpu.mms, Cpu.vpns, Cpu.pages, Cpu.bits, Cpu.tables, Cpu.older, Cpu.tags]) {
     for (let i = at; i < last; i++) setSlot(cpu + column + i, heap[cpu + column + i + 1]);
     setSlot(cpu + column + last, 0);
   }
@@ -93,12 +106,70 @@ export function takeIpi(cpu: CpuRef): void {
   for (const field of [Cpu.ipi, Cpu.ipiMm, Cpu.ipiStart, Cpu.ipiEnd]) set(cpu, field, 0);
 }
 
+// --- address spaces of CPUs -------------------------------------------------------------------------------------------------
+
+/** Tag (number of the ASID) of an address space, 0 when it has none: told by whoever knows mm_struct (mm/context-id.ts). */
+let tagOf: (mm: number) => number = () => 0;
+export const tagBy = (next: typeof tagOf): void => {
+  tagOf = next;
+};
+
+/** Whether translations are tagged by ASIDs. */
+const asidsOn = (): boolean => kernelState() !== 0 && heap[kernelState() + KernelState.asids] !== 0;
+
+const ownCpu = (): CpuRef => heap[running + Task.cpu];
+
+/**
+ * The running task's CPU loads a top table (cpu_switch_mm, a write to CR3): 0, 0 for the kernel's tables alone. Without ASIDs its TLB is empty then.
+ *
+ * @throws {KernelBug} I4 when it still has translations of another address space under this tag
+ */
+export function loadPgd(mm: number, pgd: number, tag: number): number {
+  if (running === 0) return 0;
+  const cpu = ownCpu();
+  if (!asidsOn()) while (get(cpu, Cpu.count) > 0) dropEntry(cpu, get(cpu, Cpu.count) - 1);
+  else
+    for (let i = get(cpu, Cpu.count) - 1; i >= 0 && tag !== 0; i--)
+      if (get(cpu, Cpu.tags + i) === tag && get(cpu, Cpu.mms + i) !== mm)
+        throw new KernelBug('I4', `CPU ${get(cpu, Cpu.number)} loads mm ${mm} with ASID ${tag}, under which ${placeOf(cpu, i)}`);
+  set(cpu, Cpu.mm, mm);
+  set(cpu, Cpu.pgd, pgd);
+  set(cpu, Cpu.tag, tag);
+  set(cpu, Cpu.lazy, 0);
+  return 0;
+}
+
+/** local_flush_tlb_all: the running task's CPU forgets everything. */
+export function localFlushTlbAll(): number {
+  if (running === 0) return 0;
+  const cpu = ownCpu();
+  while (get(cpu, Cpu.count) > 0) dropEntry(cpu, get(cpu, Cpu.count) - 1);
+  return 0;
+}
+
+/** Adds to a counter of the address space that the running task's CPU has loaded, which its task keeps from going; that address space, 0 for none. */
+export function loadedAdd(field: number, delta: number): number {
+  const mm = running === 0 ? 0 : get(ownCpu(), Cpu.mm);
+  if (mm !== 0) setSlot(mm + field, heap[mm + field] + delta);
+  return mm;
+}
+
+/** An address space is gone. CPUs that were given it at the beginning, and never asked for it, have nothing loaded then. */
+export function forgetSpace(mm: number): void {
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) if (get(cpu, Cpu.mm) === mm && get(cpu, Cpu.pgd) === 0) set(cpu, Cpu.mm, 0);
+}
+
+/** Whether a translation is of no use to its CPU any more: under a tag that is not loaded, with a flush to come before any other is. */
+export const isDead = (cpu: CpuRef, i: number): boolean => heap[cpu + Cpu.flushPending] !== 0 && heap[cpu + Cpu.tags + i] !== heap[cpu + Cpu.tag];
+
+/** Whether a translation serves an address space on its CPU. */
+const serves = (cpu: CpuRef, i: number, mm: number): boolean => (asidsOn() ? get(cpu, Cpu.tags + i) === get(cpu, Cpu.tag) : get(cpu, Cpu.mms + i) === mm);
+
 // --- filling ----------------------------------------------------------------------------------------------------------------
 
 /** The translation that a CPU holds for a page, −1 for none. */
 export function tlbFind(cpu: CpuRef, mm: number, vpn: number): number {
-  for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--)
-    if (get(cpu, Cpu.pages + i) !== 0 && get(cpu, Cpu.vpns + i) === vpn && get(cpu, Cpu.mms + i) === mm) return i;
+  for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--) if (get(cpu, Cpu.pages + i) !== 0 && get(cpu, Cpu.vpns + i) === vpn && serves(cpu, i, mm)) return i;
   return -1;
 }
 
@@ -106,6 +177,8 @@ export function tlbFind(cpu: CpuRef, mm: number, vpn: number): number {
 function lowestTable(pgd: number, vpn: number): number {
   let table = pgd;
   for (let level = topLevel; level > 0; level--) {
+    if ((pageFlags[table] & PG_TABLE) === 0)
+      throw new KernelBug('I3', `a CPU walks through page ${table} for vpn 0x${vpn.toString(16)}, which is no page table (any longer)`);
     const entry = loadEntry(entryAt(table, level, vpn), level);
     if ((entry & PTE_TABLE) === 0) return 0;
     table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
@@ -119,15 +192,14 @@ function walkTable(cpu: CpuRef, mm: number, pgd: number, vpn: number): number {
     const span = tableEntries(0);
     const region = Math.floor(vpn / span);
     for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--)
-      if (get(cpu, Cpu.mms + i) === mm && get(cpu, Cpu.tables + i) !== 0 && Math.floor(get(cpu, Cpu.vpns + i) / span) === region)
-        return get(cpu, Cpu.tables + i);
+      if (serves(cpu, i, mm) && get(cpu, Cpu.tables + i) !== 0 && Math.floor(get(cpu, Cpu.vpns + i) / span) === region) return get(cpu, Cpu.tables + i);
   }
   return lowestTable(pgd, vpn);
 }
 
 function remember(cpu: CpuRef, mm: number, vpn: number, page: number, bits: number, table: number): void {
   for (let i = 0; i < get(cpu, Cpu.count); i++)
-    if (get(cpu, Cpu.mms + i) === mm && get(cpu, Cpu.vpns + i) === vpn && (get(cpu, Cpu.pages + i) === 0) === (page === 0)) {
+    if (serves(cpu, i, mm) && get(cpu, Cpu.vpns + i) === vpn && (get(cpu, Cpu.pages + i) === 0) === (page === 0)) {
       dropEntry(cpu, i);
       break;
     }
@@ -140,6 +212,7 @@ function remember(cpu: CpuRef, mm: number, vpn: number, page: number, bits: numb
   set(cpu, Cpu.pages + at, page);
   set(cpu, Cpu.bits + at, bits);
   set(cpu, Cpu.tables + at, table);
+  set(cpu, Cpu.tags + at, get(cpu, Cpu.tag));
   set(cpu, Cpu.count, at + 1);
 }
 
@@ -154,7 +227,7 @@ export function speculate(cpu: CpuRef, mm: number, pgd: number, vpn: number): bo
   const ptep = entryAt(table, 0, vpn);
   const entry = loadEntry(ptep, 0);
   if ((entry & (PTE_READ | PTE_WRITE | PTE_EXEC)) === 0 || (entry & PTE_PROTNONE) !== 0) {
-    for (let i = 0; i < get(cpu, Cpu.count); i++) if (get(cpu, Cpu.mms + i) === mm && get(cpu, Cpu.tables + i) === table) return false;
+    for (let i = 0; i < get(cpu, Cpu.count); i++) if (serves(cpu, i, mm) && get(cpu, Cpu.tables + i) === table) return false;
     remember(cpu, mm, vpn, 0, 0, table);
     return true;
   }
@@ -170,6 +243,7 @@ const NEEDED = [PTE_READ, PTE_WRITE, PTE_EXEC];
  * translation walks again to set the dirty bit, which fails when the entry has changed its mind (as x86 does).
  */
 export function userAccess(cpu: CpuRef, mm: number, pgd: number, vpn: number, access: number): number {
+  if (asidsOn() && get(cpu, Cpu.mm) !== mm) throw new Error(`user code of mm ${mm} runs on a CPU that has mm ${get(cpu, Cpu.mm)} loaded`);
   const at = tlbFind(cpu, mm, vpn);
   if (at >= 0) {
     const bits = get(cpu, Cpu.bits + at);
@@ -209,18 +283,22 @@ const placeOf = (cpu: CpuRef, i: number): string =>
 
 /** A page goes to the allocator. @throws {KernelBug} I4 when a CPU still translates to it */
 export function checkPageFree(page: number, order: number): void {
-  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next))
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) {
+    const pgd = get(cpu, Cpu.pgd);
+    if (pgd >= page && pgd < page + 2 ** order)
+      throw new KernelBug('I3', `page ${page} is freed while CPU ${get(cpu, Cpu.number)} has it loaded as the top table of mm ${get(cpu, Cpu.mm)}`);
     for (let i = 0; i < get(cpu, Cpu.count); i++) {
       const held = get(cpu, Cpu.pages + i);
-      if (held >= page && held < page + 2 ** order) throw new KernelBug('I4', `page ${held} is freed while ${placeOf(cpu, i)} to it`);
+      if (held >= page && held < page + 2 ** order && !isDead(cpu, i)) throw new KernelBug('I4', `page ${held} is freed while ${placeOf(cpu, i)} to it`);
     }
+  }
 }
 
 /** A page table goes to the allocator. @throws {KernelBug} I3 when a CPU still walks through it */
 export function checkTableFree(table: number): void {
   for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next))
     for (let i = 0; i < get(cpu, Cpu.count); i++)
-      if (get(cpu, Cpu.tables + i) === table) throw new KernelBug('I3', `page table ${table} is freed while ${placeOf(cpu, i)} through it`);
+      if (get(cpu, Cpu.tables + i) === table && !isDead(cpu, i)) throw new KernelBug('I3', `page table ${table} is freed while ${placeOf(cpu, i)} through it`);
 }
 
 /** Whoever touches an entry must look at a table. @throws {KernelBug} I3 */
@@ -234,6 +312,7 @@ export function staleTranslations(pgdOf: (mm: number) => number): string[] {
   const stale: string[] = [];
   for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next))
     for (let i = 0; i < get(cpu, Cpu.count); i++) {
+      if (isDead(cpu, i)) continue;
       const through = get(cpu, Cpu.tables + i);
       if (through !== 0 && (pageFlags[through] & PG_TABLE) === 0) stale.push(`${placeOf(cpu, i)} through page ${through}, which is no page table`);
       const page = get(cpu, Cpu.pages + i);

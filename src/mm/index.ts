@@ -4,6 +4,7 @@ export * from './anon-vma.ts';
 export * from './brk.ts';
 export * from './change-protection.ts';
 export * from './clear-refs.ts';
+export * from './context.ts';
 export * from './copy-page-range.ts';
 export * from './disk.ts';
 export * from './exit-mmap.ts';

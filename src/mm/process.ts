@@ -6,6 +6,8 @@
  */
 import type { Op } from '../kernel/op.ts';
 import { atomicAdd, cmpxchg, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { forgetSpace } from '../kernel/tlb.ts';
+import { contextSwitch, leaveMm, runsIn } from './context.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
 import { dupMm } from './fork-mm.ts';
@@ -46,6 +48,7 @@ export function* mmgrab(mm: MmRef): Op<number> {
 /** mmdrop. */
 export function* mmdrop(mm: MmRef): Op<number> {
   if ((yield* atomicAdd(mm, Mm.count, -1)) !== 0) return 0;
+  forgetSpace(mm);
   yield* pgdFree(get(mm, Mm.pgd));
   return yield* kfree(Mm.$type, mm);
 }
@@ -144,7 +147,11 @@ function* exitMm(process: ProcessRef): Op<number> {
   set(process, Process.mm, 0);
   yield* spinUnlock(process + Process.allocLock);
   yield* mmapReadUnlock(mm);
-  return yield* mmput(mm);
+  // A CPU that has switched here goes on without an address space of its own, lazily, and over to the kernel's tables when the task is gone.
+  const lazily = runsIn(mm);
+  if (lazily) yield* contextSwitch(0);
+  yield* mmput(mm);
+  return lazily ? yield* leaveMm() : 0;
 }
 
 /** exit_group(2), or death by a signal. The record of the process stays, as a zombie that nobody reaps would. */

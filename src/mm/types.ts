@@ -135,6 +135,8 @@ export const Mm = defineStruct(
     process: 'ref:process',
   },
   { mapCount: 'mmapWrite', totalVm: 'mmapWrite', dataVm: 'mmapWrite', stackVm: 'mmapWrite', execVm: 'mmapWrite', brk: 'mmapWrite', defFlags: 'mmapWrite' },
+    /** Address space identifier with its generation (mm/context.ts), 0 before the first. */
+    contextId: 'number',
 );
 
 export const Vma = defineStruct(

@@ -26,7 +26,7 @@ export {
 } from './effects.ts';
 export { allocPage, freePage } from './pages.ts';
 export { callRcuFreeTable } from './rcu.ts';
-export { flushTlbMm, flushTlbRange, loadedAdd, loadPgd, localFlushTlbAll } from './tlb.ts';
+export { borrowPgd, flushTlbMm, flushTlbRange, loadedAdd, loadPgd, localFlushTlbAll } from './tlb.ts';
 export { userLoad, userStore } from './user.ts';
 
 /** Kernels of another time are explored, not run. */

@@ -139,6 +139,14 @@ export function loadPgd(mm: number, pgd: number, tag: number): number {
   return 0;
 }
 
+/** enter_lazy_tlb: the running task's CPU goes on with tables that its task does not need. `kind`: LAZY_. */
+export function borrowPgd(pgd: number, kind: number): number {
+  if (running === 0) return 0;
+  set(ownCpu(), Cpu.pgd, pgd);
+  set(ownCpu(), Cpu.lazy, kind);
+  return 0;
+}
+
 /** local_flush_tlb_all: the running task's CPU forgets everything. */
 export function localFlushTlbAll(): number {
   if (running === 0) return 0;

@@ -12,6 +12,7 @@
 import type { Op } from '../kernel/op.ts';
 import {
   atomicAdd,
+  borrowPgd,
   cmpxchg,
   get,
   loadedAdd,
@@ -70,8 +71,7 @@ function* enterLazyTlb(cpu: CpuRef): Op<number> {
   if (mm === 0) return 0;
   const pgd = get(mm, Mm.pgd);
   if (!uncounted) yield* writeOnce(cpu, Cpu.activeMm, mm);
-  yield* writeOnce(cpu, Cpu.pgd, pgd);
-  return yield* writeOnce(cpu, Cpu.lazy, uncounted ? LAZY_UNKNOWN : LAZY);
+  return yield* borrowPgd(pgd, uncounted ? LAZY_UNKNOWN : LAZY);
 }
 
 /** The CPU loads the kernel's tables alone and gives back what it has borrowed (leave_mm, and the idle task's switch to init_mm when its CPU goes off). */

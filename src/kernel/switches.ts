@@ -61,6 +61,10 @@ export const SWITCHES = {
     does: 'a CPU that runs a kernel thread keeps the tables of the process before it, uncounted, and nobody asks it to leave them when they go',
     origin: 'mutation',
   },
+  reaperIgnoresExit: {
+    does: 'the OOM reaper takes memory away without the mmap lock and whether or not the process is freeing its tables',
+    origin: 'mutation',
+  },
   asidReuseNoFlush: { does: 'when ASIDs are given out anew no CPU is told to forget what it has translated under them', origin: 'mutation' },
   mapWritableUnchecked: { does: 'mmap counts a writable mapping of a file without a look whether these are denied', origin: 'mutation' },
   mayWriteUncounted: { does: 'a shared mapping that mprotect could make writable does not count as writable until it is', origin: 'mutation' },
@@ -72,6 +76,8 @@ export const SWITCHES = {
   },
   reclaimUnverified: { does: 'giving back an emptied page table does not look again whether it is empty once it has the locks', origin: 'mutation' },
   tableFreeAtOnce: { does: 'a page table is freed right after the flush', origin: 'configuration: CONFIG_MMU_GATHER_RCU_TABLE_FREE off' },
+  stackReadLock: { does: 'a fault grows a stack with the mmap lock held for reading', origin: 'before 6.5 (8d7071af8907)' },
+  stackNoSecondLook: { does: 'a fault that has let the mmap lock go to take it for writing does not look its stack up again', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

@@ -7,7 +7,8 @@
 
 import { ACCESS_EXEC, ACCESS_WRITE, mmuPresent } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
-import { get } from '../kernel/ops.ts';
+import { get, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { handleMmFault } from './memory.ts';
 import { expandStackLocked } from './mmap.ts';
 import { lockVmaUnderRcu, mmapReadLock, mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vmaEndRead } from './mmap-lock.ts';
@@ -99,10 +100,15 @@ export function* lockMmAndFindVma(mm: MmRef, vpn: Vpn): Op<number> {
     yield* mmapReadUnlock(mm);
     return 0;
   }
+  if (switched(SW.stackReadLock)) {
+    if ((yield* expandStackLocked(vma, vpn, 0)) === 0) return vma;
+    yield* mmapReadUnlock(mm);
+    return 0;
+  }
   // Growing needs the lock for writing; the VMA is looked up again, as it was free in between.
   yield* mmapReadUnlock(mm);
   yield* mmapWriteLock(mm);
-  vma = findVma(mm, vpn);
+  if (!switched(SW.stackNoSecondLook)) vma = findVma(mm, vpn);
   let grown = vma !== 0;
   if (grown && get(vma, Vma.start) > vpn) grown = (get(vma, Vma.flags) & VM_GROWSDOWN) !== 0 && (yield* expandStackLocked(vma, vpn, 0)) === 0;
   if (!grown) {

@@ -7,6 +7,7 @@ import e02Late from './e02-late.ts';
 import e04 from './e04.ts';
 import e05 from './e05.ts';
 import e05Mm from './e05-mm.ts';
+import e06 from './e06.ts';
 import e12 from './e12.ts';
 import e17 from './e17.ts';
 import e21 from './e21.ts';
@@ -19,4 +20,24 @@ import r44 from './r44.ts';
 import sealWrite from './seal-write.ts';
 import sealWriteUnmap from './seal-write-unmap.ts';
 
-export const catalogue: readonly Scenario[] = [c32, e01, e02, e02Late, e04, e05, e05Mm, e12, e17, e21, e28, e29, e31, e32, e36, r44, sealWrite, sealWriteUnmap];
+export const catalogue: readonly Scenario[] = [
+  c32,
+  e01,
+  e02,
+  e02Late,
+  e04,
+  e05,
+  e05Mm,
+  e06,
+  e12,
+  e17,
+  e21,
+  e28,
+  e29,
+  e31,
+  e32,
+  e36,
+  r44,
+  sealWrite,
+  sealWriteUnmap,
+];

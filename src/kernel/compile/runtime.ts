@@ -157,7 +157,10 @@ export const ended = (base: number): boolean => S[base + TASK.frame] === 0;
 /** First double behind the task's last frame: what lies beyond, in its area, is 0. */
 export function stackEnd(base: number): number {
   const frame = S[base + TASK.frame];
-  return frame === 0 ? base + TASK_HEADER : base + frame + functions[S[base + frame]].frameSize;
+  if (frame === 0) return base + TASK_HEADER;
+  const innermost = functions[S[base + frame]];
+  // A step that threw has left its frames behind as they were: its innermost call may have returned already.
+  return innermost === undefined ? base + S[base + TASK.size] : base + frame + innermost.frameSize;
 }
 
 /** Where a waiting task is, innermost first: `fault (src/mm/fault.ts:57)`. */

@@ -4,11 +4,10 @@
  *   jobsOf(items): Job[]                         items are what the command line selects: { scenario, variant, mode }
  *   jobKey(job): string                          `E28:fixed:x86-4level`, in results files and in messages
  *   parseShard('2/3'): Shard                     of `--shard`
- *   planOf(jobs, shard, sizes?): Plan            what a shard does; `sizes` from an earlier results file (`sizesOf`, results.ts)
+ *   planOf(jobs, { shard, sizes, split }): Plan  what a shard does
  *
- * Invariants: a plan is a function of its arguments, so that shards that never talk to each other agree. Every job is whole in one shard, or split over all
- * of them by subtrees (subtrees.ts); only searches under a single bound are split that way, since whether a second bound is searched hangs on what all
- * shards find under the first.
+ * Invariants: a plan is a function of its arguments, so that shards that never talk to each other agree. Every job is whole in one shard, or, where asked for,
+ * split over all of them by subtrees (subtrees.ts, which tells what that costs).
  */
 import { PxdError } from '../pagetable/error.ts';
 import { boundsOf } from './check.ts';
@@ -56,19 +55,43 @@ export interface Plan {
   readonly split: readonly Job[];
 }
 
-/** States from which on a search is split over shards, when an earlier run tells that it has so many. */
-export const LARGE = 1_000_000;
+export interface PlanOptions {
+  /** Default: all of it. */
+  readonly shard?: Shard;
+  /** States of jobs by their keys, as an earlier run found them (`sizesOf`, results.ts): shards get about the same. All shards must be given the same. */
+  readonly sizes?: ReadonlyMap<string, number>;
+  /**
+   * Keys of jobs whose subtrees are dealt out to all shards. Each must be searched under one bound only (`boundsOf`): whether a second bound is searched hangs
+   * on what all shards find under the first.
+   */
+  readonly split?: readonly string[];
+}
 
-/**
- * What a shard does. `sizes`: states of jobs by their keys, as an earlier run found them; all shards must be given the same. Without them, no search is split
- * over shards: jobs are dealt out in turn.
- */
-export function planOf(jobs: readonly Job[], scenarios: readonly Scenario[], shard: Shard = WHOLE, sizes: ReadonlyMap<string, number> = new Map()): Plan {
-  const large = (job: Job): boolean =>
-    shard.count > 1 && (sizes.get(jobKey(job)) ?? 0) >= LARGE && boundsOf(scenarioOf(scenarios, job), job.variant).length === 1;
-  const split = jobs.filter(large);
-  const rest = jobs.filter((job) => !large(job));
-  return { jobs, shard, split, whole: rest.filter((_, i) => i % shard.count === shard.index - 1) };
+/** What a shard does. @throws {PxdError} 'usage' when `split` names what is no job, or one of several bounds */
+export function planOf(jobs: readonly Job[], scenarios: readonly Scenario[], { shard = WHOLE, sizes = new Map(), split = [] }: PlanOptions = {}): Plan {
+  const keys = new Map(jobs.map((job) => [jobKey(job), job]));
+  for (const key of split) {
+    const job = keys.get(key);
+    if (job === undefined) throw new PxdError('usage', `${key} is no job of this run`);
+    if (boundsOf(scenarioOf(scenarios, job), job.variant).length !== 1)
+      throw new PxdError('usage', `${key} is searched under growing bounds, and cannot be split over shards`);
+  }
+  const parts = shard.count > 1 ? jobs.filter((job) => split.includes(jobKey(job))) : [];
+  const rest = jobs.filter((job) => !parts.includes(job));
+  return { jobs, shard, split: parts, whole: dealt(rest, shard, sizes) };
+}
+
+/** A shard's jobs, in their order: the largest first, each to the shard that has least. */
+function dealt(jobs: readonly Job[], { index, count }: Shard, sizes: ReadonlyMap<string, number>): Job[] {
+  const load = new Array<number>(count).fill(0);
+  const mine = new Set<Job>();
+  const sizeOf = (job: Job): number => sizes.get(jobKey(job)) ?? 1;
+  for (const job of jobs.toSorted((a, b) => sizeOf(b) - sizeOf(a))) {
+    const least = load.indexOf(Math.min(...load));
+    load[least] += sizeOf(job);
+    if (least === index - 1) mine.add(job);
+  }
+  return jobs.filter((job) => mine.has(job));
 }
 
 /** @throws {PxdError} 'unknown' */

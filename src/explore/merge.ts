@@ -101,7 +101,9 @@ function splitRow(job: string, files: readonly Results[], { memoryBytes }: Merge
   }
   const lines = [...results.values()].map(({ result }) => result.line);
   const first = Math.min(...lines.filter((line) => line.verdict === 'violation').map((line) => line.number));
-  for (let number = 0; number < Math.min(search.subtrees, first); number++) if (!results.has(number)) return undefined;
+  // A shard that ran out of time or memory does not go on with its other subtrees.
+  const given = lines.some((line) => line.verdict === 'stopped') ? 0 : Math.min(search.subtrees, first);
+  for (let number = 0; number < given; number++) if (!results.has(number)) return undefined;
   const all = together(lines, search.subtrees, union);
   if (all.circular) return 'unsettled';
   const ms = lines.reduce((sum, line) => sum + line.ms, 0);

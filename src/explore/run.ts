@@ -19,7 +19,7 @@ import { type Outcome, type Work, Workbench, type WorkLimits, type WorkProgress 
 export interface Executor {
   /** How many pieces it works on at once. */
   readonly size: number;
-  /** Queues a piece; the sooner it is queued the sooner it begins. Pieces of the same search that one worker does one after the other share a table. */
+  /** Queues a piece; the sooner it is queued the sooner it begins. */
   run(work: Work, hooks?: ExecutorHooks): Promise<Outcome>;
   /** Pieces that run end as `stopped`, those that wait too. */
   stop(): void;
@@ -29,8 +29,7 @@ export interface Executor {
 
 export interface ExecutorHooks {
   readonly onProgress?: (progress: WorkProgress) => void;
-  /** Ends this piece as `cancelled`. */
-  readonly signal?: AbortSignal;
+  readonly onSubtree?: (result: SubtreeResult, ms: number) => void;
 }
 
 /** What `onProgress` hears. */
@@ -108,11 +107,7 @@ class Runner {
     }
     this.#handOn();
     await Promise.all(plan.whole.filter((job) => !this.#rows.has(jobKey(job))).map((job) => this.#begin(job)));
-    // One after the other, so that the tables of one search at a time take memory. In the order of jobs, whichever was found large first.
-    const order = new Map(plan.whole.map((job, i) => [jobKey(job), i]));
-    const place = ({ job }: Large): number => order.get(jobKey(job)) ?? 0;
-    for (const large of this.#large.sort((a, b) => place(a) - place(b))) await this.#goOn(large);
-    for (const job of plan.split) await this.#searchShare(job);
+    await Promise.all([...this.#large.map((large) => this.#goOn(large)), ...plan.split.map((job) => this.#searchShare(job))]);
     return { rows: plan.whole.flatMap((job) => this.#rows.get(jobKey(job)) ?? []), complete: this.#complete };
   }
 
@@ -242,9 +237,10 @@ class Runner {
       this.#append({ search });
     }
     const shared = plan.split.includes(job);
-    const search = new SubtreesOf(this.#options, this.#limits, job, bound, beginnings, ms, this.#progress(job));
+    const search = new SubtreesOf(this.#options, job, bound, beginnings);
     if (known) search.take(known);
-    return await search.run((number) => !shared || number % plan.shard.count === plan.shard.index - 1);
+    const mine = (number: number): boolean => !shared || number % plan.shard.count === plan.shard.index - 1;
+    return await search.run(mine, Math.max(0, (this.#limits.limitMs ?? LIMIT_MS) - ms()), this.#progress(job));
   }
 }
 
@@ -253,93 +249,74 @@ function lostRow(job: Job, variant: Variant, reason: string): Row {
   return { ...rowOf(job, variant, { verdict: 'stopped', bound: Number.POSITIVE_INFINITY, states: 0, boundsGiven: false }, 0), message: reason };
 }
 
-/** One search by subtrees: deals them out in ascending order and puts together what comes back. */
+/** One search by subtrees: has them searched and puts together what comes back. */
 class SubtreesOf {
   readonly #options: RunOptions;
-  readonly #limits: WorkLimits;
   readonly #job: Job;
   readonly #bound: number;
   readonly #beginnings: Split['beginnings'];
-  readonly #ms: () => number;
-  readonly #onProgress: (progress: WorkProgress) => void;
   readonly #union: Union;
   readonly #results = new Map<number, Omit<SubtreeResult, 'set'>>();
-  /** The first subtree in which a rule is broken. */
-  #first = Number.POSITIVE_INFINITY;
-  readonly #running = new Map<number, AbortController>();
-  #stopped = false;
+  /** States of subtrees that a results file holds. */
+  readonly #known = new Map<number, Int32Array<ArrayBuffer>>();
 
-  constructor(
-    options: RunOptions,
-    limits: WorkLimits,
-    job: Job,
-    bound: number,
-    beginnings: Split['beginnings'],
-    ms: () => number,
-    onProgress: (progress: WorkProgress) => void,
-  ) {
+  constructor(options: RunOptions, job: Job, bound: number, beginnings: Split['beginnings']) {
     this.#options = options;
-    this.#limits = limits;
     this.#job = job;
     this.#bound = bound;
     this.#beginnings = beginnings;
-    this.#ms = ms;
-    this.#onProgress = onProgress;
-    this.#union = new Union(limits.memoryBytes);
+    this.#union = new Union(options.limits?.memoryBytes);
   }
 
-  /** What a results file holds of it. */
+  /** Takes over what a results file holds of it. */
   take({ subtrees }: SearchRead): void {
-    for (const [number, { line, set }] of subtrees) this.#note({ ...line, number }, set);
+    for (const [number, { line, set }] of subtrees) {
+      this.#results.set(number, line);
+      this.#union.add(number, set);
+      this.#known.set(number, set);
+    }
   }
 
-  #note(result: Omit<SubtreeResult, 'set'>, set: Int32Array): void {
-    this.#results.set(result.number, result);
-    this.#union.add(result.number, set);
-    if (result.verdict !== 'violation') return;
-    this.#first = Math.min(this.#first, result.number);
-    // What comes after it is of no interest any more.
-    for (const [number, controller] of this.#running) if (number > this.#first) controller.abort();
-  }
-
-  async run(mine: (number: number) => boolean): Promise<Together | undefined> {
-    const rest = this.#beginnings.map((_, number) => number).filter((number) => mine(number) && !this.#results.has(number));
-    const loop = async (): Promise<void> => {
-      for (let number = rest.shift(); number !== undefined && number < this.#first && !this.#stopped; number = rest.shift()) await this.#one(number);
-    };
-    await Promise.all(Array.from({ length: this.#options.executor.size }, loop));
-    return this.#stopped ? undefined : together([...this.#results.values()], this.#beginnings.length, this.#union);
-  }
-
-  async #one(number: number): Promise<void> {
-    const controller = new AbortController();
-    this.#running.set(number, controller);
-    const limitMs = Math.max(0, (this.#limits.limitMs ?? LIMIT_MS) - this.#ms());
-    const outcome = await this.#options.executor.run(
-      {
-        kind: 'subtree',
+  /** Undefined when it was stopped from outside. `mine`: whether a subtree is this run's; `limitMs`: what is left of the time. */
+  async run(mine: (number: number) => boolean, limitMs: number, onProgress: (progress: WorkProgress) => void): Promise<Together | undefined> {
+    const first = Math.min(...[...this.#results.values()].filter((one) => one.verdict !== 'done').map((one) => one.number));
+    const rest = this.#beginnings.map((_, number) => number).filter((number) => mine(number) && number < first && !this.#results.has(number));
+    if (rest.length > 0) {
+      const work: Work = {
+        kind: 'subtrees',
         job: this.#job,
         bound: this.#bound,
-        number,
-        beginning: this.#beginnings[number],
-        limits: { ...this.#limits, limitMs },
-      },
-      { onProgress: (progress) => this.#onProgress({ ...progress, share: this.#results.size / this.#beginnings.length }), signal: controller.signal },
-    );
-    this.#running.delete(number);
-    if (outcome.kind === 'subtree') this.#done(outcome.result, outcome.ms);
-    else if (outcome.kind === 'lost') this.#done({ number, verdict: 'stopped', set: new Int32Array(0), transitions: 0 }, 0);
-    else if (!controller.signal.aborted) this.#stopped = true;
+        subtrees: rest.map((number) => ({ number, beginning: this.#beginnings[number] })),
+        known: this.#before(rest[0]),
+        limits: { ...this.#options.limits, limitMs },
+      };
+      const outcome = await this.#options.executor.run(work, { onProgress, onSubtree: (result, ms) => this.#done(result, ms) });
+      if (outcome.kind === 'lost')
+        this.#done({ number: rest.find((n) => !this.#results.has(n)) ?? rest[0], verdict: 'stopped', set: NOTHING, transitions: 0 }, 0);
+      else if (outcome.kind !== 'subtrees') return undefined;
+    }
+    return together([...this.#results.values()], this.#beginnings.length, this.#union);
+  }
+
+  /** What subtrees before this one met, as far as the results file tells. */
+  #before(number: number): Int32Array<ArrayBuffer> {
+    const union = new Union(this.#options.limits?.memoryBytes);
+    for (const [n, set] of this.#known) if (n < number) union.add(n, set);
+    this.#known.clear();
+    return union.all();
   }
 
   #done({ set, ...result }: SubtreeResult, ms: number): void {
-    this.#note(result, set);
     const { number, verdict, transitions, violation } = result;
+    this.#results.set(number, result);
+    this.#union.add(number, set);
     const key = { job: jobKey(this.#job), bound: boundText(this.#bound) };
     const line = { ...key, number, verdict, states: set.length / 3, transitions, ms: Math.round(ms), ...(violation ? { violation } : {}) };
     for (const text of subtreeLines(line, set)) this.#options.append?.(text);
   }
 }
+
+const NOTHING = new Int32Array(0);
 
 /** Executes work in this thread, one piece at a time: where there are no threads, and in tests. */
 export function inThisThread(scenarios: readonly Scenario[], now: () => number): Executor {
@@ -347,11 +324,11 @@ export function inThisThread(scenarios: readonly Scenario[], now: () => number):
   let stopped = false;
   return {
     size: 1,
-    run: async (work, { onProgress, signal } = {}) => {
+    run: async (work, { onProgress, onSubtree } = {}) => {
       // Lets whoever waits for earlier pieces go on first.
       await Promise.resolve();
       if (stopped) return { kind: 'cancelled' };
-      return bench.perform(work, { onProgress, cancelled: () => stopped || signal?.aborted === true });
+      return bench.perform(work, { onProgress, onSubtree, cancelled: () => stopped });
     },
     stop: () => {
       stopped = true;

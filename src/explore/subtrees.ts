@@ -19,7 +19,9 @@
  *     find such a circle where the whole search is blind to it. It is what the whole search finds when the state that closes it was met by no earlier subtree;
  *     else the search is made again as a whole (`circular`).
  *
- * Parts share most of their states where tasks commute: what splitting costs is told in docs of `--shard`.
+ * What splitting is good for: a search that was stopped goes on where it was, and parts take memory one after the other. It does not make a search faster: where
+ * tasks commute, the first subtree reaches nearly all states, and every part that does not know what earlier ones met goes there again (E28 in two parts
+ * with tables of their own: each makes 98% of the transitions of the whole). So one worker does all subtrees of a search with one table, unless it is told otherwise.
  */
 import type { Action } from '../kernel/scheduler.ts';
 import type { Scenario } from './scenario.ts';
@@ -75,25 +77,29 @@ export class SubtreeSearcher {
   readonly #staged: Staged;
   readonly #bound: number;
   readonly #visited: Visited;
-  #last = -1;
 
-  constructor(scenario: Scenario, staged: Staged, bound: number, memoryBytes?: number) {
+  /** `known`: what earlier subtrees met, as `SubtreeResult.set` has it. */
+  constructor(
+    scenario: Scenario,
+    staged: Staged,
+    bound: number,
+    { memoryBytes, known }: { memoryBytes?: number | undefined; known?: Int32Array | undefined } = {},
+  ) {
     this.#scenario = scenario;
     this.#staged = staged;
     this.#bound = bound;
     this.#visited = new Visited(memoryBytes);
+    for (let i = 0; known !== undefined && i < known.length; i += 3) this.#visited.add(known[i], known[i + 1], known[i + 2]);
   }
 
-  /** Whether a subtree comes after all that were searched. */
-  takes(number: number): boolean {
-    return number > this.#last;
-  }
-
+  /** After a subtree whose verdict is not `done` there is nothing more to search. */
   run(number: number, beginning: readonly Action[], stop: (progress: Progress) => boolean): SubtreeResult {
-    this.#last = number;
-    const result = search(this.#scenario, this.#staged, { preemptions: this.#bound, prefix: beginning, visited: this.#visited, stop });
-    const { verdict, violation, transitions } = result;
-    if (verdict !== 'exhausted' && verdict !== 'bounded') this.#last = Number.POSITIVE_INFINITY;
+    const { verdict, violation, transitions } = search(this.#scenario, this.#staged, {
+      preemptions: this.#bound,
+      prefix: beginning,
+      visited: this.#visited,
+      stop,
+    });
     return {
       number,
       verdict: verdict === 'violation' || verdict === 'stopped' ? verdict : 'done',
@@ -153,6 +159,18 @@ export class Union {
       const fewer = (set[i + 2] & PREEMPTIONS) < (costs & PREEMPTIONS) ? set[i + 2] : costs;
       this.#states.setWord(at, (Math.min(number, word >> NUMBER) << NUMBER) | fewer);
     }
+  }
+
+  /** All that was added, each state once, for `SubtreeSearcher`. */
+  all(): Int32Array<ArrayBuffer> {
+    const set = new Int32Array(3 * this.#states.size);
+    let top = 0;
+    this.#states.forEach((low, high, word) => {
+      set[top++] = low;
+      set[top++] = high;
+      set[top++] = word & (PREEMPTIONS | CUT);
+    });
+    return set;
   }
 
   /** States that subtrees up to a number met. */

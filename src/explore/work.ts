@@ -5,7 +5,7 @@
  */
 import type { Action } from '../kernel/scheduler.ts';
 import { type Found, searchVariant } from './check.ts';
-import { type Job, jobKey, scenarioOf } from './jobs.ts';
+import { type Job, scenarioOf } from './jobs.ts';
 import type { Scenario } from './scenario.ts';
 import type { Progress } from './search.ts';
 import { type Staged, stageOf } from './stage.ts';
@@ -23,21 +23,23 @@ export interface WorkLimits {
 export type Work =
   /** All searches of a job, one bound after the other; `large` when one of them has met more states than `splitAfter`. */
   | { readonly kind: 'job'; readonly job: Job; readonly limits: WorkLimits; readonly splitAfter: number }
-  /** The beginnings of a job's subtrees under a bound. */
+  /** How a search is split. */
   | { readonly kind: 'split'; readonly job: Job; readonly bound: number; readonly count: number }
+  /** Subtrees of a search, in ascending order. Each is told by `onSubtree` when it is done; the last one told is the first whose verdict is not `done`. */
   | {
-      readonly kind: 'subtree';
+      readonly kind: 'subtrees';
       readonly job: Job;
       readonly bound: number;
-      readonly number: number;
-      readonly beginning: readonly Action[];
+      readonly subtrees: readonly { readonly number: number; readonly beginning: readonly Action[] }[];
+      /** What subtrees before the first of these met. */
+      readonly known?: Int32Array<ArrayBuffer>;
       readonly limits: WorkLimits;
     };
 
 export type Outcome =
   | { readonly kind: 'job'; readonly found: Found; readonly large: boolean; readonly ms: number }
   | { readonly kind: 'split'; readonly split: Split }
-  | { readonly kind: 'subtree'; readonly result: SubtreeResult; readonly ms: number }
+  | { readonly kind: 'subtrees' }
   /** It was stopped from outside. */
   | { readonly kind: 'cancelled' }
   /** The worker that did it ran out of memory. */
@@ -52,21 +54,15 @@ export interface WorkProgress extends Progress {
 
 export interface WorkHooks {
   readonly onProgress?: ((progress: WorkProgress) => void) | undefined;
+  readonly onSubtree?: ((result: SubtreeResult, ms: number) => void) | undefined;
   /** Asked now and then; true ends the piece as `cancelled`. */
   readonly cancelled?: (() => boolean) | undefined;
 }
 
-/** The subtrees of a search that a bench is at. */
-interface Session {
-  readonly key: string;
-  readonly searcher: SubtreeSearcher;
-}
-
-/** Does one piece after the other; keeps the machine and the table of a search of whose subtrees it does several. */
+/** Does one piece after the other. */
 export class Workbench {
   readonly #scenarios: readonly Scenario[];
   readonly #now: () => number;
-  #session: Session | undefined;
 
   constructor(scenarios: readonly Scenario[], now: () => number) {
     this.#scenarios = scenarios;
@@ -74,10 +70,8 @@ export class Workbench {
   }
 
   perform(work: Work, hooks: WorkHooks = {}): Outcome {
-    if (work.kind === 'subtree') return this.#subtree(work, hooks);
-    // Machines of other jobs throw other switches.
-    this.#session = undefined;
-    return work.kind === 'job' ? this.#job(work, hooks) : this.#split(work);
+    if (work.kind === 'job') return this.#job(work, hooks);
+    return work.kind === 'split' ? this.#split(work) : this.#subtrees(work, hooks);
   }
 
   #job({ job, limits, splitAfter }: Work & { kind: 'job' }, hooks: WorkHooks): Outcome {
@@ -106,20 +100,24 @@ export class Workbench {
     return { kind: 'split', split: splitSearch(scenarioOf(this.#scenarios, job), this.#stage(job), bound, count) };
   }
 
-  #subtree({ job, bound, number, beginning, limits }: Work & { kind: 'subtree' }, hooks: WorkHooks): Outcome {
+  #subtrees({ job, bound, subtrees, known, limits }: Work & { kind: 'subtrees' }, hooks: WorkHooks): Outcome {
     const begin = this.#now();
-    const key = `${jobKey(job)} ${bound} ${limits.memoryBytes}`;
-    if (this.#session?.key !== key || !this.#session.searcher.takes(number)) {
-      this.#session = undefined;
-      this.#session = { key, searcher: new SubtreeSearcher(scenarioOf(this.#scenarios, job), this.#stage(job), bound, limits.memoryBytes) };
+    const searcher = new SubtreeSearcher(scenarioOf(this.#scenarios, job), this.#stage(job), bound, { memoryBytes: limits.memoryBytes, known });
+    let told = begin;
+    for (const [i, { number, beginning }] of subtrees.entries()) {
+      let cancelled = hooks.cancelled?.() === true;
+      const result = searcher.run(number, beginning, (progress) => {
+        hooks.onProgress?.({ ...this.#rated(progress, begin), share: i / subtrees.length });
+        cancelled ||= hooks.cancelled?.() === true;
+        return cancelled || (limits.limitMs !== undefined && this.#now() - begin > limits.limitMs);
+      });
+      if (cancelled) return { kind: 'cancelled' };
+      const now = this.#now();
+      hooks.onSubtree?.(result, now - told);
+      told = now;
+      if (result.verdict !== 'done') break;
     }
-    let cancelled = false;
-    const result = this.#session.searcher.run(number, beginning, (progress) => {
-      hooks.onProgress?.(this.#rated(progress, begin));
-      cancelled = hooks.cancelled?.() === true;
-      return cancelled || (limits.limitMs !== undefined && this.#now() - begin > limits.limitMs);
-    });
-    return cancelled ? { kind: 'cancelled' } : { kind: 'subtree', result, ms: this.#now() - begin };
+    return { kind: 'subtrees' };
   }
 
   #rated(progress: Progress, begin: number): WorkProgress {

@@ -78,6 +78,11 @@ export const SWITCHES = {
   tableFreeAtOnce: { does: 'a page table is freed right after the flush', origin: 'configuration: CONFIG_MMU_GATHER_RCU_TABLE_FREE off' },
   stackReadLock: { does: 'a fault grows a stack with the mmap lock held for reading', origin: 'before 6.5 (8d7071af8907)' },
   stackNoSecondLook: { does: 'a fault that has let the mmap lock go to take it for writing does not look its stack up again', origin: 'mutation' },
+  anonVmaNoRecheck: { does: 'who prepares an anon_vma does not look again, under the page table lock, whether the VMA has got one', origin: 'mutation' },
+  anonVmaNoMmapLock: {
+    does: 'a fault under the lock of a VMA prepares its anon_vma, by its neighbours, without the mmap lock',
+    origin: 'before 6.5 (657b5146955e)',
+  },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

@@ -12,7 +12,8 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { add, atomicAdd, downReadTrylock, downWrite, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock, upWrite } from '../kernel/ops.ts';
+import { add, atomicAdd, downReadTrylock, downWrite, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { ENOMEM } from './errno.ts';
 import { anonVmaIntervalTreeInsert, anonVmaIntervalTreeRemove } from './interval-tree.ts';
 import { mmapReadUnlock, vmaEndRead } from './mmap-lock.ts';
@@ -148,7 +149,7 @@ export function* anonVmaPrepare(vma: VmaRef): Op<number> {
   const lock = get(vma, Vma.mm) + Mm.pageTableLock;
   yield* spinLock(lock);
   let unused = avc;
-  if (get(vma, Vma.anonVma) === 0) {
+  if (get(vma, Vma.anonVma) === 0 || switched(SW.anonVmaNoRecheck)) {
     set(vma, Vma.anonVma, anonVma);
     chainLink(vma, avc, anonVma);
     add(anonVma, AnonVma.numActiveVmas, 1);
@@ -169,12 +170,13 @@ export function* anonVmaPrepare(vma: VmaRef): Op<number> {
 export function* anonVmaPrepareFault(vma: VmaRef, flags: number): Op<number> {
   if (get(vma, Vma.anonVma) !== 0) return 0;
   const mm = get(vma, Vma.mm);
-  if ((flags & FAULT_FLAG_VMA_LOCK) !== 0 && (yield* downReadTrylock(mm + Mm.mmapLock)) === 0) {
+  const locks = (flags & FAULT_FLAG_VMA_LOCK) !== 0 && !switched(SW.anonVmaNoMmapLock);
+  if (locks && (yield* downReadTrylock(mm + Mm.mmapLock)) === 0) {
     yield* vmaEndRead(vma);
     return VM_FAULT_RETRY;
   }
   const error = yield* anonVmaPrepare(vma);
-  if ((flags & FAULT_FLAG_VMA_LOCK) !== 0) yield* mmapReadUnlock(mm);
+  if (locks) yield* mmapReadUnlock(mm);
   return error === 0 ? 0 : VM_FAULT_OOM;
 }
 

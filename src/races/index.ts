@@ -8,6 +8,7 @@ import e04 from './e04.ts';
 import e05 from './e05.ts';
 import e05Mm from './e05-mm.ts';
 import e06 from './e06.ts';
+import e07 from './e07.ts';
 import e12 from './e12.ts';
 import e17 from './e17.ts';
 import e21 from './e21.ts';
@@ -16,9 +17,11 @@ import e29 from './e29.ts';
 import e31 from './e31.ts';
 import e32 from './e32.ts';
 import e36 from './e36.ts';
+import e55 from './e55.ts';
 import r44 from './r44.ts';
 import sealWrite from './seal-write.ts';
 import sealWriteUnmap from './seal-write-unmap.ts';
+import tableFree from './table-free.ts';
 
 export const catalogue: readonly Scenario[] = [
   c32,
@@ -29,6 +32,7 @@ export const catalogue: readonly Scenario[] = [
   e05,
   e05Mm,
   e06,
+  e07,
   e12,
   e17,
   e21,
@@ -37,7 +41,9 @@ export const catalogue: readonly Scenario[] = [
   e31,
   e32,
   e36,
+  e55,
   r44,
   sealWrite,
   sealWriteUnmap,
+  tableFree,
 ];

@@ -23,7 +23,7 @@ export function endingFault(scenario: Scenario, { stage, scheduler, names }: Sta
   const stale = staleTranslations((mm) => get(mm, Mm.pgd));
   if (stale.length > 0) return new KernelBug('I4', stale[0]);
   removeTasks();
-  const bad = checkMachine({ leaks: scenario.leaks === true });
+  const bad = checkMachine({ leaks: scenario.leaks === true, roots: scenario.roots?.(stage) ?? [] });
   if (bad.length === 0) return undefined;
   return new KernelBug(/^I\d+/.exec(bad[0])?.[0] ?? 'machine', bad.slice(0, 3).join('\n'));
 }

@@ -50,6 +50,8 @@ export interface Variant {
   readonly preemptions?: number;
   /** What differs, for people. */
   readonly note?: string;
+  /** What `stage.notes` begins with: for what differs in the scenario's own kernel functions, which get it as an argument. */
+  readonly notes?: Readonly<Record<string, number>>;
   /** Where a clean variant cannot be exhausted: the bound on preemptions that is, and why. */
   readonly bounded?: { readonly preemptions: number; readonly reason: string };
 }
@@ -82,6 +84,8 @@ export interface Scenario {
   readonly always?: Readonly<Record<string, Check<Stage>>>;
   /** Whether committed and locked memory may be left over, as Linux does here and there (`checkMachine`). */
   readonly leaks?: boolean;
+  /** Objects of the scenario's own (`alloc`) that live as long as it. What these refer to is followed; any other object that nothing refers to is a leak. */
+  readonly roots?: (stage: Stage) => readonly number[];
 }
 
 /** A scenario; the type is what it is for. */

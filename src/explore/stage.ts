@@ -29,6 +29,9 @@ const RAM_BYTES = 8 * 2 ** 20;
 /** Doubles of a task's stack. */
 const STACK = 1536;
 
+/** All kernel functions of the mm, in the step program. */
+export const mmFunctions = stepProgram as unknown as Readonly<Record<string, unknown>>;
+
 /** The kernel function of a name, in the step program. @throws {PxdError} 'unknown' */
 export function kernelFunction(name: string): Descriptor {
   const found = (stepProgram as unknown as Record<string, Descriptor | undefined>)[name];
@@ -52,7 +55,7 @@ function schedulerCall({ run, args, name }: TaskCall, processes: ReadonlySet<num
 export function stageOf(scenario: Scenario, variant: Variant, mode: string, options: Pick<SchedulerOptions, 'stops' | 'onOperation'> = {}): Staged {
   const cpus = Math.max(Object.keys(scenario.tasks).length, scenario.machine?.cpus ?? 1);
   const machine = new Machine({ ramBytes: RAM_BYTES, ...scenario.machine, cpus, mode, program: 'direct' });
-  const stage: Stage = { machine, process: machine.spawn(), page: machine.pageSize, tablePages: tableEntries(0), notes: {} };
+  const stage: Stage = { machine, process: machine.spawn(), page: machine.pageSize, tablePages: tableEntries(0), notes: { ...variant.notes } };
   scenario.setup(stage);
   machine.enter();
   const specs = Object.entries(scenario.tasks).map(([name, make]): [string, TaskSpec] => [name, make(stage)]);

@@ -52,11 +52,11 @@ export function writeViolation(io: Io, row: Row, source: string | undefined): vo
   io.write(`  ${replayCommand(row, source)}\n`);
 }
 
-export function writeReport(io: Io, rows: readonly Row[], totals: Totals, source: string | undefined): void {
+export function writeReport(io: Io, rows: readonly Row[], totals: Totals, fileOf: (row: Row) => string | undefined): void {
   io.write('\n');
   for (const row of rows.filter((one) => !one.ok)) {
     write(io, `${paint(io, 'red', `${row.id} ${row.variant} ${row.mode}:`)} ${complaint(row)?.replace(/\s*\n\s*/g, '; ')}`);
-    if (row.schedule !== null) io.write(`  ${replayCommand(row, source)}\n`);
+    if (row.schedule !== null) io.write(`  ${replayCommand(row, fileOf(row))}\n`);
   }
   for (const row of rows.filter((one) => one.result === 'bounded' && one.note !== undefined))
     write(io, `${row.id} ${row.variant} ${row.mode}: at most ${row.preemptions} preemptions: ${row.note}`);

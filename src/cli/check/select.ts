@@ -10,8 +10,7 @@ import { PxdError } from '../../pagetable/error.ts';
 import type { Shard } from './options.ts';
 
 /** One variant of one entry in one mode: a row of the table. */
-export interface Item {
-  readonly scenario: Scenario;
+export interface Item extends Chosen {
   readonly variant: string;
   readonly mode: string;
 }
@@ -36,15 +35,39 @@ function knownMode(name: string): string {
   return name;
 }
 
-/** Entries of the catalogue by their ids, in any case; all of them where none is named. @throws {PxdError} 'unknown' */
-export function entriesOf(catalogue: readonly Scenario[], ids: readonly string[]): Scenario[] {
-  if (ids.length === 0) return [...catalogue];
-  return [...new Set(ids.map((id) => entryOf(catalogue, id)))];
+/** A scenario, and the file that it comes from, as the user wrote it; undefined for an entry of the catalogue. */
+export interface Chosen {
+  readonly scenario: Scenario;
+  readonly file?: string;
+}
+
+/** Whether a word names a file: it has a slash or the extension of a script. */
+const isFile = (word: string): boolean => /[/\\]|\.(ts|mts|js|mjs)$/.test(word);
+
+/**
+ * Entries of the catalogue by their ids, in any case, and scenarios of files; the whole catalogue where none is named. `load` reads a file.
+ *
+ * @throws {PxdError} 'unknown', and whatever is wrong with a file
+ */
+export async function chosenOf(catalogue: readonly Scenario[], words: readonly string[], load: (path: string) => Promise<Scenario[]>): Promise<Chosen[]> {
+  if (words.length === 0) return catalogue.map((scenario) => ({ scenario }));
+  const found: Chosen[] = [];
+  for (const word of words) {
+    const more = isFile(word) ? (await load(word)).map((scenario) => ({ scenario, file: word })) : [{ scenario: entryOf(catalogue, word) }];
+    for (const one of more) {
+      const other = found.find(({ scenario }) => scenario.id === one.scenario.id);
+      if (other === undefined) found.push(one);
+      else if (other.scenario !== one.scenario)
+        throw new PxdError('usage', `${word} has a scenario ${one.scenario.id}, and so has ${other.file ?? 'the catalogue'}`);
+    }
+  }
+  return found;
 }
 
 function entryOf(catalogue: readonly Scenario[], id: string): Scenario {
   const found = catalogue.find((one) => one.id.toLowerCase() === id.toLowerCase());
-  if (found === undefined) throw new PxdError('unknown', `the catalogue has no entry "${id.slice(0, 40)}"; "pxd check --list" lists what it has`);
+  if (found === undefined)
+    throw new PxdError('unknown', `the catalogue has no entry "${id.slice(0, 40)}"; "pxd check --list" lists what it has; files are .ts, .mts, .js or .mjs`);
   return found;
 }
 
@@ -53,14 +76,15 @@ function entryOf(catalogue: readonly Scenario[], id: string): Scenario {
  *
  * @throws {PxdError} 'unknown' where nothing is left to check
  */
-export function itemsOf(scenarios: readonly Scenario[], modes: readonly string[], variant?: string): Item[] {
+export function itemsOf(chosen: readonly Chosen[], modes: readonly string[], variant?: string): Item[] {
+  const scenarios = chosen.map(({ scenario }) => scenario);
   if (variant !== undefined && !scenarios.some((one) => Object.hasOwn(one.variants, variant)))
     throw new PxdError('unknown', `--variant ${variant}: ${variantsText(scenarios)}`);
   const found: Item[] = [];
-  for (const scenario of scenarios)
-    for (const name of Object.keys(scenario.variants))
+  for (const one of chosen)
+    for (const name of Object.keys(one.scenario.variants))
       for (const mode of modes)
-        if ((variant === undefined || name === variant) && scenario.modes?.(mode) !== false) found.push({ scenario, variant: name, mode });
+        if ((variant === undefined || name === variant) && one.scenario.modes?.(mode) !== false) found.push({ ...one, variant: name, mode });
   if (found.length === 0) throw new PxdError('unknown', `${scenarios.map((one) => one.id).join(', ')}: makes no sense in ${modes.join(', ')}`);
   return found;
 }

@@ -9,10 +9,10 @@ import { junitXml } from '../check/junit.ts';
 import { writeList } from '../check/list.ts';
 import { type CheckCommandOptions, checkOptions, formatOf, separateDiagram, withCheckOptions } from '../check/options.ts';
 import { Totals, writeReport, writeViolation } from '../check/report.ts';
-import { entriesOf, type Item, itemsOf, modesOf, shareOf } from '../check/select.ts';
+import { chosenOf, type Item, itemsOf, modesOf, shareOf } from '../check/select.ts';
 import { jsonOf, RowPrinter } from '../check/table.ts';
 import type { Context } from '../context.ts';
-import { type Io, type ProcessIo, paint } from '../io.ts';
+import { type Io, PipeClosed, type ProcessIo, paint } from '../io.ts';
 import { cut } from '../table.ts';
 import { writeChunks } from '../write-file.ts';
 
@@ -26,7 +26,8 @@ Exit codes: 0 all rows are as expected, 1 some are not, 2 bad input.
 Examples:
   pxd check                                    the whole catalogue
   pxd check E17 --mode all --json
-  pxd check E17 --variant unaware --diagram    the race, drawn`;
+  pxd check E17 --variant unaware --diagram    the race, drawn
+  pxd check examples/protocol/snapshot.ts      a protocol of your own`;
 
 export const prepare = separateDiagram;
 
@@ -34,20 +35,24 @@ export function register(program: Command, context: Context): void {
   const { io } = context;
   withCheckOptions(program.command('check'))
     .description("explore every interleaving of the mm's own code: races of Linux's history, and scenarios of your own")
-    .argument('[entry...]', 'entries of the catalogue (E17); all of them where none is named')
+    .argument('[what...]', 'entries of the catalogue (E17), or files with scenarios of your own (.ts, .js); the whole catalogue where nothing is named')
     .addHelpText('after', HELP)
     .action(async (names: string[], options: CheckCommandOptions) => {
       checkOptions(options);
       const formats = options.diagram === undefined && options.output === undefined && options.replay === undefined ? [] : Object.keys(await loadFormats());
       const format = formatOf(options, formats);
       const { catalogue } = await import('../../races/index.ts');
-      const scenarios = entriesOf(catalogue, names);
+      const chosen = await chosenOf(catalogue, names, async (path) => (await import('../../explore/node/load.ts')).loadScenarios(path));
       const modes = modesOf(options.mode);
       if (options.list) {
-        writeList(io, scenarios, options.json === true);
+        writeList(
+          io,
+          chosen.map(({ scenario }) => scenario),
+          options.json === true,
+        );
         return;
       }
-      const items = itemsOf(scenarios, modes, options.variant);
+      const items = itemsOf(chosen, modes, options.variant);
       const drawing = format === undefined ? undefined : { format, output: options.output, several: items.length > 1, minimise: options.minimise };
       if (options.replay !== undefined) {
         context.exitCode = await replay(io, items, options, drawing as Drawing);
@@ -60,11 +65,12 @@ export function register(program: Command, context: Context): void {
 
 /** Checks all rows and prints them one by one. */
 async function check(io: Io, items: readonly Item[], options: CheckCommandOptions, drawing: Drawing | undefined, named: boolean): Promise<Row[]> {
+  const fileOf = (row: Row): string | undefined => items.find(({ scenario }) => scenario.id === row.id)?.file;
   const printer = new RowPrinter(io, items, options.smoke !== undefined);
   const totals = new Totals();
   const rows: Row[] = [];
   for (const item of items) {
-    const row = await checkItem(item, options, totals, progressOf(io, item, rows.length, items.length));
+    const row = await blamed(item, () => checkItem(item, options, totals, progressOf(io, item, rows.length, items.length)));
     io.progress('');
     rows.push(row);
     if (options.json) io.write(`${JSON.stringify(jsonOf(row))}\n`);
@@ -77,12 +83,23 @@ async function check(io: Io, items: readonly Item[], options: CheckCommandOption
     if (named && drawing === undefined) {
       const expected = rows.filter((row) => row.ok && row.schedule !== null);
       if (expected.length > 0) io.write('\n');
-      for (const row of expected) writeViolation(io, row, undefined);
+      for (const row of expected) writeViolation(io, row, fileOf(row));
     }
-    writeReport(io, rows, totals, undefined);
+    writeReport(io, rows, totals, fileOf);
   }
   if (options.junit !== undefined) writeChunks(options.junit, [new TextEncoder().encode(junitXml(rows))], true);
   return rows;
+}
+
+/** What goes wrong outside of kernel functions in a file of the user's is said of the file. */
+async function blamed<T>({ file }: Item, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (file === undefined || error instanceof PxdError || error instanceof PipeClosed) throw error;
+    const { placeOf } = await import('../../explore/node/load.ts');
+    throw new PxdError('usage', `${placeOf(error) ?? file}: ${(error as Error).message ?? error}`);
+  }
 }
 
 async function checkItem({ scenario, variant, mode }: Item, options: CheckCommandOptions, totals: Totals, progress: CheckOptions['progress']): Promise<Row> {
@@ -131,7 +148,7 @@ async function replay(io: Io, items: readonly Item[], options: CheckCommandOptio
   }
   const [{ scenario, variant, mode }] = items;
   const [{ play }, { parseSchedule, scheduleText }] = await Promise.all([import('../../explore/play.ts'), import('../../explore/schedule.ts')]);
-  const played = play(scenario, variant, mode, parseSchedule(options.replay as string));
+  const played = await blamed(items[0], async () => play(scenario, variant, mode, parseSchedule(options.replay as string)));
   const { violation, preemptions, done } = played;
   const schedule = scheduleText(played.schedule);
   if (options.json) {

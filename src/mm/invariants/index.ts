@@ -20,6 +20,8 @@ export interface CheckOptions {
    * changes or somebody asks. Where histories do that, committed memory, locked_vm and those counts may be too large.
    */
   readonly leaks?: boolean;
+  /** Objects that somebody outside of the machine's memory refers to. */
+  readonly roots?: readonly number[];
 }
 
 /** What is wrong with the mounted machine: a sentence a violation, none when all holds. */
@@ -28,7 +30,7 @@ export function checkMachine(options: CheckOptions = {}): string[] {
   const census = takeCensus(found, options.held ?? new Map());
   // Later checks follow what the census found: when the heap itself cannot be read they would fall over.
   if (found.list.some((f) => f.startsWith('heap'))) return found.result;
-  checkObjects(census, found);
+  checkObjects(census, options.roots ?? [], found);
   checkVmas(census, options.leaks === true, found);
   const { mapcount, isTable } = checkEntries(census, found);
   checkPages(census, mapcount, isTable, options.leaks === true, found);

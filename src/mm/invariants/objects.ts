@@ -61,7 +61,7 @@ function reachExtents(root: number, reach: (target: number, from: string, type: 
 }
 
 /** Follows references from the roots; says which lead nowhere and which objects nobody refers to. */
-function checkReferences(census: Census, shapes: Map<number, Shape>, found: Findings): void {
+function checkReferences(census: Census, shapes: Map<number, Shape>, roots: readonly number[], found: Findings): void {
   const reached = new Set<number>();
   const queue: number[] = [];
   const reach = (target: number, from: string, type: number): void => {
@@ -75,6 +75,7 @@ function checkReferences(census: Census, shapes: Map<number, Shape>, found: Find
   };
   reach(globals, 'the machine', Globals.$type);
   if (memory() !== 0) reach(memory(), 'the machine', heap[memory()]);
+  for (const root of roots) reach(root, 'a root', Math.abs(heap[root]));
   for (let ref = queue.pop(); ref !== undefined; ref = queue.pop()) {
     for (const { slot, type } of shapes.get(heap[ref])?.refs ?? []) {
       const target = heap[ref + slot];
@@ -121,9 +122,9 @@ function checkCounts(census: Census, found: Findings): void {
     if (mm !== census.kernel?.mm && !census.spaces.some((s) => s.mm === mm)) found.add('I19', `mm ${mm} lives, but no process has it`);
 }
 
-export function checkObjects(census: Census, found: Findings): void {
+export function checkObjects(census: Census, roots: readonly number[], found: Findings): void {
   const shapes = new Map([...census.live.keys()].map((type) => [type, shapeOf(type)]));
   checkLocks(census, shapes, found);
-  checkReferences(census, shapes, found);
+  checkReferences(census, shapes, roots, found);
   checkCounts(census, found);
 }

@@ -21,6 +21,8 @@ const stride = new Int32Array(MAX_LEVELS);
 const entryPages = new Float64Array(MAX_LEVELS);
 /** log2 of the pages that a table takes. */
 const tableOrders = new Int32Array(MAX_LEVELS);
+/** Bits of a page's number that tell the table that it is part of. */
+const tableMasks = new Int32Array(MAX_LEVELS);
 
 export function mountArch(next: EntryCodec): void {
   if (codec === next) return;
@@ -32,6 +34,7 @@ export function mountArch(next: EntryCodec): void {
     indexMask[i] = level.entries - 1;
     stride[i] = level.strideWords;
     tableOrders[i] = Math.max(0, Math.ceil(Math.log2(level.tableBytes / 2 ** next.pageShift)));
+    tableMasks[i] = -(2 ** tableOrders[i]);
   });
 }
 
@@ -51,8 +54,8 @@ export const entryStride = (level: number): number => stride[level];
 export const entryAt = (table: number, level: number, vpn: number): number =>
   (table << wordShift) + ((vpn * perEntry[level]) & indexMask[level]) * stride[level];
 
-/** The page of the table that an entry stands in (of its first page where tables are larger). */
-export const pageOfEntry = (at: number): number => at >> wordShift;
+/** The page of the table that an entry stands in; of tables larger than a page the first, when the level is told. */
+export const pageOfEntry = (at: number, level = 0): number => (at >> wordShift) & tableMasks[level];
 
 /** pXd_addr_end: end of the part of [vpn, end) that one entry of a level covers. */
 export function entryEnd(vpn: number, end: number, level: number): number {

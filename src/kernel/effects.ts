@@ -29,7 +29,7 @@ import { acquired, downgraded, HELD_FOLIO, HELD_READ, HELD_SPIN, HELD_VMA, HELD_
 import { SW, switched } from './switches.ts';
 import { tableLock } from './table-lock.ts';
 import { running, Task } from './task.ts';
-import { checkEntryAccess } from './tlb.ts';
+import { checkEntryAccess, checkTable } from './tlb.ts';
 import { entriesAreTorn, loadTorn } from './torn.ts';
 
 // --- locks ------------------------------------------------------------------------------------------------------------------
@@ -45,6 +45,7 @@ function setOwner(lock: number, owner: number): void {
 export const spinIsFree = (lock: number): boolean => ownerOf(lock) === 0;
 
 export function spinLock(lock: number): number {
+  if (running !== 0 && lock < 0) checkTable(-lock, 'takes the lock of');
   if (ownerOf(lock) !== 0) throw new KernelBug('I23', `${lockName(lock, HELD_SPIN)} is taken although it is held`);
   setOwner(lock, current + 1);
   acquired(lock, HELD_SPIN);
@@ -245,7 +246,7 @@ export function clearFlags(page: number, bits: number): number {
 /** ptep_get, pmdp_get …: one read of an entry, canonical. */
 export function entryGet(at: number, level: number): number {
   if (running === 0) return loadEntry(at, level);
-  checkEntryAccess(at);
+  checkEntryAccess(at, level);
   return entriesAreTorn(level) ? loadTorn(at, level) : loadEntry(at, level);
 }
 
@@ -258,11 +259,12 @@ export function entrySet(at: number, level: number, entry: number): number {
 
 /** Entries of the lowest level change under their table's lock. */
 function checkEntryChange(at: number, level: number): void {
-  checkEntryAccess(at);
-  if (level === 0 && ownerOf(tableLock(pageOfEntry(at))) !== current + 1)
+  checkEntryAccess(at, level);
+  const table = pageOfEntry(at, level);
+  if (level === 0 && ownerOf(tableLock(table)) !== current + 1)
     throw new KernelBug(
       'I23',
-      `task ${current} changes an entry of page table ${pageOfEntry(at)} without its lock, which ${holdersOf(tableLock(pageOfEntry(at)), HELD_SPIN)} holds`,
+      `task ${current} changes an entry of page table ${table} without its lock, which ${holdersOf(tableLock(table), HELD_SPIN)} holds`,
     );
 }
 

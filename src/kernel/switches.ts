@@ -61,6 +61,7 @@ export const SWITCHES = {
     does: 'a CPU that runs a kernel thread keeps the tables of the process before it, uncounted, and nobody asks it to leave them when they go',
     origin: 'mutation',
   },
+  exitMmapUnlocked: { does: 'the end of an address space frees tables and VMAs without the mmap lock', origin: 'before 4.14 (212925802454)' },
   reaperIgnoresExit: {
     does: 'the OOM reaper takes memory away without the mmap lock and whether or not the process is freeing its tables',
     origin: 'mutation',
@@ -83,6 +84,7 @@ export const SWITCHES = {
     does: 'a fault under the lock of a VMA prepares its anon_vma, by its neighbours, without the mmap lock',
     origin: 'before 6.5 (657b5146955e)',
   },
+  rmapLocksDropped: { does: 'the range of a VMA changes while the locks of rmap are free, though the VMA is in none of its trees', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

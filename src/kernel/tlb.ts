@@ -310,9 +310,14 @@ export function checkTableFree(table: number): void {
 }
 
 /** Whoever touches an entry must look at a table. @throws {KernelBug} I3 */
-export function checkEntryAccess(at: number): void {
-  if (running !== 0 && (pageFlags[pageOfEntry(at)] & PG_TABLE) === 0)
-    throw new KernelBug('I3', `task ${heap[running + Task.number]} reaches into page ${pageOfEntry(at)}, which is no page table (any longer)`);
+export function checkEntryAccess(at: number, level: number): void {
+  if (running !== 0) checkTable(pageOfEntry(at, level), 'reaches into');
+}
+
+/** Whoever takes a table's own lock must look at a table. @throws {KernelBug} I3 */
+export function checkTable(page: number, what: string): void {
+  if ((pageFlags[page] & PG_TABLE) === 0)
+    throw new KernelBug('I3', `task ${heap[running + Task.number]} ${what} page ${page}, which is no page table (any longer)`);
 }
 
 /** Translations that the tables do not grant (any longer), for when nobody is in the middle of anything (I4, I15). `pgdOf`: top table of an mm. */

@@ -17,8 +17,6 @@ import {
   folioTrylock,
   folioUnlock,
   get,
-  rcuReadLock,
-  rcuReadUnlock,
   set,
   setFlags,
   spinUnlock,
@@ -32,6 +30,7 @@ import { PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '
 import { anonVmaPrepareFault } from './anon-vma.ts';
 import { globals } from './globals.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
+import { checkStableAddressSpace } from './mm-flags-ops.ts';
 import {
   isGuardPte,
   isSwapPte,
@@ -51,7 +50,7 @@ import {
   pteWrite,
   tablePage,
 } from './pgtable.ts';
-import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { pteMap, pteOffsetMapLock, pteUnmap } from './pgtable-generic.ts';
 import { folioAddFileRmap, folioAddNewAnonRmap, folioMoveAnonRmap, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
 import { Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -104,11 +103,11 @@ function* handlePteFault(vmf: VmfRef): Op<number> {
   if (pmdp === 0) return VM_FAULT_OOM;
   set(vmf, Vmf.pmdp, pmdp);
   // The table may go while no lock is held; until the grace period ends it can be read all the same.
-  yield* rcuReadLock();
+  yield* pteMap();
   const pmd = yield* entryGet(pmdp, 1);
   const seen = (pmd & PTE_TABLE) === 0 ? 0 : entryAt(tablePage(pmd), 0, get(vmf, Vmf.vpn));
   const pte = seen === 0 ? 0 : yield* entryGet(seen, 0);
-  yield* rcuReadUnlock();
+  yield* pteUnmap();
   set(vmf, Vmf.ptep, seen);
   set(vmf, Vmf.origPte, pte);
   if (pte === 0) return yield* doPteMissing(vmf);
@@ -175,9 +174,13 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
     const entry = pteMkspecial(mkPte(get(globals, Globals.zeroPage), vmaPageProt(vma)));
     const ptep = yield* lockPte(vmf);
     if (ptep === 0) return 0;
-    if ((yield* entryGet(ptep, 0)) === 0) yield* entrySet(ptep, 0, entry);
+    let unstable = 0;
+    if ((yield* entryGet(ptep, 0)) === 0) {
+      unstable = yield* checkStableAddressSpace(mm);
+      if (unstable === 0) yield* entrySet(ptep, 0, entry);
+    }
     yield* spinUnlock(pteLockptr(ptep));
-    return 0;
+    return unstable;
   }
   if (get(vma, Vma.anonVma) === 0) {
     const failed = yield* anonVmaPrepareFault(vma, get(vmf, Vmf.flags));
@@ -192,6 +195,12 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
     if (ptep !== 0) yield* spinUnlock(pteLockptr(ptep));
     yield* folioPut(page);
     return 0;
+  }
+  const unstable = yield* checkStableAddressSpace(mm);
+  if (unstable !== 0) {
+    yield* spinUnlock(pteLockptr(ptep));
+    yield* folioPut(page);
+    return unstable;
   }
   yield* addMmCounter(mm, MM_ANONPAGES, 1);
   yield* folioAddNewAnonRmap(page, vma, vpn);
@@ -322,6 +331,11 @@ function* finishFault(vmf: VmfRef): Op<number> {
   const flags = get(vmf, Vmf.flags);
   const cow = (flags & FAULT_FLAG_WRITE) !== 0 && (get(vma, Vma.flags) & VM_SHARED) === 0;
   const page = cow ? get(vmf, Vmf.cowPage) : get(vmf, Vmf.page);
+  // Also when reading: a private copy may have been taken away, and the file's page is not what it held.
+  if ((get(vma, Vma.flags) & VM_SHARED) === 0) {
+    const unstable = yield* checkStableAddressSpace(get(vmf, Vmf.mm));
+    if (unstable !== 0) return unstable;
+  }
   const ptep = yield* vmfLockPte(vmf);
   if (ptep === 0) return VM_FAULT_NOPAGE;
   const lock = pteLockptr(ptep);

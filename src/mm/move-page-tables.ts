@@ -6,10 +6,11 @@
  * lock is dropped. Whole tables move by the entry that leads to them.
  */
 
-import { codec, entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
+import { codec, entryAt, entryEnd, entryStride, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { downWrite, entryGet, entryGetAndClear, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { tableLock } from '../kernel/table-lock.ts';
 import { PTE_SOFT_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
 import { entryAlloc, entryPointer, pteAlloc, pteLockptr, ptePresent, pteSet, tablePage } from './pgtable.ts';
 import { anonVmaLock } from './rmap.ts';
@@ -26,7 +27,7 @@ function movesTables(): boolean {
 }
 
 /** pmd_lockptr, pud_lockptr: the lock of an entry that leads to a table. */
-const tableLock = (mm: MmRef, at: number, level: number): number => (level < topLevel ? pteLockptr(at) : mm + Mm.pageTableLock);
+const upperLock = (mm: MmRef, at: number, level: number): number => (level < topLevel ? tableLock(pageOfEntry(at, level)) : mm + Mm.pageTableLock);
 
 /**
  * move_page_tables: moves what is mapped at [from, from + pages), in VMA `source`, to `to`, in VMA `target`. The pages that were gone through: fewer than
@@ -97,8 +98,8 @@ function* moveTable(source: VmaRef, vpn: Vpn, old: number, fresh: number, level:
   const mm = get(source, Vma.mm);
   if ((yield* entryGet(fresh, level)) !== 0) return 0;
   yield* takeRmapLocks(source);
-  const oldLock = tableLock(mm, old, level);
-  const newLock = tableLock(mm, fresh, level);
+  const oldLock = upperLock(mm, old, level);
+  const newLock = upperLock(mm, fresh, level);
   yield* spinLock(oldLock);
   if (newLock !== oldLock) yield* spinLock(newLock);
   let moved = 0;

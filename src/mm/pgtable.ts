@@ -95,7 +95,7 @@ export function protOf(vmFlags: number): number {
 }
 
 /** The lock of an entry's table (pte_lockptr): it lives with the table's page, or is the mm's where locks are not split. */
-export const pteLockptr = (ptep: number): number => tableLock(pageOfEntry(ptep));
+export const pteLockptr = (ptep: number): number => tableLock(pageOfEntry(ptep, 0));
 
 /** The lock for entries of a level above pte: pmd_lockptr for tables below the top, page_table_lock for the top. */
 const upperLock = (mm: MmRef, table: Page, level: number): number => (level < topLevel ? tableLock(table) : mm + Mm.pageTableLock);
@@ -214,7 +214,7 @@ export function* pteFree(table: Page): Op<number> {
 
 /** pmd_install: puts a pte table into the tree; 0 when there is one by now. */
 export function* pmdInstall(mm: MmRef, pmdp: number, fresh: Page): Op<number> {
-  const lock = upperLock(mm, pageOfEntry(pmdp), 1);
+  const lock = upperLock(mm, pageOfEntry(pmdp, 1), 1);
   let installed = 0;
   yield* spinLock(lock);
   if (((yield* entryGet(pmdp, 1)) & PTE_TABLE) === 0) {

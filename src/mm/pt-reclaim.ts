@@ -6,7 +6,8 @@
  */
 import { codec, entryAt, entryStride, tableEntries } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, entryGet, entrySet, spinLock, spinTrylock, spinUnlock } from '../kernel/ops.ts';
+import { add, entryGet, entrySet, spinLock, spinTrylock, spinUnlock, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { tlbRemoveTable } from './mmu-gather.ts';
 import { pteLockptr, tablePage } from './pgtable.ts';
@@ -41,7 +42,7 @@ export function* tryToFreePte(tlb: GatherRef, mm: MmRef, pmdp: number): Op<numbe
   const first = entryAt(tablePage(pmd), 0, 0);
   const ptl = pteLockptr(first);
   if (ptl !== lock) yield* spinLock(ptl);
-  const empty = yield* isEmpty(first);
+  const empty = switched(SW.reclaimUnverified) ? 1 : yield* isEmpty(first);
   if (empty !== 0) yield* entrySet(pmdp, 1, 0);
   if (ptl !== lock) yield* spinUnlock(ptl);
   yield* spinUnlock(lock);

@@ -65,6 +65,8 @@ const MODE_MARKS: Readonly<Record<number, string>> = { [HELD_READ]: '(r)', [HELD
 
 export class Objects {
   readonly known = new Map<string, Known>();
+  /** Whether an entry was seen that maps a page and is not soft-dirty: else that they are says nothing. */
+  softDirtyVaries = false;
   readonly #uses = new Map<number, number>();
   readonly #tables = new Map<number, TablePlace>();
   readonly #mms = new Set<number>();
@@ -154,7 +156,7 @@ export class Objects {
 
   /** An entry by its place in RAM: key, and how it is said. */
   entry(at: number, level: number): { key: string; text: string } {
-    const table = pageOfEntry(at);
+    const table = pageOfEntry(at, level);
     const place = this.#place(table);
     const index = Math.floor((at - (table << wordShift)) / entryStride(level));
     const vpn = place ? place.base + index * spanPages(level) : 0;
@@ -250,7 +252,8 @@ export class Names {
   /** A text with its keys replaced by names. */
   text(text: string): string {
     const many = (key: string): boolean => (this.#counts.get((this.#objects.known.get(key) as Known).prefix) ?? 0) > 1;
-    return text
+    const plain = this.#objects.softDirtyVaries ? text : text.replaceAll('|soft_dirty', '');
+    return plain
       .replace(/⟦([^?⟧][^⟧]*)⟧/g, (_, key: string) => this.of(key))
       .replace(/⟦\?([^⦙]*)⦙([^⦙]*)⦙([^⟧]*)⟧/g, (_, key: string, before: string, after: string) => (many(key) ? `${before}${this.of(key)}${after}` : ''));
   }

@@ -1,0 +1,27 @@
+/**
+ * Freeing a page table that somebody may be looking at without a lock: after a grace period, after an interrupt that he keeps from his CPU, or at once.
+ */
+import { call, scenario, task } from '../explore/scenario.ts';
+import { map, store, WINDOW } from '../explore/setup.ts';
+
+const MADV_DONTNEED = 4;
+
+export default scenario({
+  id: 'table-free',
+  title: 'a fault reads an entry of a page table without a lock while MADV_DONTNEED empties the table and gives it back',
+  source: 'mm/mmu_gather.c: tlb_remove_table_free(), tlb_remove_table_smp_sync()',
+  setup(stage) {
+    map(stage, WINDOW, stage.tablePages);
+    store(stage, WINDOW + 1, 1);
+  },
+  hardware: () => ({ ipis: true }),
+  tasks: {
+    zap: ({ process, page, tablePages }) => task(call('sysMadvise', process.ref, WINDOW * page, tablePages * page, MADV_DONTNEED)),
+    fault: ({ process }) => task(call('threadLoad', process.ref, WINDOW + 1)),
+  },
+  variants: {
+    'at-once': { switches: ['tableFreeAtOnce'], expect: 'violation', rule: 'I3', preemptions: 1, note: 'readers under RCU, and nobody waits for them' },
+    rcu: { expect: 'clean', note: 'readers under RCU, freed after a grace period' },
+    ipi: { switches: ['tableFreeAtOnce', 'pteMapIrqsOff'], expect: 'clean', note: 'readers with interrupts off, freed after the flush by interrupts' },
+  },
+});

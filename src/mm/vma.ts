@@ -142,6 +142,10 @@ export function* vmaPrepare(vma: VmaRef, adjust: VmaRef, insert: VmaRef): Op<num
     vmaIntervalTreeRemove(vma, inode + Inode.iMmap);
     if (adjust !== 0) vmaIntervalTreeRemove(adjust, inode + Inode.iMmap);
   }
+  if (switched(SW.rmapLocksDropped)) {
+    if (anonVma !== 0) yield* anonVmaUnlockWrite(anonVma);
+    if (inode !== 0) yield* upWrite(inode + Inode.iMmapLock);
+  }
   return 0;
 }
 
@@ -149,6 +153,11 @@ export function* vmaPrepare(vma: VmaRef, adjust: VmaRef, insert: VmaRef): Op<num
 export function* vmaComplete(vma: VmaRef, adjust: VmaRef, insert: VmaRef, remove: VmaRef, remove2: VmaRef): Op<number> {
   const mm = get(vma, Vma.mm);
   const inode = inodeOf(vma);
+  const anonVma = anonVmaOf(vma, adjust);
+  if (switched(SW.rmapLocksDropped)) {
+    if (inode !== 0) yield* downWrite(inode + Inode.iMmapLock);
+    if (anonVma !== 0) yield* anonVmaLockWrite(anonVma);
+  }
   if (inode !== 0) {
     if (adjust !== 0) vmaIntervalTreeInsert(adjust, inode + Inode.iMmap);
     vmaIntervalTreeInsert(vma, inode + Inode.iMmap);
@@ -160,7 +169,6 @@ export function* vmaComplete(vma: VmaRef, adjust: VmaRef, insert: VmaRef, remove
     vmaTreeInsert(mm, insert);
     add(mm, Mm.mapCount, 1);
   }
-  const anonVma = anonVmaOf(vma, adjust);
   if (anonVma !== 0) {
     anonTreesInsert(vma);
     if (adjust !== 0) anonTreesInsert(adjust);

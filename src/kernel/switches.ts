@@ -85,6 +85,13 @@ export const SWITCHES = {
     origin: 'before 6.5 (657b5146955e)',
   },
   rmapLocksDropped: { does: 'the range of a VMA changes while the locks of rmap are free, though the VMA is in none of its trees', origin: 'mutation' },
+  tableNoRecheck: {
+    does: 'who has made a page table puts it into an empty entry without looking, under the lock, whether it still is empty',
+    origin: 'mutation',
+  },
+  retryKeepsLock: { does: 'a fault that must be tried again does not release its lock', origin: 'mutation' },
+  retryReleasesTwice: { does: 'the fault handler releases the VMA also where the fault has done so to be tried again', origin: 'mutation' },
+  retryNoLookup: { does: 'a fault that is tried again goes on with the VMA that it had', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

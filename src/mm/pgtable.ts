@@ -169,7 +169,7 @@ function* installTable(mm: MmRef, table: Page, at: number, level: number): Op<nu
   const lock = upperLock(mm, table, level);
   yield* spinLock(lock);
   let entry = yield* entryGet(at, level);
-  if ((entry & PTE_TABLE) === 0) {
+  if ((entry & PTE_TABLE) === 0 || switched(SW.tableNoRecheck)) {
     entry = mkPte(fresh, PTE_TABLE);
     if (switched(SW.locksNotSplit)) shareLock(fresh, mm + Mm.pageTableLock);
     add(mm, Mm.pgtablesBytes, accounted(level - 1));
@@ -217,7 +217,7 @@ export function* pmdInstall(mm: MmRef, pmdp: number, fresh: Page): Op<number> {
   const lock = upperLock(mm, pageOfEntry(pmdp, 1), 1);
   let installed = 0;
   yield* spinLock(lock);
-  if (((yield* entryGet(pmdp, 1)) & PTE_TABLE) === 0) {
+  if (((yield* entryGet(pmdp, 1)) & PTE_TABLE) === 0 || switched(SW.tableNoRecheck)) {
     add(mm, Mm.pgtablesBytes, accounted(0));
     if (switched(SW.locksNotSplit)) shareLock(fresh, mm + Mm.pageTableLock);
     yield* entrySet(pmdp, 1, mkPte(fresh, PTE_TABLE));

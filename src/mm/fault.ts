@@ -62,12 +62,12 @@ export function* userFault(mm: MmRef, vpn: Vpn, access: number): Op<number> {
       return SEGV_ACCERR;
     }
     const result = yield* handleMmFault(locked, vpn, flags | FAULT_FLAG_VMA_LOCK);
-    if ((result & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)) === 0) yield* vmaEndRead(locked);
+    if ((result & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)) === 0 || switched(SW.retryReleasesTwice)) yield* vmaEndRead(locked);
     if ((result & VM_FAULT_RETRY) === 0) return faultSignal(result);
     flags |= FAULT_FLAG_TRIED;
   }
   for (;;) {
-    const vma = yield* lockMmAndFindVma(mm, vpn);
+    const vma = locked !== 0 && switched(SW.retryNoLookup) ? yield* lockMmOf(locked) : yield* lockMmAndFindVma(mm, vpn);
     if (vma === 0) return SEGV_MAPERR;
     if (accessError(vma, access, present)) {
       yield* mmapReadUnlock(mm);
@@ -82,6 +82,12 @@ export function* userFault(mm: MmRef, vpn: Vpn, access: number): Op<number> {
     }
     flags |= FAULT_FLAG_TRIED;
   }
+}
+
+/** The mmap lock for reading, and the VMA that was found without it. */
+function* lockMmOf(vma: VmaRef): Op<number> {
+  yield* mmapReadLock(get(vma, Vma.mm));
+  return vma;
 }
 
 function faultSignal(result: number): number {

@@ -57,6 +57,7 @@ export function* maybeUnlock(vmf: VmfRef, file: FileRef, unlocked: number): Op<n
 
 /** release_fault_lock. */
 export function* releaseFaultLock(vmf: VmfRef): Op<number> {
+  if (switched(SW.retryKeepsLock)) return 0;
   if ((get(vmf, Vmf.flags) & FAULT_FLAG_VMA_LOCK) !== 0) return yield* vmaEndRead(get(vmf, Vmf.vma));
   return yield* mmapReadUnlock(get(vmf, Vmf.mm));
 }

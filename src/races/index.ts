@@ -1,5 +1,6 @@
 /** The catalogue: every entry that can be checked, in the order of its id. */
 import type { Scenario } from '../explore/scenario.ts';
+import c22 from './c22.ts';
 import c32 from './c32.ts';
 import e01 from './e01.ts';
 import e02 from './e02.ts';
@@ -26,6 +27,7 @@ import sealWriteUnmap from './seal-write-unmap.ts';
 import tableFree from './table-free.ts';
 
 export const catalogue: readonly Scenario[] = [
+  c22,
   c32,
   e01,
   e02,

@@ -173,32 +173,37 @@ class Runner {
   // --- searches by subtrees -------------------------------------------------------------------------------------------------
 
   async #goOn({ job, bound: from, before: statesBefore, ms: msBefore }: Large): Promise<void> {
-    const begin = this.#options.now();
-    const ms = (): number => msBefore + this.#options.now() - begin;
-    const all = this.#limits.bounds ?? boundsOf(scenarioOf(this.#options.scenarios, job), job.variant);
+    const all = this.#boundsOf(job);
     let before = statesBefore;
+    let ms = msBefore;
     for (const bound of all.slice(all.indexOf(from))) {
-      const found = await this.#search(job, bound, before, ms);
-      if (found === undefined) {
+      const searched = await this.#search(job, bound, before, ms);
+      if (searched === undefined) {
         this.#complete = false;
         return;
       }
+      const { found } = searched;
+      ms += searched.ms;
       if (found.circular) {
-        await this.#whole(job, bound, before, ms());
+        await this.#whole(job, bound, before, ms);
         return;
       }
       if (found.verdict !== 'bounded' || bound === all.at(-1)) {
         const states = before + found.states;
-        this.#row(job, rowOf(job, this.#variant(job), { ...found, bound, states, boundsGiven: this.#limits.bounds !== undefined }, ms()));
+        this.#row(job, rowOf(job, this.#variant(job), { ...found, bound, states, boundsGiven: this.#limits.bounds !== undefined }, ms));
         return;
       }
       before += found.states;
     }
   }
 
+  #boundsOf(job: Job): readonly number[] {
+    return this.#limits.bounds ?? boundsOf(scenarioOf(this.#options.scenarios, job), job.variant);
+  }
+
   /** A search whose parts cannot tell what the whole finds. Under a bound it breaks a rule or does not: larger bounds are not asked unless it does not. */
   async #whole(job: Job, bound: number, before: number, ms: number): Promise<void> {
-    const all = this.#limits.bounds ?? boundsOf(scenarioOf(this.#options.scenarios, job), job.variant);
+    const all = this.#boundsOf(job);
     const limits = { ...this.#limits, bounds: all.slice(all.indexOf(bound)) };
     const outcome = await this.#options.executor.run({ kind: 'job', job, limits, splitAfter: Number.POSITIVE_INFINITY }, { onProgress: this.#progress(job) });
     if (outcome.kind !== 'job') this.#conclude(job, outcome);
@@ -210,13 +215,11 @@ class Runner {
 
   /** This shard's share of the subtrees of a job that is split over shards. */
   async #searchShare(job: Job): Promise<void> {
-    const [bound] = this.#limits.bounds ?? boundsOf(scenarioOf(this.#options.scenarios, job), job.variant);
-    const begin = this.#options.now();
-    if ((await this.#search(job, bound, 0, () => this.#options.now() - begin)) === undefined) this.#complete = false;
+    if ((await this.#search(job, this.#boundsOf(job)[0], 0, 0)) === undefined) this.#complete = false;
   }
 
-  /** Searches the subtrees of a job under a bound that are this shard's. Undefined when it was stopped from outside. */
-  async #search(job: Job, bound: number, before: number, ms: () => number): Promise<Together | undefined> {
+  /** Searches the subtrees of a job under a bound that are this shard's; `ms`: time that was spent on the job. Undefined when it was stopped from outside. */
+  async #search(job: Job, bound: number, before: number, ms: number): Promise<{ readonly found: Together; readonly ms: number } | undefined> {
     const { executor, plan, resume, scenarios } = this.#options;
     const key = { job: jobKey(job), bound: boundText(bound) };
     const outcome = await executor.run({ kind: 'split', job, bound, count: SUBTREES });
@@ -240,7 +243,8 @@ class Runner {
     const search = new SubtreesOf(this.#options, job, bound, beginnings);
     if (known) search.take(known);
     const mine = (number: number): boolean => !shared || number % plan.shard.count === plan.shard.index - 1;
-    return await search.run(mine, Math.max(0, (this.#limits.limitMs ?? LIMIT_MS) - ms()), this.#progress(job));
+    const found = await search.run(mine, Math.max(0, (this.#limits.limitMs ?? LIMIT_MS) - ms), this.#progress(job));
+    return found && { found, ms: search.ms };
   }
 }
 
@@ -259,6 +263,8 @@ class SubtreesOf {
   readonly #results = new Map<number, Omit<SubtreeResult, 'set'>>();
   /** States of subtrees that a results file holds. */
   readonly #known = new Map<number, Int32Array<ArrayBuffer>>();
+  /** Time that its subtrees took. */
+  ms = 0;
 
   constructor(options: RunOptions, job: Job, bound: number, beginnings: Split['beginnings']) {
     this.#options = options;
@@ -308,6 +314,7 @@ class SubtreesOf {
 
   #done({ set, ...result }: SubtreeResult, ms: number): void {
     const { number, verdict, transitions, violation } = result;
+    this.ms += ms;
     this.#results.set(number, result);
     this.#union.add(number, set);
     const key = { job: jobKey(this.#job), bound: boundText(this.#bound) };

@@ -70,8 +70,14 @@ export class Workbench {
   }
 
   perform(work: Work, hooks: WorkHooks = {}): Outcome {
-    if (work.kind === 'job') return this.#job(work, hooks);
-    return work.kind === 'split' ? this.#split(work) : this.#subtrees(work, hooks);
+    try {
+      if (work.kind === 'job') return this.#job(work, hooks);
+      return work.kind === 'split' ? this.#split(work) : this.#subtrees(work, hooks);
+    } catch (error) {
+      if (error instanceof RangeError && /allocation/i.test(error.message))
+        return { kind: 'lost', reason: `no memory for the table of states: ${error.message}` };
+      throw error;
+    }
   }
 
   #job({ job, limits, splitAfter }: Work & { kind: 'job' }, hooks: WorkHooks): Outcome {

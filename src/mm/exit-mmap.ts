@@ -1,8 +1,10 @@
 /** The end of an address space (mm/mmap.c: exit_mmap). */
 
 import type { Op } from '../kernel/op.ts';
-import { get, set } from '../kernel/ops.ts';
+import { get, set, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { MMF_OOM_SKIP } from './mm-flags.ts';
+import { mmFlagsSet } from './mm-flags-ops.ts';
 import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaMarkDetached } from './mmap-lock.ts';
 import { tlbFinish, tlbGatherFullmm } from './mmu-gather.ts';
 import { freePgtables, unmapVmas } from './munmap.ts';
@@ -13,8 +15,8 @@ import { removeVma, vmaPages } from './vma.ts';
 import { firstVma, vmaTreeRemove } from './vma-tree.ts';
 
 /**
- * exit_mmap: gives back all that an mm maps, when nobody uses it any longer. The oom reaper may work on it at the same time until tables go, hence the
- * lock for reading first.
+ * exit_mmap: gives back all that an mm maps, when nobody uses it any longer. The OOM reaper may work on it at the same time until tables go, hence the
+ * lock for reading first; one that is still at work is waited for by the lock for writing, and who comes later sees the flag.
  */
 export function* exitMmap(mm: MmRef): Op<number> {
   yield* mmapReadLock(mm);
@@ -24,8 +26,9 @@ export function* exitMmap(mm: MmRef): Op<number> {
   const tlb = yield* tlbGatherFullmm(mm);
   yield* unmapVmas(tlb, vma, count);
   yield* mmapReadUnlock(mm);
-  set(mm, Mm.flags, get(mm, Mm.flags) | MMF_OOM_SKIP);
-  yield* mmapWriteLock(mm);
+  yield* mmFlagsSet(mm, MMF_OOM_SKIP);
+  const locked = !switched(SW.exitMmapUnlocked);
+  if (locked) yield* mmapWriteLock(mm);
   yield* freePgtables(tlb, mm, vma, count, 0, Infinity);
   yield* tlbFinish(tlb);
   let accounted = 0;
@@ -38,7 +41,7 @@ export function* exitMmap(mm: MmRef): Op<number> {
     vma = next;
   }
   set(mm, Mm.mapCount, 0);
-  yield* mmapWriteUnlock(mm);
+  if (locked) yield* mmapWriteUnlock(mm);
   yield* vmUnacctMemory(accounted);
   return 0;
 }

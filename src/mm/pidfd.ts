@@ -1,5 +1,5 @@
 /**
- * Descriptors of processes: pidfd_open (kernel/pid.c, fs/pidfs.c), and process_mrelease (mm/oom_kill.c), which is given one.
+ * Descriptors of processes: pidfd_open (kernel/pid.c, fs/pidfs.c).
  *
  * Invariant: a pidfd leads to its process as long as it is open; one that has ended is not found (ESRCH).
  */
@@ -43,11 +43,4 @@ export function pidfdGetTask(process: ProcessRef, fd: number): number {
   if (file === 0 || get(get(file, File.inode), Inode.kind) !== INODE_PIDFD) return -EBADF;
   const target = get(get(file, File.inode), Inode.process);
   return get(target, Process.alive) !== 0 ? target : -ESRCH;
-}
-
-/** process_mrelease(2): only a process that is about to end can be helped; here each ends at once. */
-export function sysProcessMrelease(process: ProcessRef, pidfd: number, flags: number): number {
-  if (flags !== 0) return -EINVAL;
-  const target = pidfdGetTask(process, pidfd);
-  return target < 0 ? target : -EINVAL;
 }

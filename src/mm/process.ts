@@ -144,6 +144,7 @@ function* exitMm(process: ProcessRef): Op<number> {
   // Who holds the mmap lock may rely on the process having the mm.
   yield* mmapReadLock(mm);
   yield* spinLock(process + Process.allocLock);
+  set(process, Process.groupExit, 1);
   set(process, Process.mm, 0);
   yield* spinUnlock(process + Process.allocLock);
   yield* mmapReadUnlock(mm);

@@ -216,6 +216,8 @@ export const Process = defineStruct('process', {
   alive: 'number',
   exitStatus: 'number',
   /** Soft and hard limits by resource, bytes (−1 infinity). */
+  /** 1 once it was killed or began to end (SIGNAL_GROUP_EXIT): guarded by `allocLock`. */
+  groupExit: 'number',
   rlimitCur: array(16),
   rlimitMax: array(16),
   /** task_lock (alloc_lock): guards `mm` and the limits. */

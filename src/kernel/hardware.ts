@@ -14,6 +14,7 @@ import {
   cpuOf,
   firstCpu,
   firstTask,
+  HW_CACHED_REFUSALS,
   HW_DEFER_RCU,
   HW_STORE_BUFFERS,
   HW_TORN_ENTRIES,
@@ -40,6 +41,8 @@ export interface HardwareOptions {
   readonly storeBuffers?: boolean;
   /** An entry of two words is written one word after the other, where the mode's kernel does so (torn.ts). */
   readonly tornEntries?: boolean;
+  /** A translation that does not allow an access raises the fault as it stands and stays (default: the CPU forgets it and reads the entry again, as x86 does). */
+  readonly cachedRefusals?: boolean;
   /** Translations are tagged by address space identifiers, of which there are so many (more than CPUs); mm/context.ts gives them out. Default: none. */
   readonly asids?: number;
   /** A device walks the page tables of the first address space as a CPU does (SVA) and is flushed with the CPUs, without an interrupt. */
@@ -69,7 +72,8 @@ export function setHardware(options: HardwareOptions): void {
     (options.rcuCallbacks ? HW_DEFER_RCU : 0) |
     (options.walkCaches ? HW_WALK_CACHES : 0) |
     (options.storeBuffers ? HW_STORE_BUFFERS : 0) |
-    (options.tornEntries ? HW_TORN_ENTRIES : 0);
+    (options.tornEntries ? HW_TORN_ENTRIES : 0) |
+    (options.cachedRefusals ? HW_CACHED_REFUSALS : 0);
   if (bits !== 0) set(kernelState(), KernelState.hardware, bits);
   if (options.asids === undefined) return;
   let cpus = 0;
@@ -115,6 +119,17 @@ export function performHardware(action: number, options: HardwareOptions, pgdOf:
   else if (action === RCU_CALLBACK) runRcuCallback();
   else if (action >= DRAIN_BASE) drainOldest(cpuOf(action - DRAIN_BASE));
   else takeIpi(cpuOf(action - IPI_BASE));
+}
+
+export type HardwareKind = 'interrupt' | 'drain' | 'callback' | 'evict' | 'speculate';
+
+/** What an action of hardware is, its CPU (−1 for none), and the page that is read ahead. */
+export function hardwareAction(action: number, options: HardwareOptions): { kind: HardwareKind; cpu: number; vpn: number } {
+  const cpu = hardwareCpu(action);
+  if (action >= SPECULATE_BASE) return { kind: 'speculate', cpu, vpn: (options.speculate as number[])[(action - SPECULATE_BASE) % SPECULATE_SPAN] };
+  if (action >= EVICT_BASE) return { kind: 'evict', cpu, vpn: 0 };
+  if (action === RCU_CALLBACK) return { kind: 'callback', cpu, vpn: 0 };
+  return { kind: action >= DRAIN_BASE ? 'drain' : 'interrupt', cpu, vpn: 0 };
 }
 
 /** The CPU of an action of hardware, −1 for what happens on none. */

@@ -92,6 +92,8 @@ export const SWITCHES = {
   retryKeepsLock: { does: 'a fault that must be tried again does not release its lock', origin: 'mutation' },
   retryReleasesTwice: { does: 'the fault handler releases the VMA also where the fault has done so to be tried again', origin: 'mutation' },
   retryNoLookup: { does: 'a fault that is tried again goes on with the VMA that it had', origin: 'mutation' },
+  upgradeNoFlush: { does: 'a fault that gives an entry more rights flushes nothing: CPUs find out when they fault', origin: 'x86, ptep_set_access_flags()' },
+  spuriousNoFlush: { does: 'a fault that finds all rights there already does not flush the translation that lacked them', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

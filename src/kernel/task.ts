@@ -29,6 +29,7 @@ export const HW_DEFER_RCU = 1;
 export const HW_WALK_CACHES = 2;
 export const HW_STORE_BUFFERS = 4;
 export const HW_TORN_ENTRIES = 8;
+export const HW_CACHED_REFUSALS = 16;
 /** Words of 32 switches. */
 export const SWITCH_WORDS = 8;
 /** Translations that one CPU may hold. */

@@ -13,7 +13,20 @@ import { heap, pageFlags, pageOfPfn, setSlot } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { entryAt, loadEntry, pageOfEntry, storeEntry, tableEntries, topLevel } from './arch.ts';
 import { KernelBug } from './bug.ts';
-import { Cpu, type CpuRef, firstCpu, HW_WALK_CACHES, KernelState, kernelState, LAZY, LAZY_UNKNOWN, running, Task, TLB_ENTRIES } from './task.ts';
+import {
+  Cpu,
+  type CpuRef,
+  firstCpu,
+  HW_CACHED_REFUSALS,
+  HW_WALK_CACHES,
+  KernelState,
+  kernelState,
+  LAZY,
+  LAZY_UNKNOWN,
+  running,
+  Task,
+  TLB_ENTRIES,
+} from './task.ts';
 
 type Flusher = (mm: number, start: number, end: number) => void;
 
@@ -256,6 +269,7 @@ export function userAccess(cpu: CpuRef, mm: number, pgd: number, vpn: number, ac
   if (at >= 0) {
     const bits = get(cpu, Cpu.bits + at);
     if ((bits & NEEDED[access]) !== 0 && (access !== 1 || (bits & PTE_DIRTY) !== 0)) return get(cpu, Cpu.pages + at);
+    if ((bits & NEEDED[access]) === 0 && (get(kernelState(), KernelState.hardware) & HW_CACHED_REFUSALS) !== 0) return 0;
     // The entry is read again before a fault is raised.
     dropEntry(cpu, at);
   }

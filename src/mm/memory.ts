@@ -130,7 +130,7 @@ function* handlePteFault(vmf: VmfRef): Op<number> {
   entry = pteMkyoung(entry);
   if (entry !== pte) yield* entrySet(ptep, 0, entry);
   // Nothing to change: a translation that was cached before the entry got more rights (flush_tlb_fix_spurious_fault).
-  yield* flushTlbRange(get(vmf, Vmf.mm), get(vmf, Vmf.vpn), get(vmf, Vmf.vpn) + 1);
+  if (!switched(SW.spuriousNoFlush)) yield* flushTlbRange(get(vmf, Vmf.mm), get(vmf, Vmf.vpn), get(vmf, Vmf.vpn) + 1);
   yield* spinUnlock(lock);
   return 0;
 }
@@ -410,7 +410,7 @@ function* wpPageReuse(vmf: VmfRef): Op<number> {
   const vpn = get(vmf, Vmf.vpn);
   const entry = maybeMkwrite(pteMkdirty(pteMkyoung(get(vmf, Vmf.origPte))), vma);
   yield* entrySet(get(vmf, Vmf.ptep), 0, entry);
-  return yield* flushTlbRange(get(vmf, Vmf.mm), vpn, vpn + 1);
+  return switched(SW.upgradeNoFlush) ? 0 : yield* flushTlbRange(get(vmf, Vmf.mm), vpn, vpn + 1);
 }
 
 /** wp_page_shared: first write to a page of a shared mapping that wants to hear of it. */

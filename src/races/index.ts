@@ -12,6 +12,7 @@ import e06 from './e06.ts';
 import e07 from './e07.ts';
 import e08 from './e08.ts';
 import e09 from './e09.ts';
+import e11 from './e11.ts';
 import e12 from './e12.ts';
 import e17 from './e17.ts';
 import e21 from './e21.ts';
@@ -39,6 +40,7 @@ export const catalogue: readonly Scenario[] = [
   e07,
   e08,
   e09,
+  e11,
   e12,
   e17,
   e21,

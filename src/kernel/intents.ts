@@ -9,23 +9,26 @@ export interface Intent {
   readonly mode: number;
 }
 
-const MODES = new Map<number, number>([
-  [spinLock.code, HELD_SPIN],
-  [downRead.code, HELD_READ],
-  [downWrite.code, HELD_WRITE],
-  [folioLock.code, HELD_FOLIO],
-]);
+/** By code: how the lock is held that the operation waits for, 0 for none. */
+const MODES = new Uint8Array(256);
+for (const [{ code }, mode] of [
+  [spinLock, HELD_SPIN],
+  [downRead, HELD_READ],
+  [downWrite, HELD_WRITE],
+  [folioLock, HELD_FOLIO],
+] as const)
+  MODES[code] = mode;
 
 /** The lock that an operation waits for, undefined when it waits for none. `a` is its first argument. */
 export function intentOf(code: number, a: number): Intent | undefined {
-  const mode = MODES.get(code);
-  return mode === undefined ? undefined : { lock: a, mode };
+  const mode = MODES[code];
+  return mode === 0 ? undefined : { lock: a, mode };
 }
 
 /** Checks an operation that the running task announces. @throws {KernelBug} I21, I22 */
 export function checkIntent(code: number, a: number): void {
-  const mode = MODES.get(code);
-  if (mode !== undefined) wants(a, mode);
+  const mode = MODES[code];
+  if (mode !== 0) wants(a, mode);
   else if (code === kmalloc.code) mightSleep('allocates memory');
   else if (code === waitFor.code) mightSleep('waits');
   else if (code === allocPage.code && (a & __GFP_DIRECT_RECLAIM) !== 0) mightSleep('allocates a page');

@@ -55,6 +55,41 @@ export function lockClass(lock: number, mode: number): string {
   return object === 0 ? `slot ${lock}` : fieldName(heap[object], lock - object).replace('[0]', '');
 }
 
+/** Classes by number, for what is asked at every lock. */
+const classes: string[] = [];
+const MOST_CLASSES = 64;
+/** Of the machine asked about last: by heap slot of a lock the object it belongs to, that one's type, and 1 + the number of its class. */
+let slotsOf: MachineState | undefined;
+let slotOwner = new Int32Array(0);
+let slotType = new Int32Array(0);
+let slotClass = new Int32Array(0);
+
+function numberOfClass(name: string): number {
+  const at = classes.indexOf(name);
+  if (at >= 0) return at;
+  if (classes.length === MOST_CLASSES) throw new Error('there are more classes of locks than lockdep keeps');
+  return classes.push(name) - 1;
+}
+
+/** Number of the class of a lock: what `lockClass` would say, remembered by slot as long as an object of the same type lies there. */
+function classNumber(lock: number, mode: number): number {
+  if (mode === HELD_FOLIO || mode === HELD_VMA || lock < 0) return numberOfClass(lockClass(lock, mode));
+  const state = mounted();
+  if (slotsOf !== state || lock >= slotClass.length) {
+    slotsOf = state;
+    slotOwner = new Int32Array(heap.length);
+    slotType = new Int32Array(heap.length);
+    slotClass = new Int32Array(heap.length);
+  }
+  const known = slotClass[lock];
+  if (known !== 0 && heap[slotOwner[lock]] === slotType[lock]) return known - 1;
+  const object = objectOf(lock);
+  slotOwner[lock] = object;
+  slotType[lock] = heap[object];
+  slotClass[lock] = numberOfClass(lockClass(lock, mode)) + 1;
+  return slotClass[lock] - 1;
+}
+
 /** A lock by name and place, for people. */
 export function lockName(lock: number, mode: number): string {
   const kind = lockClass(lock, mode);
@@ -86,6 +121,8 @@ export function heldBy(task: TaskRef): string[] {
 
 /** Class → classes taken while it was held, each with an example. */
 const after = new Map<string, Map<string, string>>();
+/** The same for a quick look: by class held · MOST_CLASSES + class taken. */
+const known = new Uint8Array(MOST_CLASSES * MOST_CLASSES);
 
 /**
  * Pairs of the same class that Linux nests on purpose: the two page tables of a move or a fork, a child's mmap lock within its parent's, the two folios
@@ -94,7 +131,10 @@ const after = new Map<string, Map<string, string>>();
 const NESTED = new Set(['page table', 'mm.mmapLock']);
 
 /** Forgets the order that was learned (tests). */
-export const forgetOrder = (): void => after.clear();
+export function forgetOrder(): void {
+  after.clear();
+  known.fill(0);
+}
 
 /** The order that was learned: `a → b`. */
 export const learnedOrder = (): string[] => [...after].flatMap(([a, list]) => [...list.keys()].map((b) => `${a} → ${b}`)).sort();
@@ -113,26 +153,36 @@ function path(from: string, to: string, seen = new Set<string>()): string[] | un
 
 /** Learns that `lock` is waited for by the running task with what it holds. @throws {KernelBug} when that closes a circle. */
 function learn(lock: number, mode: number): void {
-  const wanted = lockClass(lock, mode);
-  for (let i = 0; i < heap[running + Task.heldCount]; i++) {
+  const count = heap[running + Task.heldCount];
+  if (count === 0) return;
+  const wanted = classNumber(lock, mode);
+  for (let i = 0; i < count; i++) {
     const other = heap[running + Task.held + i];
     const otherMode = heap[running + Task.modes + i];
-    const held = lockClass(other, otherMode);
-    const known = after.get(held);
-    if (known?.has(wanted)) continue;
-    if (held === wanted) {
-      if (NESTED.has(held)) continue;
-      throw new KernelBug('I22', `task ${numberOf(running)} takes ${called(lock, mode)} while it holds ${called(other, otherMode)}`);
-    }
-    const back = path(wanted, held);
-    const example = `task ${numberOf(running)} takes ${called(lock, mode)} while it holds ${called(other, otherMode)}`;
-    if (back) {
-      const examples = back.slice(1).map((next, k) => after.get(back[k])?.get(next));
-      throw new KernelBug('I22', `${example}; the other way round before: ${examples.join('; ')}`);
-    }
-    if (known) known.set(wanted, example);
-    else after.set(held, new Map([[wanted, example]]));
+    const pair = classNumber(other, otherMode) * MOST_CLASSES + wanted;
+    if (known[pair] !== 0) continue;
+    learnPair(lock, mode, other, otherMode);
+    known[pair] = 1;
   }
+}
+
+/** A pair of classes that was not seen before. */
+function learnPair(lock: number, mode: number, other: number, otherMode: number): void {
+  const wanted = lockClass(lock, mode);
+  const held = lockClass(other, otherMode);
+  const example = `task ${numberOf(running)} takes ${called(lock, mode)} while it holds ${called(other, otherMode)}`;
+  if (held === wanted) {
+    if (NESTED.has(held)) return;
+    throw new KernelBug('I22', example);
+  }
+  const back = path(wanted, held);
+  if (back) {
+    const examples = back.slice(1).map((next, k) => after.get(back[k])?.get(next));
+    throw new KernelBug('I22', `${example}; the other way round before: ${examples.join('; ')}`);
+  }
+  const list = after.get(held);
+  if (list) list.set(wanted, example);
+  else after.set(held, new Map([[wanted, example]]));
 }
 
 // --- what tasks do ----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ import e11 from './e11.ts';
 import e12 from './e12.ts';
 import e17 from './e17.ts';
 import e21 from './e21.ts';
+import e24 from './e24.ts';
+import e25 from './e25.ts';
 import e28 from './e28.ts';
 import e29 from './e29.ts';
 import e31 from './e31.ts';
@@ -46,6 +48,8 @@ export const catalogue: readonly Scenario[] = [
   e12,
   e17,
   e21,
+  e24,
+  e25,
   e28,
   e29,
   e31,

@@ -3,13 +3,13 @@
 import type { Op } from '../kernel/op.ts';
 import { add, get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
-import { ENOMEM } from './errno.ts';
+import { EAGAIN, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
 import { mmPopulate } from './gup.ts';
 import { MAP_FIXED } from './mman.ts';
 import { mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { ksmVmaFlags } from './mmap-region.ts';
-import { doAlignMunmap } from './munmap.ts';
+import { doAlignMunmap, doMunmap } from './munmap.ts';
 import { Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { getUnmappedArea } from './unmapped-area.ts';
 import { enoughMemory, mayExpandVm, mlockFutureOk, pfnUp, RLIMIT_DATA, rlimit, vmUnacctMemory } from './util.ts';
@@ -55,6 +55,21 @@ export function* sysBrk(process: ProcessRef, brk: number): Op<number> {
   yield* mmapWriteUnlock(mm);
   if (populate) yield* mmPopulate(mm, from, to - from);
   return brk;
+}
+
+/** vm_brk_flags: private memory at [vpn, vpn + pages) in the place of what is mapped there; `extra` is VM_EXEC or 0. 0 or an error. */
+export function* vmBrkFlags(mm: MmRef, vpn: Vpn, pages: number, extra: number): Op<number> {
+  if (pages === 0) return 0;
+  yield* mmapWriteLock(mm);
+  // check_brk_limits
+  let error = getUnmappedArea(mm, 0, vpn * (1 << pageShift), pages, 0, MAP_FIXED, 0);
+  if (error >= 0) error = mlockFutureOk(mm, get(mm, Mm.defFlags), pages) ? 0 : -EAGAIN;
+  if (error === 0) error = yield* doMunmap(mm, vpn, pages);
+  if (error === 0) error = yield* doBrkFlags(mm, findVmaPrev(mm, vpn), vpn, pages, extra);
+  const populate = (get(mm, Mm.defFlags) & VM_LOCKED) !== 0;
+  yield* mmapWriteUnlock(mm);
+  if (populate && error === 0) yield* mmPopulate(mm, vpn, pages);
+  return error;
 }
 
 /** Adds [from, to) to the heap unless something is in the way. 0 or an error. */

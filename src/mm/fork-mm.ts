@@ -36,10 +36,10 @@ import { firstVma, vmaTreeInsert } from './vma-tree.ts';
 /** MMF_INIT_MASK: flags of an address space that a child has too. */
 const MMF_INIT_MASK = MMF_DISABLE_THP | MMF_DISABLE_THP_EXCEPT_ADVISED | MMF_HAS_MDWE | MMF_HAS_MDWE_NO_INHERIT | MMF_PKEY_0 | MMF_TOPDOWN | MMF_VM_MERGE_ANY;
 /** VM_INIT_DEF_MASK. */
-const VM_INIT_DEF_MASK = VM_NOHUGEPAGE;
+export const VM_INIT_DEF_MASK = VM_NOHUGEPAGE;
 
 /** mmf_init_flags: PR_MDWE_NO_INHERIT ends with the process. */
-const inheritedFlags = (flags: number): number =>
+export const inheritedFlags = (flags: number): number =>
   (flags & MMF_HAS_MDWE_NO_INHERIT) !== 0 ? flags & MMF_INIT_MASK & ~(MMF_HAS_MDWE | MMF_HAS_MDWE_NO_INHERIT) : flags & MMF_INIT_MASK;
 
 /** What a child's mm has in common with its parent's before any VMA is copied. */
@@ -55,6 +55,7 @@ function copyLayout(mm: MmRef, old: MmRef): void {
   set(mm, Mm.mmapBase, get(old, Mm.mmapBase));
   set(mm, Mm.mmapLegacyBase, get(old, Mm.mmapLegacyBase));
   set(mm, Mm.execStackLimit, get(old, Mm.execStackLimit));
+  set(mm, Mm.execArgumentLimit, get(old, Mm.execArgumentLimit));
   set(mm, Mm.membarriers, get(old, Mm.membarriers));
 }
 

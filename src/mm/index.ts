@@ -1,12 +1,14 @@
 /** All kernel code of the mm: what the two programs (pxd:direct, pxd:step) are made of. */
 export * from './access-remote.ts';
 export * from './anon-vma.ts';
+export * from './binfmt-elf.ts';
 export * from './brk.ts';
 export * from './change-protection.ts';
 export * from './clear-refs.ts';
 export * from './context.ts';
 export * from './copy-page-range.ts';
 export * from './disk.ts';
+export * from './exec.ts';
 export * from './exit-mmap.ts';
 export * from './fallocate.ts';
 export * from './fault.ts';

@@ -1,6 +1,6 @@
 /**
  * System calls with little behind them: membarrier (kernel/sched/membarrier.c), protection keys (mm/mprotect.c) on processors that have none,
- * map_shadow_stack where shadow stacks are not configured, getpid.
+ * map_shadow_stack and memfd_secret where neither is configured, getpid.
  */
 
 import { codec } from '../kernel/arch.ts';
@@ -98,6 +98,9 @@ export function* sysPkeyFree(process: ProcessRef, _pkey: number): Op<number> {
 
 /** map_shadow_stack(2). */
 export const sysMapShadowStack = (_process: ProcessRef, _address: number, _length: number, _flags: number): number => -ENOSYS;
+
+/** memfd_secret(2) where secret memory is not configured (CONFIG_SECRETMEM), or not enabled. */
+export const sysMemfdSecret = (_process: ProcessRef, _flags: number): number => -ENOSYS;
 
 /** getpid(2). */
 export const sysGetpid = (process: ProcessRef): number => get(process, Process.pid);

@@ -9,7 +9,7 @@ import type { Op } from '../kernel/op.ts';
 import { downWrite, get, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { diskFsync, diskInvalidate, diskSetSize } from './disk.ts';
-import { EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EOPNOTSUPP, ESPIPE } from './errno.ts';
+import { EACCES, EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EOPNOTSUPP, ESPIPE } from './errno.ts';
 import { fdGet, fdPublish, fileAlloc, filePut, unusedFd } from './file.ts';
 import {
   FMODE_READ,
@@ -163,6 +163,29 @@ function* openAt(process: ProcessRef, directory: number, name: NameRef, flags: n
     }
   }
   return file;
+}
+
+/** do_open_execat: the file of a path, open for being executed; or −ENOENT, −EACCES (a directory, no right to execute), −ENOMEM and what a path may lead to. */
+export function* openExec(process: ProcessRef, path: number): Op<number> {
+  const name = newName();
+  const directory = yield* walkPath(get(process, Process.mm), path, name);
+  let error = directory < 0 ? directory : get(name, Name.length) === 0 || pathStep(directory, name) >= 0 ? -EACCES : 0;
+  let inode = 0;
+  if (error === 0) {
+    yield* downWrite(globals + Globals.directoryLock);
+    inode = findInode(directory === DIRECTORY_TMPFS ? INODE_TMPFS : directory === DIRECTORY_DISK ? INODE_DISK : 0, name);
+    if (inode !== 0) yield* igrab(inode);
+    yield* upWrite(globals + Globals.directoryLock);
+  }
+  freeName(name);
+  if (error !== 0) return error;
+  if (inode === 0) return -ENOENT;
+  // Whoever may do everything needs one of the three bits all the same.
+  error = (get(inode, Inode.mode) & 0o111) === 0 ? -EACCES : 0;
+  const file = error === 0 ? yield* fileAlloc(inode, O_LARGEFILE, FMODE_READ) : 0;
+  if (file !== 0) return file;
+  yield* iput(inode);
+  return error !== 0 ? error : -ENOMEM;
 }
 
 /** unlink(2). */

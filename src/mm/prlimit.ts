@@ -61,6 +61,16 @@ export function* doPrlimit(process: ProcessRef, target: ProcessRef, resource: nu
   return allowed ? 0 : -EPERM;
 }
 
+/** setrlimit(2): `limit` points to a struct rlimit. 0 or −errno. */
+export function* sysSetrlimit(process: ProcessRef, resource: number, limit: number): Op<number> {
+  return yield* sysPrlimit64(process, 0, resource, limit, 0);
+}
+
+/** getrlimit(2). */
+export function* sysGetrlimit(process: ProcessRef, resource: number, limit: number): Op<number> {
+  return yield* sysPrlimit64(process, 0, resource, 0, limit);
+}
+
 /** prlimit64(2): `newLimit` and `oldLimit` point to a struct rlimit64 or are 0. 0 or −errno. */
 export function* sysPrlimit64(process: ProcessRef, pid: number, resource: number, newLimit: number, oldLimit: number): Op<number> {
   const mm = get(process, Process.mm);

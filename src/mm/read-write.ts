@@ -9,7 +9,7 @@
 
 import { ACCESS_READ, mmuAccess } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
-import { downWrite, folioUnlock, get, set, upWrite } from '../kernel/ops.ts';
+import { downRead, downWrite, folioUnlock, get, set, upRead, upWrite } from '../kernel/ops.ts';
 import { PG_READAHEAD } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageShift } from '../memory/state.ts';
 import { diskGetPage, diskSeek, diskWriteBegin, diskWriteEnd } from './disk.ts';
@@ -147,12 +147,28 @@ function* readablePage(file: FileRef, inode: InodeRef, index: number, request: n
   if (pageCacheEntry(inode, index) === 0) yield* pageCacheSyncRa(file, index, request);
   let page = yield* filemapGetEntry(inode, index);
   if (page === 0) {
+    // filemap_create_folio: no hole is made meanwhile.
+    yield* downRead(inode + Inode.invalidateLock);
     page = yield* diskGetPage(inode, index);
+    yield* upRead(inode + Inode.invalidateLock);
     if (page < 0) return page;
     yield* folioUnlock(page);
   }
   if ((pageFlags[page] & PG_READAHEAD) !== 0) yield* pageCacheAsyncRa(file, index, request);
   return page;
+}
+
+/** kernel_read of one page: what a page of a file holds goes into a page of the kernel's, which keeps what it has where the file holds nothing. 0 or −errno. */
+export function* kernelReadPage(file: FileRef, index: number, to: Page, mm: MmRef): Op<number> {
+  const inode = get(file, File.inode);
+  if (index * 2 ** pageShift >= get(inode, Inode.size)) return 0;
+  const disk = get(inode, Inode.kind) === INODE_DISK;
+  const page = disk ? yield* readablePage(file, inode, index, 1) : yield* shmemGetFolio(inode, index, SGP_READ, mm);
+  if (page <= 0) return page;
+  if (!disk) yield* folioUnlock(page);
+  copyFrame(to, page);
+  yield* folioPut(page);
+  return 0;
 }
 
 // --- writing ----------------------------------------------------------------------------------------------------------------

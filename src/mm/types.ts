@@ -128,15 +128,17 @@ export const Mm = defineStruct(
     tlbFlushPending: 'count',
     /** membarrier_state: registrations as membarrier() shows them, and above them which barriers may be asked for (mm/misc-calls.ts). */
     membarriers: 'flags',
-    /** RLIMIT_STACK as exec took it, bytes (-1 infinity). */
+    /** RLIMIT_STACK as exec laid the address space out for, bytes (-1 infinity). */
     execStackLimit: 'bytes',
+    /** RLIMIT_STACK as exec measured the arguments by; for checks alone. */
+    execArgumentLimit: 'bytes',
     /** Pages that the last do_mmap() wants populated once the mmap lock is released. */
     populate: 'count',
     process: 'ref:process',
-  },
-  { mapCount: 'mmapWrite', totalVm: 'mmapWrite', dataVm: 'mmapWrite', stackVm: 'mmapWrite', execVm: 'mmapWrite', brk: 'mmapWrite', defFlags: 'mmapWrite' },
     /** Address space identifier with its generation (mm/context.ts), 0 before the first. */
     contextId: 'number',
+  },
+  { mapCount: 'mmapWrite', totalVm: 'mmapWrite', dataVm: 'mmapWrite', stackVm: 'mmapWrite', execVm: 'mmapWrite', brk: 'mmapWrite', defFlags: 'mmapWrite' },
 );
 
 export const Vma = defineStruct(
@@ -214,10 +216,10 @@ export const Process = defineStruct('process', {
   next: 'ref:process',
   parent: 'ref:process',
   alive: 'number',
-  exitStatus: 'number',
-  /** Soft and hard limits by resource, bytes (−1 infinity). */
   /** 1 once it was killed or began to end (SIGNAL_GROUP_EXIT): guarded by `allocLock`. */
   groupExit: 'number',
+  exitStatus: 'number',
+  /** Soft and hard limits by resource, bytes (−1 infinity). */
   rlimitCur: array(16),
   rlimitMax: array(16),
   /** task_lock (alloc_lock): guards `mm` and the limits. */
@@ -279,6 +281,8 @@ export const Inode = defineStruct('inode', {
   lock: { kind: 'lock', slots: 2 },
   /** rw_semaphore invalidate_lock. */
   invalidateLock: { kind: 'lock', slots: 2 },
+  /** Disk: rw_semaphore i_data_sem, held for writing while blocks go. */
+  dataLock: { kind: 'lock', slots: 2 },
   /** i_pages.xa_lock. */
   pagesLock: 'lock',
   /** F_SEAL_* (shmem_inode_info.seals). */

@@ -4,6 +4,7 @@
  *
  * Invariant: nothing is kept over a fault; a page that `userPage` returned may be used until the next operation.
  */
+import { codec } from '../kernel/arch.ts';
 import { ACCESS_READ, ACCESS_WRITE, mmuAccess } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
@@ -99,6 +100,26 @@ export function* getUserInt(mm: MmRef, from: number, size: number): Op<number> {
   }
   return value;
 }
+
+/** strnlen_user: bytes of a string with its end; 0 where it cannot be read, more than `most` when it is longer. */
+export function* strnlenUser(mm: MmRef, from: number, most: number): Op<number> {
+  const size = 2 ** pageShift;
+  let done = 0;
+  while (done < most) {
+    const vpn = Math.floor((from + done) / size);
+    const page = yield* userPage(mm, vpn, ACCESS_READ);
+    if (page === 0) return 0;
+    const offset = from + done - vpn * size;
+    const part = Math.min(size - offset, most - done);
+    const length = bytes.subarray(byteOf(page, offset), byteOf(page, offset + part)).indexOf(0);
+    if (length >= 0) return done + length + 1;
+    done += part;
+  }
+  return most + 1;
+}
+
+/** Bytes of a pointer. */
+export const pointerBytes = (): number => (codec.mode.vaBits > 32 ? 8 : 4);
 
 /** put_user of a little-endian integer (0 ≤ value < 2^53): 0 or −EFAULT. */
 export function* putUserInt(mm: MmRef, to: number, value: number, size: number): Op<number> {

@@ -20,6 +20,8 @@ export type * from './story/types.ts';
 export interface TellOptions {
   /** By code of an operation: whether the search that found the schedule stopped before it (default: before every one). */
   readonly stops?: Uint8Array;
+  /** What the search said, for what no replay can see (a livelock: the way came back to where it was). */
+  readonly violation?: { readonly rule: string; readonly message: string };
 }
 
 /** Steps that another task is followed for, to see what would have come too late. */
@@ -35,6 +37,7 @@ export function tell(scenario: Scenario, variantName: string, mode: string, sche
   const replay = new Replay(scenario, variantName, mode, objects, options.stops);
   const pageBytes = replay.staged.stage.page;
   replay.play(schedule);
+  if (options.violation) replay.fault ??= { ...options.violation, when: 'end', behind: false, inside: null, held: [] };
   const involved = involvedIn(replay);
   const conflict = conflictOf(replay, involved);
   const weight = weights(replay, involved, conflict);
@@ -49,7 +52,7 @@ export function tell(scenario: Scenario, variantName: string, mode: string, sche
     switches: (variant.switches ?? []).map((name) => ({ name, ...SWITCHES[name] })),
     schedule: scheduleText(schedule),
     pageBytes,
-    lanes: replay.lanes,
+    lanes: replay.lanes.map((lane) => ({ ...lane, calls: lane.calls.map((call) => names.text(call)) })),
     objects: names.list(new Set(involved.first)),
     events: replay.events.map((event, i) => finished(event, names, weight[i])),
     tooLate: late.map((event) => finished(event, names, 3)),
@@ -59,7 +62,10 @@ export function tell(scenario: Scenario, variantName: string, mode: string, sche
           message: replay.fault.message,
           text: names.text(involved.text),
           when: replay.fault.when,
+          behind: replay.fault.behind,
+          inside: replay.fault.inside,
           objects: involved.first.map((key) => names.of(key)),
+          about: [...involved.keys].map((key) => names.of(key)),
         }
       : null,
     conflict: conflict.map((c: Cause) => ({ ...c, text: names.text(c.text) })),
@@ -110,6 +116,7 @@ function finished(event: RawEvent, names: Names, weight: 0 | 1 | 2 | 3): StoryEv
   const { span: _, touches, tlb, ...rest } = event;
   return {
     ...rest,
+    call: event.call === null ? null : names.text(event.call),
     args: event.args.map((arg) => names.text(arg)),
     result: event.result === null ? null : names.text(event.result),
     text: names.text(event.text),

@@ -1,7 +1,8 @@
 /** Formats of diagrams, by the name under which they are asked for. */
 import type { Format } from './format.ts';
 import { json } from './json.ts';
+import { text } from './text.ts';
 
 export type { Format, RenderOptions } from './format.ts';
 
-export const formats: Readonly<Record<string, Format>> = { json };
+export const formats: Readonly<Record<string, Format>> = { text, json };

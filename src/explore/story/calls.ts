@@ -1,7 +1,7 @@
 /** Calls of tasks as a programmer would write them: constants by name. */
 import * as madv from '../../mm/madv.ts';
 import * as mman from '../../mm/mman.ts';
-import { numberText, resultText } from './words.ts';
+import { numberText } from './words.ts';
 
 type Argument = (value: number) => string;
 
@@ -55,10 +55,8 @@ const ARGUMENTS: Readonly<Record<string, readonly Argument[]>> = {
   mremap: [plain, plain, plain, remapFlags],
 };
 
-/** `madvise(0x10000000, 0x2000, MADV_DONTNEED)`; `name` as Linux spells it, arguments without the process. */
-export function callText(name: string, args: readonly number[]): string {
-  const told = ARGUMENTS[name] ?? [];
-  return `${name}(${args.map((value, i) => (told[i] ?? plain)(value)).join(', ')})`;
+/** `madvise(0x10000000, 0x2000, MADV_DONTNEED)`; `name` as Linux spells it, arguments without the process. `object` says those that are objects. */
+export function callText(name: string, args: readonly number[], object: (value: number) => string | undefined): string {
+  const told = ARGUMENTS[name];
+  return `${name}(${args.map((value, i) => told?.[i]?.(value) ?? object(value) ?? plain(value)).join(', ')})`;
 }
-
-export { resultText };

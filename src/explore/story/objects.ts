@@ -5,7 +5,7 @@
  * Invariants: a key stands for one object during the whole run, though its place may be used again (objects of the heap: a count of uses is part of the
  * key; pages keep theirs, since it is the use of a page after its end that is to be seen). Texts carry keys between brackets of mathematics until `Names` replaces them.
  */
-import { codec, entryStride, loadEntry, pageOfEntry, spanPages, tableEntries, topLevel } from '../../kernel/arch.ts';
+import { codec, entryAt, entryStride, loadEntry, pageOfEntry, spanPages, tableEntries, topLevel } from '../../kernel/arch.ts';
 import { HELD_FOLIO, HELD_READ, HELD_VMA, HELD_WRITE, objectOf } from '../../kernel/lockdep.ts';
 import { get } from '../../memory/heap.ts';
 import { PG_ANON, PG_TABLE } from '../../memory/page-flags.ts';
@@ -78,6 +78,10 @@ export class Objects {
     this.findTables();
   }
 
+  isMm(ref: number): boolean {
+    return this.#mms.has(ref);
+  }
+
   /** Goes down all tables of the address spaces that are known. */
   findTables(): void {
     for (const mm of this.#mms) {
@@ -126,15 +130,19 @@ export class Objects {
     return this.#tables.has(page) ? this.table(page) : this.page(page);
   }
 
-  /** An object of the heap. */
+  /** An object of the heap; of a place that is free the object that was there last. */
   object(ref: number): string {
     const type = layouts[Math.abs(heap[ref])]?.name ?? 'object';
-    const prefix = type === 'vma' ? 'VMA' : linuxName(type);
-    return this.#note(`${type}:${ref}.${this.#uses.get(ref) ?? 0}`, () => ({
+    return this.#note(`${type}:${this.#use(ref)}`, () => ({
       kind: type === 'vma' || type === 'mm' ? type : 'struct',
-      prefix,
+      prefix: type === 'vma' ? 'VMA' : linuxName(type),
       what: objectText(type, ref),
     }));
+  }
+
+  #use(ref: number): string {
+    const ended = this.#uses.get(ref) ?? 0;
+    return `${ref}.${heap[ref] < 0 && ended > 0 ? ended - 1 : ended}`;
   }
 
   /** The place of an object is free for another from now on. */
@@ -151,7 +159,7 @@ export class Objects {
   /** A field as an object of its own: who writes it is told apart from who writes its neighbours. */
   fieldKey(ref: number, field: number): string {
     const text = this.field(ref, field);
-    return this.#note(`field:${ref}.${this.#uses.get(ref) ?? 0}.${field}`, () => ({ kind: 'field', prefix: '', fixed: text, what: 'a field' }));
+    return this.#note(`field:${this.#use(ref)}.${field}`, () => ({ kind: 'field', prefix: '', fixed: text, what: 'a field' }));
   }
 
   /** An entry by its place in RAM: key, and how it is said. */
@@ -166,10 +174,10 @@ export class Objects {
     return { key, text };
   }
 
-  /** Key of the entry of the lowest level that translates a page. */
+  /** Key of the entry of the lowest level that translates a page, undefined where there is no table. */
   entryOf(mm: number, vpn: number): string | undefined {
     for (const [table, place] of this.#tables)
-      if (place.level === 0 && place.mm === mm && vpn >= place.base && vpn < place.base + tableEntries(0)) return `entry:${table}.${vpn - place.base}`;
+      if (place.level === 0 && place.mm === mm && vpn >= place.base && vpn < place.base + tableEntries(0)) return this.entry(entryAt(table, 0, vpn), 0).key;
     return undefined;
   }
 

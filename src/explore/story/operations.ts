@@ -7,7 +7,7 @@ import { codec } from '../../kernel/arch.ts';
 import { HELD_FOLIO, HELD_READ, HELD_SPIN, HELD_WRITE } from '../../kernel/lockdep.ts';
 import { operations } from '../../kernel/op.ts';
 import { layouts } from '../../memory/struct.ts';
-import { PTE_ACCESSED, PTE_WRITE } from '../../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_PRESENT, PTE_SOFT_DIRTY, PTE_WRITE } from '../../pagetable/canonical.ts';
 import { type Objects, said, saidIfMany } from './objects.ts';
 import type { Touch } from './types.ts';
 import { address, entryBits, entryWords, linuxName, numberText, pageFlagNames, range } from './words.ts';
@@ -52,6 +52,7 @@ function entryTold(o: Objects, entry: number): { text: string; touches: Touch[] 
   const { page, table, text } = entryWords(entry);
   if (page === 0) return { text, touches: [] };
   const key = table ? o.table(page) : o.page(page);
+  if (!table && (entry & PTE_PRESENT) !== 0 && (entry & PTE_SOFT_DIRTY) === 0) o.softDirtyVaries = true;
   return { text: text.replace('%', said(key)), touches: [{ object: key, access: 'call' }] };
 }
 

@@ -9,7 +9,7 @@ import { T } from '../../kernel/compile/runtime.ts';
 import { ACTOR_BASE, describeHardware, hardwareCpu } from '../../kernel/hardware.ts';
 import { flushTlbMm, flushTlbRange } from '../../kernel/ops.ts';
 import type { Action, Call, Scheduler } from '../../kernel/scheduler.ts';
-import { Cpu, cpuOf, Task, type TaskRef, taskOf } from '../../kernel/task.ts';
+import { Cpu, Task, type TaskRef, taskOf } from '../../kernel/task.ts';
 import { get } from '../../memory/heap.ts';
 import { PxdError } from '../../pagetable/error.ts';
 import { endingFault } from '../ending.ts';
@@ -55,6 +55,9 @@ export interface RawFault {
   readonly rule: string;
   readonly message: string;
   readonly when: 'step' | 'end';
+  /** Whether the last operation was done, and code behind it broke the rule; the function that did, as far as the engine tells. */
+  readonly behind: boolean;
+  readonly inside: string | null;
   readonly held: readonly Translation[];
 }
 
@@ -63,6 +66,8 @@ export class Replay {
   readonly objects: Objects;
   readonly lanes: RawLane[];
   readonly events: RawEvent[] = [];
+  /** What messages call a call, and how it is told here. */
+  readonly callNames = new Map<string, string>();
   fault: RawFault | undefined;
   readonly #scenario: Scenario;
   readonly #stops: Uint8Array | undefined;
@@ -94,14 +99,19 @@ export class Replay {
   }
 
   #calls(number: number): string[] {
-    return this.#scheduler.programOf(number).map((call) => this.#callText(call));
+    return this.#scheduler.programOf(number).map((call) => {
+      const text = this.#callText(call);
+      if (call.name !== undefined) this.callNames.set(call.name, text);
+      return text;
+    });
   }
 
   /** A call as a programmer would write it; a name that the scenario gave stays. */
   #callText({ run, args, name }: Call): string {
     const plain = run.name.replace(/^sys([A-Z])/, (_, c: string) => c.toLowerCase());
     if (name !== undefined && !name.startsWith(`${plain}(`)) return name;
-    return callText(linuxName(plain), args.length > 0 && this.#processes.has(args[0]) ? args.slice(1) : args);
+    const shown = args.length > 0 && this.#processes.has(args[0]) ? args.slice(1) : args;
+    return callText(linuxName(plain), shown, (value) => (this.objects.isMm(value) ? said(this.objects.object(value)) : undefined));
   }
 
   // --- the run --------------------------------------------------------------------------------------------------------------
@@ -125,13 +135,13 @@ export class Replay {
       }
       if (scheduler.alive.length > 0) scheduler.checkDeadlock(scheduler.actions());
     } catch (error) {
-      this.#failed(error, 'step');
+      this.#failed(error);
       return;
     }
     if (scheduler.alive.length > 0) return;
     const held = translations();
     const fault = endingFault(this.#scenario, this.staged);
-    if (fault) this.fault = { rule: fault.rule, message: fault.message, when: 'end', held };
+    if (fault) this.fault = { rule: fault.rule, message: fault.message, when: 'end', behind: false, inside: null, held };
   }
 
   /** Lets one task go on alone, as long as it can and `until` is not true of what it did last. */
@@ -149,11 +159,21 @@ export class Replay {
     return undefined;
   }
 
-  #failed(error: unknown, when: 'step' | 'end'): void {
+  #failed(error: unknown): void {
     if (error instanceof PxdError) throw error;
-    const held = translations();
-    if (error instanceof KernelBug) this.fault = { rule: error.rule, message: error.message, when, held };
-    else this.fault = { rule: 'exception', message: `exception: ${error instanceof Error ? error.message : String(error)}`, when, held };
+    const last = this.events[this.events.length - 1];
+    const bug = error instanceof KernelBug;
+    const message = error instanceof Error ? error.message : String(error);
+    // Step functions stand in the engine's own stack, innermost first.
+    const inside = error instanceof Error ? /\bat (\w+)\$run\b/.exec(error.stack ?? '')?.[1] : undefined;
+    this.fault = {
+      rule: bug ? error.rule : 'exception',
+      message: bug ? message : `exception: ${message}`,
+      when: 'step',
+      behind: last !== undefined && last.returns === null && (last.kind === 'begin' || this.#answer !== undefined),
+      inside: inside === undefined ? null : linuxName(inside),
+      held: translations(),
+    };
   }
 
   #perform(step: number, action: Action): void {
@@ -216,7 +236,7 @@ export class Replay {
     const plain = describeHardware(action, this.#scheduler.options).replace(/vpn 0x([0-9a-f]+)/, (_, vpn: string) => address(Number.parseInt(vpn, 16)));
     if (plain.includes('interrupt')) event.kind = 'interrupt';
     this.#watched(event, action);
-    const changes = event.tlb.map(({ change, of }) => (change === 'fill' ? `TLB: ${this.translationText(of)}` : `TLB drops ${this.translationText(of)}`));
+    const changes = event.tlb.map(({ change, of }) => (change === 'fill' ? `TLB fill ${this.translationText(of)}` : `TLB drops ${this.translationText(of)}`));
     event.text = event.kind === 'interrupt' ? [`takes the IPI of a flush`, ...changes].join('; ') : changes.join('; ') || plain;
     for (const { change, of } of event.tlb) {
       const key = this.objects.entryOf(of.mm, of.vpn);

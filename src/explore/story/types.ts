@@ -107,12 +107,20 @@ export interface ConflictMark {
 export interface StoryViolation {
   /** `I4`, `guard`, a check of the scenario's. */
   readonly rule: string;
-  /** As it was thrown, and with the names of `objects`. */
+  /** As it was thrown. */
   readonly message: string;
+  /** The same with names in place of numbers, without the rule. */
   readonly text: string;
   /** `step`: an action broke it; `end`: found when all tasks were done. */
   readonly when: 'step' | 'end';
+  /** Whether the last event's operation was done, and the code behind it broke the rule. */
+  readonly behind: boolean;
+  /** The function that did, as Linux spells it, where that is known. */
+  readonly inside: string | null;
+  /** Names of what the message is about. */
   readonly objects: readonly string[];
+  /** With what leads to these: entries that pointed to the page. */
+  readonly about: readonly string[];
 }
 
 export interface Story {

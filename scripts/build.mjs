@@ -16,25 +16,33 @@ const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
 const external = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies });
 rmSync('dist', { recursive: true, force: true });
 
-const common = { bundle: true, format: 'esm', target: 'node20.19', sourcemap: true, logLevel: 'warning', external, plugins: [esbuildPrograms()] };
-const entries = { pagetable: 'src/pagetable/index.ts', image: 'src/image/index.ts', inspect: 'src/inspect/index.ts', machine: 'src/machine/index.ts' };
+// One build, so that all entries share what they share: state (the machine that is mounted, tasks' stacks, structs) is there once.
 await build({
-  ...common,
-  platform: 'neutral',
-  mainFields: ['module', 'main'],
-  external: [...external, 'node:*'],
-  entryPoints: entries,
+  bundle: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.19',
+  sourcemap: true,
+  logLevel: 'warning',
+  external,
+  plugins: [esbuildPrograms()],
+  entryPoints: {
+    pagetable: 'src/pagetable/index.ts',
+    image: 'src/image/index.ts',
+    'image-node': 'src/image/node/index.ts',
+    inspect: 'src/inspect/index.ts',
+    machine: 'src/machine/index.ts',
+    explore: 'src/explore/index.ts',
+    'explore-kernel': 'src/explore/kernel.ts',
+    'explore-mm': 'pxd:step',
+    'explore-node': 'src/explore/node/index.ts',
+    races: 'src/races/index.ts',
+    'check-worker': 'src/explore/node/worker.ts',
+    cli: 'src/cli/main.ts',
+  },
   outdir: 'dist',
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
-});
-await build({
-  ...common,
-  platform: 'node',
-  entryPoints: { cli: 'src/cli/main.ts', 'image-node': 'src/image/node/index.ts' },
-  outdir: 'dist',
-  splitting: true,
-  chunkNames: 'chunks/node-[name]-[hash]',
 });
 writeFileSync('dist/cli.js', `#!/usr/bin/env node\n${readFileSync('dist/cli.js', 'utf8').replace(/^#!.*\n/, '')}`);
 chmodSync('dist/cli.js', 0o755);

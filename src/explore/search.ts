@@ -10,6 +10,7 @@ import { startJournal, stopJournal } from '../memory/state.ts';
 import { PxdError } from '../pagetable/error.ts';
 import { endingFault } from './ending.ts';
 import { hashTask, hashWhole, taskHash, whole } from './hash.ts';
+import type { Reduction } from './reduction.ts';
 import type { Scenario } from './scenario.ts';
 import type { Staged } from './stage.ts';
 import { Visited } from './visited.ts';
@@ -25,6 +26,8 @@ export interface SearchOptions {
   readonly prefix?: readonly Action[];
   /** The table to go on with: what it holds was met by subtrees that come earlier in the order of the search. Default: an empty one. */
   readonly visited?: Visited;
+  /** Operations that are no scheduling points (reduction.ts); its facts are those that all parts of a search go by. */
+  readonly reduction?: Reduction;
 }
 
 export interface Progress {
@@ -162,8 +165,9 @@ class Search {
     const { scheduler } = this.#staged;
     const prefix = this.#options.prefix ?? [];
     this.#enter(tasks, -1, 0, prefix.length > 0);
-    for (let i = 0; i < prefix.length; i++) if (!this.#follow(prefix[i], i === prefix.length - 1)) return this.#visited.full;
-    const top = prefix.length;
+    let top = 0;
+    for (; scheduler.schedule.length < prefix.length; top++)
+      if (!this.#follow(prefix[scheduler.schedule.length], prefix.length)) return this.#visited.full || this.#contradicted;
     while (this.#frames.length > top) {
       const frame = this.#frames[this.#frames.length - 1];
       if (frame.next === frame.actions.length) {
@@ -180,30 +184,44 @@ class Search {
       if (!this.#take(frame, action, preemptions)) return false;
       if (++this.#transitions % LOOK === 0 && this.#options.stop?.({ states: this.#visited.size, transitions: this.#transitions, depth: this.#depth }))
         return true;
-      if (this.#visited.full) return true;
+      if (this.#visited.full || this.#contradicted) return true;
     }
     while (this.#frames.length > 0) this.#leave(this.#frames[this.#frames.length - 1]);
     return false;
   }
 
   /** Goes one action of the prefix: what comes before it in its frame belongs to subtrees before, what comes after to those after. */
-  #follow(action: Action, last: boolean): boolean {
+  #follow(action: Action, length: number): boolean {
     const frame = this.#frames[this.#frames.length - 1];
-    if (this.#visited.full) return false;
+    if (this.#visited.full || this.#contradicted) return false;
     frame.next = frame.actions.indexOf(action) + 1;
     if (frame.next === 0) throw new PxdError('usage', `action ${action} of a subtree may not happen where it is to: the subtree is of another scenario`);
-    return this.#take(frame, action, frame.preemptions + (isPreemption(frame, action) ? 1 : 0), !last);
+    return this.#take(frame, action, frame.preemptions + (isPreemption(frame, action) ? 1 : 0), length);
   }
 
-  /** Takes an action and goes on from where it leads, unless that is known (or even then: `always`). False when it breaks a rule. */
-  #take(frame: Frame, action: Action, preemptions: number, always = false): boolean {
+  /** Whether the search hides what it should not: it is to be made again. */
+  get #contradicted(): boolean {
+    return this.#options.reduction?.contradicted === true;
+  }
+
+  /** An action with what is hidden behind it. */
+  #step(action: Action): void {
+    const { scheduler } = this.#staged;
+    const { reduction } = this.#options;
+    reduction?.note(action);
+    scheduler.step(action);
+    if (reduction !== undefined && action < ACTOR_BASE) while (reduction.goesOn(action)) scheduler.step(action);
+  }
+
+  /** Takes an action and goes on from where it leads, unless that is known (or even then: within `prefix` actions). False when it breaks a rule. */
+  #take(frame: Frame, action: Action, preemptions: number, prefix = 0): boolean {
     const { scheduler } = this.#staged;
     try {
-      scheduler.step(action);
+      this.#step(action);
       const tasks = frame.tasks.slice();
       if (action < ACTOR_BASE) this.#rehash(tasks, action);
       this.#always();
-      this.#enter(tasks, action < ACTOR_BASE ? action : frame.last, preemptions, always);
+      this.#enter(tasks, action < ACTOR_BASE ? action : frame.last, preemptions, scheduler.schedule.length < prefix);
       return true;
     } catch (error) {
       const found = violationOf(error, scheduler.schedule.slice(), preemptions);

@@ -152,6 +152,11 @@ export class Scheduler {
     return found;
   }
 
+  /** Whether a task's next step may be taken. */
+  mayRun(number: number): boolean {
+    return this.#mayRun(taskOf(number));
+  }
+
   #mayRun(task: TaskRef): boolean {
     if (get(task, Task.state) !== TASK_RUNNING || this.#preempted(task)) return false;
     const code = get(task, Task.code);

@@ -196,6 +196,14 @@ export function gfpToAllocFlags(gfp: number, order: number): number {
   return gfpMigratetype(gfp) === MIGRATE_MOVABLE ? flags | ALLOC_CMA : flags;
 }
 
+/** The page that an allocation of one page takes from the CPU's own list, 0 when that does not serve it. */
+export function peekPage(gfp: number, cpu: number): number {
+  locate();
+  const at = (cpu << 4) + (gfp & 15);
+  const pcp = firstPcp[at];
+  return pcp !== 0 && heap[firstZone[at] + ZONE_ROOM] > 0 ? heap[pcp + PCP_LISTS + gfpMigratetype(gfp)] : 0;
+}
+
 /**
  * Allocates 2^order pages; the first one, or 0 when the watermarks forbid it or no block is large enough (reclaim, compaction and killing
  * are the caller's: mm/). Reference count 1, all other columns zero but for the order and PG_HEAD of a compound page.

@@ -363,6 +363,13 @@ function poolOf(ref: number): number {
   return number < 0 || number >= heap[first + 2] ? 0 : first + number * heap[first + 1];
 }
 
+/** Where the next object of a type will be that a task allocates. */
+export function peekObject(type: number, task: number): number {
+  const first = heap[SLOT_POOLS];
+  const own = first === 0 || task >= heap[first + 2] ? 0 : heap[first + task * heap[first + 1] + POOL_LISTS + type];
+  return own || heap[SLOT_FREE + type] || heap[SLOT_TOP];
+}
+
 /** Allocates a zeroed object of a type; 0 is never returned, the heap grows. */
 export function allocObject(type: number, size: number): number {
   const own = ownPool + POOL_LISTS + type;

@@ -22,7 +22,7 @@ export const SWITCHES = {
   mremapFlushLate: { does: 'mremap flushes the old place after it dropped the lock of its table', origin: 'before 4.19 (eb66ae030829)' },
   gathersUnaware: { does: 'an mmu_gather does not ask whether another one is at work on its mm', origin: 'before 4.14 (99baac21e458)' },
   novmaReadLock: { does: 'a walk over user tables without VMAs makes do with the mmap lock for reading', origin: 'before 6.1 (8782fb61cc848)' },
-  walkNoVmaLock: { does: 'a page walk that changes entries does not lock the VMAs for writing', origin: 'before 6.6 (49b0638502da)' },
+  walkNoVmaLock: { does: 'a page walk that changes entries neither locks the VMAs for writing nor asks whether they are', origin: 'before 6.6 (49b0638502da)' },
   ptdumpNoHotplugLock: { does: 'a dump of kernel tables does not keep memory from being removed', origin: 'x86 before 6.17' },
   faultNoMappingCheck: { does: 'who has locked a page of a file does not look whether it still belongs to it', origin: 'mutation' },
   faultNoSizeCheck: { does: 'a page of shared memory is not looked at again whether it lies beyond the end by now', origin: 'mutation' },
@@ -61,6 +61,10 @@ export const SWITCHES = {
     does: 'a CPU that runs a kernel thread keeps the tables of the process before it, uncounted, and nobody asks it to leave them when they go',
     origin: 'mutation',
   },
+  mkcleanNoFlush: { does: 'writeback takes the right to write away from entries without a flush', origin: 'mutation' },
+  punchNoInvalidateLock: { does: 'a hole is punched without keeping faults and read-ahead from reading its pages', origin: 'ext4 before 4.5 (ea3d7209ca01)' },
+  lazyfreeDirtyFirst: { does: 'reclaim of a lazily freed page looks at the dirty bit before it empties the entry', origin: 'mutation' },
+  mlockFlagUnlocked: { does: 'mlock changes the flags of a VMA without locking it against faults', origin: 'mutation' },
   exitMmapUnlocked: { does: 'the end of an address space frees tables and VMAs without the mmap lock', origin: 'before 4.14 (212925802454)' },
   reaperIgnoresExit: {
     does: 'the OOM reaper takes memory away without the mmap lock and whether or not the process is freeing its tables',
@@ -94,6 +98,12 @@ export const SWITCHES = {
   retryNoLookup: { does: 'a fault that is tried again goes on with the VMA that it had', origin: 'mutation' },
   upgradeNoFlush: { does: 'a fault that gives an entry more rights flushes nothing: CPUs find out when they fault', origin: 'x86, ptep_set_access_flags()' },
   spuriousNoFlush: { does: 'a fault that finds all rights there already does not flush the translation that lacked them', origin: 'mutation' },
+  guardNoSecondLook: { does: 'MADV_GUARD_INSTALL takes entries that it has emptied for empty when it comes back to them', origin: 'mutation' },
+  mremapNoRmapLocks: { does: 'mremap keeps rmap out in no case while it moves entries', origin: 'mutation' },
+  guardFlushesPending: {
+    does: 'MADV_GUARD_INSTALL flushes its range when an mmu_gather is at work on the mm, whose entries it may have found empty before their flush',
+    origin: 'not in Linux (6.18)',
+  },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

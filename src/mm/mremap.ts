@@ -7,7 +7,8 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { get, set } from '../kernel/ops.ts';
+import { get, set, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { allocObject, freeObject, pageShift } from '../memory/state.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from './errno.ts';
@@ -293,7 +294,7 @@ function* moveVma(vrm: VrmRef): Op<number> {
   set(vrm, Vrm.vma, source);
   // A VMA that was there before may come before the source where rmap walks.
   const merged = get(copy, Vma.end) - get(copy, Vma.start) > get(vrm, Vrm.newLen);
-  const needRmapLocks = merged && get(copy, Vma.pgoff) <= get(source, Vma.pgoff) ? 1 : 0;
+  const needRmapLocks = merged && get(copy, Vma.pgoff) <= get(source, Vma.pgoff) && !switched(SW.mremapNoRmapLocks) ? 1 : 0;
   const moved = yield* movePageTables(source, from, copy, to, length, needRmapLocks);
   let error = 0;
   if (moved < length) {

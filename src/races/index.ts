@@ -16,10 +16,13 @@ import e11 from './e11.ts';
 import e12 from './e12.ts';
 import e17 from './e17.ts';
 import e21 from './e21.ts';
+import e23 from './e23.ts';
 import e24 from './e24.ts';
 import e25 from './e25.ts';
+import e26 from './e26.ts';
 import e28 from './e28.ts';
 import e29 from './e29.ts';
+import e30 from './e30.ts';
 import e31 from './e31.ts';
 import e32 from './e32.ts';
 import e36 from './e36.ts';
@@ -48,10 +51,13 @@ export const catalogue: readonly Scenario[] = [
   e12,
   e17,
   e21,
+  e23,
   e24,
   e25,
+  e26,
   e28,
   e29,
+  e30,
   e31,
   e32,
   e36,

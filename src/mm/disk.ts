@@ -11,6 +11,7 @@ import {
   downRead,
   downWrite,
   entryGet,
+  entryGetAndClear,
   entrySet,
   flushTlbRange,
   folioLock,
@@ -19,9 +20,11 @@ import {
   get,
   set,
   spinUnlock,
+  switched,
   upRead,
   upWrite,
 } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_DIRTY } from '../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageMapcount, pageMapping, pageRefcount, pageShift } from '../memory/state.ts';
@@ -178,10 +181,11 @@ function* mkcleanOne(page: Page, vma: VmaRef, vpn: number): Op<number> {
   if (ptep === 0) return 0;
   const lock = pteLockptr(ptep);
   let cleaned = 0;
-  const pte = yield* entryGet(ptep, 0);
-  if (ptePresent(pte) && ptePage(pte) === page && (pteDirty(pte) || pteWrite(pte))) {
-    yield* entrySet(ptep, 0, 0);
-    yield* flushTlbRange(mm, vpn, vpn + 1);
+  const seen = yield* entryGet(ptep, 0);
+  if (ptePresent(seen) && ptePage(seen) === page && (pteDirty(seen) || pteWrite(seen))) {
+    // In one step (ptep_clear_flush): a store until then leaves its dirty bit.
+    const pte = yield* entryGetAndClear(ptep, 0);
+    if (!switched(SW.mkcleanNoFlush)) yield* flushTlbRange(mm, vpn, vpn + 1);
     yield* entrySet(ptep, 0, pteClear(pteWrprotect(pte), PTE_DIRTY));
     cleaned = 1;
   }
@@ -260,7 +264,7 @@ export function* diskSetSize(inode: InodeRef, bytes: number): Op<number> {
   set(inode, Inode.size, bytes);
   if (bytes <= old) {
     yield* truncatePagecache(inode, bytes);
-    freeBlocks(inode, pagesUp(bytes), LAST_INDEX);
+    yield* removeSpace(inode, pagesUp(bytes), LAST_INDEX);
   }
   yield* upWrite(inode + Inode.invalidateLock);
   return 0;
@@ -303,14 +307,23 @@ function* punchHole(inode: InodeRef, offset: number, to: number): Op<number> {
   const size = get(inode, Inode.size);
   if (offset >= size) return 0;
   const end = to > size ? pagesUp(size) * 2 ** pageShift : to;
-  yield* downWrite(inode + Inode.invalidateLock);
+  // Nobody reads a page between its removal and that of its block: it would hold what the block held.
+  const locked = !switched(SW.punchNoInvalidateLock);
+  if (locked) yield* downWrite(inode + Inode.invalidateLock);
   // Parts of pages are zeroed, which needs their content.
   yield* readPartial(inode, offset);
   yield* readPartial(inode, end);
   yield* truncatePagecacheRange(inode, offset, end);
-  freeBlocks(inode, pagesUp(offset), pageDown(end));
-  yield* upWrite(inode + Inode.invalidateLock);
+  yield* removeSpace(inode, pagesUp(offset), pageDown(end));
+  if (locked) yield* upWrite(inode + Inode.invalidateLock);
   return 0;
+}
+
+/** ext4_ext_remove_space under i_data_sem: blocks from `first` up to and without `end` go. Readers find blocks without that lock (extents_status.c). */
+function* removeSpace(inode: InodeRef, first: number, end: number): Op<number> {
+  yield* downWrite(inode + Inode.dataLock);
+  freeBlocks(inode, first, end);
+  return yield* upWrite(inode + Inode.dataLock);
 }
 
 /** Brings the page of an unaligned position that has a block into the cache. */

@@ -7,7 +7,8 @@
 
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, entryGet, get, set, spinUnlock, writeOnce } from '../kernel/ops.ts';
+import { add, entryGet, get, set, spinUnlock, switched, writeOnce } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { pageIndex, pageMapping, pageShift } from '../memory/state.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { pageCacheEntry } from './filemap.ts';
@@ -130,7 +131,8 @@ function* mlockFixup(vma: VmaRef, prev: VmaRef, start: Vpn, end: Vpn, newFlags: 
   if ((newFlags & VM_LOCKED) === 0) pages = -pages;
   else if ((oldFlags & VM_LOCKED) !== 0) pages = 0;
   add(mm, Mm.lockedVm, pages);
-  yield* vmaStartWrite(target);
+  // Faults that need no mmap lock must not map pages while the flag and what is mapped do not agree.
+  if (!switched(SW.mlockFlagUnlocked)) yield* vmaStartWrite(target);
   // Locked before and after: only the way of faulting changes, and counting twice would be wrong.
   if ((newFlags & VM_LOCKED) !== 0 && (oldFlags & VM_LOCKED) !== 0) vmaResetFlags(target, newFlags);
   else yield* mlockVmaPagesRange(target, start, end, newFlags);

@@ -50,7 +50,8 @@ function checkMmLock(mm: MmRef, lock: number): void {
 
 /** process_vma_walk_lock. @throws {KernelBug} I23 */
 function* lockVma(vma: VmaRef, lock: number): Op<number> {
-  if (lock === PGWALK_WRLOCK && !switched(SW.walkNoVmaLock)) return yield* vmaStartWrite(vma);
+  if ((lock === PGWALK_WRLOCK || lock === PGWALK_WRLOCK_VERIFY) && switched(SW.walkNoVmaLock)) return 0;
+  if (lock === PGWALK_WRLOCK) return yield* vmaStartWrite(vma);
   if (lock === PGWALK_WRLOCK_VERIFY) vmaAssertWriteLocked(vma);
   if (lock === PGWALK_VMA_RDLOCK_VERIFY) vmaAssertLocked(vma);
   return 0;

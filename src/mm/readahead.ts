@@ -2,11 +2,11 @@
  * Read-ahead of disk files (mm/readahead.c): which pages come into the page cache when one is missing.
  *
  * Invariants: a page that is read is in the cache, locked, until its content is there; reading takes no time here, so no page is ever seen without
- * content but by those who looked while it was locked. Each open file has its own window (File.ra…).
+ * content but by those who looked while it was locked; invalidate_lock is held for reading, so that no block goes meanwhile. Each open file has its own window (File.ra…).
  */
 
 import type { Op } from '../kernel/op.ts';
-import { allocPage, clearFlags, folioLock, folioUnlock, get, set, setFlags } from '../kernel/ops.ts';
+import { allocPage, clearFlags, downRead, folioLock, folioUnlock, get, set, setFlags, upRead } from '../kernel/ops.ts';
 import { __GFP_NORETRY, __GFP_NOWARN, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageShift } from '../memory/state.ts';
@@ -46,8 +46,15 @@ export function* readPage(inode: InodeRef, index: number, gfp: number): Op<numbe
   return page;
 }
 
-/** Reads pages [first, end) of a file as far as they exist and are not cached; the page at `mark` is marked for the next read-ahead. */
+/** page_cache_ra_unbounded: readRange() while nobody takes blocks away. */
 function* readRange(inode: InodeRef, first: number, end: number, mark: number): Op<number> {
+  yield* downRead(inode + Inode.invalidateLock);
+  yield* readRangeLocked(inode, first, end, mark);
+  return yield* upRead(inode + Inode.invalidateLock);
+}
+
+/** Reads pages [first, end) of a file as far as they exist and are not cached; the page at `mark` is marked for the next read-ahead. */
+function* readRangeLocked(inode: InodeRef, first: number, end: number, mark: number): Op<number> {
   const limit = Math.min(end, Math.ceil(get(inode, Inode.size) / 2 ** pageShift));
   for (let index = first; index < limit; index++) {
     if (pageCacheEntry(inode, index) !== 0) continue;
@@ -72,15 +79,22 @@ function* readWindow(file: FileRef): Op<number> {
   set(file, File.raOrder, order);
   let index = start;
   if (order > 0) {
+    let failed = 0;
+    yield* downRead(inode + Inode.invalidateLock);
     while (index <= limit) {
       const left = fitOrder(index, limit, order);
       if (pageCacheFind(inode, index, index + 2 ** left - 1) >= 0) break;
-      yield* readRange(inode, index, index + 2 ** left, -1);
-      if (pageCacheEntry(inode, index + 2 ** left - 1) === 0) return 0;
+      yield* readRangeLocked(inode, index, index + 2 ** left, -1);
+      if (pageCacheEntry(inode, index + 2 ** left - 1) === 0) {
+        failed = 1;
+        break;
+      }
       setFolioOrder(inode, index, left);
       if (mark - (mark % 2 ** left) === index) yield* markFolio(inode, index, 1);
       index += 2 ** left;
     }
+    yield* upRead(inode + Inode.invalidateLock);
+    if (failed !== 0) return 0;
   }
   // Single pages; also where something was cached already.
   return index > limit ? 0 : yield* readRange(inode, index, limit + 1, mark);

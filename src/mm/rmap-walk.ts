@@ -14,6 +14,7 @@ import {
   downRead,
   downReadTrylock,
   entryClearBits,
+  entryGet,
   entryGetAndClear,
   entrySet,
   flushTlbRange,
@@ -21,13 +22,16 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   readOnce,
+  refAdd,
   set,
   setFlags,
   spinUnlock,
+  switched,
   upRead,
 } from '../kernel/ops.ts';
-import { PG_REFERENCED, PG_SWAPBACKED } from '../memory/page-flags.ts';
-import { pageIndex, pageMapcount, pageMapping, pageRefcount } from '../memory/state.ts';
+import { SW } from '../kernel/switches.ts';
+import { PG_DIRTY, PG_REFERENCED, PG_SWAPBACKED } from '../memory/page-flags.ts';
+import { pageIndex, pageMapcount, pageMapping } from '../memory/state.ts';
 import { PTE_ACCESSED } from '../pagetable/canonical.ts';
 import { putAnonVma } from './anon-vma.ts';
 import { anonVmaIntervalTreeIterFirst, anonVmaIntervalTreeIterNext, vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
@@ -36,7 +40,7 @@ import { pageVmaMappedWalk } from './page-vma-mapped.ts';
 import { pteDirty, pteLockptr, pteYoung } from './pgtable.ts';
 import { Pra, type PraRef } from './pra.ts';
 import { anonVmaLock, folioRemoveRmap, pageIsMapped, vmaAddress } from './rmap.ts';
-import { folioMarkDirty, folioPut, folioTestAnon, folioTestDirty, folioTestSwapbacked, mlockVmaFolio } from './swap.ts';
+import { folioMarkDirty, folioPut, folioTestAnon, folioTestSwapbacked, mlockVmaFolio } from './swap.ts';
 import { AnonVma, type AnonVmaRef, Avc, Inode, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_DROPPABLE, VM_LOCKED, VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
 
@@ -182,14 +186,19 @@ function* tryToUnmapOne(page: Page, vma: VmaRef, vpn: Vpn, flags: number): Op<nu
     yield* spinUnlock(lock);
     return 0;
   }
+  const early = switched(SW.lazyfreeDirtyFirst) ? yield* entryGet(ptep, 0) : 0;
   const pte = yield* entryGetAndClear(ptep, 0);
   yield* flushTlbRange(mm, vpn, vpn + 1);
-  if (pteDirty(pte)) yield* folioMarkDirty(page);
+  if (pteDirty(early !== 0 ? early : pte)) yield* folioMarkDirty(page);
   if (anon) {
+    // With the entry gone: get_user_pages_fast() takes its reference and then looks at the entry. And the count before the flag: whoever has written
+    // through a reference sets the flag before it drops it.
+    const references = yield* refAdd(page, 0);
+    const dirty = ((yield* setFlags(page, 0)) & PG_DIRTY) !== 0;
     // Written after MADV_FREE: it is wanted after all. Droppable memory goes all the same.
-    const wanted = folioTestDirty(page) && (get(vma, Vma.flags) & VM_DROPPABLE) === 0;
+    const wanted = dirty && (get(vma, Vma.flags) & VM_DROPPABLE) === 0;
     // One reference is that of whoever isolated it; more of them than mappings could write without a trace.
-    if (wanted || pageRefcount[page] !== 1 + pageMapcount[page]) {
+    if (wanted || references !== 1 + pageMapcount[page]) {
       yield* entrySet(ptep, 0, pte);
       if (wanted) yield* setFlags(page, PG_SWAPBACKED);
       yield* spinUnlock(lock);

@@ -7,7 +7,7 @@
  * There is no swap: anonymous pages go only when their content is not needed (MADV_FREE, droppable memory), pages of shared memory when clean.
  */
 import type { Op } from '../kernel/op.ts';
-import { add, clearFlags, folioTrylock, folioUnlock, get, refAdd, refFreeze, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { add, clearFlags, folioTrylock, folioUnlock, get, refAdd, refFreeze, refGetUnlessZero, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_READAHEAD, PG_REFERENCED, PG_UNEVICTABLE } from '../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageMapping, pagePincount, pagePrev, pagePrivate, setPageMapping, setPagePrev, setPagePrivate } from '../memory/state.ts';
 import { xaErase } from '../memory/xarray.ts';
@@ -33,6 +33,21 @@ export function* folioIsolateLru(page: Page): Op<number> {
   if (((yield* clearFlags(page, PG_LRU)) & PG_LRU) === 0) return 0;
   yield* folioGet(page);
   return 1;
+}
+
+/**
+ * Reclaims one page of the LRU, as kswapd does with one of its list (isolate_lru_folios, shrink_folio_list, move_folios_to_lru): 1 when it was freed,
+ * 0 when it stays, also when it is not on the LRU or free by now. `ignoreReferences`: also when it was accessed of late.
+ */
+export function* reclaimFolio(page: Page, ignoreReferences: number): Op<number> {
+  if ((yield* refGetUnlessZero(page)) === 0) return 0;
+  if (((yield* clearFlags(page, PG_LRU)) & PG_LRU) === 0) {
+    yield* folioPut(page);
+    return 0;
+  }
+  if ((yield* shrinkFolio(page, ignoreReferences)) !== 0) return 1;
+  yield* folioPutbackLru(page);
+  return 0;
 }
 
 /** folio_putback_lru: the reverse. */

@@ -44,6 +44,8 @@ const CALLS: Readonly<Record<string, SystemCall>> = {
   membarrier: call('sysMembarrier', I, U, I),
   map_shadow_stack: call('sysMapShadowStack', L, L, U),
   prlimit64: call('sysPrlimit64', I, U, L, L),
+  setrlimit: call('sysSetrlimit', U, L),
+  getrlimit: call('sysGetrlimit', U, L),
   execve: call('sysExecve', L, L, L),
   memfd_create: call('sysMemfdCreate', L, U),
   open: call('sysOpen', L, I, U),

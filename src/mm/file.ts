@@ -129,7 +129,7 @@ function* dupFrom(process: ProcessRef, file: FileRef, first: number): Op<number>
   return fd;
 }
 
-/** fcntl(2): the commands that mm code meets. Close-on-exec is not kept, as nobody calls exec. */
+/** fcntl(2): the commands that mm code meets. Close-on-exec is not kept: exec leaves descriptors open. */
 export function* sysFcntl(process: ProcessRef, fd: number, command: number, argument: number): Op<number> {
   const file = yield* fdGet(process, fd);
   if (file < 0) return file;

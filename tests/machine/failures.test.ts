@@ -13,8 +13,11 @@ import { globals } from '../../src/mm/globals.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { Globals, Inode, Mm, Process as ProcessStruct, Vma } from '../../src/mm/types.ts';
 import { firstVma } from '../../src/mm/vma-tree.ts';
+import { elf, install, vectors } from '../mm/support/elf.ts';
 
 const ENOMEM = -12;
+const ESRCH = -3;
+const E2BIG = -7;
 const EAGAIN = -11;
 const EFAULT = -14;
 const EINVAL = -22;
@@ -74,6 +77,9 @@ function written(p: Process): void {
   mmap(p, A, 8, ANON | FIXED);
   for (let i = 0; i < 8; i++) store(p, A + i * PAGE, i + 1);
 }
+
+/** What the scenario in hand calls execve() with. */
+let args: [number, number, number] = [0, 0, 0];
 
 const SCENARIOS: readonly Scenario[] = [
   { name: 'mmap, new', run: (p) => mmap(p, A, 4, ANON | FIXED) },
@@ -539,6 +545,19 @@ const SCENARIOS: readonly Scenario[] = [
     run: (p) => p.syscall('read', 1, A, 3 * PAGE),
     errors: [ENOMEM, EFAULT],
     partial: true,
+  },
+  {
+    name: 'exec of a file',
+    setup: (p) => {
+      written(p);
+      install(p, '/dev/shm/pxd/prog', elf());
+      args = vectors(p, '/dev/shm/pxd/prog', ['prog', 'x'.repeat(5000)], ['A=b']);
+    },
+    run: (p) => (p.alive ? p.syscall('execve', ...args) : ESRCH),
+    // Arguments that find no memory are too many; where the old program is gone already, the process dies.
+    errors: [ENOMEM, E2BIG, EFAULT],
+    partial: true,
+    again: [0, ESRCH],
   },
   { name: 'pipe2', setup: (p) => mmap(p, A, 1, ANON | FIXED), run: (p) => p.syscall('pipe2', A, 0), errors: [ENFILE, ENOMEM, EFAULT], partial: true },
   {

@@ -268,6 +268,37 @@ describe('the old address space', () => {
     expect(checkMachine()).toEqual([]);
   });
 
+  it('is what an open /proc/PID/mem shows, until nobody uses it', () => {
+    const { machine, p } = fresh();
+    p.syscall('mmap', 0x2000_0000, PAGE, 3, 0x32, -1, 0);
+    p.store(0x2000_0000n, 4, 78n);
+    const reader = p.fork();
+    machine.enter();
+    const { kernel } = machine;
+    const buffer = allocPage(GFP_KERNEL, 0);
+    const opened = kernel.procMemOpen(reader.ref, p.ref);
+    expect(opened).toBe(p.mm);
+    expect([get(opened, Mm.users), get(opened, Mm.count)]).toEqual([1, 2]);
+    expect(kernel.procMemRead(opened, 0x20000, 0, buffer, 4)).toBe(4);
+    expect(machine.readRam(buffer, 0, 1)).toEqual(new Uint8Array([78]));
+    expect(exec(p, PROGRAM, ['a'])).toBe(0);
+    machine.enter();
+    expect(kernel.procMemRead(opened, 0x20000, 0, buffer, 4)).toBe(0);
+    expect(kernel.accessProcessVm(p.ref, 0x402, 0, buffer, 4, 0)).toBe(4);
+    expect(machine.readRam(buffer, 0, 1)).toEqual(new Uint8Array([0x5a]));
+    kernel.folioPut(buffer);
+    kernel.procMemRelease(opened);
+    // Nobody looks into a process that may do more.
+    for (const field of [ProcessStruct.capsLow, ProcessStruct.capsHigh]) set(reader.ref, field, 0);
+    expect(kernel.procMemOpen(reader.ref, p.ref)).toBe(EACCES);
+    expect(get(p.mm, Mm.users)).toBe(1);
+    p.exit();
+    machine.enter();
+    expect(kernel.procMemOpen(reader.ref, p.ref)).toBe(-3);
+    expect(kernel.accessProcessVm(p.ref, 0x402, 0, buffer, 4, 0)).toBe(0);
+    expect(checkMachine()).toEqual([]);
+  });
+
   it('goes with all it has: processes that exec again and again take no more memory than one', () => {
     const { machine, p } = fresh();
     const runs = Array.from({ length: 6 }, (_, i) => {
@@ -289,6 +320,18 @@ describe('the old address space', () => {
     expect(child.load(0x2000_0000n, 4)).toMatchObject({ signal: 11 });
     expect(checkMachine()).toEqual([]);
   });
+});
+
+it('setrlimit and getrlimit are prlimit64 of oneself; memfd_secret is not configured', () => {
+  const { p } = fresh();
+  p.syscall('mmap', 0x2000_0000, PAGE, 3, 0x32, -1, 0);
+  p.store(0x2000_0000n, 8, BigInt(MiB));
+  p.store(0x2000_0008n, 8, BigInt(2 * MiB));
+  expect(p.syscall('setrlimit', STACK, 0x2000_0000)).toBe(0);
+  expect(p.syscall('getrlimit', STACK, 0x2000_0010)).toBe(0);
+  expect([p.load(0x2000_0010n, 8), p.load(0x2000_0018n, 8)]).toEqual([BigInt(MiB), BigInt(2 * MiB)]);
+  expect(p.syscall('setrlimit', 16, 0x2000_0000)).toBe(EINVAL);
+  expect(p.syscall('memfd_secret', 0)).toBe(-38);
 });
 
 it('the same in all programs, to the byte', () => {

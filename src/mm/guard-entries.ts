@@ -7,8 +7,11 @@ import { entryPointer, isGuardPte, mkPteMarker, PTE_MARKER_GUARD, pteAlloc, pteL
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import type { MmRef, Vpn } from './types.ts';
 
-/** Fills empty entries of [start, end) with markers, tables made as needed; 0 when all are markers now, 1 at the first that holds something else, −ENOMEM. */
-export function* installMarkers(mm: MmRef, start: Vpn, end: Vpn): Op<number> {
+/**
+ * Fills empty entries of [start, end) with markers, tables made as needed; 0 when all are markers now, 1 at the first that holds something else, −ENOMEM.
+ * `blind`: what stands there is not looked at (a mutation).
+ */
+export function* installMarkers(mm: MmRef, start: Vpn, end: Vpn, blind: number): Op<number> {
   let vpn = start;
   while (vpn < end) {
     if ((yield* pteAlloc(mm, vpn)) === 0) return -ENOMEM;
@@ -21,7 +24,7 @@ export function* installMarkers(mm: MmRef, start: Vpn, end: Vpn): Op<number> {
     let foreign = 0;
     for (; vpn < next && foreign === 0; vpn++) {
       const pte = yield* entryGet(ptep, 0);
-      if (pte === 0) yield* entrySet(ptep, 0, mkPteMarker(PTE_MARKER_GUARD));
+      if (pte === 0 || blind !== 0) yield* entrySet(ptep, 0, mkPteMarker(PTE_MARKER_GUARD));
       else if (!isGuardPte(pte)) foreign = 1;
       ptep += entryStride(0);
     }

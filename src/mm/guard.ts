@@ -5,13 +5,14 @@
  * mapping. A VMA that may hold markers has VM_MAYBE_GUARD.
  */
 import type { Op } from '../kernel/op.ts';
-import { get, writeOnce } from '../kernel/ops.ts';
+import { flushTlbRange, get, readOnce, switched, writeOnce } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { anonVmaPrepare } from './anon-vma.ts';
 import { EINVAL, ERESTARTNOINTR } from './errno.ts';
 import { installMarkers } from './guard-entries.ts';
 import { WALK_GUARD_REMOVE } from './mm-walk.ts';
 import { walkPageRangeVma } from './pagewalk.ts';
-import { Vma, type VmaRef, type Vpn } from './types.ts';
+import { Mm, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_LOCKED, VM_MAYBE_GUARD, VM_SPECIAL } from './vm-flags.ts';
 import { vmaIsAnonymous } from './vm-ops.ts';
 import { zapPageRangeSingle } from './zap.ts';
@@ -36,7 +37,9 @@ export function* madviseGuardInstall(vma: VmaRef, start: Vpn, end: Vpn): Op<numb
     if (error !== 0) return error;
   }
   for (let i = 0; i < MAX_RETRIES; i++) {
-    const result = yield* installMarkers(get(vma, Vma.mm), start, end);
+    const result = yield* installMarkers(get(vma, Vma.mm), start, end, i > 0 && switched(SW.guardNoSecondLook) ? 1 : 0);
+    if (result === 0 && switched(SW.guardFlushesPending) && (yield* readOnce(get(vma, Vma.mm), Mm.tlbFlushPending)) > 0)
+      yield* flushTlbRange(get(vma, Vma.mm), start, end);
     if (result <= 0) return result;
     // Something is mapped: it goes, markers that are there stay, and again from the start.
     yield* zapPageRangeSingle(vma, start, end, 0);

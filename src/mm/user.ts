@@ -1,7 +1,10 @@
 /** Loads and stores of a thread of a process, with the page faults that they lead to: what tasks do between system calls. */
 import type { Op } from '../kernel/op.ts';
-import { get, userLoad, userStore } from '../kernel/ops.ts';
+import { get, kmalloc, set, userLoad, userStore } from '../kernel/ops.ts';
+import { ENOMEM } from './errno.ts';
 import { userFault } from './fault.ts';
+import { pagemapScan, pmScanFree } from './pagemap-scan.ts';
+import { PmRegions, PmScan } from './task-mmu.ts';
 import { Mm, Process, type ProcessRef, type Vpn } from './types.ts';
 
 /** ACCESS_READ and ACCESS_WRITE of kernel/mmu.ts. */
@@ -27,4 +30,29 @@ export function* threadStore(process: ProcessRef, vpn: Vpn, value: number): Op<n
     const signal = yield* userFault(mm, vpn, ACCESS_WRITE);
     if (signal !== 0) return -signal;
   }
+}
+
+/** PAGEMAP_SCAN of [vpn, vpn + pages), at most 30: which pages have all categories of `mask` (PAGE_IS_*), bit i for vpn + i; or −errno. */
+export function* threadScan(process: ProcessRef, vpn: Vpn, pages: number, mask: number): Op<number> {
+  const scan = yield* kmalloc(PmScan.$type);
+  if (scan === 0) return -ENOMEM;
+  set(scan, PmScan.mm, get(process, Process.mm));
+  set(scan, PmScan.start, vpn);
+  set(scan, PmScan.end, vpn + pages);
+  set(scan, PmScan.mask, mask);
+  set(scan, PmScan.returnMask, mask);
+  set(scan, PmScan.vecLen, pages);
+  let result = yield* pagemapScan(scan);
+  if (result >= 0) result = regionBits(scan, vpn);
+  yield* pmScanFree(scan);
+  return result;
+}
+
+/** The pages of all regions of a scan. */
+function regionBits(scan: number, vpn: Vpn): number {
+  let bits = 0;
+  for (let buffer = get(scan, PmScan.first); buffer !== 0; buffer = get(buffer, PmRegions.next))
+    for (let i = 0; i < get(buffer, PmRegions.count); i++)
+      for (let page = get(buffer, PmRegions.start + i); page < get(buffer, PmRegions.end + i); page++) bits |= 1 << (page - vpn);
+  return bits;
 }

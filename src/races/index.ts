@@ -27,6 +27,8 @@ import e31 from './e31.ts';
 import e32 from './e32.ts';
 import e36 from './e36.ts';
 import e55 from './e55.ts';
+import guardInstall from './guard-install.ts';
+import pagemapScan from './pagemap-scan.ts';
 import r30 from './r30.ts';
 import r32 from './r32.ts';
 import r44 from './r44.ts';
@@ -62,6 +64,8 @@ export const catalogue: readonly Scenario[] = [
   e32,
   e36,
   e55,
+  guardInstall,
+  pagemapScan,
   r30,
   r32,
   r44,

@@ -225,3 +225,22 @@ function textsOf(event: StoryEvent, about: ReadonlySet<string>, marked: boolean)
   if (event.returns !== null) texts.push(`return ${event.returns}`);
   return texts;
 }
+
+// --- words that formats share -----------------------------------------------------------------------------------------------
+
+/** `CPU 0: mremap`. */
+export const laneName = ({ cpu, task }: Story['lanes'][number]): string => (cpu < 0 ? task : `CPU ${cpu}: ${task}`);
+
+/** `E28 late, x86-4level: I4: P1 is freed while …`; of a story without a violation its title. */
+export const summary = ({ scenario, variant, mode, violation, title }: Story): string =>
+  `${scenario} ${variant}, ${mode}: ${violation ? `${violation.rule}: ${violation.text}` : title}`;
+
+/** A row in lines, with its numbers and what is held and freed. */
+export function rowText(row: Row): string {
+  const numbers = row.causes.map((n) => `(${n}) `).join('');
+  const inside = row.inside === null ? '' : `${row.inside}: `;
+  const late = row.kind === 'late' ? 'too late: ' : '';
+  const held = row.held.length === 0 ? [] : [`[${row.held.join(', ')}]`];
+  const freed = row.freed.length === 0 ? [] : [`frees ${row.freed.join(', ')}`];
+  return [`${numbers}${row.hidden}${late}${inside}${row.texts.join('\n')}`, ...held, ...freed].join('\n');
+}

@@ -6,7 +6,7 @@
  */
 import type { Story } from '../story.ts';
 import type { Format } from './format.ts';
-import { fewer, type Row, type Rows, rowsOf } from './rows.ts';
+import { fewer, laneName, type Row, type Rows, rowsOf, summary } from './rows.ts';
 import { wrap, wrapParts } from './wrap.ts';
 
 const WIDTH = 100;
@@ -39,8 +39,13 @@ function draw(story: Story, rows: Rows, width: number): string[] {
   const margin = marginOf(rows.rows, width);
   const cell = Math.max(NARROWEST, Math.floor((width - margin - GAP.length * lanes) / lanes));
   const line = (cells: readonly string[], side: string): string => [...cells.map((c) => c.padEnd(cell)), side].join(GAP).trimEnd();
-  const names = story.lanes.map((lane) => `${lane.cpu < 0 ? '' : `CPU ${lane.cpu}: `}${lane.task}`);
-  const lines = [...heading(story, width), '', line(names, 'holds'), line(new Array<string>(lanes).fill('-'.repeat(cell)), '-'.repeat(margin))];
+  const names = story.lanes.map(laneName);
+  const lines = [
+    ...wrap(summary(story).split('\n')[0], width, 4),
+    '',
+    line(names, 'holds'),
+    line(new Array<string>(lanes).fill('-'.repeat(cell)), '-'.repeat(margin)),
+  ];
   const shorten = shortener();
   for (const row of rows.rows) {
     if (row.kind === 'end') {
@@ -65,11 +70,6 @@ function over(cells: readonly (readonly string[])[], at: number, cell: number, s
     line = line.padEnd(lane * (cell + GAP.length)) + what;
   });
   return side === '' ? line.trimEnd() : `${line.padEnd(cells.length * (cell + GAP.length))}${side}`;
-}
-
-function heading({ scenario, variant, mode, violation, title }: Story, width: number): string[] {
-  const what = violation ? `${violation.rule}: ${violation.text.split('\n')[0]}` : title;
-  return wrap(`${scenario} ${variant}, ${mode}: ${what}`, width, 4);
 }
 
 type Shorten = (what: string) => string;

@@ -11,6 +11,8 @@ import { flushTlbMm, flushTlbRange } from '../../kernel/ops.ts';
 import type { Action, Call, Scheduler } from '../../kernel/scheduler.ts';
 import { Cpu, Task, type TaskRef, taskOf } from '../../kernel/task.ts';
 import { get } from '../../memory/heap.ts';
+import { heap } from '../../memory/state.ts';
+import { Mm } from '../../mm/types.ts';
 import { PxdError } from '../../pagetable/error.ts';
 import { endingFault } from '../ending.ts';
 import type { Scenario } from '../scenario.ts';
@@ -309,6 +311,7 @@ export class Replay {
     const half = first ? (flush ? ': sends IPIs' : ', first half') : second ? (flush ? ': all have answered' : ', second half') : '';
     if (first && flush) event.kind = 'interrupt';
     event.text = `${told.operation}(${told.args.join(', ')})${event.result === null ? '' : ` = ${event.result}`}${half}`;
+    if (told.operation === 'kmalloc' && heap[this.#answer ?? 0] === Mm.$type) this.objects.addMm(this.#answer as number);
     if (told.operation === 'kfree') this.objects.forget(args[1]);
   }
 

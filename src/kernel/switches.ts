@@ -104,6 +104,13 @@ export const SWITCHES = {
     does: 'MADV_GUARD_INSTALL flushes its range when an mmu_gather is at work on the mm, whose entries it may have found empty before their flush',
     origin: 'not in Linux (6.18)',
   },
+  taskMmUnlocked: { does: "who takes another process's mm as one of its users does not keep that process from dropping it", origin: 'mutation' },
+  tablesBeforeUnlink: { does: 'page tables are freed before the VMA that they served leaves rmap', origin: 'mutation' },
+  lazyfreeCountLast: {
+    does: 'reclaim of a lazily freed page looks whether it is dirty before it counts who has references',
+    origin: 'mutation',
+  },
+  lazyfreeUncounted: { does: 'reclaim of a lazily freed page does not count who has references', origin: 'before 5.18 (6c8e2a256915)' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

@@ -14,7 +14,7 @@
 
 import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { downWrite, get, kfree, kmalloc, set, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
+import { downWrite, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { pageShift } from '../memory/state.ts';
 import { userLimits } from '../pagetable/canonical.ts';
@@ -28,7 +28,7 @@ import { globals } from './globals.ts';
 import { getUserPageRemote } from './gup.ts';
 import { FOLL_WRITE } from './gup-types.ts';
 import { MMF_PKEY_0 } from './mm-flags.ts';
-import { mmapReadLock, mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
+import { mmapReadLock, mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
 import { movePageTables } from './move-page-tables.ts';
 import { mprotectFixup } from './mprotect.ts';
@@ -374,7 +374,9 @@ export function* setupArgPages(bprm: BprmRef): Op<number> {
   const vma = get(bprm, Bprm.vma);
   const size = 2 ** pageShift;
   const top = stackTop();
-  if (get(vma, Vma.end) - get(vma, Vma.start) >= top - Math.ceil(mmapMinAddr() / size)) return -ENOMEM;
+  // Without the lock, as Linux does it: whoever may look at the process since setup_new_exec() can let the stack grow, which harms nobody here.
+  const pages = (yield* readOnce(vma, Vma.end)) - (yield* readOnce(vma, Vma.start));
+  if (pages >= top - Math.ceil(mmapMinAddr() / size)) return -ENOMEM;
   yield* mmapWriteLock(mm);
   let error = yield* finishStack(bprm, mm, vma, get(bprm, Bprm.shift));
   if (error === 0) {
@@ -400,8 +402,11 @@ function* finishStack(bprm: BprmRef, mm: MmRef, vma: VmaRef, shift: number): Op<
   yield* tlbFinish(tlb);
   if (changed < 0) return changed;
   const error = shift === 0 ? 0 : yield* relocateVmaDown(vma, shift);
-  if (error === 0) set(vma, Vma.flags, get(vma, Vma.flags) & ~VM_STACK_INCOMPLETE_SETUP);
-  return error;
+  if (error !== 0) return error;
+  // vm_flags_clear
+  yield* vmaStartWrite(vma);
+  set(vma, Vma.flags, get(vma, Vma.flags) & ~VM_STACK_INCOMPLETE_SETUP);
+  return 0;
 }
 
 /**

@@ -5,7 +5,8 @@
  * the mm itself when nobody has grabbed it. A process's mm may be taken by others under its `allocLock` only (getTaskMm).
  */
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, cmpxchg, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { atomicAdd, cmpxchg, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { forgetSpace } from '../kernel/tlb.ts';
 import { contextSwitch, leaveMm, runsIn } from './context.ts';
 import { ENOMEM } from './errno.ts';
@@ -76,10 +77,11 @@ export function* mmput(mm: MmRef): Op<number> {
 
 /** get_task_mm: the address space that a process has now, as one of its users; 0 when it has none. */
 export function* getTaskMm(process: ProcessRef): Op<number> {
-  yield* spinLock(process + Process.allocLock);
+  const locked = !switched(SW.taskMmUnlocked);
+  if (locked) yield* spinLock(process + Process.allocLock);
   const mm = get(process, Process.mm);
   if (mm !== 0) yield* mmget(mm);
-  yield* spinUnlock(process + Process.allocLock);
+  if (locked) yield* spinUnlock(process + Process.allocLock);
   return mm;
 }
 

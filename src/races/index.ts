@@ -27,11 +27,14 @@ import e31 from './e31.ts';
 import e32 from './e32.ts';
 import e36 from './e36.ts';
 import e55 from './e55.ts';
+import e87 from './e87.ts';
+import e87Exit from './e87-exit.ts';
 import guardInstall from './guard-install.ts';
 import pagemapScan from './pagemap-scan.ts';
 import r30 from './r30.ts';
 import r32 from './r32.ts';
 import r44 from './r44.ts';
+import r45 from './r45.ts';
 import sealWrite from './seal-write.ts';
 import sealWriteUnmap from './seal-write-unmap.ts';
 import tableFree from './table-free.ts';
@@ -64,11 +67,14 @@ export const catalogue: readonly Scenario[] = [
   e32,
   e36,
   e55,
+  e87,
+  e87Exit,
   guardInstall,
   pagemapScan,
   r30,
   r32,
   r44,
+  r45,
   sealWrite,
   sealWriteUnmap,
   tableFree,

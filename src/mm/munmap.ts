@@ -8,7 +8,8 @@
 
 import { spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, get, set } from '../kernel/ops.ts';
+import { add, get, set, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { pageShift } from '../memory/state.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
 import { EINVAL, ENOMEM, EPERM } from './errno.ts';
@@ -116,6 +117,8 @@ export function* freePgtables(tlb: GatherRef, mm: MmRef, first: VmaRef, count: n
   let left = count;
   while (left > 0) {
     const start = get(vma, Vma.start);
+    if (switched(SW.tablesBeforeUnlink)) yield* freePgdRange(tlb, mm, start, get(vma, Vma.end), floor, left > 1 ? get(get(vma, Vma.next), Vma.start) : ceiling);
+    // Rmap and truncation must not find it any longer when its tables go.
     yield* unlinkAnonVmas(vma);
     yield* unlinkFileVma(vma);
     let end = get(vma, Vma.end);

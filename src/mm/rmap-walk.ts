@@ -193,12 +193,14 @@ function* tryToUnmapOne(page: Page, vma: VmaRef, vpn: Vpn, flags: number): Op<nu
   if (anon) {
     // With the entry gone: get_user_pages_fast() takes its reference and then looks at the entry. And the count before the flag: whoever has written
     // through a reference sets the flag before it drops it.
+    let pageState = switched(SW.lazyfreeCountLast) ? yield* setFlags(page, 0) : 0;
     const references = yield* refAdd(page, 0);
-    const dirty = ((yield* setFlags(page, 0)) & PG_DIRTY) !== 0;
+    if (!switched(SW.lazyfreeCountLast)) pageState = yield* setFlags(page, 0);
+    const dirty = (pageState & PG_DIRTY) !== 0;
     // Written after MADV_FREE: it is wanted after all. Droppable memory goes all the same.
     const wanted = dirty && (get(vma, Vma.flags) & VM_DROPPABLE) === 0;
     // One reference is that of whoever isolated it; more of them than mappings could write without a trace.
-    if (wanted || references !== 1 + pageMapcount[page]) {
+    if (wanted || (references !== 1 + pageMapcount[page] && !switched(SW.lazyfreeUncounted))) {
       yield* entrySet(ptep, 0, pte);
       if (wanted) yield* setFlags(page, PG_SWAPBACKED);
       yield* spinUnlock(lock);

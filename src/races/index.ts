@@ -14,7 +14,10 @@ import e08 from './e08.ts';
 import e09 from './e09.ts';
 import e11 from './e11.ts';
 import e12 from './e12.ts';
+import e13 from './e13.ts';
 import e17 from './e17.ts';
+import e18 from './e18.ts';
+import e18Reference from './e18-reference.ts';
 import e21 from './e21.ts';
 import e23 from './e23.ts';
 import e24 from './e24.ts';
@@ -54,7 +57,10 @@ export const catalogue: readonly Scenario[] = [
   e09,
   e11,
   e12,
+  e13,
   e17,
+  e18,
+  e18Reference,
   e21,
   e23,
   e24,

@@ -8,7 +8,7 @@ import type { Op } from '../kernel/op.ts';
 import { get, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { getOnlineMems, putOnlineMems } from './init-mm.ts';
-import { allocWalkCount, freeWalkCount, WALK_PTDUMP, WalkCount } from './mm-walk.ts';
+import { allocWalkCount, freeWalkCount, WALK_COUNT, WALK_PTDUMP, WalkCount } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { novmaNeedsWrite, walkPageRange, walkPageRangeNovma } from './pagewalk.ts';
 import type { MmRef, Vpn } from './types.ts';
@@ -36,6 +36,14 @@ export function* walkCountPresent(mm: MmRef, start: Vpn, end: Vpn, ops: number):
   yield* walkPageRange(mm, start, end, ops, count);
   const present = get(count, WalkCount.present);
   freeWalkCount(count);
+  return present;
+}
+
+/** The same by WALK_COUNT, taking the mmap lock for reading. */
+export function* walkCountReading(mm: MmRef, start: Vpn, end: Vpn): Op<number> {
+  yield* mmapReadLock(mm);
+  const present = yield* walkCountPresent(mm, start, end, WALK_COUNT);
+  yield* mmapReadUnlock(mm);
   return present;
 }
 

@@ -240,4 +240,19 @@ describe('races', () => {
     expect(explored(r32, ['walkNoVmaLock'])).toMatch(/^R32/);
     expect(explored(r32)).toBe('clean');
   }, 60_000);
+
+  const reclaimed = {
+    setup: (stage: Stage): void => {
+      map(stage, 512 * 200, 512);
+      store(stage, 512 * 200 + 3, 1);
+    },
+    tasks: {
+      walker: ({ process }: Stage) => task(call('walkCountReading', process.mm, 512 * 200, 512 * 200 + 8)),
+      dontneed: ({ process, page }: Stage) => task(call('sysMadvise', process.ref, 512 * 200 * page, 512 * page, 4)),
+    },
+  };
+  test('a table that is given back while a walk comes to it is looked for again', () => {
+    expect(explored(reclaimed, ['pteMapNoRecheck'], { bound: 1 })).toMatch(/^I(3|23): /);
+    expect(explored(reclaimed, [], { bound: 1 })).toBe('clean');
+  }, 120_000);
 });

@@ -1,6 +1,6 @@
 /** A PlantUML sequence diagram. */
 import type { Format } from './format.ts';
-import { laneName, rowsOf, rowText, summary } from './rows.ts';
+import { laneName, rowsOf, rowText, shortened, summary } from './rows.ts';
 
 /** What PlantUML would take for markup (`__free_pages` is not underlined) gets its escape; lines are broken by `\n`. */
 const escaped = (what: string): string =>
@@ -13,7 +13,7 @@ export const plantuml: Format = {
   extension: 'puml',
   what: 'a sequence diagram for PlantUML',
   render: (story) => {
-    const { rows, causes } = rowsOf(story);
+    const { rows, causes } = shortened(rowsOf(story));
     const last = story.lanes.length - 1;
     const all = last === 0 ? 'L0' : `L0, L${last}`;
     const lines = ['@startuml', `title ${escaped(summary(story).split('\n')[0])}`];

@@ -244,3 +244,27 @@ export function rowText(row: Row): string {
   const freed = row.freed.length === 0 ? [] : [`frees ${row.freed.join(', ')}`];
   return [`${numbers}${row.hidden}${late}${inside}${row.texts.join('\n')}`, ...held, ...freed].join('\n');
 }
+
+const ENTRY = /\b(P\d+) ((?:young|dirty|write|exec|read|special|protnone|soft_dirty|uffd_wp|huge)(?:\|[a-z_]+)*)/g;
+
+/** The same with the bits of entries left away where they are those that were told of the page before (but that it is young, which hardware sets as it likes). */
+export function shortened({ rows, causes }: Rows): Rows {
+  const before = new Map<string, string>();
+  const shorten = (what: string): string =>
+    what.replace(ENTRY, (all, page: string, bits: string) => {
+      const told = bits.replace('young|', '');
+      if (before.get(page) === told) return page;
+      before.set(page, told);
+      return all;
+    });
+  return { rows: rows.map((row) => ({ ...row, texts: row.texts.map(shorten) })), causes: causes.map((c) => ({ ...c, text: shorten(c.text) })) };
+}
+
+/** What the names mean that are said in a text: `P1: page 128, anonymous; T1: …`. */
+export function legend({ objects }: Story, said: readonly string[]): string {
+  const names = new Set(said.join('\n').match(/\b[A-Za-z_]+\d+\b/g));
+  return objects
+    .filter((o) => names.has(o.name) && (o.violated || o.kind === 'table' || o.kind === 'vma'))
+    .map((o) => `${o.name}: ${o.what}`)
+    .join('; ');
+}

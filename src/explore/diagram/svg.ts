@@ -5,7 +5,7 @@
  */
 import type { Story } from '../story.ts';
 import type { Format } from './format.ts';
-import { laneName, type Row, type Rows, rowsOf, summary } from './rows.ts';
+import { laneName, legend, type Row, type Rows, rowsOf, shortened, summary } from './rows.ts';
 import { wrap, wrapParts } from './wrap.ts';
 
 const WIDTH = 100;
@@ -18,8 +18,10 @@ const GAP = 28;
 const HEAD = 30;
 const NARROWEST = 24;
 
+const FAMILY = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace";
+
 const STYLE = `
-  text { font: ${FONT}px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace; fill: #1f2328; white-space: pre }
+  text { fill: #1f2328 }
   .page { fill: #ffffff } .head { font-weight: 600 } .quiet { fill: #59636e } .rule { stroke: #d1d9e0 } .life { stroke: #d1d9e0; stroke-dasharray: 3 3 }
   .box { fill: #f6f8fa; stroke: #d1d9e0 } .hw { fill: #ddf4ff; stroke: #54aeff } .late { fill: none; stroke: #d1d9e0; stroke-dasharray: 4 3 } .bad { fill: #ffebe9; stroke: #cf222e }
   .cause { fill: #fff8c5; stroke: #bf8700 } .arrow { stroke: #cf222e; stroke-width: 1.5; fill: none } .tip { fill: #cf222e } .alarm { fill: #cf222e; font-weight: 600 }
@@ -39,8 +41,11 @@ export const escaped = (what: string): string =>
     .replaceAll('"', '&quot;')
     .replace(/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd]/g, '\ufffd');
 
-const words = (x: number, y: number, what: string, style = ''): string =>
-  `<text x="${x}" y="${y}"${style === '' ? '' : ` class="${style}"`}>${escaped(what)}</text>`;
+/** One line of text; what it is indented by is its place. */
+function words(x: number, y: number, what: string, style = ''): string {
+  const indent = what.length - what.trimStart().length;
+  return `<text x="${Math.round(x + indent * CHAR)}" y="${y}"${style === '' ? '' : ` class="${style}"`}>${escaped(what.trim())}</text>`;
+}
 
 interface Placed {
   readonly row: Row;
@@ -48,13 +53,15 @@ interface Placed {
   readonly height: number;
   readonly lines: readonly string[];
   readonly side: readonly string[];
+  /** Lines at the end that tell the violation. */
+  readonly alarms: number;
 }
 
 export const svg: Format = {
   extension: 'svg',
   what: 'a drawing, for light and dark pages',
   render: (story, { width = WIDTH } = {}) => {
-    const rows = rowsOf(story);
+    const rows = shortened(rowsOf(story));
     const lanes = story.lanes.length;
     const margin = Math.min(24, Math.max(8, ...rows.rows.flatMap(sideOf).map((part) => part.length)));
     const chars = Math.max(NARROWEST, Math.floor((width - margin) / lanes) - 2);
@@ -66,8 +73,20 @@ export const svg: Format = {
     const top = PAD + title.length * LINE + 6;
     const placed = place(story, rows, { top: top + HEAD + 6, chars, across, margin });
     const end = placed.reduce((_, { top, height }) => top + height, top + HEAD);
-    const legend = wrap(legendOf(story), across, 2);
-    const height = end + PAD + legend.length * LINE + PAD;
+    const foot = wrap(
+      [
+        legend(
+          story,
+          placed.flatMap((p) => [...p.lines, ...p.side]),
+        ),
+        `schedule ${story.schedule}`,
+      ]
+        .filter((part) => part !== '')
+        .join('; '),
+      across,
+      2,
+    );
+    const height = end + PAD + foot.length * LINE + PAD;
     const parts = [
       `<rect class="page" width="${total}" height="${height}"/>`,
       ...title.map((line, i) => words(PAD, PAD + FONT + i * LINE, line, 'head')),
@@ -77,13 +96,13 @@ export const svg: Format = {
       ...story.lanes.map((_, i) => `<line class="life" x1="${x(i)}" x2="${x(i)}" y1="${top + HEAD}" y2="${end}"/>`),
       ...placed.map((p) => drawn(p, { x, column, lanes, total })),
       ...arrows(placed, rows, { x, column }),
-      ...legend.map((line, i) => words(PAD, end + PAD + FONT + i * LINE, line, 'quiet')),
+      ...foot.map((line, i) => words(PAD, end + PAD + FONT + i * LINE, line, 'quiet')),
     ];
     return [
-      `<svg xmlns="http://www.w3.org/2000/svg" width="${total}" height="${height}" viewBox="0 0 ${total} ${height}" role="img">`,
+      `<svg xmlns="http://www.w3.org/2000/svg" width="${total}" height="${height}" viewBox="0 0 ${total} ${height}" font-family="${escaped(FAMILY)}" font-size="${FONT}" role="img">`,
       `<title>${escaped(summary(story))}</title>`,
       `<style>${STYLE}</style>`,
-      `<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto-start-reverse"><path class="tip" d="M0 0 8 4 0 8z"/></marker></defs>`,
+      `<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path class="tip" d="M0 0 8 4 0 8z"/></marker></defs>`,
       ...parts,
       '</svg>',
       '',
@@ -100,27 +119,28 @@ function place(story: Story, { rows }: Rows, to: { top: number; chars: number; a
     const numbers = row.causes.map((n) => `(${n}) `).join('');
     const lead = `${numbers}${row.hidden}${row.skipped ? '… ' : ''}${row.kind === 'late' ? 'too late: ' : ''}${row.inside === null ? '' : `${row.inside}: `}`;
     const rule = story.violation?.rule;
+    const alarm = wrap(`${rule}: ${story.violation?.text.split('\n')[0]}`, to.chars, 2);
     const lines =
       row.kind === 'end'
         ? row.texts.flatMap((text, i) => wrap(i === 0 ? `${rule}: ${text}` : text, to.across - 4, 2))
-        : [...wrapParts(lead, row.texts, to.chars, 2), ...(row.violation ? [`${rule}`] : [])];
+        : [...wrapParts(lead, row.texts, to.chars, 2), ...(row.violation ? alarm : [])];
     const side = sideOf(row).flatMap((part) => wrap(part, to.margin, 1));
     const height = Math.max(lines.length, side.length) * LINE + 14;
-    const placed = { row, top, height, lines, side };
+    const placed = { row, top, height, lines, side, alarms: row.violation && row.kind !== 'end' ? alarm.length : 0 };
     top += height;
     return placed;
   });
 }
 
-function drawn({ row, top, lines, side }: Placed, to: { x: (lane: number) => number; column: number; lanes: number; total: number }): string {
+function drawn({ row, top, lines, side, alarms }: Placed, to: { x: (lane: number) => number; column: number; lanes: number; total: number }): string {
   const left = row.kind === 'end' ? PAD : to.x(row.lane);
   const width = row.kind === 'end' ? to.total - 2 * PAD : to.column;
   const style = row.violation ? 'bad' : row.causes.length > 0 ? 'cause' : row.kind === 'hardware' ? 'hw' : row.kind === 'late' ? 'late' : 'box';
   const box = row.kind === 'call' ? '' : `<rect class="${style}" x="${left}" y="${top}" width="${width}" height="${lines.length * LINE + 8}" rx="4"/>`;
-  const last = lines.length - 1;
+  const from = row.kind === 'end' ? 0 : lines.length - alarms;
   return [
     box,
-    ...lines.map((line, i) => words(left + PAD, top + 4 + FONT + i * LINE, line, row.violation && i === last ? 'alarm' : row.kind === 'call' ? 'head' : '')),
+    ...lines.map((line, i) => words(left + PAD, top + 4 + FONT + i * LINE, line, row.violation && i >= from ? 'alarm' : row.kind === 'call' ? 'head' : '')),
     ...side.map((line, i) => words(to.x(to.lanes), top + 4 + FONT + i * LINE, line, 'quiet')),
   ].join('');
 }
@@ -142,9 +162,4 @@ function arrows(placed: readonly Placed[], { causes }: Rows, to: { x: (lane: num
     const path = end.row.kind === 'end' ? `M${x1} ${y1}h${bend / 2}V${y2}` : `M${x1} ${y1}h${bend / 2}V${y2}H${x2}`;
     return [`<path class="arrow" d="${path}" marker-end="url(#tip)"/>`];
   });
-}
-
-function legendOf({ objects, schedule }: Story): string {
-  const known = objects.filter((o) => o.violated || o.kind === 'table' || o.kind === 'vma').slice(0, 6);
-  return [...known.map((o) => `${o.name}: ${o.what}`), `schedule ${schedule}`].join('; ');
 }

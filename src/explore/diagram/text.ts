@@ -6,7 +6,7 @@
  */
 import type { Story } from '../story.ts';
 import type { Format } from './format.ts';
-import { fewer, laneName, type Row, type Rows, rowsOf, summary } from './rows.ts';
+import { fewer, laneName, legend, type Row, type Rows, rowsOf, shortened, summary } from './rows.ts';
 import { wrap, wrapParts } from './wrap.ts';
 
 const WIDTH = 100;
@@ -34,7 +34,8 @@ export const text: Format = {
   },
 };
 
-function draw(story: Story, rows: Rows, width: number): string[] {
+function draw(story: Story, all: Rows, width: number): string[] {
+  const rows = shortened(all);
   const lanes = story.lanes.length;
   const margin = marginOf(rows.rows, width);
   const cell = Math.max(NARROWEST, Math.floor((width - margin - GAP.length * lanes) / lanes));
@@ -46,19 +47,19 @@ function draw(story: Story, rows: Rows, width: number): string[] {
     line(names, 'holds'),
     line(new Array<string>(lanes).fill('-'.repeat(cell)), '-'.repeat(margin)),
   ];
-  const shorten = shortener();
   for (const row of rows.rows) {
     if (row.kind === 'end') {
       const numbers = rows.causes.map((_, i) => ` (${i + 1})`).join('');
       for (const [i, part] of row.texts.entries()) lines.push(...wrap(i === 0 ? `<== ${story.violation?.rule}: ${part}${numbers}` : `    ${part}`, width, 4));
       continue;
     }
-    const cells = story.lanes.map((_, lane) => cellOf(story, rows, row, lane, cell, shorten));
+    const cells = story.lanes.map((_, lane) => cellOf(story, rows, row, lane, cell));
     const side = sideOf(row).flatMap((part) => wrap(part, margin, 1));
     const height = Math.max(side.length, ...cells.map((c) => c.length));
     for (let i = 0; i < height; i++) lines.push(over(cells, i, cell, side[i] ?? ''));
   }
-  return [...lines, ...legend(story, lines, width)];
+  const meant = legend(story, lines);
+  return meant === '' ? lines : [...lines, '', ...wrap(meant, width, 2)];
 }
 
 /** One line of a row. What is longer than its column runs over those to its right, which are empty then. */
@@ -72,31 +73,17 @@ function over(cells: readonly (readonly string[])[], at: number, cell: number, s
   return side === '' ? line.trimEnd() : `${line.padEnd(cells.length * (cell + GAP.length))}${side}`;
 }
 
-type Shorten = (what: string) => string;
-
-/** Leaves the bits of an entry away where they are those that were told of its page before. */
-function shortener(): Shorten {
-  const before = new Map<string, string>();
-  return (what) =>
-    what.replace(/\b(P\d+) ((?:young|dirty|write|exec|read|special|protnone|soft_dirty|uffd_wp|huge)(?:\|[a-z_]+)*)/g, (all, page: string, bits: string) => {
-      const told = bits.replace('young|', '');
-      if (before.get(page) === told) return page;
-      before.set(page, told);
-      return all;
-    });
-}
-
 /** What stands in a lane's column of a row. */
-function cellOf(story: Story, { causes }: Rows, row: Row, lane: number, cell: number, shorten: Shorten): string[] {
+function cellOf(story: Story, { causes }: Rows, row: Row, lane: number, cell: number): string[] {
   if (row.lane !== lane) {
     // The cause, beside where it is run into.
     const number = row.violation ? causes.findLastIndex((c) => c.lane === lane) + 1 : 0;
-    return number === 0 ? [] : arrow(`(${number}) ${shorten(causes[number - 1].text)}`, cell, row.lane > lane);
+    return number === 0 ? [] : arrow(`(${number}) ${causes[number - 1].text}`, cell, row.lane > lane);
   }
   const numbers = row.causes.map((n) => `(${n}) `).join('');
   const here = causes.flatMap((c, i) => (c.lane === lane ? [` (${i + 1})`] : [])).join('');
   const mark = row.violation ? ` <== ${story.violation?.rule}${here}` : '';
-  const texts = row.texts.map(shorten);
+  const texts = [...row.texts];
   texts[texts.length - 1] += mark;
   // Calls, and what has nothing beside it, may run over the columns to the right.
   const right = story.lanes.length - lane;
@@ -130,11 +117,4 @@ const sideOf = ({ held, freed }: Row): string[] => [
 function marginOf(rows: readonly Row[], width: number): number {
   const longest = Math.max(5, ...rows.flatMap((row) => sideOf(row).map((part) => part.length)));
   return Math.min(longest, Math.max(12, Math.floor(width / 5.8)));
-}
-
-/** What the names mean that are in the lines. */
-function legend({ objects }: Story, lines: readonly string[], width: number): string[] {
-  const said = new Set(lines.join('\n').match(/\b[A-Za-z_]+\d+\b/g));
-  const entries = objects.filter((o) => said.has(o.name) && (o.violated || o.kind === 'table' || o.kind === 'vma')).map((o) => `${o.name}: ${o.what}`);
-  return entries.length === 0 ? [] : ['', ...wrap(entries.join('; '), width, 2)];
 }

@@ -9,6 +9,7 @@ import { PxdError } from '../pagetable/error.ts';
 import type { CommandModule, Context } from './context.ts';
 import { type Io, PipeClosed, type ProcessIo } from './io.ts';
 import { separateKernel } from './options.ts';
+import { VERSION } from './version.ts';
 
 /** Commands by name, in the order of the help; each is one file in `commands/`, loaded when it is asked for. */
 const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
@@ -28,8 +29,6 @@ const COMMANDS: Readonly<Record<string, () => Promise<CommandModule>>> = {
   play: () => import('./commands/play.ts'),
   check: () => import('./commands/check.ts'),
 };
-
-const VERSION = '0.1.0';
 
 const EPILOGUE = `
 Examples:

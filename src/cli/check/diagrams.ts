@@ -24,11 +24,21 @@ function fileOf({ output, several }: Drawing, parts: readonly string[]): string 
   return `${stem}.${parts.join('.').replace(/[^\w.-]+/g, '_')}${extension ?? ''}`;
 }
 
-/** Draws a schedule of a variant, and says where the drawing went. */
-export async function draw(io: Io, drawing: Drawing, scenario: Scenario, variant: string, mode: string, schedule: string): Promise<void> {
-  const [{ tell }, formats] = await Promise.all([import('../../explore/story.ts'), loadFormats()]);
-  const story = tell(scenario, variant, mode, parseSchedule(schedule));
-  const text = formats[drawing.format].render(story, { width: io.columns });
+/** A schedule of a variant; `rule`: the rule that it breaks, undefined where it is to be drawn as it is. */
+export interface Drawn {
+  readonly scenario: Scenario;
+  readonly variant: string;
+  readonly mode: string;
+  readonly schedule: string;
+  readonly rule?: string | undefined;
+}
+
+/** Draws a schedule, made small where that is wanted. */
+export async function draw(io: Io, drawing: Drawing, { scenario, variant, mode, schedule, rule }: Drawn): Promise<void> {
+  const [{ tell }, { minimise }, formats] = await Promise.all([import('../../explore/story.ts'), import('../../explore/minimise.ts'), loadFormats()]);
+  const found = parseSchedule(schedule);
+  const small = drawing.minimise && rule !== undefined ? minimise(scenario, variant, mode, { rule, schedule: found }).schedule : found;
+  const text = formats[drawing.format].render(tell(scenario, variant, mode, small), { width: io.columns });
   if (drawing.output === undefined) {
     io.write(text.endsWith('\n') ? text : `${text}\n`);
     return;

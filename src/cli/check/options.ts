@@ -4,6 +4,7 @@
  * Invariant: what cannot be done is said before anything is searched.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Shard } from '../../explore/jobs.ts';
 import { PxdError } from '../../pagetable/error.ts';
 
 /** Options as commander hands them over. */
@@ -22,14 +23,15 @@ export interface CheckCommandOptions {
   readonly output?: string;
   readonly minimise: boolean;
   readonly shard?: Shard;
+  readonly merge?: readonly string[];
+  readonly resume?: string;
+  /** Try searches of the file to resume again that ran out of time or memory. */
+  readonly again?: boolean;
+  readonly sizes?: string;
+  readonly split?: readonly string[];
+  readonly workers?: number;
   readonly smoke?: number;
   readonly seed?: number;
-}
-
-/** The i-th of n shares, from 1. */
-export interface Shard {
-  readonly index: number;
-  readonly of: number;
 }
 
 const collect = (text: string, before: readonly string[] | undefined): string[] => [...(before ?? []), text];
@@ -44,9 +46,9 @@ const whole =
   };
 
 function shard(text: string): Shard {
-  const [, index, of] = /^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? [];
-  if (index === undefined || Number(index) < 1 || Number(index) > Number(of)) throw new InvalidArgumentError('expected I/N with I from 1 to N, as 2/8');
-  return { index: Number(index), of: Number(of) };
+  const [, index, count] = /^(\d{1,6})\/(\d{1,6})$/.exec(text) ?? [];
+  if (index === undefined || Number(index) < 1 || Number(index) > Number(count)) throw new InvalidArgumentError('expected I/N with I from 1 to N, as 2/8');
+  return { index: Number(index), count: Number(count) };
 }
 
 /** Formats of diagrams by name; the last letters of a file's name mean the same. */
@@ -66,7 +68,13 @@ export function withCheckOptions(command: Command): Command {
     .option('-o, --output <file>', 'write the diagram there (where there are several: one file each)')
     .addOption(new Option('--no-minimise', 'draw the schedule as it was found'))
     .option('--replay <schedule>', 'play a schedule of one variant, and draw it')
-    .option('--shard <i/n>', 'only the i-th of n shares of the rows', shard)
+    .option('--workers <number>', 'threads that search (default 1)', whole(1, 1024, 'a number of threads'))
+    .option('--resume <file>', 'append what is found to a results file, and go on where it ends')
+    .option('--again', 'with --resume: try searches again that ran out of time or memory')
+    .option('--shard <i/n>', 'only the i-th of n shares of the work', shard)
+    .option('--sizes <file>', 'with --shard: a results file of an earlier run, so that all shards take about as long')
+    .option('--split <row>', 'with --shard: search this row (E28:fixed:s390x) by parts in all shards, repeatable', collect)
+    .option('--merge <file...>', 'put the results files of shards together, and search nothing')
     .option('--smoke <number>', 'so many random schedules of each row instead of a search', whole(1, 1_000_000_000, 'a number of schedules'))
     .option('--seed <number>', 'where the random schedules begin (default 1)', whole(0, 2 ** 31, 'a number'));
 }
@@ -94,17 +102,30 @@ export function formatOf({ diagram, output, replay }: CheckCommandOptions, known
 
 const BY_EXTENSION: Readonly<Record<string, string>> = { svg: 'svg', mmd: 'mermaid', json: 'json', puml: 'plantuml', txt: 'text' };
 
+/** Options that say something only together with another one. */
+const NEEDS: readonly (readonly [keyof CheckCommandOptions, keyof CheckCommandOptions])[] = [
+  ['seed', 'smoke'],
+  ['again', 'resume'],
+  ['sizes', 'shard'],
+  ['split', 'shard'],
+];
+
+/** Options that contradict each other, and why. */
+const CONTRADICT: readonly (readonly [keyof CheckCommandOptions, readonly (keyof CheckCommandOptions)[], string])[] = [
+  ['replay', ['smoke', 'list', 'junit', 'shard', 'merge', 'resume', 'workers', 'preemptions'], 'one schedule is played, nothing is searched'],
+  ['smoke', ['preemptions', 'shard', 'resume', 'workers', 'merge'], 'random schedules are no search'],
+  ['merge', ['list', 'shard', 'resume', 'workers', 'preemptions', 'limit', 'mode', 'variant', 'diagram', 'output'], 'results are as they are'],
+];
+
 /** What contradicts itself. @throws {PxdError} 'usage' */
-export function checkOptions(options: CheckCommandOptions): void {
-  const { json, diagram, output, replay, smoke, preemptions, seed } = options;
-  const both = (a: string, b: string, why: string): never => {
-    throw new PxdError('usage', `${a} and ${b}: ${why}`);
+export function checkOptions(options: CheckCommandOptions, names: readonly string[]): void {
+  const given = (name: keyof CheckCommandOptions): boolean => options[name] !== undefined;
+  const complain = (what: string): never => {
+    throw new PxdError('usage', what);
   };
-  if (json && diagram !== undefined && output === undefined && replay === undefined)
-    both('--json', '--diagram', 'both write to stdout; --output FILE takes the diagram');
-  if (replay !== undefined && smoke !== undefined) both('--replay', '--smoke', 'a schedule is either given or random');
-  if (smoke !== undefined && preemptions !== undefined) both('--smoke', '--preemptions', 'random schedules have no bound');
-  if (seed !== undefined && smoke === undefined) throw new PxdError('usage', '--seed: only --smoke has something random');
-  for (const name of ['list', 'junit', 'shard'] as const)
-    if (replay !== undefined && options[name] !== undefined) both('--replay', `--${name}`, 'one schedule is no list of results');
+  for (const [name, other] of NEEDS) if (given(name) && !given(other)) complain(`--${name} says something only together with --${other}`);
+  for (const [name, others, why] of CONTRADICT) for (const other of others) if (given(name) && given(other)) complain(`--${name} and --${other}: ${why}`);
+  if (options.merge !== undefined && names.length > 0) complain(`--merge takes files of results and nothing else: "${names[0]}" stands before it`);
+  if (options.json && options.diagram !== undefined && options.output === undefined && options.replay === undefined)
+    complain('--json and --diagram both write to stdout: --output FILE takes the diagram');
 }

@@ -31,7 +31,7 @@ export class Totals {
 const count = (n: number): string => n.toLocaleString('en-US');
 
 /** A probability to its order: nobody needs more. */
-const probability = (p: number): string => (p === 0 ? '0' : p.toExponential(0).replace('e-', ' · 10^-'));
+const probability = (p: number): string => (p === 0 ? '0' : p.toExponential(0).replace('e-', '·10^-'));
 
 /** Shell words as they must be typed. */
 const quoted = (word: string): string => (/^[\w./:=-]+$/.test(word) ? word : `'${word}'`);
@@ -52,7 +52,8 @@ export function writeViolation(io: Io, row: Row, source: string | undefined): vo
   io.write(`  ${replayCommand(row, source)}\n`);
 }
 
-export function writeReport(io: Io, rows: readonly Row[], totals: Totals, fileOf: (row: Row) => string | undefined): void {
+/** `random`: rows are of random schedules, which explore nothing. */
+export function writeReport(io: Io, rows: readonly Row[], totals: Totals, fileOf: (row: Row) => string | undefined, random = false): void {
   io.write('\n');
   for (const row of rows.filter((one) => !one.ok)) {
     write(io, `${paint(io, 'red', `${row.id} ${row.variant} ${row.mode}:`)} ${complaint(row)?.replace(/\s*\n\s*/g, '; ')}`);
@@ -63,13 +64,19 @@ export function writeReport(io: Io, rows: readonly Row[], totals: Totals, fileOf
   const good = rows.filter((row) => row.ok).length;
   const ms = rows.reduce((sum, row) => sum + row.ms, 0);
   write(io, paint(io, good === rows.length ? 'green' : 'red', `${good} of ${rows.length} as expected, in ${timeText(ms)}`));
-  if (totals.searches === 0) return;
-  write(
-    io,
-    `explored: ${count(totals.states)} states and ${count(totals.transitions)} steps between them, in ${totals.searches} searches, at most ${count(totals.depth)} deep; ${count(totals.endings)} ends of all tasks`,
-  );
-  const left = [`${count(totals.matched)} steps led to states that were known`];
-  if (totals.cut > 0) left.push(`${count(totals.cut)} would have been preemptions beyond the bound`);
-  write(io, `left out: ${left.join('; ')}`);
-  write(io, `probability that a state was taken for another one (hashes of 64 bits): below ${probability(totals.missProbability)}`);
+  if (random) return;
+  const states = rows.reduce((sum, row) => sum + row.states, 0);
+  if (totals.searches > 0) {
+    const steps = `${count(totals.states)} states and ${count(totals.transitions)} steps between them, in ${totals.searches} searches, at most ${count(totals.depth)} deep`;
+    write(io, `explored: ${steps}; ${count(totals.endings)} ends of all tasks`);
+    const left = [`${count(totals.matched)} steps led to states that were known`];
+    if (totals.cut > 0) left.push(`${count(totals.cut)} would have been preemptions beyond the bound`);
+    write(io, `left out: ${left.join('; ')}`);
+  } else write(io, `explored: ${count(states)} states`);
+  // Of searches by others only the number of their states is known: as if all of a row had been met by one.
+  const missed = totals.searches > 0 ? totals.missProbability : rows.reduce((sum, row) => sum + missProbability(row.states), 0);
+  write(io, `probability that a state was taken for another one (hashes of 64 bits): below ${probability(missed)}`);
 }
+
+/** That any two of so many states share a hash: n² / 2^65. */
+const missProbability = (states: number): number => states ** 2 / 2 ** 65;

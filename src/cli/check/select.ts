@@ -7,7 +7,6 @@ import { allModes } from '../../arch/registry.ts';
 import type { Scenario } from '../../explore/scenario.ts';
 import { codecMissing } from '../../pagetable/canonical.ts';
 import { PxdError } from '../../pagetable/error.ts';
-import type { Shard } from './options.ts';
 
 /** One variant of one entry in one mode: a row of the table. */
 export interface Item extends Chosen {
@@ -93,7 +92,3 @@ const variantsText = (scenarios: readonly Scenario[]): string =>
   scenarios.length === 1
     ? `${scenarios[0].id} has the variants ${Object.keys(scenarios[0].variants).join(', ')}`
     : `none of the ${scenarios.length} entries has such a variant; "pxd check --list" lists them`;
-
-/** A share of the rows: every n-th, so that neighbours, which take as long, go to different shares. */
-export const shareOf = (items: readonly Item[], shard: Shard | undefined): Item[] =>
-  items.filter((_, i) => shard === undefined || i % shard.of === shard.index - 1);

@@ -6,7 +6,6 @@
 import type { Row } from '../../explore/check.ts';
 import { type Io, paint } from '../io.ts';
 import { cut, padEnd, padStart } from '../table.ts';
-import type { Item } from './select.ts';
 
 interface Cells {
   readonly title: string;
@@ -26,6 +25,13 @@ export function timeText(ms: number): string {
 /** The bound on preemptions up to which all was searched (of a violation: the one under which it was found), or ∞. */
 const boundText = (row: Row): string => (row.preemptions === null ? '∞' : `≤${row.preemptions}`);
 
+/** What a row will be about. */
+interface Subject {
+  readonly scenario: { readonly id: string };
+  readonly variant: string;
+  readonly mode: string;
+}
+
 /** Prints rows of the table, its header first. */
 export class RowPrinter {
   readonly #io: Io;
@@ -34,7 +40,7 @@ export class RowPrinter {
   #begun = false;
 
   /** `smoke`: rows tell of random schedules, whose steps are counted, not states. */
-  constructor(io: Io, items: readonly Item[], smoke = false) {
+  constructor(io: Io, items: readonly Subject[], smoke = false) {
     this.#io = io;
     const widest = (texts: readonly string[]): number => Math.max(0, ...texts.map((text) => text.length));
     const counted = smoke ? 'steps' : 'states';

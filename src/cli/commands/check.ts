@@ -1,18 +1,18 @@
 /** `pxd check`: explores the interleavings of entries of the catalogue of races, or of a file's scenarios, and says whether each behaves as it should. */
 import { performance } from 'node:perf_hooks';
 import type { Command } from 'commander';
-import type { CheckOptions, Row } from '../../explore/check.ts';
-import type { Progress } from '../../explore/search.ts';
+import type { Row } from '../../explore/check.ts';
 import { PxdError } from '../../pagetable/error.ts';
 import { type Drawing, draw, loadFormats } from '../check/diagrams.ts';
 import { junitXml } from '../check/junit.ts';
 import { writeList } from '../check/list.ts';
 import { type CheckCommandOptions, checkOptions, formatOf, separateDiagram, withCheckOptions } from '../check/options.ts';
 import { Totals, writeReport, writeViolation } from '../check/report.ts';
-import { chosenOf, type Item, itemsOf, modesOf, shareOf } from '../check/select.ts';
+import { blamed, findRows, type Standing } from '../check/rows.ts';
+import { chosenOf, type Item, itemsOf, modesOf } from '../check/select.ts';
 import { jsonOf, RowPrinter } from '../check/table.ts';
 import type { Context } from '../context.ts';
-import { type Io, PipeClosed, type ProcessIo, paint } from '../io.ts';
+import { type Io, type ProcessIo, paint } from '../io.ts';
 import { cut } from '../table.ts';
 import { writeChunks } from '../write-file.ts';
 
@@ -38,102 +38,103 @@ export function register(program: Command, context: Context): void {
     .argument('[what...]', 'entries of the catalogue (E17), or files with scenarios of your own (.ts, .js); the whole catalogue where nothing is named')
     .addHelpText('after', HELP)
     .action(async (names: string[], options: CheckCommandOptions) => {
-      checkOptions(options);
-      const formats = options.diagram === undefined && options.output === undefined && options.replay === undefined ? [] : Object.keys(await loadFormats());
-      const format = formatOf(options, formats);
-      const { catalogue } = await import('../../races/index.ts');
-      const chosen = await chosenOf(catalogue, names, async (path) => (await import('../../explore/node/load.ts')).loadScenarios(path));
-      const modes = modesOf(options.mode);
-      if (options.list) {
-        writeList(
-          io,
-          chosen.map(({ scenario }) => scenario),
-          options.json === true,
-        );
-        return;
-      }
-      const items = itemsOf(chosen, modes, options.variant);
-      const drawing = format === undefined ? undefined : { format, output: options.output, several: items.length > 1, minimise: options.minimise };
-      if (options.replay !== undefined) {
-        context.exitCode = await replay(io, items, options, drawing as Drawing);
-        return;
-      }
-      const rows = await check(io, shareOf(items, options.shard), options, drawing, names.length > 0);
-      if (rows.some((row) => !row.ok)) context.exitCode = 1;
+      checkOptions(options, names);
+      context.exitCode = options.merge === undefined ? await checked(io, names, options) : await merged(io, options.merge, options);
     });
 }
 
-/** Checks all rows and prints them one by one. */
-async function check(io: Io, items: readonly Item[], options: CheckCommandOptions, drawing: Drawing | undefined, named: boolean): Promise<Row[]> {
-  const fileOf = (row: Row): string | undefined => items.find(({ scenario }) => scenario.id === row.id)?.file;
-  const printer = new RowPrinter(io, items, options.smoke !== undefined);
+/** Everything but `--merge`. The exit code. */
+async function checked(io: Io, names: readonly string[], options: CheckCommandOptions): Promise<number> {
+  const draws = options.diagram !== undefined || options.output !== undefined || options.replay !== undefined;
+  const format = formatOf(options, draws ? Object.keys(await loadFormats()) : []);
+  const { catalogue } = await import('../../races/index.ts');
+  const chosen = await chosenOf(catalogue, names, async (path) => (await import('../../explore/node/load.ts')).loadScenarios(path));
+  const modes = modesOf(options.mode);
+  const items = itemsOf(chosen, modes, options.variant);
+  if (options.list) {
+    const scenarios = [...new Set(items.map(({ scenario }) => scenario))];
+    writeList(io, scenarios, options.json === true);
+    return 0;
+  }
+  const drawing = format === undefined ? undefined : { format, output: options.output, several: items.length > 1, minimise: options.minimise };
+  if (options.replay !== undefined) return await replay(io, items, options, drawing as Drawing);
+  return await check(io, items, options, drawing, names.length > 0);
+}
+
+/** Finds all rows and prints them one by one. */
+async function check(io: Io, items: readonly Item[], options: CheckCommandOptions, drawing: Drawing | undefined, named: boolean): Promise<number> {
+  const random = options.smoke !== undefined;
+  const printer = new RowPrinter(io, items, random);
   const totals = new Totals();
   const rows: Row[] = [];
-  for (const item of items) {
-    const row = await blamed(item, () => checkItem(item, options, totals, progressOf(io, item, rows.length, items.length)));
-    io.progress('');
+  const onRow = (row: Row): void => {
     rows.push(row);
-    if (options.json) io.write(`${JSON.stringify(jsonOf(row))}\n`);
-    else printer.print(row);
-    if (row.schedule !== null && drawing !== undefined) await draw(io, drawing, item.scenario, item.variant, item.mode, row.schedule);
-    (io as Partial<ProcessIo>).flush?.();
+    printRow(io, printer, row, options);
+  };
+  const complete = await findRows(items, options, totals, { onRow, onProgress: progressTo(io) });
+  const itemOf = (row: Row): Item =>
+    items.find(({ scenario, variant, mode }) => scenario.id === row.id && variant === row.variant && mode === row.mode) as Item;
+  const fileOf = (row: Row): string | undefined => itemOf(row).file;
+  const violations = rows.filter((row) => row.schedule !== null);
+  if (drawing !== undefined) {
+    for (const row of violations) {
+      if (drawing.output === undefined) io.write('\n');
+      await draw(io, drawing, { ...itemOf(row), schedule: row.schedule as string, rule: row.invariant ?? undefined });
+    }
   }
   if (!options.json) {
     // Of what was asked for by name, violations that were expected are told, too.
-    if (named && drawing === undefined) {
-      const expected = rows.filter((row) => row.ok && row.schedule !== null);
-      if (expected.length > 0) io.write('\n');
-      for (const row of expected) writeViolation(io, row, fileOf(row));
+    if (named && drawing === undefined && violations.some((row) => row.ok)) {
+      io.write('\n');
+      for (const row of violations.filter((one) => one.ok)) writeViolation(io, row, fileOf(row));
     }
-    writeReport(io, rows, totals, fileOf);
+    writeReport(io, rows, totals, fileOf, random);
   }
-  if (options.junit !== undefined) writeChunks(options.junit, [new TextEncoder().encode(junitXml(rows))], true);
-  return rows;
+  if (!complete) io.note(`pxd: stopped after ${rows.length} rows${options.resume === undefined ? '' : `; --resume ${options.resume} goes on`}`);
+  writeJunit(options, rows);
+  return complete && rows.every((row) => row.ok) ? 0 : 1;
 }
 
-/** What goes wrong outside of kernel functions in a file of the user's is said of the file. */
-async function blamed<T>({ file }: Item, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (file === undefined || error instanceof PxdError || error instanceof PipeClosed) throw error;
-    const { placeOf } = await import('../../explore/node/load.ts');
-    throw new PxdError('usage', `${placeOf(error) ?? file}: ${(error as Error).message ?? error}`);
-  }
+function printRow(io: Io, printer: RowPrinter, row: Row, { json }: CheckCommandOptions): void {
+  io.progress('');
+  if (json) io.write(`${JSON.stringify(jsonOf(row))}\n`);
+  else printer.print(row);
+  // A row is seen when it is found, however long the next one takes.
+  (io as Partial<ProcessIo>).flush?.();
 }
 
-async function checkItem({ scenario, variant, mode }: Item, options: CheckCommandOptions, totals: Totals, progress: CheckOptions['progress']): Promise<Row> {
-  const given: CheckOptions = {
-    now: () => performance.now(),
-    ...(options.limit === undefined ? {} : { limitMs: options.limit * 1000 }),
-    ...(options.memory === undefined ? {} : { memoryBytes: options.memory * 2 ** 20 }),
-    ...(options.preemptions === undefined ? {} : { bounds: Array.from({ length: options.preemptions + 1 }, (_, i) => i) }),
-    ...(progress === undefined ? {} : { progress }),
-    searched: (result) => totals.add(result),
-  };
-  if (options.smoke !== undefined) return (await import('../check/smoke.ts')).smokeVariant(scenario, variant, mode, options.smoke, options.seed ?? 1, given);
-  return (await import('../../explore/check.ts')).checkVariant(scenario, variant, mode, given);
+function writeJunit({ junit }: CheckCommandOptions, rows: readonly Row[]): void {
+  if (junit !== undefined) writeChunks(junit, [new TextEncoder().encode(junitXml(rows))], true);
+}
+
+/** `--merge`. The exit code: 1 also when something is missing. */
+async function merged(io: Io, files: readonly string[], options: CheckCommandOptions): Promise<number> {
+  const { gapsOf, merge } = await import('../check/merge.ts');
+  const found = await merge(files, options);
+  const printer = new RowPrinter(
+    io,
+    found.rows.map(({ id, variant, mode }) => ({ scenario: { id }, variant, mode })),
+  );
+  for (const row of found.rows) printRow(io, printer, row, options);
+  if (!options.json) writeReport(io, found.rows, new Totals(), () => undefined);
+  for (const gap of gapsOf(found)) io.note(`pxd: ${gap}`);
+  writeJunit(options, found.rows);
+  return found.complete && found.rows.every((row) => row.ok) ? 0 : 1;
 }
 
 /** Milliseconds between two changes of the progress line. */
 const LOOK = 100;
 
-/** Tells how far a search is, on a terminal. */
-function progressOf(io: Io, { scenario, variant, mode }: Item, number: number, of: number): NonNullable<CheckOptions['progress']> {
+/** Tells how far a run is, on a terminal. */
+function progressTo(io: Io): (standing: Standing) => void {
   let before = performance.now();
-  const begin = before;
-  return ({ states, transitions, depth }: Progress, bound: number): void => {
+  return ({ job, done, of, states, rate, depth, bound }): void => {
     const now = performance.now();
     if (now - before < LOOK) return;
     before = now;
-    const rate = Math.round((transitions / (now - begin)) * 1000).toLocaleString('en-US');
-    const limit = Number.isFinite(bound) ? ` (bound ${bound})` : '';
-    io.progress(
-      cut(
-        `${number + 1}/${of} ${scenario.id} ${variant} ${mode}${limit}: ${states.toLocaleString('en-US')} states, ${rate} steps/s, depth ${depth}`,
-        io.columns,
-      ),
-    );
+    const limit = bound !== undefined && Number.isFinite(bound) ? ` (bound ${bound})` : '';
+    const numbers = `${states.toLocaleString('en-US')} states, ${rate.toLocaleString('en-US')}/s, depth ${depth}`;
+    io.progress(cut(`${done + 1}/${of} ${job.id} ${job.variant} ${job.mode}${limit}: ${numbers}`, io.columns));
   };
 }
 
@@ -141,14 +142,12 @@ function progressOf(io: Io, { scenario, variant, mode }: Item, number: number, o
 async function replay(io: Io, items: readonly Item[], options: CheckCommandOptions, drawing: Drawing): Promise<number> {
   if (items.length !== 1) {
     const found = items.slice(0, 6).map((one) => `${one.scenario.id} ${one.variant} ${one.mode}`);
-    throw new PxdError(
-      'usage',
-      `--replay needs one entry with one --variant and one --mode, these are ${items.length}: ${found.join(', ')}${items.length > 6 ? ', …' : ''}`,
-    );
+    const more = items.length > 6 ? ', …' : '';
+    throw new PxdError('usage', `--replay needs one entry with one --variant and one --mode, these are ${items.length}: ${found.join(', ')}${more}`);
   }
   const [{ scenario, variant, mode }] = items;
   const [{ play }, { parseSchedule, scheduleText }] = await Promise.all([import('../../explore/play.ts'), import('../../explore/schedule.ts')]);
-  const played = await blamed(items[0], async () => play(scenario, variant, mode, parseSchedule(options.replay as string)));
+  const played = await blamed(items, async () => play(scenario, variant, mode, parseSchedule(options.replay as string)));
   const { violation, preemptions, done } = played;
   const schedule = scheduleText(played.schedule);
   if (options.json) {
@@ -158,8 +157,7 @@ async function replay(io: Io, items: readonly Item[], options: CheckCommandOptio
     const head = `${scenario.id} ${variant} ${mode}, ${played.schedule.length} steps, ${preemptions} preemptions: `;
     const what = violation ? `${violation.rule} is broken` : done ? 'nothing is broken' : 'nothing is broken so far: tasks are not done';
     io.write(`${paint(io, 'bold', head)}${what}\n`);
-    if (violation !== undefined && options.output === undefined && options.diagram === undefined) io.write(`${violation.message}\n`);
   }
-  if (!options.json || options.output !== undefined) await draw(io, { ...drawing, minimise: false }, scenario, variant, mode, schedule);
+  if (!options.json || options.output !== undefined) await draw(io, drawing, { scenario, variant, mode, schedule });
   return violation !== undefined && scenario.variants[variant].expect === 'clean' ? 1 : 0;
 }

@@ -21,6 +21,7 @@ import {
   rcuReadLock,
   rcuReadUnlock,
   refAdd,
+  setFlags,
   spinLock,
   spinTrylock,
   spinUnlock,
@@ -30,6 +31,7 @@ import {
 } from '../../src/kernel/ops.ts';
 import { GFP_ATOMIC, GFP_KERNEL } from '../../src/memory/gfp.ts';
 import { alloc, get } from '../../src/memory/heap.ts';
+import { PG_TABLE } from '../../src/memory/page-flags.ts';
 import { wordShift } from '../../src/memory/state.ts';
 import { Inode, Mm } from '../../src/mm/types.ts';
 import { bugOf, bugOfTask, eachOnAMachine, inOrder, newInode, tasks, theMachine } from './support.ts';
@@ -150,6 +152,7 @@ describe('order of locks (I22)', () => {
     const scheduler = tasks([
       function* () {
         const [a, b] = [yield* allocPage(GFP_KERNEL, 0), yield* allocPage(GFP_KERNEL, 0)];
+        for (const table of [a, b]) yield* setFlags(table, PG_TABLE);
         yield* spinLock(-a);
         yield* spinLock(-b);
         yield* spinUnlock(-b);

@@ -148,15 +148,15 @@ export class Facts {
     return this.#held[actor].set;
   }
 
-  /** Whether the footprint at hand clashes with what others were known to touch, whatever locks the task holds. */
-  clashes(actor: number, task: TaskRef): boolean {
+  /** Whether the footprint at hand clashes with what others were known to touch. Unless `locks`, a lock that keeps them away is no excuse. */
+  clashes(actor: number, task: TaskRef, locks = true): boolean {
     const others = ~(1 << actor);
     if (footprint.everything || footprint.pinned || (this.#frozenWild & others) !== 0) return true;
     for (let i = 0; i < footprint.count; i++) {
       const row = this.#rows.get(footprint.places[i]);
       if (row === undefined || row * KINDS >= this.#clash.length) continue;
       const kind = footprint.kinds[i];
-      if ((this.#clash[row * KINDS + kind] & others) !== 0 && !this.#kept(row, kind, actor, this.#setOf(actor, task))) return true;
+      if ((this.#clash[row * KINDS + kind] & others) !== 0 && !(locks && this.#kept(row, kind, actor, this.#setOf(actor, task)))) return true;
     }
     return false;
   }

@@ -1,7 +1,7 @@
 /** The search of all schedules with what may be hidden hidden (reduction.ts): it is made again until it contradicts nothing that it stands on. */
 import { startJournal, stopJournal } from '../memory/state.ts';
 import type { Facts } from './facts.ts';
-import { Reduction } from './reduction.ts';
+import { type Hiding, Reduction } from './reduction.ts';
 import type { Scenario } from './scenario.ts';
 import { type SearchOptions, type SearchResult, search } from './search.ts';
 import type { Staged } from './stage.ts';
@@ -16,10 +16,10 @@ export const mayHide = (scenario: Scenario, { scheduler }: Staged): boolean =>
   Object.keys(scenario.always ?? {}).length === 0 && scheduler.options.storeBuffers !== true;
 
 /** `facts`: what earlier searches of the same scenario, variant and mode have learned (under other bounds), and what this one adds. */
-export function searchReduced(scenario: Scenario, staged: Staged, options: SearchOptions = {}, facts?: Facts): ReducedResult {
+export function searchReduced(scenario: Scenario, staged: Staged, options: SearchOptions = {}, facts?: Facts, hiding?: Hiding): ReducedResult {
   if (!mayHide(scenario, staged)) return { ...search(scenario, staged, options), again: 0 };
   staged.stage.machine.enter();
-  const reduction = new Reduction(staged.scheduler, facts);
+  const reduction = new Reduction(staged.scheduler, facts, hiding);
   if (reduction.facts.places === 0) learn(staged, reduction);
   for (let again = 0; ; again++) {
     reduction.begin();

@@ -20,11 +20,28 @@
 import { KernelBug } from '../kernel/bug.ts';
 import { chooseRandom } from '../kernel/choose.ts';
 import { hardwareAction } from '../kernel/hardware.ts';
+import * as ops from '../kernel/ops.ts';
 import { ACTOR_BASE, type Action, type Choose, type Scheduler } from '../kernel/scheduler.ts';
 import { Cpu, firstCpu, firstTask, TASK_DONE, Task, type TaskRef } from '../kernel/task.ts';
 import { get } from '../memory/heap.ts';
 import { Facts } from './facts.ts';
 import { footprintOfHardware, footprintOfTask, type Surroundings } from './footprint.ts';
+
+/** What may be hidden; all of it by default. To switch it off is for those who measure. */
+export interface Hiding {
+  /** Releases. */
+  readonly releases?: boolean;
+  /** Operations that clash with nobody's. */
+  readonly apart?: boolean;
+  /** Operations whose places others touch only under a lock that is held now. */
+  readonly guarded?: boolean;
+}
+
+const RELEASES: ReadonlySet<number> = new Set(
+  [ops.spinUnlock, ops.upRead, ops.upWrite, ops.downgradeWrite, ops.folioUnlock, ops.vmaReadUnlock, ops.rcuReadUnlock, ops.localIrqEnable].map(
+    ({ code }) => code,
+  ),
+);
 
 /** Operations that a task performs in one step at most: more is a loop that nobody else can end. */
 const LONGEST = 20_000;
@@ -37,12 +54,14 @@ export class Reduction {
   readonly #scheduler: Scheduler;
   readonly facts: Facts;
   readonly #cpus: number;
+  readonly #hiding: Hiding;
   #where: Surroundings = { crowded: 0, filled: 0, ipis: false };
   #tasks: TaskRef[] = [];
   #inStep = 0;
 
-  constructor(scheduler: Scheduler, facts?: Facts) {
+  constructor(scheduler: Scheduler, facts?: Facts, hiding: Hiding = {}) {
     this.#scheduler = scheduler;
+    this.#hiding = hiding;
     let cpus = 0;
     for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) cpus++;
     this.#cpus = cpus;
@@ -82,8 +101,10 @@ export class Reduction {
   goesOn(number: number): boolean {
     const task = this.#tasks[number];
     if (get(task, Task.state) === TASK_DONE || !this.#scheduler.mayRun(number)) return false;
+    const { releases = true, apart = true, guarded = true } = this.#hiding;
+    if (!(RELEASES.has(get(task, Task.code)) ? releases : apart)) return false;
     footprintOfTask(task, this.#where);
-    if (this.facts.clashes(number, task)) return false;
+    if (this.facts.clashes(number, task, guarded)) return false;
     this.facts.note(number, task);
     if (++this.#inStep > LONGEST)
       throw new KernelBug('I27', `task ${number} goes round without ever looking at what others do: ${this.#scheduler.waiting(number)}`);

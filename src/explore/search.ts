@@ -28,6 +28,8 @@ export interface SearchOptions {
   readonly visited?: Visited;
   /** Operations that are no scheduling points (reduction.ts); its facts are those that all parts of a search go by. */
   readonly reduction?: Reduction;
+  /** Hears of every broken rule; the search goes on beside it. Default: it ends with the first. */
+  readonly collect?: (violation: Violation) => void;
 }
 
 export interface Progress {
@@ -120,6 +122,8 @@ class Search {
   #cutStates = 0;
   #depth = 0;
   #violation: Violation | undefined;
+  /** The state that the last action led to, when it is a new one. */
+  #entered: { low: number; high: number } | undefined;
 
   constructor(scenario: Scenario, staged: Staged, options: SearchOptions, horizon = Number.POSITIVE_INFINITY) {
     this.#horizon = horizon;
@@ -210,12 +214,23 @@ class Search {
     const { reduction } = this.#options;
     reduction?.note(action);
     scheduler.step(action);
-    if (reduction !== undefined && action < ACTOR_BASE) while (reduction.goesOn(action)) scheduler.step(action);
+    if (reduction === undefined || action >= ACTOR_BASE) return;
+    for (let mark = scheduler.mark(); reduction.goesOn(action); mark = scheduler.mark()) {
+      try {
+        scheduler.step(action);
+      } catch (error) {
+        // What breaks a rule is not hidden: before it others may break one, too.
+        if (!(error instanceof KernelBug)) throw error;
+        scheduler.rewind(mark);
+        return;
+      }
+    }
   }
 
   /** Takes an action and goes on from where it leads, unless that is known (or even then: within `prefix` actions). False when it breaks a rule. */
   #take(frame: Frame, action: Action, preemptions: number, prefix = 0): boolean {
     const { scheduler } = this.#staged;
+    this.#entered = undefined;
     try {
       this.#step(action);
       const tasks = frame.tasks.slice();
@@ -225,6 +240,11 @@ class Search {
       return true;
     } catch (error) {
       const found = violationOf(error, scheduler.schedule.slice(), preemptions);
+      if (this.#options.collect !== undefined) {
+        this.#options.collect(found);
+        this.#leaveEntered();
+        return true;
+      }
       this.#violation = error instanceof Cycle ? { ...found, cycle: { low: frame.low, high: frame.high, preemptions: frame.preemptions } } : found;
       return false;
     }
@@ -263,6 +283,7 @@ class Search {
     // Without one, preemptions are no reason to explore a state again.
     const paid = this.#bound === Number.POSITIVE_INFINITY ? 0 : preemptions;
     if (!this.#meet(low, high, paid, always)) return;
+    this.#entered = { low, high };
     const { done } = scheduler;
     const mark = scheduler.mark();
     const limited = this.#horizon !== Number.POSITIVE_INFINITY;
@@ -317,6 +338,10 @@ class Search {
     // A way that leads nowhere new is a beginning too: the states on it are met nowhere else.
     if (this.#horizon !== Number.POSITIVE_INFINITY && frame.begun === this.beginnings.length)
       this.beginnings.push(this.#staged.scheduler.schedule.slice(0, frame.mark.actions));
+  }
+
+  #leaveEntered(): void {
+    if (this.#entered !== undefined) this.#clearPath(this.#entered.low, this.#entered.high);
   }
 
   #clearPath(low: number, high: number): void {

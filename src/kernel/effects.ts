@@ -227,18 +227,18 @@ export function mapcountAdd(page: number, delta: number): number {
   return value;
 }
 
-/** Sets flags of a page; the flags before. */
+/** Sets flags of a page; the flags before but for PG_locked, which is asked for by folioTrylock alone. */
 export function setFlags(page: number, bits: number): number {
   const old = pageFlags[page];
   if ((old & bits) !== bits) setPageFlags(page, old | bits);
-  return old;
+  return old & ~PG_LOCKED;
 }
 
-/** Clears flags of a page; the flags before. */
+/** Clears flags of a page; the flags before but for PG_locked. */
 export function clearFlags(page: number, bits: number): number {
   const old = pageFlags[page];
   if ((old & bits) !== 0) setPageFlags(page, old & ~bits);
-  return old;
+  return old & ~PG_LOCKED;
 }
 
 // --- entries ----------------------------------------------------------------------------------------------------------------
@@ -295,8 +295,12 @@ export function kmalloc(type: number): number {
 /** The same with GFP_NOWAIT, under spin locks. */
 export const kmallocNowait = (type: number): number => kmalloc(type);
 
+/** kfree, kmem_cache_free. */
 export function kfree(type: number, ref: number): number {
-  freeObject(ref, layouts[type].size);
+  const { size, stays } = layouts[type];
+  const readers = stays === 0 ? 0 : heap[ref + stays];
+  freeObject(ref, size);
+  if (readers !== 0) setSlot(ref + stays, readers);
   return 0;
 }
 

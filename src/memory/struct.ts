@@ -22,6 +22,8 @@ export interface FieldSpec {
   readonly kind: FieldKind;
   /** Consecutive slots that the field takes. */
   readonly slots: number;
+  /** A rw_semaphore that a constructor of the slab made once (SLAB_TYPESAFE_BY_RCU): readers that came too late may hold it beyond the object's end. */
+  readonly outlives?: boolean;
 }
 
 export interface Layout {
@@ -32,12 +34,14 @@ export interface Layout {
   readonly fields: ReadonlyMap<string, FieldSpec & { readonly offset: number }>;
   /** Which lock must be held to read or write a field: field → name of a rule (kernel/guards.ts). */
   readonly guards: ReadonlyMap<number, string>;
+  /** Offset of the count of readers that stays when an object is freed (`outlives`), 0 for none. */
+  readonly stays: number;
 }
 
 /** All described structs, by type number (0 is none). */
-export const layouts: Layout[] = [{ name: 'none', type: 0, size: 0, fields: new Map(), guards: new Map() }];
+export const layouts: Layout[] = [{ name: 'none', type: 0, size: 0, fields: new Map(), guards: new Map(), stays: 0 }];
 
-type Specs = Readonly<Record<string, FieldKind | { readonly kind: FieldKind; readonly slots: number }>>;
+type Specs = Readonly<Record<string, FieldKind | FieldSpec>>;
 
 export type Struct<T extends string, S extends Specs> = { readonly [K in keyof S]: Field<T> } & { readonly $type: number; readonly $size: number };
 
@@ -50,10 +54,12 @@ export function defineStruct<const T extends string, const S extends Specs>(
   const fields = new Map<string, FieldSpec & { offset: number }>();
   const offsets: Record<string, number> = {};
   let size = 1;
+  let stays = 0;
   for (const [field, spec] of Object.entries(specs)) {
-    const full = typeof spec === 'string' ? { kind: spec, slots: 1 } : spec;
+    const full: FieldSpec = typeof spec === 'string' ? { kind: spec, slots: 1 } : spec;
     fields.set(field, { ...full, offset: size });
     offsets[field] = size;
+    if (full.outlives) stays = size + 1;
     size += full.slots;
   }
   // A freed object keeps its type (negated) and the link of the free list.
@@ -64,7 +70,7 @@ export function defineStruct<const T extends string, const S extends Specs>(
     guards.set(offsets[field], rule as string);
   }
   const type = layouts.length;
-  layouts.push({ name, type, size, fields, guards });
+  layouts.push({ name, type, size, fields, guards, stays });
   return Object.freeze({ ...offsets, $type: type, $size: size }) as Struct<T, S>;
 }
 

@@ -58,9 +58,14 @@ function* anonVmaFree(anonVma: AnonVmaRef): Op<number> {
   return yield* kfree(AnonVma.$type, anonVma);
 }
 
-/** put_anon_vma: drops a reference; the last one of a descendant drops one of the root's. */
+/** put_anon_vma: drops a reference. */
 export function* putAnonVma(anonVma: AnonVmaRef): Op<number> {
   if ((yield* atomicAdd(anonVma, AnonVma.refcount, -1)) !== 0) return 0;
+  return yield* anonVmaDropped(anonVma);
+}
+
+/** __put_anon_vma: the last reference was dropped; that of a descendant drops one of the root's. */
+export function* anonVmaDropped(anonVma: AnonVmaRef): Op<number> {
   const root = get(anonVma, AnonVma.root);
   yield* anonVmaFree(anonVma);
   if (root !== anonVma && (yield* atomicAdd(root, AnonVma.refcount, -1)) === 0) yield* anonVmaFree(root);

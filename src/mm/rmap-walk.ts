@@ -33,7 +33,7 @@ import { SW } from '../kernel/switches.ts';
 import { PG_DIRTY, PG_REFERENCED, PG_SWAPBACKED } from '../memory/page-flags.ts';
 import { pageIndex, pageMapcount, pageMapping } from '../memory/state.ts';
 import { PTE_ACCESSED } from '../pagetable/canonical.ts';
-import { putAnonVma } from './anon-vma.ts';
+import { anonVmaDropped, putAnonVma } from './anon-vma.ts';
 import { anonVmaIntervalTreeIterFirst, anonVmaIntervalTreeIterNext, vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { pageVmaMappedWalk } from './page-vma-mapped.ts';
@@ -126,26 +126,37 @@ export function* folioLockAnonVmaRead(page: Page, dontWait: number): Op<number> 
       return 0;
     }
     const lock = anonVmaLock(anonVma);
-    if ((yield* downReadTrylock(lock)) === 0) {
-      if (dontWait !== 0 || (yield* anonVmaGet(anonVma)) === 0) {
-        yield* rcuReadUnlock();
-        return dontWait !== 0 ? CONTENDED : 0;
-      }
+    if ((yield* downReadTrylock(lock)) !== 0) {
+      // folio_move_anon_rmap() may have given it another.
+      const moved = pageMapping[page] !== anonVma;
+      const mapped = pageIsMapped(page);
+      // A mapping keeps the anon_vma from now on. Without one it may be free already: its lock can be given up all the same while RCU keeps its type.
+      if (moved || !mapped) yield* upRead(lock);
       yield* rcuReadUnlock();
-      yield* downRead(lock);
-      if (!pageIsMapped(page)) {
-        yield* upRead(lock);
-        yield* putAnonVma(anonVma);
-        return 0;
-      }
-      // A mapping keeps it now, as nobody can take VMAs out of the tree.
-      yield* atomicAdd(anonVma, AnonVma.refcount, -1);
-    } else yield* rcuReadUnlock();
-    // folio_move_anon_rmap() may have given it another.
-    const valid = pageMapping[page] === anonVma;
-    if (valid && pageIsMapped(page)) return anonVma;
+      if (moved) continue;
+      return mapped ? anonVma : 0;
+    }
+    if (dontWait !== 0 || (yield* anonVmaGet(anonVma)) === 0) {
+      yield* rcuReadUnlock();
+      return dontWait !== 0 ? CONTENDED : 0;
+    }
+    const stillMapped = pageIsMapped(page);
+    yield* rcuReadUnlock();
+    if (!stillMapped) {
+      yield* putAnonVma(anonVma);
+      return 0;
+    }
+    yield* downRead(lock);
+    if (pageMapping[page] !== anonVma) {
+      yield* upRead(lock);
+      yield* putAnonVma(anonVma);
+      continue;
+    }
+    if ((yield* atomicAdd(anonVma, AnonVma.refcount, -1)) !== 0) return anonVma;
+    // Ours was the last reference: it goes, which takes its lock for writing.
     yield* upRead(lock);
-    if (valid) return 0;
+    yield* anonVmaDropped(anonVma);
+    return 0;
   }
 }
 

@@ -188,8 +188,8 @@ export const Vma = defineStruct(
 export const AnonVma = defineStruct('anonVma', {
   root: 'ref:anonVma',
   parent: 'ref:anonVma',
-  /** rw_semaphore (used on the root only). */
-  rwsem: { kind: 'lock', slots: 2 },
+  /** rw_semaphore (used on the root only). Who comes through a page may take it for reading when the anon_vma has just been freed, and sees it then. */
+  rwsem: { kind: 'lock', slots: 2, outlives: true },
   refcount: 'count',
   numChildren: 'count',
   numActiveVmas: 'count',

@@ -15,6 +15,8 @@ import e09 from './e09.ts';
 import e11 from './e11.ts';
 import e12 from './e12.ts';
 import e13 from './e13.ts';
+import e14 from './e14.ts';
+import e14Rmap from './e14-rmap.ts';
 import e17 from './e17.ts';
 import e18 from './e18.ts';
 import e18Reference from './e18-reference.ts';
@@ -58,6 +60,8 @@ export const catalogue: readonly Scenario[] = [
   e11,
   e12,
   e13,
+  e14,
+  e14Rmap,
   e17,
   e18,
   e18Reference,

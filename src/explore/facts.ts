@@ -71,6 +71,15 @@ class LockSets {
   }
 }
 
+/** Facts as plain data, for other threads and for files. */
+export interface FactsDump {
+  readonly actors: number;
+  /** Who did what nothing is known of, as bits. */
+  readonly wild: number;
+  /** One after the other: place, kind, actor, number of locks, locks. */
+  readonly touches: readonly number[];
+}
+
 /** Rows that there is room for at first. */
 const ROOM = 256;
 
@@ -103,6 +112,31 @@ export class Facts {
   constructor(actors: number) {
     this.#actors = actors;
     this.#locks = new Uint16Array(ROOM * KINDS * actors);
+  }
+
+  /** What is known, or (`frozen`) what was known at `freeze`. */
+  dump(frozen = false): FactsDump {
+    const [who, locks] = frozen ? [this.#frozenWho, this.#frozenLocks] : [this.#who, this.#locks];
+    const touches: number[] = [];
+    for (const [place, row] of this.#rows)
+      for (let at = row * KINDS; at < Math.min(who.length, (row + 1) * KINDS); at++)
+        for (let actor = 0; actor < this.#actors; actor++) {
+          if (((who[at] >>> actor) & 1) === 0) continue;
+          const held = this.#sets.get(locks[at * this.#actors + actor]);
+          touches.push(place, at % KINDS, actor, held.length, ...held);
+        }
+    return { actors: this.#actors, wild: frozen ? this.#frozenWild : this.#wild, touches };
+  }
+
+  /** Notes all that is in a dump. The order in which dumps are taken makes no difference. */
+  take({ wild, touches }: Pick<FactsDump, 'wild' | 'touches'>): void {
+    if ((wild & ~this.#wild) !== 0) this.contradicted = true;
+    this.#wild |= wild;
+    for (let i = 0; i < touches.length; ) {
+      const [place, kind, actor, count] = touches.slice(i, i + 4);
+      i += 4 + count;
+      this.#add(place, kind, actor, this.#sets.number(touches.slice(i - count, i)));
+    }
   }
 
   get places(): number {

@@ -3,6 +3,8 @@
  * without a bound where none is.
  */
 
+import type { Facts } from './facts.ts';
+import { searchReduced } from './reduced.ts';
 import type { Scenario, Variant } from './scenario.ts';
 import { scheduleText } from './schedule.ts';
 import { type Progress, type SearchResult, search } from './search.ts';
@@ -43,6 +45,8 @@ export interface CheckOptions {
   readonly stop?: (progress: Progress) => boolean;
   /** Hears of each search that was made: what it saw, and what it left out. */
   readonly searched?: (result: SearchResult, bound: number) => void;
+  /** Hide operations that need be no scheduling points (reduction.ts). Default true. */
+  readonly reduce?: boolean;
 }
 
 const LIMIT_MS = 120_000;
@@ -74,6 +78,8 @@ export function searchVariant(scenario: Scenario, name: string, mode: string, op
   let result: SearchResult | undefined;
   let bound = 0;
   let states = 0;
+  // What one search learns the next one knows: places are the same each time.
+  let facts: Facts | undefined;
   for (bound of bounds) {
     const staged = stageOf(scenario, variant, mode);
     const given = options.memoryBytes === undefined ? {} : { memoryBytes: options.memoryBytes };
@@ -81,7 +87,13 @@ export function searchVariant(scenario: Scenario, name: string, mode: string, op
       options.progress?.({ ...progress, states: states + progress.states }, bound);
       return options.now() > limit || options.stop?.(progress) === true;
     };
-    result = search(scenario, staged, { preemptions: bound, ...given, stop });
+    const searchOptions = { preemptions: bound, ...given, stop };
+    if (options.reduce === false) result = search(scenario, staged, searchOptions);
+    else {
+      const reduced = searchReduced(scenario, staged, searchOptions, facts);
+      facts = reduced.facts;
+      result = reduced;
+    }
     states += result.states;
     options.searched?.(result, bound);
     if (result.verdict !== 'bounded') break;

@@ -9,6 +9,8 @@ import type { Staged } from './stage.ts';
 export interface ReducedResult extends SearchResult {
   /** Searches that were given up because they hid too much. */
   readonly again: number;
+  /** What was learned, for the next search of the same; undefined when nothing may be hidden. */
+  readonly facts?: Facts;
 }
 
 /** Whether operations may be hidden at all. */
@@ -24,7 +26,7 @@ export function searchReduced(scenario: Scenario, staged: Staged, options: Searc
   for (let again = 0; ; again++) {
     reduction.begin();
     const result = search(scenario, staged, { ...options, reduction });
-    if (!reduction.contradicted || result.violation || options.stop?.(result)) return { ...result, again };
+    if (!reduction.contradicted || result.violation || options.stop?.(result)) return { ...result, again, facts: reduction.facts };
   }
 }
 

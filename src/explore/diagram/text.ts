@@ -40,13 +40,14 @@ function draw(story: Story, all: Rows, width: number): string[] {
   const margin = marginOf(rows.rows, width);
   const cell = Math.max(NARROWEST, Math.floor((width - margin - GAP.length * lanes) / lanes));
   const line = (cells: readonly string[], side: string): string => [...cells.map((c) => c.padEnd(cell)), side].join(GAP).trimEnd();
-  const names = story.lanes.map(laneName);
-  const lines = [
-    ...wrap(summary(story).split('\n')[0], width, 4),
-    '',
-    line(names, 'holds'),
-    line(new Array<string>(lanes).fill('-'.repeat(cell)), '-'.repeat(margin)),
-  ];
+  const names = story.lanes.map((lane) => wrap(laneName(lane), cell, 4));
+  const heads = Array.from({ length: Math.max(1, ...names.map((name) => name.length)) }, (_, i) =>
+    line(
+      names.map((name) => name[i] ?? ''),
+      i === 0 ? 'holds' : '',
+    ),
+  );
+  const lines = [...wrap(summary(story).split('\n')[0], width, 4), '', ...heads, line(new Array<string>(lanes).fill('-'.repeat(cell)), '-'.repeat(margin))];
   for (const row of rows.rows) {
     if (row.kind === 'end') {
       const numbers = rows.causes.map((_, i) => ` (${i + 1})`).join('');

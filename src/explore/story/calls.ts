@@ -8,7 +8,8 @@ type Argument = (value: number) => string;
 const constants = (from: Readonly<Record<string, unknown>>, prefix: RegExp): [number, string][] =>
   Object.entries(from)
     .filter((pair): pair is [string, number] => prefix.test(pair[0]) && typeof pair[1] === 'number')
-    .map(([name, value]): [number, string] => [value, name]);
+    .map(([name, value]): [number, string] => [value, name])
+    .sort(([a], [b]) => a - b);
 
 const oneOf =
   (names: readonly [number, string][]): Argument =>

@@ -61,7 +61,7 @@ export function involvedIn(replay: Replay): Involved {
     const found = layout?.fields.get(name);
     if (!found || Math.abs(heap[ref]) !== layout?.type) return `${struct}.${name} of ${ref}`;
     const key = objects.object(ref);
-    if (found.kind === 'lock') {
+    if (found.kind === 'lock' || objects.known.has(`lock:${ref + found.offset}`)) {
       const lock = objects.lock(ref + found.offset, HELD_SPIN);
       note(lock.key);
       return lock.text;

@@ -52,7 +52,8 @@ const bitNames = (named: readonly (readonly [number, string])[], bits: number): 
 
 const PAGE_FLAGS = Object.entries(flags)
   .filter(([name]) => name !== 'PG_CHECK_AT_FREE')
-  .map(([name, bit]): [number, string] => [bit, name.slice(3).toLowerCase()]);
+  .map(([name, bit]): [number, string] => [bit, name.slice(3).toLowerCase()])
+  .sort(([a], [b]) => a - b);
 
 /** Flags of struct page: `['dirty', 'referenced']`. */
 export const pageFlagNames = (bits: number): string[] => bitNames(PAGE_FLAGS, bits);

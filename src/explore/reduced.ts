@@ -14,8 +14,8 @@ export interface ReducedResult extends SearchResult {
 }
 
 /** Whether operations may be hidden at all. */
-export const mayHide = (scenario: Scenario, { scheduler }: Staged): boolean =>
-  Object.keys(scenario.always ?? {}).length === 0 && scheduler.options.storeBuffers !== true;
+export const mayHide = (scenario: Scenario, { scheduler, racy }: Staged): boolean =>
+  racy !== true && Object.keys(scenario.always ?? {}).length === 0 && scheduler.options.storeBuffers !== true;
 
 /** `facts`: what earlier searches of the same scenario, variant and mode have learned (under other bounds), and what this one adds. */
 export function searchReduced(scenario: Scenario, staged: Staged, options: SearchOptions = {}, facts?: Facts, hiding?: Hiding): ReducedResult {

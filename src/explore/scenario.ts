@@ -48,6 +48,11 @@ export interface Variant {
   readonly rule?: string | readonly string[];
   /** Preemptions that are enough to find it. */
   readonly preemptions?: number;
+  /**
+   * What it breaks is that a lock keeps fields from others, and no guard asks (kernel/guards.ts): nothing is hidden from the search then, which else relies
+   * on such locks (reduction.ts).
+   */
+  readonly racy?: boolean;
   /** What differs, for people. */
   readonly note?: string;
   /** What `stage.notes` begins with: for what differs in the scenario's own kernel functions, which get it as an argument. */

@@ -23,6 +23,8 @@ export interface Staged {
   readonly scheduler: Scheduler;
   /** Names of the tasks by number. */
   readonly names: readonly string[];
+  /** `Variant.racy`. */
+  readonly racy?: boolean;
 }
 
 const RAM_BYTES = 8 * 2 ** 20;
@@ -81,5 +83,5 @@ export function stageOf(scenario: Scenario, variant: Variant, mode: string, opti
     );
   });
   reserve(specs.length, cpus);
-  return { stage, scheduler, names: specs.map(([name]) => name) };
+  return { stage, scheduler, names: specs.map(([name]) => name), racy: variant.racy === true };
 }

@@ -32,6 +32,7 @@ export default scenario({
       switches: ['mlockFlagUnlocked', 'walkNoVmaLock'],
       expect: 'violation',
       rule: 'unevictable',
+      racy: true,
       preemptions: 1,
       note: 'faults go on while the flag is set and what is mapped is counted',
     },

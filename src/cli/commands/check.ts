@@ -27,7 +27,7 @@ Examples:
   pxd check                                    the whole catalogue
   pxd check E17 --mode all --json
   pxd check E17 --variant unaware --diagram    the race, drawn
-  pxd check examples/protocol/snapshot.ts      a protocol of your own`;
+  pxd check examples/protocol/dirty-log.ts      a protocol of your own`;
 
 export const prepare = separateDiagram;
 
@@ -83,10 +83,11 @@ async function check(io: Io, items: readonly Item[], options: CheckCommandOption
     }
   }
   if (!options.json) {
-    // Of what was asked for by name, violations that were expected are told, too.
-    if (named && drawing === undefined && violations.some((row) => row.ok)) {
+    // Of what was asked for by name, violations that were expected are told, too: in one mode.
+    const told = violations.filter((row, i) => row.ok && violations.findIndex((one) => one.id === row.id && one.variant === row.variant) === i);
+    if (named && drawing === undefined && told.length > 0) {
       io.write('\n');
-      for (const row of violations.filter((one) => one.ok)) writeViolation(io, row, fileOf(row));
+      for (const row of told) writeViolation(io, row, fileOf(row));
     }
     writeReport(io, rows, totals, fileOf, random);
   }

@@ -51,6 +51,7 @@ export {
   task,
   type Variant,
 } from './scenario.ts';
+export { type ReducedResult, searchReduced } from './reduced.ts';
 export { parseSchedule, scheduleText } from './schedule.ts';
 export { type Progress, type SearchOptions, type SearchResult, search, type Violation } from './search.ts';
 export {

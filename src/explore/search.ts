@@ -11,7 +11,7 @@ import { PxdError } from '../pagetable/error.ts';
 import { endingFault } from './ending.ts';
 import { hashTask, hashWhole, taskHash, whole } from './hash.ts';
 import type { Reduction } from './reduction.ts';
-import type { Scenario } from './scenario.ts';
+import type { Check, Scenario, Stage } from './scenario.ts';
 import type { Staged } from './stage.ts';
 import { Visited } from './visited.ts';
 
@@ -59,6 +59,8 @@ export interface SearchResult extends Progress {
   /** Steps that the bound on preemptions cut off. */
   readonly cut: number;
   readonly missProbability: number;
+  /** Bytes of the table of states. */
+  readonly bytes: number;
 }
 
 /** A state on the way from the beginning to where the search is. */
@@ -71,8 +73,6 @@ interface Frame {
   readonly preemptions: number;
   readonly low: number;
   readonly high: number;
-  /** Hashes of the tasks' own parts, two words each. */
-  readonly tasks: Int32Array;
   /** Beginnings that were known when it was met. */
   readonly begun: number;
 }
@@ -122,8 +122,13 @@ class Search {
   #cutStates = 0;
   #depth = 0;
   #violation: Violation | undefined;
-  /** The state that the last action led to, when it is a new one. */
-  #entered: { low: number; high: number } | undefined;
+  /** Whether the last action led to a new state, and which. */
+  #entered = false;
+  #enteredLow = 0;
+  #enteredHigh = 0;
+  /** Hashes of the tasks' own parts, two words each, by number of the frame. */
+  #parts: Int32Array;
+  readonly #checks: readonly [rule: string, holds: Check<Stage>][];
 
   constructor(scenario: Scenario, staged: Staged, options: SearchOptions, horizon = Number.POSITIVE_INFINITY) {
     this.#horizon = horizon;
@@ -133,6 +138,8 @@ class Search {
     this.#bound = options.preemptions ?? Number.POSITIVE_INFINITY;
     this.#visited = options.visited ?? new Visited(options.memoryBytes);
     this.#tasks = staged.names.length;
+    this.#parts = new Int32Array(512 * this.#tasks);
+    this.#checks = Object.entries(scenario.always ?? {});
   }
 
   run(): SearchResult {
@@ -159,16 +166,16 @@ class Search {
       matched: this.#matched,
       cut: this.#cut,
       missProbability: this.#visited.missProbability,
+      bytes: this.#visited.bytes,
     };
   }
 
   /** True when it was stopped before all was seen. */
   #explore(): boolean {
-    const tasks = new Int32Array(2 * this.#tasks);
-    for (let t = 0; t < this.#tasks; t++) this.#rehash(tasks, t);
+    for (let t = 0; t < this.#tasks; t++) this.#rehash(0, t);
     const { scheduler } = this.#staged;
     const prefix = this.#options.prefix ?? [];
-    this.#enter(tasks, -1, 0, prefix.length > 0);
+    this.#enter(-1, 0, prefix.length > 0);
     let top = 0;
     for (; scheduler.schedule.length < prefix.length; top++)
       if (!this.#follow(prefix[scheduler.schedule.length], prefix.length)) return this.#visited.full || this.#contradicted;
@@ -230,13 +237,12 @@ class Search {
   /** Takes an action and goes on from where it leads, unless that is known (or even then: within `prefix` actions). False when it breaks a rule. */
   #take(frame: Frame, action: Action, preemptions: number, prefix = 0): boolean {
     const { scheduler } = this.#staged;
-    this.#entered = undefined;
+    this.#entered = false;
     try {
       this.#step(action);
-      const tasks = frame.tasks.slice();
-      if (action < ACTOR_BASE) this.#rehash(tasks, action);
+      this.#hashAfter(action);
       this.#always();
-      this.#enter(tasks, action < ACTOR_BASE ? action : frame.last, preemptions, scheduler.schedule.length < prefix);
+      this.#enter(action < ACTOR_BASE ? action : frame.last, preemptions, scheduler.schedule.length < prefix);
       return true;
     } catch (error) {
       const found = violationOf(error, scheduler.schedule.slice(), preemptions);
@@ -251,26 +257,40 @@ class Search {
   }
 
   #always(): void {
-    for (const [rule, holds] of Object.entries(this.#scenario.always ?? {})) {
+    for (const [rule, holds] of this.#checks) {
       const wrong = holds(this.#staged.stage);
       if (wrong !== undefined) throw new KernelBug(rule, wrong);
     }
   }
 
-  #rehash(tasks: Int32Array, number: number): void {
+  /** The tasks' own parts behind the last frame: as in that frame, but for the one that moved. */
+  #hashAfter(action: Action): void {
+    const words = 2 * this.#tasks;
+    const at = this.#frames.length * words;
+    if (at + words > this.#parts.length) {
+      const larger = new Int32Array(2 * (at + words));
+      larger.set(this.#parts);
+      this.#parts = larger;
+    }
+    for (let i = at; i < at + words; i++) this.#parts[i] = this.#parts[i - words];
+    if (action < ACTOR_BASE) this.#rehash(at, action);
+  }
+
+  #rehash(at: number, number: number): void {
     hashTask(this.#staged.scheduler, number);
-    tasks[2 * number] = taskHash.low;
-    tasks[2 * number + 1] = taskHash.high;
+    this.#parts[at + 2 * number] = taskHash.low;
+    this.#parts[at + 2 * number + 1] = taskHash.high;
   }
 
   /** A state is met: makes a frame of it when it is new, or `always`. @throws {KernelBug} when it is an end that must not be */
-  #enter(tasks: Int32Array, last: Action, preemptions: number, always = false): void {
+  #enter(last: Action, preemptions: number, always = false): void {
     const { scheduler } = this.#staged;
     let low = 0;
     let high = 0;
-    for (let t = 0; t < this.#tasks; t++) {
-      low = (low + tasks[2 * t]) | 0;
-      high = (high + tasks[2 * t + 1]) | 0;
+    const parts = this.#frames.length * 2 * this.#tasks;
+    for (let i = parts; i < parts + 2 * this.#tasks; i += 2) {
+      low = (low + this.#parts[i]) | 0;
+      high = (high + this.#parts[i + 1]) | 0;
     }
     hashWhole(low, high);
     low = whole.low;
@@ -283,7 +303,9 @@ class Search {
     // Without one, preemptions are no reason to explore a state again.
     const paid = this.#bound === Number.POSITIVE_INFINITY ? 0 : preemptions;
     if (!this.#meet(low, high, paid, always)) return;
-    this.#entered = { low, high };
+    this.#entered = true;
+    this.#enteredLow = low;
+    this.#enteredHigh = high;
     const { done } = scheduler;
     const mark = scheduler.mark();
     const limited = this.#horizon !== Number.POSITIVE_INFINITY;
@@ -302,10 +324,11 @@ class Search {
     }
     const actions = scheduler.actions();
     scheduler.checkDeadlock(actions);
-    const frame = { mark, actions: lastFirst(actions, last), next: 0, last, preemptions, low, high, tasks, begun: this.beginnings.length };
+    const frame = { mark, actions: lastFirst(actions, last), next: 0, last, preemptions, low, high, begun: this.beginnings.length };
     this.#frames.push(frame);
     this.#depth = Math.max(this.#depth, this.#frames.length);
-    if (actions.some((action) => isPreemption(frame, action) && preemptions + 1 > this.#bound)) this.#noteCut(low, high, paid);
+    if (this.#bound !== Number.POSITIVE_INFINITY && actions.some((action) => isPreemption(frame, action) && preemptions + 1 > this.#bound))
+      this.#noteCut(low, high, paid);
   }
 
   /** Looks a state up and notes it with the preemptions that it took. False when it is known with no more than these. @throws {KernelBug} I27 */
@@ -341,7 +364,7 @@ class Search {
   }
 
   #leaveEntered(): void {
-    if (this.#entered !== undefined) this.#clearPath(this.#entered.low, this.#entered.high);
+    if (this.#entered) this.#clearPath(this.#enteredLow, this.#enteredHigh);
   }
 
   #clearPath(low: number, high: number): void {

@@ -84,6 +84,11 @@ export class Visited {
     return true;
   }
 
+  /** Bytes that the table takes. */
+  get bytes(): number {
+    return ENTRY_BYTES * this.#low.length;
+  }
+
   /** Probability that any two of the states seen have the same hash, so that one of them was taken for the other: n² / 2^65. */
   get missProbability(): number {
     return (this.size * this.size) / 2 ** 65;

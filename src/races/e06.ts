@@ -5,7 +5,7 @@
  * other faults out (StackRot, CVE-2023-3269), which the first write to the VMA shows without any preemption.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { MAP_ANONYMOUS, MAP_PRIVATE, map, WINDOW } from '../explore/setup.ts';
+import { MAP_ANONYMOUS, MAP_PRIVATE, map, store, WINDOW } from '../explore/setup.ts';
 
 const MAP_GROWSDOWN = 0x100;
 const STACK = WINDOW + 8;
@@ -16,6 +16,7 @@ export default scenario({
   source: '8d7071af8907 (mm: always expand the stack with the mmap write lock held), lock_mm_and_find_vma(), expand_downwards()',
   setup(stage) {
     map(stage, STACK, 1, { flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN });
+    store(stage, STACK, 1);
   },
   tasks: {
     fault: ({ process }) => task(call('threadStore', process.ref, STACK - 2, 1)),

@@ -41,6 +41,13 @@ const three = (story: Story): Story => ({
   })),
 });
 
+/** The same with a task in between that does nothing. */
+const idle = (story: Story): Story => {
+  const moved = <T extends { readonly lane: number }>(e: T): T => ({ ...e, lane: e.lane === 0 ? 0 : e.lane + 1 });
+  const [first, ...others] = story.lanes;
+  return { ...story, lanes: [first, { task: 'idler', cpu: 7, calls: [] }, ...others], events: story.events.map(moved), tooLate: story.tooLate.map(moved) };
+};
+
 const peaceful = (story: Story): Story => ({ ...story, violation: null, conflict: [], tooLate: [] });
 
 /** Every shape of a story that formats must draw. */
@@ -150,6 +157,12 @@ describe('lines', () => {
   });
 });
 
+describe('tasks that do nothing', () => {
+  it.each(Object.keys(formats).filter((name) => name !== 'json'))('are left out (%s)', (name) => {
+    for (const [, make] of stories) expect(formats[name].render(idle(make()))).toBe(formats[name].render(make()));
+  });
+});
+
 // --- the others -------------------------------------------------------------------------------------------------------------
 
 describe.each(stories)('formats of %s', (_, make) => {
@@ -211,11 +224,25 @@ describe.each(stories)('formats of %s', (_, make) => {
         expect((known?.[5] ?? '').replace(/#(?:\d+|lt|gt);|<br\/>/g, ''), line).not.toMatch(/[;#<>]/);
       }
       expect(statements.some((line) => /-x|I4/.test(line))).toBe(story.violation !== null);
+      // Whatever it is escaped as, it is what the story says.
+      const said = statements
+        .join('\n')
+        .replace(/<br\/>/g, '\n')
+        .replace(/#(\d+|lt|gt);/g, (_, c: string) => (c === 'lt' ? '<' : c === 'gt' ? '>' : String.fromCharCode(Number(c))));
+      for (const lane of story.lanes) expect(said).toContain(`CPU ${lane.cpu}: ${lane.task}`);
+      if (story.violation) expect(said).toContain(story.violation.text);
 
       const plantuml = formats.plantuml.render(story).trimEnd().split('\n');
       expect([plantuml[0], plantuml.at(-1)]).toEqual(['@startuml', '@enduml']);
       const named = plantuml.flatMap((line) => /^participant "[^"]+" as (L\d+)$/.exec(line)?.[1] ?? []);
       expect(named).toEqual(story.lanes.map((_, i) => `L${i}`));
+      if (story.violation)
+        expect(
+          plantuml
+            .join('\n')
+            .replaceAll('\\n', '\n')
+            .replace(/~(?=__|--|\*\*|\/\/|""|~~|<)/g, ''),
+        ).toContain(story.violation.text);
       for (const line of plantuml.slice(2, -1)) {
         const known = /^(?:participant .* as (L\d+)|note over (L\d+(?:, L\d+)?)(?: #pink)? : .+|(L\d+) (?:->|-->|-\[#red\]>x) (L\d+) : .+)$/.exec(line);
         expect(known, `${name}: ${line}`).not.toBeNull();

@@ -1,6 +1,6 @@
 /** A Mermaid sequence diagram: what GitHub, GitLab and many wikis draw from text. */
 import type { Format } from './format.ts';
-import { laneName, rowsOf, rowText, shortened, summary } from './rows.ts';
+import { laneName, rowsOf, rowText, shortened, summary, withoutIdle } from './rows.ts';
 
 /** Mermaid ends statements at semicolons and reads `#…;` as a character; lines are broken by a tag. */
 const CODES: Readonly<Record<string, string>> = { '#': '#35;', ';': '#59;', '<': '#lt;', '>': '#gt;', '\n': '<br/>' };
@@ -9,7 +9,8 @@ const escaped = (what: string): string => what.replace(/[#;<>\n]/g, (c) => CODES
 export const mermaid: Format = {
   extension: 'mmd',
   what: 'a sequence diagram for Markdown',
-  render: (story) => {
+  render: (given) => {
+    const story = withoutIdle(given);
     const { rows, causes } = shortened(rowsOf(story));
     const last = story.lanes.length - 1;
     const all = last === 0 ? 'L0' : `L0,L${last}`;

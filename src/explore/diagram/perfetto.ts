@@ -6,7 +6,7 @@
  */
 import type { Story, StoryEvent } from '../story.ts';
 import type { Format } from './format.ts';
-import { laneName, summary } from './rows.ts';
+import { laneName, summary, withoutIdle } from './rows.ts';
 
 const PID = 1;
 /** Microseconds of an action, and of its slice. */
@@ -30,7 +30,8 @@ const trackOf = (event: StoryEvent): number => (event.call === null ? HARDWARE +
 export const perfetto: Format = {
   extension: 'trace.json',
   what: 'a trace for ui.perfetto.dev',
-  render: (story) => {
+  render: (given) => {
+    const story = withoutIdle(given);
     const traceEvents: TraceEvent[] = [
       meta('process_name', 0, summary(story).split('\n')[0]),
       ...story.lanes.flatMap((lane, tid) => [meta('thread_name', tid, laneName(lane)), { ...meta('thread_sort_index', tid, ''), args: { sort_index: tid } }]),

@@ -1,6 +1,6 @@
 /** A PlantUML sequence diagram. */
 import type { Format } from './format.ts';
-import { laneName, rowsOf, rowText, shortened, summary } from './rows.ts';
+import { laneName, rowsOf, rowText, shortened, summary, withoutIdle } from './rows.ts';
 
 /** What PlantUML would take for markup (`__free_pages` is not underlined) gets its escape; lines are broken by `\n`. */
 const escaped = (what: string): string =>
@@ -12,7 +12,8 @@ const escaped = (what: string): string =>
 export const plantuml: Format = {
   extension: 'puml',
   what: 'a sequence diagram for PlantUML',
-  render: (story) => {
+  render: (given) => {
+    const story = withoutIdle(given);
     const { rows, causes } = shortened(rowsOf(story));
     const last = story.lanes.length - 1;
     const all = last === 0 ? 'L0' : `L0, L${last}`;

@@ -103,6 +103,14 @@ interface Open {
   stack: readonly StackFrame[];
 }
 
+/** The same without the columns of tasks that do nothing in it. */
+export function withoutIdle(story: Story): Story {
+  const lanes = story.lanes.flatMap((_, lane) => ([...story.events, ...story.tooLate].some((e) => e.lane === lane) ? [lane] : []));
+  if (lanes.length === 0 || lanes.length === story.lanes.length) return story;
+  const moved = (event: StoryEvent): StoryEvent => ({ ...event, lane: lanes.indexOf(event.lane) });
+  return { ...story, lanes: lanes.map((lane) => story.lanes[lane]), events: story.events.map(moved), tooLate: story.tooLate.map(moved) };
+}
+
 /** Rows of the events of at least a weight (default 2). */
 export function rowsOf(story: Story, least = 2): Rows {
   const { conflict, events, violation } = story;

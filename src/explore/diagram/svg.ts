@@ -5,7 +5,7 @@
  */
 import type { Story } from '../story.ts';
 import type { Format } from './format.ts';
-import { laneName, legend, type Row, type Rows, rowsOf, shortened, summary } from './rows.ts';
+import { laneName, legend, type Row, type Rows, rowsOf, shortened, summary, withoutIdle } from './rows.ts';
 import { wrap, wrapParts } from './wrap.ts';
 
 const WIDTH = 100;
@@ -60,7 +60,8 @@ interface Placed {
 export const svg: Format = {
   extension: 'svg',
   what: 'a drawing, for light and dark pages',
-  render: (story, { width = WIDTH } = {}) => {
+  render: (given, { width = WIDTH } = {}) => {
+    const story = withoutIdle(given);
     const rows = shortened(rowsOf(story));
     const lanes = story.lanes.length;
     const margin = Math.min(24, Math.max(8, ...rows.rows.flatMap(sideOf).map((part) => part.length)));

@@ -6,7 +6,7 @@
  */
 import type { Story } from '../story.ts';
 import type { Format } from './format.ts';
-import { fewer, laneName, legend, type Row, type Rows, rowsOf, shortened, summary } from './rows.ts';
+import { fewer, laneName, legend, type Row, type Rows, rowsOf, shortened, summary, withoutIdle } from './rows.ts';
 import { wrap, wrapParts } from './wrap.ts';
 
 const WIDTH = 100;
@@ -19,7 +19,8 @@ const NARROWEST = 18;
 export const text: Format = {
   extension: 'txt',
   what: 'columns of plain text, for mails',
-  render: (story, { width = WIDTH } = {}) => {
+  render: (given, { width = WIDTH } = {}) => {
+    const story = withoutIdle(given);
     const most = Math.max(1, WIDTH / width) * (LINES + MORE_LINES * Math.max(0, story.lanes.length - 2));
     let rows = rowsOf(story);
     let lines = draw(story, rows, width);

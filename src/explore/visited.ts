@@ -1,20 +1,21 @@
 /**
- * The states that a search has seen: a hash table of 64-bit hashes in typed arrays, with one word for each state.
+ * The states that a search has seen: a hash table of 64-bit hashes in one typed array, with one word for each state.
  *
- * Invariants: a state is its hash (`missProbability` tells how likely it is that two states share one); entries are never removed. Slot 0 of a pair
- * being (0, 0) means empty: the hash (0, 0) is stored as (1, 0).
+ * Invariants: a state is its hash (`missProbability` tells how likely it is that two states share one); entries are never removed. An entry is three words:
+ * the hash's two, and the search's own. (0, 0) means empty: the hash (0, 0) is stored as (1, 0). Places are offsets of entries in the array.
+ * Between a half and three quarters of the table are full once it has grown: no more than 24 bytes a state.
  */
 
-/** Part of the table that may be full before it grows. */
-const FULL = 0.7;
-/** Bytes of an entry: two words of hash, one of the search's own. */
-const ENTRY_BYTES = 12;
+/** Words of an entry. */
+const ENTRY = 3;
+/** Part of the table that may be full before it grows, and by how much it grows: together they leave more than half of it full. */
+const FULL = 0.75;
+const GROWTH = 1.45;
+const FIRST = 1024;
 
 export class Visited {
-  #low = new Int32Array(1 << 12);
-  #high = new Int32Array(1 << 12);
-  #word = new Int32Array(1 << 12);
-  #mask = (1 << 12) - 1;
+  #entries = FIRST;
+  #table = new Int32Array(ENTRY * FIRST);
   size = 0;
   /** Bytes that the table may take; `full` is set when it would need more. */
   readonly #limit: number;
@@ -26,67 +27,69 @@ export class Visited {
 
   /** The place of a state, −1 − place where it would go. Valid until the next `add`. */
   find(low: number, high: number): number {
+    const table = this.#table;
+    const end = table.length;
     if ((low | high) === 0) low = 1;
-    let at = (low ^ Math.imul(high, 0x9e3779b1)) & this.#mask;
+    const mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b1), 0x85ebca6b);
+    // The hash as a fraction of the table, which need not have a power of two of entries.
+    let at = ENTRY * Math.floor(((mixed ^ (mixed >>> 16)) >>> 0) * 2 ** -32 * this.#entries);
     for (;;) {
-      const l = this.#low[at];
-      const h = this.#high[at];
+      const l = table[at];
+      const h = table[at + 1];
       if (l === low && h === high) return at;
       if ((l | h) === 0) return -1 - at;
-      at = (at + 1) & this.#mask;
+      at += ENTRY;
+      if (at === end) at = 0;
     }
   }
 
   /** The search's word of a state that was found at a place. */
   word(at: number): number {
-    return this.#word[at];
+    return this.#table[at + 2];
   }
 
   setWord(at: number, word: number): void {
-    this.#word[at] = word;
+    this.#table[at + 2] = word;
   }
 
   /** A state that `find` did not find, with its word. False when there is no room: it is not kept. */
   add(low: number, high: number, word: number): boolean {
-    if (this.size >= FULL * (this.#mask + 1) && !this.#grow()) return false;
-    const at = this.find(low, high);
-    const place = -1 - at;
-    this.#low[place] = (low | high) === 0 ? 1 : low;
-    this.#high[place] = high;
-    this.#word[place] = word;
+    if (this.size >= FULL * this.#entries && !this.#grow()) return false;
+    this.#put(low, high, word);
     this.size++;
     return true;
   }
 
+  #put(low: number, high: number, word: number): void {
+    const place = -1 - this.find(low, high);
+    this.#table[place] = (low | high) === 0 ? 1 : low;
+    this.#table[place + 1] = high;
+    this.#table[place + 2] = word;
+  }
+
   /** All states, in no order that means anything. */
   forEach(see: (low: number, high: number, word: number, at: number) => void): void {
-    for (let at = 0; at <= this.#mask; at++) if ((this.#low[at] | this.#high[at]) !== 0) see(this.#low[at], this.#high[at], this.#word[at], at);
+    const table = this.#table;
+    for (let at = 0; at < table.length; at += ENTRY) if ((table[at] | table[at + 1]) !== 0) see(table[at], table[at + 1], table[at + 2], at);
   }
 
   #grow(): boolean {
-    const size = 2 * (this.#mask + 1);
-    if (size * ENTRY_BYTES > this.#limit) {
+    const entries = Math.ceil(this.#entries * GROWTH);
+    const old = this.#table;
+    // While it grows both are there.
+    if ((entries * ENTRY + old.length) * 4 > this.#limit) {
       this.full = true;
       return false;
     }
-    const [low, high, word] = [this.#low, this.#high, this.#word];
-    this.#low = new Int32Array(size);
-    this.#high = new Int32Array(size);
-    this.#word = new Int32Array(size);
-    this.#mask = size - 1;
-    for (let i = 0; i < low.length; i++) {
-      if ((low[i] | high[i]) === 0) continue;
-      const place = -1 - this.find(low[i], high[i]);
-      this.#low[place] = low[i];
-      this.#high[place] = high[i];
-      this.#word[place] = word[i];
-    }
+    this.#entries = entries;
+    this.#table = new Int32Array(ENTRY * entries);
+    for (let at = 0; at < old.length; at += ENTRY) if ((old[at] | old[at + 1]) !== 0) this.#put(old[at], old[at + 1], old[at + 2]);
     return true;
   }
 
   /** Bytes that the table takes. */
   get bytes(): number {
-    return ENTRY_BYTES * this.#low.length;
+    return this.#table.byteLength;
   }
 
   /** Probability that any two of the states seen have the same hash, so that one of them was taken for the other: n² / 2^65. */

@@ -1,0 +1,45 @@
+/** The table of states against a Map. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Visited } from '../../src/explore/visited.ts';
+import { randomNumbers } from '../../src/kernel/choose.ts';
+
+describe('the table of states', () => {
+  it('keeps what a Map keeps, through all sizes, in no more than 24 bytes a state', () => {
+    fc.assert(
+      fc.property(fc.integer(), fc.integer({ min: 1, max: 20_000 }), (seed, count) => {
+        const random = randomNumbers(seed);
+        const visited = new Visited();
+        const map = new Map<string, number>();
+        for (let i = 0; i < count; i++) {
+          // Few different words, so that hashes meet; sometimes the empty one.
+          const [low, high, word] = [random(300) - 5, random(50) === 0 ? 0 : random(200) - 100, random(1000)];
+          const key = `${low} ${high}`;
+          const at = visited.find(low, high);
+          expect(at >= 0).toBe(map.has(key) || (key === '0 0' && map.has('1 0')) || (key === '1 0' && map.has('0 0')));
+          if (at >= 0) {
+            if (map.has(key)) expect(visited.word(at)).toBe(map.get(key));
+            continue;
+          }
+          expect(visited.add(low, high, word)).toBe(true);
+          map.set(key, word);
+        }
+        expect(visited.size).toBe(map.size);
+        let seen = 0;
+        visited.forEach(() => seen++);
+        expect(seen).toBe(map.size);
+        if (map.size > 1024) expect(visited.bytes / map.size).toBeLessThanOrEqual(24);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('says so when its room is used up', () => {
+    const visited = new Visited(64 * 1024);
+    let added = 0;
+    while (visited.add(added + 1, added, 0)) added++;
+    expect(visited.full).toBe(true);
+    expect(visited.size).toBe(added);
+    expect(visited.bytes).toBeLessThanOrEqual(64 * 1024);
+  });
+});

@@ -20,7 +20,7 @@ const { loadScenarios } = (await import(node)) as typeof LoadModule;
 const { catalogue } = (await import(races)) as { catalogue: readonly ExploreModule.Scenario[] };
 
 const MODE = 'x86-4level';
-const ROUNDS = 7;
+const ROUNDS = 5;
 /** A scenario of the catalogue of which all states are searched. */
 const REAL = 'E28';
 

@@ -15,6 +15,7 @@ export interface CheckCommandOptions {
   readonly preemptions?: number;
   readonly limit?: number;
   readonly memory?: number;
+  readonly reduce: boolean;
   readonly json?: boolean;
   readonly junit?: string;
   readonly replay?: string;
@@ -62,6 +63,7 @@ export function withCheckOptions(command: Command): Command {
     .option('--preemptions <number>', 'search schedules with at most so many preemptions', whole(0, 100, 'a number of preemptions'))
     .option('--limit <seconds>', 'give up a search after this time (default 120)', whole(1, 1_000_000, 'a number of seconds'))
     .option('--memory <MB>', 'memory that the table of states may take (default 1024)', whole(1, 1_000_000, 'a number of megabytes'))
+    .addOption(new Option('--no-reduce', 'stop before every operation, also where no other task or hardware takes notice'))
     .option('--json', 'one object a line')
     .option('--junit <file>', 'write the results as JUnit XML, too')
     .option('--diagram [format]', `draw what breaks a rule: ${FORMATS.join(', ')}`)

@@ -18,13 +18,19 @@ export class Totals {
   cut = 0;
   depth = 0;
   searches = 0;
+  /** Searches that hid operations which turned out to matter, and were made again. */
+  again = 0;
+  /** Whether any search hid operations. */
+  hid = false;
   /** Sum of the searches' probabilities: no less than the probability that any of them missed a state. */
   missProbability = 0;
 
-  add(result: SearchResult): void {
+  add(result: SearchResult & { readonly again?: number; readonly facts?: unknown }): void {
     for (const key of ['states', 'transitions', 'endings', 'matched', 'cut', 'missProbability'] as const) this[key] += result[key];
     this.depth = Math.max(this.depth, result.depth);
     this.searches++;
+    this.again += result.again ?? 0;
+    this.hid ||= result.facts !== undefined;
   }
 }
 
@@ -71,6 +77,10 @@ export function writeReport(io: Io, rows: readonly Row[], totals: Totals, fileOf
     write(io, `explored: ${steps}; ${count(totals.endings)} ends of all tasks`);
     const left = [`${count(totals.matched)} steps led to states that were known`];
     if (totals.cut > 0) left.push(`${count(totals.cut)} would have been preemptions beyond the bound`);
+    if (totals.hid) {
+      const again = totals.again > 0 ? `; ${totals.again} searches were made again because they hid too much` : '';
+      left.push(`tasks do not stop before operations that clash with nothing that others do${again}`);
+    }
     write(io, `left out: ${left.join('; ')}`);
   } else write(io, `explored: ${count(states)} states`);
   // Of searches by others only the number of their states is known: as if all of a row had been met by one.

@@ -58,9 +58,10 @@ async function searchItem({ scenario, variant, mode }: Item, options: CheckComma
   return (await import('../../explore/check.ts')).checkVariant(scenario, variant, mode, given);
 }
 
-const limitsOf = ({ limit, memory, preemptions }: CheckCommandOptions): WorkLimits => ({
+const limitsOf = ({ limit, memory, preemptions, reduce }: CheckCommandOptions): WorkLimits => ({
   ...(limit === undefined ? {} : { limitMs: limit * 1000 }),
   ...(memory === undefined ? {} : { memoryBytes: memory * 2 ** 20 }),
+  ...(reduce ? {} : { reduce }),
   ...(preemptions === undefined ? {} : { bounds: Array.from({ length: preemptions + 1 }, (_, i) => i) }),
 });
 

@@ -3,7 +3,7 @@
  * nothing.
  */
 import type { CheckOptions, Row } from '../../explore/check.ts';
-import { play } from '../../explore/play.ts';
+import { type Played, Player } from '../../explore/play.ts';
 import type { Scenario } from '../../explore/scenario.ts';
 import { scheduleText } from '../../explore/schedule.ts';
 import { choosePct, chooseRandom } from '../../kernel/choose.ts';
@@ -23,9 +23,10 @@ export function smokeVariant(scenario: Scenario, name: string, mode: string, sch
   const limit = begin + (options.limitMs ?? Number.POSITIVE_INFINITY);
   let steps = 0;
   let usual = FIRST_STEPS;
-  let found: ReturnType<typeof play> | undefined;
+  let found: Played | undefined;
+  const player = new Player(scenario, name, mode);
   for (let seed = firstSeed; seed < firstSeed + schedules && options.now() < limit; seed++) {
-    const played = play(scenario, name, mode, choiceOf(seed, usual));
+    const played = player.play(choiceOf(seed, usual));
     steps += played.schedule.length;
     usual = Math.max(usual, played.schedule.length);
     options.progress?.({ states: steps, transitions: steps, depth: usual }, seed - firstSeed + 1);
@@ -33,6 +34,7 @@ export function smokeVariant(scenario: Scenario, name: string, mode: string, sch
     found = played;
     break;
   }
+  player.close();
   const violation = found?.violation;
   const rules = rule === undefined ? undefined : [rule].flat();
   return {

@@ -70,12 +70,14 @@ function layoutFor(io: Io, items: readonly Subject[], smoke: boolean): Layout {
 export class RowPrinter {
   readonly #io: Io;
   readonly #layout: Layout;
+  readonly #smoke: boolean;
   /** Entry of the row before. */
   #last: string | undefined;
 
   /** `smoke`: rows tell of random schedules, whose steps are counted, not states. */
   constructor(io: Io, items: readonly Subject[], smoke = false) {
     this.#io = io;
+    this.#smoke = smoke;
     this.#layout = layoutFor(io, items, smoke);
   }
 
@@ -94,7 +96,7 @@ export class RowPrinter {
       row.result === 'violation' ? String(row.preemptions) : '',
       count(row.states),
       timeText(row.ms),
-      boundText(row),
+      this.#smoke ? '' : boundText(row),
       row.ok ? paint(io, 'green', 'ok') : paint(io, 'red', 'NO'),
     ];
     io.write(`${this.#line(grouped ? texts.slice(1) : texts)}\n`);

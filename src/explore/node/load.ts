@@ -148,9 +148,11 @@ async function evaluate(given: ModuleSource, path: string, imports: Readonly<Rec
   const shared = ((globalThis as Record<symbol, unknown>)[Symbol.for(IMPORTS)] ??= {}) as Record<string, unknown>;
   shared[key] = { ...provided, [RUNTIME]: runtime };
   const text = `${compiled.code(key)}\n//# sourceURL=${url}\n`;
-  places.set(url, { label, map: compiled.map });
+  const data = `data:text/javascript;base64,${Buffer.from(text).toString('base64')}`;
+  // Stacks name the module by the one or the other.
+  for (const name of [url, data]) places.set(name, { label, map: compiled.map });
   try {
-    const namespace = (await import(/* @vite-ignore */ `data:text/javascript;base64,${Buffer.from(text).toString('base64')}`)) as Namespace;
+    const namespace = (await import(/* @vite-ignore */ data)) as Namespace;
     return { namespace, generators: compiled.generators };
   } catch (error) {
     throw new PxdError('usage', `${placeOf(error) ?? label}: ${firstLine(error)}`);
@@ -169,7 +171,9 @@ const places = new Map<string, { readonly label: string; readonly map: { readonl
 
 /** Where in a loaded file an error comes from, `file:line`; undefined when it comes from none. */
 export function placeOf(error: unknown): string | undefined {
-  for (const [, url, line, column] of String((error as Error)?.stack ?? '').matchAll(/(file:[^\s()]+\?pxd=\d+):(\d+):(\d+)/g)) {
+  for (const [, url, line, column] of String((error as Error)?.stack ?? '').matchAll(
+    /(file:[^\s()]+\?pxd=\d+|data:text\/javascript;base64,[\w+/=]+):(\d+):(\d+)/g,
+  )) {
     const found = places.get(url);
     if (found === undefined) continue;
     const map = new SourceMap({

@@ -11,6 +11,7 @@
 import { FIRST_OBJECT, heap, type MachineState, mounted, SLOT_TOP, setSlot } from '../memory/state.ts';
 import { fieldName, layouts } from '../memory/struct.ts';
 import { KernelBug } from './bug.ts';
+import { checkInUse, checkLockObject } from './lifetimes.ts';
 import { firstTask, MAX_HELD, running, Task, type TaskRef } from './task.ts';
 
 export const HELD_SPIN = 1;
@@ -225,9 +226,11 @@ export function mightSleep(what: string): void {
   if (why !== '') throw new KernelBug('I21', `task ${numberOf(running)} ${what} ${why} (it holds ${heldBy(running).join(', ') || 'no lock'})`);
 }
 
-/** The running task has a lock from now on. */
+/** The running task has a lock from now on. @throws {KernelBug} I1, I19 when it lives in what is free */
 export function acquired(lock: number, mode: number): void {
   if (running === 0) return;
+  if (mode === HELD_FOLIO) checkInUse(lock, 'locks');
+  else if (mode !== HELD_VMA && lock > 0) checkLockObject(objectOf(lock), () => called(lock, mode));
   const count = heap[running + Task.heldCount];
   if (count >= MAX_HELD) throw new KernelBug('I23', `task ${numberOf(running)} holds more than ${MAX_HELD} locks`);
   setSlot(running + Task.held + count, lock);

@@ -1,6 +1,7 @@
 /** Pages for kernel code: the allocator with fault injection in front. */
 import { allocPages, freePages } from '../memory/buddy.ts';
-import { cpu } from './current.ts';
+import { KernelBug } from './bug.ts';
+import { cpu, current } from './current.ts';
 import { allocationFails } from './effects.ts';
 import { running } from './task.ts';
 import { checkPageFree } from './tlb.ts';
@@ -10,9 +11,18 @@ export function allocPage(gfp: number, order: number): number {
   return allocationFails() ? 0 : allocPages(order, gfp, cpu);
 }
 
-/** __free_pages of a block whose last reference is gone. */
+/** __free_pages of a block whose last reference is gone. @throws {KernelBug} I4, I26 */
 export function freePage(page: number, order: number): number {
-  if (running !== 0) checkPageFree(page, order);
-  freePages(page, order, cpu);
+  if (running === 0) {
+    freePages(page, order, cpu);
+    return 0;
+  }
+  checkPageFree(page, order);
+  try {
+    freePages(page, order, cpu);
+  } catch (error) {
+    // What the allocator finds wrong with a page is a rule that kernel code has broken.
+    throw new KernelBug('I26', `task ${current}: ${(error as Error).message}`);
+  }
   return 0;
 }

@@ -204,7 +204,8 @@ export function weights(replay: Replay, involved: Involved, conflict: readonly C
     if (event.kind === 'begin' || event.returns !== null || seesOther) return 2;
     if (mine.some((t) => changes(t.access) && (!t.object.startsWith('page:') || !isCount(event.operation)))) return 2;
     if (mine.some((t) => (t.access === 'lock' || t.access === 'unlock') && t.object.startsWith('lock:'))) return 2;
-    if (event.tlb.some(({ of }) => (stale ? of.mm === stale.mm && of.vpn === stale.vpn : keys.has(`page:${of.page}`)))) return 2;
+    if (event.tlb.some(({ of }) => (stale ? of.mm === stale.mm && of.vpn === stale.vpn : keys.has(`page:${of.page}`) || translates(of, replay, keys))))
+      return 2;
     if (event.span && spans(event.span, replay, keys)) return 2;
     return mine.length > 0 ? 1 : 0;
   });
@@ -214,6 +215,10 @@ export function weights(replay: Replay, involved: Involved, conflict: readonly C
 /** Operations that only count. */
 const isCount = (operation: string | null): boolean =>
   operation !== null && /^(folio_(get|put|ref_add|try_get|add_rmap|remove_rmap|set_|clear_)|atomic_)/.test(operation);
+
+/** Whether a translation was made of an entry of the violation. */
+const translates = ({ mm, vpn }: { readonly mm: number; readonly vpn: number }, replay: Replay, keys: ReadonlySet<string>): boolean =>
+  spans({ mm, start: vpn, end: vpn + 1 }, replay, keys);
 
 /** Whether pages are among those whose entries are of the violation. */
 function spans({ mm, start, end }: { mm: number; start: number; end: number }, { objects }: Replay, keys: ReadonlySet<string>): boolean {

@@ -4,7 +4,7 @@
  * Invariants: equal states have equal hashes, whatever way led to them; a task's part is computed anew only when it has moved.
  */
 import type { Scheduler } from '../kernel/scheduler.ts';
-import { stateHash } from '../memory/state.ts';
+import { stateHashHigh, stateHashLow } from '../memory/state.ts';
 
 const bits = new DataView(new ArrayBuffer(8));
 
@@ -46,7 +46,6 @@ export function hashTask(scheduler: Scheduler, number: number): void {
 /** The state's hash, into `whole`; `low` and `high` are the sums of the tasks'. */
 export const whole = { low: 0, high: 0 };
 export function hashWhole(tasksLow: number, tasksHigh: number): void {
-  const memory = stateHash();
-  whole.low = memory.low ^ Math.imul(tasksLow, 0x2c1b3c6d);
-  whole.high = memory.high ^ Math.imul(tasksHigh, 0x297a2d39);
+  whole.low = stateHashLow() ^ Math.imul(tasksLow, 0x2c1b3c6d);
+  whole.high = stateHashHigh() ^ Math.imul(tasksHigh, 0x297a2d39);
 }

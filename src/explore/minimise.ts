@@ -214,7 +214,7 @@ class Minimiser {
   }
 }
 
-const BEGIN: SchedulerMark = { journal: 0, actions: 0, saved: 0 };
+const BEGIN: SchedulerMark = { journal: 0, actions: 0, saved: 0, low: 0, high: 0 };
 
 // --- changes ----------------------------------------------------------------------------------------------------------------
 

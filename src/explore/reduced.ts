@@ -34,7 +34,7 @@ function learn({ scheduler }: Staged, reduction: Reduction): void {
   startJournal();
   reduction.begin();
   try {
-    reduction.learn(() => scheduler.rewind({ journal: 0, actions: 0, saved: 0 }));
+    reduction.learn(() => scheduler.rewind({ journal: 0, actions: 0, saved: 0, low: 0, high: 0 }));
   } finally {
     stopJournal();
   }

@@ -149,7 +149,7 @@ class Search {
     try {
       return this.#result(this.#explore());
     } finally {
-      this.#staged.scheduler.rewind({ journal: 0, actions: 0, saved: 0 });
+      this.#staged.scheduler.rewind({ journal: 0, actions: 0, saved: 0, low: 0, high: 0 });
       stopJournal();
     }
   }
@@ -398,11 +398,10 @@ function isPreemption({ actions, last }: Frame, action: Action): boolean {
 
 /** The task that ran last goes on first: the first run of a search is one without preemptions. */
 function lastFirst(actions: Action[], last: Action): Action[] {
-  const at = actions.indexOf(last);
-  if (at > 0) {
-    actions.splice(at, 1);
-    actions.unshift(last);
-  }
+  let at = actions.indexOf(last);
+  if (at <= 0) return actions;
+  for (; at > 0; at--) actions[at] = actions[at - 1];
+  actions[0] = last;
   return actions;
 }
 

@@ -10,7 +10,7 @@
  * broken throw a KernelBug, out of `step`, which names the rule; the machine is to be thrown away then.
  */
 import { get, set } from '../memory/heap.ts';
-import { heap, journalMark, recording, setSlot, undo } from '../memory/state.ts';
+import { heap, journalMark, recording, setSlot, stateHashHigh, stateHashLow, undoTo } from '../memory/state.ts';
 import { KernelBug } from './bug.ts';
 import { advance, backtrace, type Descriptor, S, stackEnd, startTask, TASK, useStack } from './compile/runtime.ts';
 import { setGuards } from './guards.ts';
@@ -60,6 +60,9 @@ export interface SchedulerMark {
   readonly journal: number;
   readonly actions: number;
   readonly saved: number;
+  /** Hash of the machine's memory at that moment. */
+  readonly low: number;
+  readonly high: number;
 }
 
 const DEFAULT_STACK = 2048;
@@ -78,6 +81,8 @@ export class Scheduler {
   /** What steps changed in the stack, while a journal runs: contents of areas before, then (area, length before), newest last. */
   #saved = new Float64Array(1 << 12);
   #savedTop = 0;
+  /** Whether any two tasks share a CPU. */
+  #crowded = false;
 
   /** Gives the mounted machine CPUs; `adopt`: the machine has CPUs and tasks already (a copy of one that ran), whose programs are added with `adopt`. */
   constructor(options: SchedulerOptions = {}) {
@@ -112,6 +117,9 @@ export class Scheduler {
   #register(number: number, program: readonly Call[]): void {
     this.#programs[number] = program;
     this.results[number] = [];
+    const cpu = get(taskOf(number), Task.cpu);
+    for (let task = firstTask(); task !== 0; task = get(task, Task.next))
+      if (get(task, Task.number) !== number && get(task, Task.cpu) === cpu) this.#crowded = true;
     const need = (number + 1) * this.#stackSize;
     if (this.stack.length >= need) return;
     const larger = new Float64Array(need);
@@ -158,7 +166,7 @@ export class Scheduler {
   }
 
   #mayRun(task: TaskRef): boolean {
-    if (get(task, Task.state) !== TASK_RUNNING || this.#preempted(task)) return false;
+    if (get(task, Task.state) !== TASK_RUNNING || (this.#crowded && this.#preempted(task))) return false;
     const code = get(task, Task.code);
     if (code === 0) return true;
     if (this.options.ipis && isFlush(code) && !ipisIdle()) return false;
@@ -278,23 +286,25 @@ export class Scheduler {
   // --- back ----------------------------------------------------------------------------------------------------------------
 
   mark(): SchedulerMark {
-    return { journal: journalMark(), actions: this.schedule.length, saved: this.#savedTop };
+    return { journal: journalMark(), actions: this.schedule.length, saved: this.#savedTop, low: stateHashLow(), high: stateHashHigh() };
   }
 
   /** Takes back all actions since a mark. */
-  rewind({ journal, actions, saved }: SchedulerMark): void {
-    useStack(this.stack);
+  rewind({ journal, actions, saved, low, high }: SchedulerMark): void {
+    const { stack } = this;
+    const kept = this.#saved;
+    useStack(stack);
     while (this.#savedTop > saved) {
-      const length = this.#saved[this.#savedTop - 1];
-      const base = this.#saved[this.#savedTop - 2];
+      const length = kept[this.#savedTop - 1];
+      const base = kept[this.#savedTop - 2];
       const from = this.#savedTop - 2 - length;
       const end = stackEnd(base);
-      for (let i = base + length; i < end; i++) S[i] = 0;
-      for (let i = 0; i < length; i++) S[base + i] = this.#saved[from + i];
+      for (let i = base + length; i < end; i++) stack[i] = 0;
+      for (let i = 0; i < length; i++) stack[base + i] = kept[from + i];
       this.#savedTop = from;
     }
     while (this.schedule.length > actions) this.schedule.pop();
-    undo(journal);
+    undoTo(journal, low, high);
     for (let task = firstTask(); task !== 0; task = get(task, Task.next)) {
       const results = this.results[get(task, Task.number)];
       while (results.length > get(task, Task.call)) results.pop();
@@ -310,8 +320,9 @@ export class Scheduler {
       this.#saved = larger;
     }
     const saved = this.#saved;
+    const { stack } = this;
     const top = this.#savedTop;
-    for (let i = 0; i < length; i++) saved[top + i] = S[base + i];
+    for (let i = 0; i < length; i++) saved[top + i] = stack[base + i];
     saved[top + length] = base;
     saved[top + length + 1] = length;
     this.#savedTop = top + length + 2;

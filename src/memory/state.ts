@@ -164,10 +164,13 @@ function adopt(s: MachineState): void {
   pageIndex = s.index as Float64Array<ArrayBuffer>;
   groupOf = s.groupOf as Int32Array<ArrayBuffer>;
   groupPfn = s.groupPfn as Float64Array<ArrayBuffer>;
+  arrays = arraysOf(s);
 }
 
 // --- journal ----------------------------------------------------------------------------------------------------------------
 
+/** All arrays of the mounted state, by their numbers in the journal. */
+let arrays: (Int32Array | Float64Array)[] = [];
 /** True while writes are recorded. */
 export let recording = false;
 /** Triples: array, index, old value. */
@@ -203,6 +206,11 @@ function note(array: number, index: number, old: number, value: number): void {
   journal[journalTop++] = array;
   journal[journalTop++] = index;
   journal[journalTop++] = old;
+  rehash(array, index, old, value);
+}
+
+/** A word changes: what it was leaves the hash, what it is comes in. */
+function rehash(array: number, index: number, old: number, value: number): void {
   // A zero word hashes to nothing, so that memory never touched and memory zeroed again are the same state.
   if (old !== 0) {
     hashLow ^= mix(array, index, old, 0x165667b1);
@@ -249,13 +257,13 @@ function takeJournalUp(s: MachineState): void {
 /** A point that `undo` can return to. */
 export const journalMark = (): number => journalTop;
 
-/** Hash of all that differs from the moment when recording started. */
+/** Hash of all that differs from the moment when recording started, its two halves. */
 export const stateHash = (): { low: number; high: number } => ({ low: hashLow, high: hashHigh });
+export const stateHashLow = (): number => hashLow;
+export const stateHashHigh = (): number => hashHigh;
 
 /** Takes back every write since a mark, newest first. */
 export function undo(mark: number): void {
-  const s = mounted();
-  const arrays = arraysOf(s);
   let top = journalTop;
   while (top > mark) {
     top -= 3;
@@ -264,12 +272,24 @@ export function undo(mark: number): void {
     const old = journal[top + 2];
     const now = arrays[array][index];
     if (now === old) continue;
-    // The journal's own way of writing keeps the hash right; what it notes is dropped below.
-    journalTop = top;
-    note(array, index, now, old);
+    rehash(array, index, now, old);
     arrays[array][index] = old;
   }
   journalTop = mark;
+}
+
+/** The same for who knows the hash of that moment (`stateHash`), which then need not be found by going back. */
+export function undoTo(mark: number, low: number, high: number): void {
+  for (let top = journalTop - 3; top >= mark; top -= 3) {
+    const array = journal[top];
+    const index = journal[top + 1] | 0;
+    // Most of what tasks write is the heap: the engine is told so.
+    if (array === ARRAY.heap) heap[index] = journal[top + 2];
+    else arrays[array][index] = journal[top + 2];
+  }
+  journalTop = mark;
+  hashLow = low;
+  hashHigh = high;
 }
 
 /** All arrays of a state, by their numbers in the journal. */
@@ -413,6 +433,7 @@ function growHeap(need: number): void {
   larger.set(s.heap);
   s.heap = larger;
   heap = larger;
+  arrays[ARRAY.heap] = larger;
 }
 
 // --- frames -----------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
  * (kernel/locking/lockdep.c; invariants I21, I22, I23).
  *
  * Invariants: the locks of a task stand in its object in the heap, in the order in which it took them; nothing is recorded while no task is `running`.
- * The order of classes is learned over all runs of this process: it says what kernel code does, not what state a machine is in. A trylock
+ * The order of classes is declared (lock-order.ts), and beside that learned over all runs of this process: it says what kernel code does, not what state a machine is in. A trylock
  * waits for nobody and is no edge of the order; what is taken while it is held is.
  *
  * A lock is a heap slot, the negated page of a page table, or (HELD_FOLIO) a page. Its class is the struct and field, or the kind.
@@ -12,6 +12,7 @@ import { FIRST_OBJECT, heap, type MachineState, mounted, SLOT_TOP, setSlot } fro
 import { fieldName, layouts } from '../memory/struct.ts';
 import { KernelBug } from './bug.ts';
 import { checkInUse, checkLockObject } from './lifetimes.ts';
+import { isAgainstOrder } from './lock-order.ts';
 import { firstTask, MAX_HELD, running, Task, type TaskRef } from './task.ts';
 
 export const HELD_SPIN = 1;
@@ -176,6 +177,7 @@ function learnPair(lock: number, mode: number, other: number, otherMode: number)
     if (NESTED.has(held)) return;
     throw new KernelBug('I22', example);
   }
+  if (isAgainstOrder(held, wanted)) throw new KernelBug('I22', `${example}; the declared order is ${wanted} before ${held}`);
   const back = path(wanted, held);
   if (back) {
     const examples = back.slice(1).map((next, k) => after.get(back[k])?.get(next));

@@ -3,7 +3,7 @@
  * without a bound where none is.
  */
 
-import type { Facts } from './facts.ts';
+import type { Facts, FactsDump } from './facts.ts';
 import { searchReduced } from './reduced.ts';
 import type { Scenario, Variant } from './scenario.ts';
 import { scheduleText } from './schedule.ts';
@@ -61,6 +61,8 @@ export interface Found extends Pick<SearchResult, 'verdict' | 'violation'> {
   readonly lastStates: number;
   /** The bounds were given in place of the variant's own: what is clean within them counts as clean. */
   readonly boundsGiven: boolean;
+  /** What the last search stood on when it was stopped; undefined where it hid nothing. */
+  readonly ground?: FactsDump;
 }
 
 export function checkVariant(scenario: Scenario, name: string, mode: string, options: CheckOptions): Row {
@@ -99,7 +101,8 @@ export function searchVariant(scenario: Scenario, name: string, mode: string, op
     if (result.verdict !== 'bounded') break;
   }
   const { verdict, violation, states: lastStates } = result as SearchResult;
-  return { verdict, ...(violation ? { violation } : {}), bound, states, lastStates, boundsGiven: options.bounds !== undefined };
+  const ground = verdict === 'stopped' && facts ? { ground: facts.dump(true) } : {};
+  return { verdict, ...(violation ? { violation } : {}), bound, states, lastStates, boundsGiven: options.bounds !== undefined, ...ground };
 }
 
 /** The row of a job, from what was found. */

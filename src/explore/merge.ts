@@ -21,7 +21,7 @@ export interface Merged {
   readonly missing: readonly string[];
   /** Keys of jobs without a row, though the files of all shards that have part in them may be there: runs that were stopped. */
   readonly incomplete: readonly string[];
-  /** Keys of jobs that have to be searched whole: their parts cannot tell (subtrees.ts, 5). */
+  /** Keys of jobs that have to be searched whole: their parts cannot tell (subtrees.ts, 5 and 6). */
   readonly unsettled: readonly string[];
   /** Every job has its row. */
   readonly complete: boolean;
@@ -101,11 +101,11 @@ function splitRow(job: string, files: readonly Results[], { memoryBytes }: Merge
   }
   const lines = [...results.values()].map(({ result }) => result.line);
   const first = Math.min(...lines.filter((line) => line.verdict === 'violation').map((line) => line.number));
-  // A shard that ran out of time or memory does not go on with its other subtrees.
-  const given = lines.some((line) => line.verdict === 'stopped') ? 0 : Math.min(search.subtrees, first);
+  // A shard that ran out of time or memory, or contradicts itself, does not go on with its other subtrees.
+  const given = lines.some((line) => line.verdict === 'stopped' || line.verdict === 'contradicted') ? 0 : Math.min(search.subtrees, first);
   for (let number = 0; number < given; number++) if (!results.has(number)) return undefined;
-  const all = together(lines, search.subtrees, union);
-  if (all.circular) return 'unsettled';
+  const all = together(lines, search.subtrees, union, { ground: search.ground ?? undefined });
+  if (all.unsettled) return 'unsettled';
   const ms = lines.reduce((sum, line) => sum + line.ms, 0);
   const { boundsGiven, variant } = search;
   return rowOf(jobOf(job), variant, { ...all, states: search.before + all.states, bound: boundOf(search.bound), boundsGiven }, ms);

@@ -12,6 +12,7 @@
  */
 import { PxdError } from '../pagetable/error.ts';
 import type { Row } from './check.ts';
+import type { FactsDump } from './facts.ts';
 import { jobKey, type Plan, shardText } from './jobs.ts';
 import type { Variant } from './scenario.ts';
 import type { Violation } from './search.ts';
@@ -40,6 +41,8 @@ export interface SearchLine {
   readonly subtrees: number;
   /** Of all beginnings: files that do not agree in it are of different kernels. */
   readonly digest: string;
+  /** What it stands on; null where nothing is hidden. */
+  readonly ground: FactsDump | null;
   /** States of searches under smaller bounds. */
   readonly before: number;
   readonly boundsGiven: boolean;
@@ -55,6 +58,7 @@ export interface SubtreeLine {
   readonly transitions: number;
   readonly ms: number;
   readonly violation?: Violation;
+  readonly learned?: SubtreeResult['learned'];
 }
 
 /** A search of a file, with the subtrees of which the file says that they are done. */
@@ -82,13 +86,13 @@ export const searchKey = ({ job, bound }: { readonly job: string; readonly bound
 // --- writing ----------------------------------------------------------------------------------------------------------------
 
 export function headerOf(plan: Plan, limits: WorkLimits, { version = '0', seed }: { readonly version?: string; readonly seed?: number | undefined }): Header {
-  const { limitMs = null, memoryBytes = null, bounds = null } = limits;
+  const { limitMs = null, memoryBytes = null, bounds = null, reduce = true } = limits;
   return {
     pxd: version,
     results: FORMAT,
     shard: shardText(plan.shard),
     seed: seed ?? null,
-    options: { limitMs, memoryBytes, bounds },
+    options: { limitMs, memoryBytes, bounds, reduce },
     jobs: plan.jobs.map(jobKey),
     split: plan.split.map(jobKey),
   };

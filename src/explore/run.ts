@@ -8,6 +8,7 @@
  */
 import { PxdError } from '../pagetable/error.ts';
 import { boundsOf, type Row, rowOf } from './check.ts';
+import { Facts, type FactsDump } from './facts.ts';
 import { type Job, jobKey, type Plan, scenarioOf } from './jobs.ts';
 import { boundOf, boundText, headerOf, type SearchLine, type SearchRead, searchKey, subtreeLines } from './results.ts';
 import type { Resumable } from './resume.ts';
@@ -79,8 +80,19 @@ export async function runJobs(options: RunOptions): Promise<Run> {
 interface Large {
   readonly job: Job;
   readonly bound: number;
+  /** What that search stood on; undefined where nothing is hidden. */
+  readonly ground: FactsDump | undefined;
   /** States of the searches under smaller bounds. */
   readonly before: number;
+  readonly ms: number;
+}
+
+/** What became of a search by subtrees. */
+interface Searched {
+  readonly found: Together;
+  /** Whether it was this shard's share alone. */
+  readonly shared: boolean;
+  /** Time that its subtrees took. */
   readonly ms: number;
 }
 
@@ -101,13 +113,14 @@ class Runner {
   async run(): Promise<Run> {
     const { plan, resume } = this.#options;
     if (resume === undefined) this.#append(headerOf(plan, this.#limits, this.#options));
-    for (const job of plan.whole) {
+    const jobs = [...plan.whole, ...plan.split];
+    for (const job of jobs) {
       const row = resume?.rows.get(jobKey(job));
       if (row !== undefined) this.#rows.set(jobKey(job), row);
     }
     this.#handOn();
-    await Promise.all(plan.whole.filter((job) => !this.#rows.has(jobKey(job))).map((job) => this.#begin(job)));
-    await Promise.all([...this.#large.map((large) => this.#goOn(large)), ...plan.split.map((job) => this.#searchShare(job))]);
+    await Promise.all(jobs.filter((job) => !this.#rows.has(jobKey(job))).map((job) => this.#begin(job)));
+    await Promise.all(this.#large.map((large) => this.#goOn(large)));
     return { rows: plan.whole.flatMap((job) => this.#rows.get(jobKey(job)) ?? []), complete: this.#complete };
   }
 
@@ -149,7 +162,7 @@ class Runner {
     const outcome = await executor.run({ kind: 'job', job, limits: this.#limits, splitAfter }, { onProgress: this.#progress(job) });
     if (outcome.kind === 'job' && outcome.large) {
       const { found, ms } = outcome;
-      this.#large.push({ job, bound: found.bound, before: found.states - found.lastStates, ms });
+      this.#large.push({ job, bound: found.bound, ground: found.ground, before: found.states - found.lastStates, ms });
     } else this.#conclude(job, outcome);
   }
 
@@ -157,7 +170,7 @@ class Runner {
   #begunEarlier(job: Job): Large | undefined {
     const key = jobKey(job);
     const found = [...(this.#options.resume?.searches.values() ?? [])].filter(({ search }) => search.job === key).at(-1);
-    return found && { job, bound: boundOf(found.search.bound), before: found.search.before, ms: 0 };
+    return found && { job, bound: boundOf(found.search.bound), ground: found.search.ground ?? undefined, before: found.search.before, ms: 0 };
   }
 
   #conclude(job: Job, outcome: Outcome, ms = 0): void {
@@ -172,21 +185,25 @@ class Runner {
 
   // --- searches by subtrees -------------------------------------------------------------------------------------------------
 
-  async #goOn({ job, bound: from, before: statesBefore, ms: msBefore }: Large): Promise<void> {
+  async #goOn(large: Large): Promise<void> {
+    const { job } = large;
     const all = this.#boundsOf(job);
-    let before = statesBefore;
-    let ms = msBefore;
-    for (const bound of all.slice(all.indexOf(from))) {
-      const searched = await this.#search(job, bound, before, ms);
+    let { before, ms, ground } = large;
+    for (let at = all.indexOf(large.bound); at < all.length; at++) {
+      const bound = all[at];
+      const searched = await this.#search({ job, bound, ground, before, ms });
       if (searched === undefined) {
         this.#complete = false;
         return;
       }
       const { found } = searched;
       ms += searched.ms;
-      if (found.circular) {
-        await this.#whole(job, bound, before, ms);
-        return;
+      // The row of a search that all shards do together is made when they are merged.
+      if (searched.shared) return;
+      if (found.again) {
+        ground = found.again;
+        at--;
+        continue;
       }
       if (found.verdict !== 'bounded' || bound === all.at(-1)) {
         const states = before + found.states;
@@ -194,6 +211,7 @@ class Runner {
         return;
       }
       before += found.states;
+      ground = found.facts;
     }
   }
 
@@ -201,31 +219,16 @@ class Runner {
     return this.#limits.bounds ?? boundsOf(scenarioOf(this.#options.scenarios, job), job.variant);
   }
 
-  /** A search whose parts cannot tell what the whole finds. Under a bound it breaks a rule or does not: larger bounds are not asked unless it does not. */
-  async #whole(job: Job, bound: number, before: number, ms: number): Promise<void> {
-    const all = this.#boundsOf(job);
-    const limits = { ...this.#limits, bounds: all.slice(all.indexOf(bound)) };
-    const outcome = await this.#options.executor.run({ kind: 'job', job, limits, splitAfter: Number.POSITIVE_INFINITY }, { onProgress: this.#progress(job) });
-    if (outcome.kind !== 'job') this.#conclude(job, outcome);
-    else {
-      const found = { ...outcome.found, states: before + outcome.found.states, boundsGiven: this.#limits.bounds !== undefined };
-      this.#conclude(job, { ...outcome, found }, ms);
-    }
-  }
-
-  /** This shard's share of the subtrees of a job that is split over shards. */
-  async #searchShare(job: Job): Promise<void> {
-    if ((await this.#search(job, this.#boundsOf(job)[0], 0, 0)) === undefined) this.#complete = false;
-  }
-
   /** Searches the subtrees of a job under a bound that are this shard's; `ms`: time that was spent on the job. Undefined when it was stopped from outside. */
-  async #search(job: Job, bound: number, before: number, ms: number): Promise<{ readonly found: Together; readonly ms: number } | undefined> {
+  async #search({ job, bound, ground, before, ms }: Large): Promise<Searched | undefined> {
     const { executor, plan, resume, scenarios } = this.#options;
     const key = { job: jobKey(job), bound: boundText(bound) };
-    const outcome = await executor.run({ kind: 'split', job, bound, count: SUBTREES });
+    const outcome = await executor.run({ kind: 'split', job, bound, count: SUBTREES, ...(ground ? { ground } : {}) });
     if (outcome.kind !== 'split') return undefined;
-    const { beginnings, digest } = outcome.split;
-    const known = resume?.searches.get(searchKey(key));
+    const { beginnings, digest, contradicted } = outcome.split;
+    const earlier = resume?.searches.get(searchKey(key));
+    // The file's search may stand on less than is known now.
+    const known = JSON.stringify(earlier?.search.ground) === JSON.stringify(ground ?? null) ? earlier : undefined;
     if (known !== undefined && known.search.digest !== digest) throw new PxdError('usage', `${key.job}: the results file is of another kernel`);
     if (known === undefined) {
       const { expect, rule, bounded, note } = scenarioOf(scenarios, job).variants[job.variant];
@@ -233,18 +236,19 @@ class Runner {
         ...key,
         subtrees: beginnings.length,
         digest,
+        ground: ground ?? null,
         before,
         boundsGiven: this.#limits.bounds !== undefined,
         variant: { expect, ...(rule === undefined ? {} : { rule }), ...(bounded === undefined ? {} : { bounded }), ...(note === undefined ? {} : { note }) },
       };
       this.#append({ search });
     }
-    const shared = plan.split.includes(job);
-    const search = new SubtreesOf(this.#options, job, bound, beginnings);
+    const shared = plan.split.includes(job) && !contradicted;
+    const search = new SubtreesOf(this.#options, job, bound, ground, beginnings);
     if (known) search.take(known);
     const mine = (number: number): boolean => !shared || number % plan.shard.count === plan.shard.index - 1;
-    const found = await search.run(mine, Math.max(0, (this.#limits.limitMs ?? LIMIT_MS) - ms), this.#progress(job));
-    return found && { found, ms: search.ms };
+    const found = await search.run(mine, !shared, Math.max(0, (this.#limits.limitMs ?? LIMIT_MS) - ms), this.#progress(job));
+    return found && { found, shared, ms: search.ms };
   }
 }
 
@@ -258,18 +262,20 @@ class SubtreesOf {
   readonly #options: RunOptions;
   readonly #job: Job;
   readonly #bound: number;
+  readonly #ground: FactsDump | undefined;
   readonly #beginnings: Split['beginnings'];
   readonly #union: Union;
   readonly #results = new Map<number, Omit<SubtreeResult, 'set'>>();
-  /** States of subtrees that a results file holds. */
-  readonly #known = new Map<number, Int32Array<ArrayBuffer>>();
+  /** Subtrees that a results file holds. */
+  readonly #known: SearchRead['subtrees'] = new Map();
   /** Time that its subtrees took. */
   ms = 0;
 
-  constructor(options: RunOptions, job: Job, bound: number, beginnings: Split['beginnings']) {
+  constructor(options: RunOptions, job: Job, bound: number, ground: FactsDump | undefined, beginnings: Split['beginnings']) {
     this.#options = options;
     this.#job = job;
     this.#bound = bound;
+    this.#ground = ground;
     this.#beginnings = beginnings;
     this.#union = new Union(options.limits?.memoryBytes);
   }
@@ -279,12 +285,14 @@ class SubtreesOf {
     for (const [number, { line, set }] of subtrees) {
       this.#results.set(number, line);
       this.#union.add(number, set);
-      this.#known.set(number, set);
+      this.#known.set(number, { line, set });
     }
   }
 
-  /** Undefined when it was stopped from outside. `mine`: whether a subtree is this run's; `limitMs`: what is left of the time. */
-  async run(mine: (number: number) => boolean, limitMs: number, onProgress: (progress: WorkProgress) => void): Promise<Together | undefined> {
+  /**
+   * Undefined when it was stopped from outside. `mine`: whether a subtree is this run's; `chain`: whether all are; `limitMs`: what is left of the time.
+   */
+  async run(mine: (number: number) => boolean, chain: boolean, limitMs: number, onProgress: (progress: WorkProgress) => void): Promise<Together | undefined> {
     const first = Math.min(...[...this.#results.values()].filter((one) => one.verdict !== 'done').map((one) => one.number));
     const rest = this.#beginnings.map((_, number) => number).filter((number) => mine(number) && number < first && !this.#results.has(number));
     if (rest.length > 0) {
@@ -293,7 +301,8 @@ class SubtreesOf {
         job: this.#job,
         bound: this.#bound,
         subtrees: rest.map((number) => ({ number, beginning: this.#beginnings[number] })),
-        known: this.#before(rest[0]),
+        ...this.#before(rest[0]),
+        ...(this.#ground ? { ground: this.#ground } : {}),
         limits: { ...this.#options.limits, limitMs },
       };
       const outcome = await this.#options.executor.run(work, { onProgress, onSubtree: (result, ms) => this.#done(result, ms) });
@@ -301,24 +310,38 @@ class SubtreesOf {
         this.#done({ number: rest.find((n) => !this.#results.has(n)) ?? rest[0], verdict: 'stopped', set: NOTHING, transitions: 0 }, 0);
       else if (outcome.kind !== 'subtrees') return undefined;
     }
-    return together([...this.#results.values()], this.#beginnings.length, this.#union);
+    return together([...this.#results.values()], this.#beginnings.length, this.#union, { ground: this.#ground, chain });
   }
 
-  /** What subtrees before this one met, as far as the results file tells. */
-  #before(number: number): Int32Array<ArrayBuffer> {
+  /** What subtrees before this one met and learned, as far as the results file tells. */
+  #before(number: number): Pick<Work & { kind: 'subtrees' }, 'known' | 'learned'> {
     const union = new Union(this.#options.limits?.memoryBytes);
-    for (const [n, set] of this.#known) if (n < number) union.add(n, set);
+    const facts = this.#ground && new Facts(this.#ground.actors);
+    for (const [n, { line, set }] of this.#known) {
+      if (n >= number) continue;
+      union.add(n, set);
+      if (line.learned) facts?.take(line.learned);
+    }
     this.#known.clear();
-    return union.all();
+    return { known: union.all(), ...(facts ? { learned: facts.dump() } : {}) };
   }
 
   #done({ set, ...result }: SubtreeResult, ms: number): void {
-    const { number, verdict, transitions, violation } = result;
+    const { number, verdict, transitions, violation, learned } = result;
     this.ms += ms;
     this.#results.set(number, result);
     this.#union.add(number, set);
     const key = { job: jobKey(this.#job), bound: boundText(this.#bound) };
-    const line = { ...key, number, verdict, states: set.length / 3, transitions, ms: Math.round(ms), ...(violation ? { violation } : {}) };
+    const line = {
+      ...key,
+      number,
+      verdict,
+      states: set.length / 3,
+      transitions,
+      ms: Math.round(ms),
+      ...(violation ? { violation } : {}),
+      ...(learned ? { learned } : {}),
+    };
     for (const text of subtreeLines(line, set)) this.#options.append?.(text);
   }
 }

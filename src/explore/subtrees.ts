@@ -17,13 +17,19 @@
  *  4. A bound cuts something off when a branch of a state costs too much from the fewest preemptions with which it can be met. Both are the state's own.
  *  5. One rule hangs on the ways that were gone: a way that comes back to itself (I27, livelock). A part goes ways that the whole search does not, and may
  *     find such a circle where the whole search is blind to it. It is what the whole search finds when the state that closes it was met by no earlier subtree;
- *     else the search is made again as a whole (`circular`).
+ *     else the search is made again as a whole (`unsettled`).
+ *  6. What is hidden (reduction.ts) follows from the state and from facts that are the same for all parts: what the whole search stood on when it was split. All
+ *     of the above is said of that search. When what is learned on the way contradicts that, the search is made anew from there on: so does a chain of parts, each
+ *     of which knows what all before it met and learned (`again`). Parts that do not know of each other learn the same, but not when: together they
+ *     tell that the search is to be made anew, not what it stands on then (`unsettled`).
  *
  * What splitting is good for: a search that was stopped goes on where it was, and parts take memory one after the other. It does not make a search faster: where
  * tasks commute, the first subtree reaches nearly all states, and every part that does not know what earlier ones met goes there again (E28 in two parts
  * with tables of their own: each makes 98% of the transitions of the whole). So one worker does all subtrees of a search with one table, unless it is told otherwise.
  */
 import type { Action } from '../kernel/scheduler.ts';
+import { Facts, type FactsDump } from './facts.ts';
+import { Reduction } from './reduction.ts';
 import type { Scenario } from './scenario.ts';
 import { beginnings, CUT, FRESH, PREEMPTIONS, type Progress, type SearchResult, search, type Violation } from './search.ts';
 import type { Staged } from './stage.ts';
@@ -36,19 +42,24 @@ const DEEPEST = 200;
 
 /** How a search is split. Plain data. */
 export interface Split {
+  /** It cannot be: what it hides contradicts what it stands on. There is one beginning then, that of all runs. */
+  readonly contradicted: boolean;
   /** At least as many as were asked for (fewer where there are no more), in the order of the search. */
   readonly beginnings: readonly (readonly Action[])[];
   /** Of the states on the ways there: searches that do not agree in it are of different kernels. */
   readonly digest: string;
 }
 
-/** Splits a search. The same for whoever asks. */
-export function splitSearch(scenario: Scenario, staged: Staged, bound: number, count = SUBTREES): Split {
+/** Splits a search, which stands on `ground` (undefined where it hides nothing). The same for whoever asks. */
+export function splitSearch(scenario: Scenario, staged: Staged, bound: number, ground?: FactsDump, count = SUBTREES): Split {
   let found: Action[][] = [[]];
   let visited = new Visited();
-  for (let depth = 1; depth <= DEEPEST && found.length < count; depth++) {
+  let contradicted = false;
+  for (let depth = 1; depth <= DEEPEST && found.length < count && !contradicted; depth++) {
     visited = new Visited();
-    found = beginnings(scenario, staged, depth, { preemptions: bound, visited });
+    const reduction = reductionOn(staged, ground);
+    found = beginnings(scenario, staged, depth, { preemptions: bound, visited, ...(reduction ? { reduction } : {}) });
+    contradicted = reduction?.contradicted === true;
     // Nothing is that deep: there is nothing more to split.
     if (found.every((beginning) => beginning.length < depth)) break;
   }
@@ -57,18 +68,46 @@ export function splitSearch(scenario: Scenario, staged: Staged, bound: number, c
     low = (low + l) >>> 0;
     high = (high + h) >>> 0;
   });
-  return { beginnings: found, digest: `${found.length}-${high.toString(16).padStart(8, '0')}${low.toString(16).padStart(8, '0')}` };
+  return {
+    contradicted,
+    beginnings: contradicted ? [[]] : found,
+    digest: `${found.length}-${high.toString(16).padStart(8, '0')}${low.toString(16).padStart(8, '0')}`,
+  };
+}
+
+/** What a search hides when it stands on facts. */
+function reductionOn({ stage, scheduler }: Staged, ground: FactsDump | undefined): Reduction | undefined {
+  if (ground === undefined) return undefined;
+  stage.machine.enter();
+  const facts = new Facts(ground.actors);
+  facts.take(ground);
+  const reduction = new Reduction(scheduler, facts);
+  reduction.begin();
+  return reduction;
 }
 
 /** What the search of a subtree found. Plain data. */
 export interface SubtreeResult {
   /** Its number in the order of the search, from 0. */
   readonly number: number;
-  readonly verdict: 'done' | 'violation' | 'stopped';
+  /** `contradicted`: the search hides what it should not, and has to be made again with what it learned. */
+  readonly verdict: 'done' | 'violation' | 'stopped' | 'contradicted';
   readonly violation?: Violation;
   /** States that its table did not have before, three words each: hash low, hash high, fewest preemptions and whether the bound cuts something off there. */
   readonly set: Int32Array<ArrayBuffer>;
   readonly transitions: number;
+  /** What it has learned that neither the ground nor subtrees before it in the same searcher knew. */
+  readonly learned?: Pick<FactsDump, 'wild' | 'touches'>;
+}
+
+export interface SearcherOptions {
+  readonly memoryBytes?: number | undefined;
+  /** What earlier subtrees met, as `SubtreeResult.set` has it. */
+  readonly known?: Int32Array | undefined;
+  /** What they learned. */
+  readonly learned?: Pick<FactsDump, 'wild' | 'touches'> | undefined;
+  /** What the search stands on; undefined where it hides nothing. */
+  readonly ground?: FactsDump | undefined;
 }
 
 /** Searches subtrees of one search, in ascending order, with one table. */
@@ -77,36 +116,59 @@ export class SubtreeSearcher {
   readonly #staged: Staged;
   readonly #bound: number;
   readonly #visited: Visited;
+  readonly #reduction: Reduction | undefined;
+  /** What is known of the facts, as text. */
+  readonly #told = new Map<string, string>();
+  #toldWild = 0;
 
-  /** `known`: what earlier subtrees met, as `SubtreeResult.set` has it. */
-  constructor(
-    scenario: Scenario,
-    staged: Staged,
-    bound: number,
-    { memoryBytes, known }: { memoryBytes?: number | undefined; known?: Int32Array | undefined } = {},
-  ) {
+  constructor(scenario: Scenario, staged: Staged, bound: number, { memoryBytes, known, learned, ground }: SearcherOptions = {}) {
     this.#scenario = scenario;
     this.#staged = staged;
     this.#bound = bound;
     this.#visited = new Visited(memoryBytes);
+    this.#reduction = reductionOn(staged, ground);
+    if (learned) this.#reduction?.facts.take(learned);
+    this.#learned();
     for (let i = 0; known !== undefined && i < known.length; i += 3) this.#visited.add(known[i], known[i + 1], known[i + 2]);
   }
 
   /** After a subtree whose verdict is not `done` there is nothing more to search. */
   run(number: number, beginning: readonly Action[], stop: (progress: Progress) => boolean): SubtreeResult {
+    const reduction = this.#reduction;
     const { verdict, violation, transitions } = search(this.#scenario, this.#staged, {
       preemptions: this.#bound,
       prefix: beginning,
       visited: this.#visited,
       stop,
+      ...(reduction ? { reduction } : {}),
     });
+    const contradicted = verdict !== 'violation' && reduction?.contradicted === true;
     return {
       number,
-      verdict: verdict === 'violation' || verdict === 'stopped' ? verdict : 'done',
+      verdict: contradicted ? 'contradicted' : verdict === 'violation' || verdict === 'stopped' ? verdict : 'done',
       ...(violation ? { violation } : {}),
       set: this.#fresh(),
       transitions,
+      ...(reduction ? { learned: this.#learned() } : {}),
     };
+  }
+
+  /** What of the facts was not told before. */
+  #learned(): Pick<FactsDump, 'wild' | 'touches'> {
+    if (this.#reduction === undefined) return { wild: 0, touches: [] };
+    const { wild, touches } = this.#reduction.facts.dump();
+    const news: number[] = [];
+    for (let i = 0; i < touches.length; ) {
+      const end = i + 4 + touches[i + 3];
+      const key = touches.slice(i, i + 3).join();
+      const locks = touches.slice(i + 3, end).join();
+      if (this.#told.get(key) !== locks) news.push(...touches.slice(i, end));
+      this.#told.set(key, locks);
+      i = end;
+    }
+    const newWild = wild & ~this.#toldWild;
+    this.#toldWild = wild;
+    return { wild: newWild, touches: news };
   }
 
   /** States that the last search met first. */
@@ -200,19 +262,41 @@ export class Union {
 
 /** What the parts say together. */
 export interface Together extends Pick<SearchResult, 'verdict' | 'violation' | 'states'> {
-  /** A circle that the whole search may be blind to: it has to be made. */
-  readonly circular: boolean;
+  /** The parts cannot tell what the whole search finds: it has to be made (5 and 6 above). */
+  readonly unsettled: boolean;
+  /** What the search stands on that has to be made in place of this one. */
+  readonly again?: FactsDump;
+  /** All that is known of the facts then; undefined where nothing is hidden. */
+  readonly facts?: FactsDump;
 }
 
-/** Puts results of subtrees together. Those that are missing after the first violation do not matter; any other makes it `stopped`. */
-export function together(results: readonly Omit<SubtreeResult, 'set'>[], count: number, union: Union): Together {
+/**
+ * Puts results of subtrees together. Those that are missing after the first violation do not matter; any other makes it `stopped`. `chain`: each was
+ * searched with all that was met and learned before it.
+ */
+export function together(
+  results: readonly Omit<SubtreeResult, 'set'>[],
+  count: number,
+  union: Union,
+  { ground, chain = false }: { readonly ground?: FactsDump | undefined; readonly chain?: boolean } = {},
+): Together {
   const sorted = results.toSorted((a, b) => a.number - b.number);
-  const first = sorted.find((one) => one.verdict === 'violation');
-  if (first?.violation) {
-    const { number, violation } = first;
+  const at = sorted.findIndex((one) => one.verdict === 'violation');
+  const upTo = at < 0 ? sorted : sorted.slice(0, at + 1);
+  const facts = ground && new Facts(ground.actors);
+  if (ground) facts?.take(ground);
+  facts?.freeze();
+  for (const { learned } of upTo) if (learned) facts?.take(learned);
+  const known = facts ? { facts: facts.dump() } : {};
+  if (chain && sorted.at(-1)?.verdict === 'contradicted') return { verdict: 'stopped', states: 0, unsettled: false, ...(facts ? { again: facts.dump() } : {}) };
+  // What contradicts at the very step that breaks a rule comes too late.
+  const contradicted = !chain && (facts?.contradicted === true || upTo.some((one) => one.verdict === 'contradicted'));
+  const violation = sorted[at]?.violation;
+  if (violation) {
+    const { number } = sorted[at];
     const circular = violation.cycle !== undefined && union.metBefore(number, violation.cycle.low, violation.cycle.high);
-    return { verdict: 'violation', violation, states: union.count(number), circular };
+    return { verdict: 'violation', violation, states: union.count(number), unsettled: contradicted || circular, ...known };
   }
   const done = sorted.length === count && sorted.every((one) => one.verdict === 'done') && !union.full;
-  return { verdict: !done ? 'stopped' : union.cut ? 'bounded' : 'exhausted', states: union.count(), circular: false };
+  return { verdict: !done ? 'stopped' : union.cut ? 'bounded' : 'exhausted', states: union.count(), unsettled: contradicted, ...known };
 }

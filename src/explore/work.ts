@@ -5,6 +5,7 @@
  */
 import type { Action } from '../kernel/scheduler.ts';
 import { type Found, searchVariant } from './check.ts';
+import type { FactsDump } from './facts.ts';
 import { type Job, scenarioOf } from './jobs.ts';
 import type { Scenario } from './scenario.ts';
 import type { Progress } from './search.ts';
@@ -18,13 +19,15 @@ export interface WorkLimits {
   readonly memoryBytes?: number;
   /** Preemption bounds instead of the variants' own. */
   readonly bounds?: readonly number[];
+  /** False: nothing is hidden (reduction.ts). */
+  readonly reduce?: boolean;
 }
 
 export type Work =
   /** All searches of a job, one bound after the other; `large` when one of them has met more states than `splitAfter`. */
   | { readonly kind: 'job'; readonly job: Job; readonly limits: WorkLimits; readonly splitAfter: number }
   /** How a search is split. */
-  | { readonly kind: 'split'; readonly job: Job; readonly bound: number; readonly count: number }
+  | { readonly kind: 'split'; readonly job: Job; readonly bound: number; readonly ground?: FactsDump; readonly count: number }
   /** Subtrees of a search, in ascending order. Each is told by `onSubtree` when it is done; the last one told is the first whose verdict is not `done`. */
   | {
       readonly kind: 'subtrees';
@@ -33,6 +36,9 @@ export type Work =
       readonly subtrees: readonly { readonly number: number; readonly beginning: readonly Action[] }[];
       /** What subtrees before the first of these met. */
       readonly known?: Int32Array<ArrayBuffer>;
+      /** What they learned. */
+      readonly learned?: Pick<FactsDump, 'wild' | 'touches'>;
+      readonly ground?: FactsDump;
       readonly limits: WorkLimits;
     };
 
@@ -102,13 +108,18 @@ export class Workbench {
     return stageOf(scenarioOf(this.#scenarios, job), scenarioOf(this.#scenarios, job).variants[job.variant], job.mode);
   }
 
-  #split({ job, bound, count }: Work & { kind: 'split' }): Outcome {
-    return { kind: 'split', split: splitSearch(scenarioOf(this.#scenarios, job), this.#stage(job), bound, count) };
+  #split({ job, bound, ground, count }: Work & { kind: 'split' }): Outcome {
+    return { kind: 'split', split: splitSearch(scenarioOf(this.#scenarios, job), this.#stage(job), bound, ground, count) };
   }
 
-  #subtrees({ job, bound, subtrees, known, limits }: Work & { kind: 'subtrees' }, hooks: WorkHooks): Outcome {
+  #subtrees({ job, bound, subtrees, known, learned, ground, limits }: Work & { kind: 'subtrees' }, hooks: WorkHooks): Outcome {
     const begin = this.#now();
-    const searcher = new SubtreeSearcher(scenarioOf(this.#scenarios, job), this.#stage(job), bound, { memoryBytes: limits.memoryBytes, known });
+    const searcher = new SubtreeSearcher(scenarioOf(this.#scenarios, job), this.#stage(job), bound, {
+      memoryBytes: limits.memoryBytes,
+      known,
+      learned,
+      ground,
+    });
     let told = begin;
     for (const [i, { number, beginning }] of subtrees.entries()) {
       let cancelled = hooks.cancelled?.() === true;

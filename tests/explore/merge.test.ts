@@ -1,5 +1,5 @@
 /** Results files of shards: merged they are the run that was not split; what is missing is named, contradictions are errors. */
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { jobKey, scenarioOf } from '../../src/explore/jobs.ts';
 import { mergeResults } from '../../src/explore/merge.ts';
 import { readResults, sizesOf } from '../../src/explore/results.ts';
@@ -13,18 +13,21 @@ const shards = async (count: number, options: Parameters<typeof make>[0] = {}): 
   return made;
 };
 
+/** Jobs with searches that are large when nothing is hidden. */
+const mixed = jobs([catalogue[0], ...small]);
+
 /** Jobs of one bound: those that can be split over shards. */
-const single = (): string[] =>
-  jobs()
-    .filter((job) => scenarioOf(catalogue, job).variants[job.variant].expect === 'clean')
-    .map(jobKey);
+const single = (all = mixed): string[] => all.filter((job) => scenarioOf(catalogue, job).variants[job.variant].expect === 'clean').map(jobKey);
 
 describe(`shards (small programs from seed ${SEED})`, () => {
   let whole: Made;
   let three: Made[];
+  // Slow where other things run beside it.
+  vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
+
   beforeAll(async () => {
-    whole = await make();
-    three = await shards(3, { split: single(), sizes: sizesOf(read(whole)) });
+    whole = await make({ jobs: mixed, reduce: false });
+    three = await shards(3, { jobs: mixed, reduce: false, splitAfter: 300, split: single(), sizes: sizesOf(read(whole)) });
   });
 
   it('1/1 is the run', () => {
@@ -47,6 +50,18 @@ describe(`shards (small programs from seed ${SEED})`, () => {
     }
   });
 
+  it('of three, with operations hidden: what was split before it knew enough is unsettled', async () => {
+    const some = jobs(catalogue.slice(0, 2));
+    const reference = texts((await make({ jobs: some })).rows);
+    for (const splitAfter of [1, 1500]) {
+      const made = await shards(3, { jobs: some, split: single(some), splitAfter });
+      const merged = mergeResults(made.map((one, i) => read(one, `shard ${i + 1}`)));
+      expect([...merged.rows.map(jobKey), ...merged.unsettled].sort()).toEqual(some.map(jobKey).sort());
+      expect(texts(merged.rows)).toEqual(reference.filter((text) => merged.rows.some((row) => texts([row])[0] === text)));
+      expect(merged.complete).toBe(merged.unsettled.length === 0);
+    }
+  });
+
   it('name what is missing', () => {
     const merged = mergeResults([read(three[0]), read(three[2])]);
     expect(merged.missing).toEqual(['2/3']);
@@ -54,7 +69,7 @@ describe(`shards (small programs from seed ${SEED})`, () => {
     // Rows of shard 2, and of searches of which it had a part before the first violation.
     for (const row of three[1].rows) expect(merged.incomplete).toContain(jobKey(row));
     expect(merged.incomplete).toContain('E17:fixed:x86-4level');
-    expect([...merged.rows.map(jobKey), ...merged.incomplete].sort()).toEqual(jobs().map(jobKey).sort());
+    expect([...merged.rows.map(jobKey), ...merged.incomplete].sort()).toEqual(mixed.map(jobKey).sort());
     for (const row of merged.rows) expect(texts(whole.rows)).toContain(texts([row])[0]);
   });
 
@@ -65,6 +80,9 @@ describe(`shards (small programs from seed ${SEED})`, () => {
     expect(merged.missing).toEqual([]);
     expect(merged.incomplete.length).toBeGreaterThan(0);
     const resumed = await make({
+      jobs: mixed,
+      reduce: false,
+      splitAfter: 300,
       split: single(),
       sizes: sizesOf(read(whole)),
       shard: { index: 2, count: 3 },
@@ -81,7 +99,7 @@ describe(`shards (small programs from seed ${SEED})`, () => {
     expect(() => merge(one.file, changed)).toThrow(/file 0 and file 1 contradict each other in/);
     // Only the time differs.
     expect(() => merge(one.file, one.file.replace(/"ms":\d+,"schedule"/, '"ms":123456,"schedule"'))).not.toThrow();
-    const verdict = one.file.replace(/("subtree":\{[^\n]*?"verdict":)"done"/, '$1"stopped"');
+    const verdict = one.file.replace(/("subtree":\{"job":"E17:fixed[^\n]*?"verdict":)"done"/, '$1"stopped"');
     expect(verdict).not.toBe(one.file);
     expect(() => merge(one.file, verdict)).toThrow(/contradict/);
   });

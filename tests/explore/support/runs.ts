@@ -2,7 +2,7 @@
 import type { Row } from '../../../src/explore/check.ts';
 import { type Job, jobsOf, type PlanOptions, planOf } from '../../../src/explore/jobs.ts';
 import { rowText } from '../../../src/explore/merge.ts';
-import { readResults, type Results } from '../../../src/explore/results.ts';
+import { type Results, readResults } from '../../../src/explore/results.ts';
 import { resumable } from '../../../src/explore/resume.ts';
 import { type Executor, inThisThread, type Run, runJobs } from '../../../src/explore/run.ts';
 import type { Scenario } from '../../../src/explore/scenario.ts';
@@ -20,6 +20,8 @@ export interface MakeOptions extends PlanOptions {
   /** States after which searches are split; default never. */
   readonly splitAfter?: number;
   readonly executor?: Executor;
+  /** False: nothing is hidden, so that searches are large. */
+  readonly reduce?: boolean;
   /** Stops when the results file has so many lines. */
   readonly stopAt?: number;
   /** The results file so far. */
@@ -35,13 +37,15 @@ export interface Made extends Run {
 export async function make(options: MakeOptions = {}): Promise<Made> {
   const { splitAfter = Number.POSITIVE_INFINITY, executor = inThisThread(catalogue, now), stopAt = Number.POSITIVE_INFINITY } = options;
   const plan = planOf(options.jobs ?? jobs(), catalogue, options);
+  const limits = { reduce: options.reduce ?? true };
   let file = options.file ?? '';
   let lines = file.split('\n').length - 1;
-  const resume = options.file === undefined ? {} : { resume: resumable(readResults(file, 'file'), plan) };
+  const resume = options.file === undefined ? {} : { resume: resumable(readResults(file, 'file'), plan, { limits }) };
   const run = await runJobs({
     plan,
     scenarios: catalogue,
     executor,
+    limits,
     splitAfter,
     now,
     ...resume,

@@ -5,6 +5,7 @@
  * code never asks.
  */
 import { takeCensus } from './census.ts';
+import { checkDirty } from './dirty.ts';
 import { checkEntries } from './entries.ts';
 import { Findings } from './findings.ts';
 import { checkObjects } from './objects.ts';
@@ -34,5 +35,6 @@ export function checkMachine(options: CheckOptions = {}): string[] {
   checkVmas(census, options.leaks === true, found);
   const { mapcount, isTable } = checkEntries(census, found);
   checkPages(census, mapcount, isTable, options.leaks === true, found);
+  checkDirty(census, found);
   return found.result;
 }

@@ -6,14 +6,15 @@ import { KernelBug } from '../kernel/bug.ts';
 import { settleHardware } from '../kernel/hardware.ts';
 import { removeTasks } from '../kernel/task.ts';
 import { staleTranslations } from '../kernel/tlb.ts';
-import { get } from '../memory/heap.ts';
+import { free, get } from '../memory/heap.ts';
 import { checkMachine } from '../mm/invariants/index.ts';
 import { Mm } from '../mm/types.ts';
 import type { Scenario } from './scenario.ts';
 import type { Staged } from './stage.ts';
+import { StoredWords } from './stored.ts';
 
 /** What is wrong at the end of a run. Takes tasks and CPUs away: whoever calls goes back by the journal, or is done with the machine. */
-export function endingFault(scenario: Scenario, { stage, scheduler, names }: Staged): KernelBug | undefined {
+export function endingFault(scenario: Scenario, { stage, scheduler, names, stored }: Staged): KernelBug | undefined {
   settleHardware();
   const results = Object.fromEntries(names.map((name, i) => [name, scheduler.results[i]]));
   for (const [rule, holds] of Object.entries(scenario.holds ?? {})) {
@@ -23,7 +24,15 @@ export function endingFault(scenario: Scenario, { stage, scheduler, names }: Sta
   const stale = staleTranslations((mm) => get(mm, Mm.pgd));
   if (stale.length > 0) return new KernelBug('I4', stale[0]);
   removeTasks();
+  free(StoredWords, stored.ref);
   const bad = checkMachine({ leaks: scenario.leaks === true, roots: scenario.roots?.(stage) ?? [] });
   if (bad.length === 0) return undefined;
-  return new KernelBug(/^I\d+/.exec(bad[0])?.[0] ?? 'machine', bad.slice(0, 3).join('\n'));
+  const rule = /^I\d+/.exec(bad[0])?.[0];
+  return new KernelBug(
+    rule ?? 'machine',
+    bad
+      .slice(0, 3)
+      .join('\n')
+      .slice(rule === undefined ? 0 : `${rule}: `.length),
+  );
 }

@@ -26,6 +26,7 @@ export default scenario({
     twice: {
       switches: ['anonVmaNoRecheck'],
       expect: 'violation',
+      rule: 'I31',
       preemptions: 1,
       note: 'the second fault gives the VMA another anon_vma',
     },

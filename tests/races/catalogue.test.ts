@@ -1,0 +1,40 @@
+/** The catalogue: every entry behaves in x86-4level as its variants say (the other modes: `npm run races`), and says what it must. */
+import { describe, expect, it } from 'vitest';
+import { checkVariant } from '../../src/explore/check.ts';
+import type { Scenario } from '../../src/explore/scenario.ts';
+import { scenariosOf } from '../../src/explore/validate.ts';
+import { SWITCHES, type SwitchName } from '../../src/kernel/switches.ts';
+import { catalogue } from '../../src/races/index.ts';
+
+const rows = catalogue.flatMap((scenario) => Object.keys(scenario.variants).map((variant): [string, string, Scenario] => [scenario.id, variant, scenario]));
+
+describe('the catalogue', () => {
+  it.each(rows)(
+    '%s %s',
+    (_, variant, scenario) => {
+      const mode = scenario.modes?.('x86-4level') === false ? 's390x' : 'x86-4level';
+      const { ok, result, invariant, message, states } = checkVariant(scenario, variant, mode, { now: () => performance.now(), limitMs: 300_000 });
+      expect({ ok, result, invariant, message: ok ? null : message }).toEqual({ ok: true, result, invariant, message: null });
+      expect(states).toBeGreaterThan(0);
+    },
+    320_000,
+  );
+
+  it('is made of scenarios with ids of their own', () => {
+    expect(scenariosOf(catalogue, 'the catalogue').length).toBe(catalogue.length);
+  });
+
+  it.each(catalogue.map((scenario): [string, Scenario] => [scenario.id, scenario]))(
+    '%s has a variant that is not broken, and says what breaks the others',
+    (_, scenario) => {
+      const variants = Object.values(scenario.variants);
+      expect(variants.some(({ expect: expected }) => expected === 'clean')).toBe(true);
+      expect(scenario.title.length).toBeGreaterThan(10);
+      // What breaks the code says how.
+      for (const { expect: expected, switches, note, rule } of variants) {
+        if (expected === 'violation') expect(rule).toBeDefined();
+        if (switches !== undefined && switches.length > 0) expect(note ?? switches.map((name: SwitchName) => SWITCHES[name].does)).toBeTruthy();
+      }
+    },
+  );
+});

@@ -15,6 +15,7 @@ import { Mm } from '../mm/types.ts';
 import { PxdError } from '../pagetable/error.ts';
 import { reserve } from './reserve.ts';
 import type { Scenario, Stage, TaskCall, TaskSpec, Variant } from './scenario.ts';
+import { StoredMemory } from './stored.ts';
 import { checkTakenAway, noteCallBegins } from './taken-away.ts';
 
 /** A scenario ready to run. */
@@ -25,6 +26,8 @@ export interface Staged {
   readonly names: readonly string[];
   /** `Variant.racy`. */
   readonly racy?: boolean;
+  /** What threads have stored, for who asks whether it is there. */
+  readonly stored: StoredMemory;
 }
 
 const RAM_BYTES = 8 * 2 ** 20;
@@ -62,13 +65,24 @@ export function stageOf(scenario: Scenario, variant: Variant, mode: string, opti
   machine.enter();
   const specs = Object.entries(scenario.tasks).map(([name, make]): [string, TaskSpec] => [name, make(stage)]);
   const hardware = scenario.hardware?.(stage) ?? {};
+  const stored = new StoredMemory();
   const scheduler = new Scheduler({
     cpus,
     stackSize: STACK,
     ...hardware,
     ...options,
-    onStart: noteCallBegins,
-    onReturn: checkTakenAway,
+    onStart: (number, one) => {
+      noteCallBegins(number, one);
+      stored.callBegins(one);
+    },
+    onReturn: (number, one, result) => {
+      checkTakenAway(number, one, result);
+      stored.callReturns(one);
+    },
+    onOperation: (number, result) => {
+      stored.operation(number, result);
+      options.onOperation?.(number, result);
+    },
   });
   scheduler.pgdOf = (mm) => get(mm, Mm.pgd);
   throwSwitches(variant.switches ?? []);
@@ -83,5 +97,5 @@ export function stageOf(scenario: Scenario, variant: Variant, mode: string, opti
     );
   });
   reserve(specs.length, cpus);
-  return { stage, scheduler, names: specs.map(([name]) => name), racy: variant.racy === true };
+  return { stage, scheduler, names: specs.map(([name]) => name), racy: variant.racy === true, stored };
 }

@@ -27,7 +27,7 @@ export default scenario({
     early: {
       switches: ['lazyfreeDirtyFirst'],
       expect: 'violation',
-      rule: 'own store',
+      rule: ['I32', 'own store'],
       preemptions: 2,
       note: 'the dirty bit is looked at before the entry is emptied',
     },

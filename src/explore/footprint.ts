@@ -64,6 +64,7 @@ const WORDS = ARRAY.words * SPAN;
 const FLAGS = ARRAY.flags * SPAN;
 const REFCOUNT = ARRAY.refcount * SPAN;
 const MAPCOUNT = ARRAY.mapcount * SPAN;
+const MAPPING = ARRAY.mapping * SPAN;
 const PRIVATE = ARRAY.private * SPAN;
 /** What the CPU of a number translates. */
 export const TLB = 32 * SPAN;
@@ -126,7 +127,7 @@ function touchObject(ref: number, size: number): void {
 /** A block of pages comes from the allocator or goes to it. */
 function touchPages(page: number, order: number): void {
   for (let p = page; p < page + (1 << order); p++) {
-    for (const column of [FLAGS, REFCOUNT, MAPCOUNT, PRIVATE, TABLE, FOLIO]) touch(column + p, WRITE);
+    for (const column of [FLAGS, REFCOUNT, MAPCOUNT, MAPPING, PRIVATE, TABLE, FOLIO]) touch(column + p, WRITE);
     touch(WORDS + (p << wordShift), WRITE);
   }
 }
@@ -226,8 +227,13 @@ tells(ops.vmaReadUnlock, (vma, count) => touch(HEAP + vma + count, DROP_SHARED))
 tells(ops.localIrqDisable, (_a, _b, _c, _d, task, where) => {
   pinOn(task, where);
   if (where.ipis) footprint.pinned = true;
+  touch(RCU, TAKE_SHARED);
 });
-tells(ops.localIrqEnable, () => {});
+tells(ops.localIrqEnable, (_a, _b, _c, _d, task, { filled }) => {
+  touch(RCU, DROP_SHARED);
+  const own = 1 << get(task, Task.number);
+  if (get(task, Task.irqsOff) === 1 && get(task, Task.rcuDepth) === 0) touchFreedBy((readers) => readers === own, filled);
+});
 
 tells(ops.readOnce, (ref, field) => touch(HEAP + ref + field, READ));
 tells(ops.waitFor, (ref, field) => touch(HEAP + ref + field, READ));
@@ -238,6 +244,8 @@ tells(ops.mapcountAdd, (page) => {
   // Only a page that is in use may be mapped.
   touch(REFCOUNT + page, READ);
 });
+tells(ops.mappingGet, (page) => touch(MAPPING + page, READ));
+tells(ops.mappingSet, (page) => touch(MAPPING + page, WRITE));
 for (const op of [ops.setFlags, ops.clearFlags])
   tells(op, (page, flags) => {
     touch(FLAGS + page, WRITE);
@@ -279,7 +287,7 @@ tells(ops.rcuReadLock, () => touch(RCU, TAKE_SHARED));
 tells(ops.rcuReadUnlock, (_a, _b, _c, _d, task, { filled }) => {
   touch(RCU, DROP_SHARED);
   const own = 1 << get(task, Task.number);
-  if (get(task, Task.rcuDepth) === 1) touchFreedBy((readers) => readers === own, filled);
+  if (get(task, Task.rcuDepth) === 1 && get(task, Task.irqsOff) === 0) touchFreedBy((readers) => readers === own, filled);
 });
 tells(ops.callRcuFreeTable, (page, order, _c, _d, task, { filled }) => {
   touch(RCU, WRITE);

@@ -13,10 +13,12 @@ import {
   heap,
   pageFlags,
   pageMapcount,
+  pageMapping,
   pagePrivate,
   pageRefcount,
   setPageFlags,
   setPageMapcount,
+  setPageMapping,
   setPagePrivate,
   setPageRefcount,
   setSlot,
@@ -28,7 +30,7 @@ import { current } from './current.ts';
 import { acquired, downgraded, HELD_FOLIO, HELD_READ, HELD_SPIN, HELD_VMA, HELD_WRITE, holdersOf, lockName, released } from './lockdep.ts';
 import { SW, switched } from './switches.ts';
 import { tableLock } from './table-lock.ts';
-import { running, Task } from './task.ts';
+import { running } from './task.ts';
 import { checkEntryAccess, checkTable } from './tlb.ts';
 import { entriesAreTorn, loadTorn } from './torn.ts';
 
@@ -159,17 +161,6 @@ export function vmaReadUnlock(vma: number, count: number): number {
   return 0;
 }
 
-/** local_irq_disable, local_irq_enable: the CPU takes no interrupt in between, so flushes that others ask it for wait. */
-export function localIrqDisable(): number {
-  if (running !== 0) setSlot(running + Task.irqsOff, 1);
-  return 0;
-}
-
-export function localIrqEnable(): number {
-  if (running !== 0) setSlot(running + Task.irqsOff, 0);
-  return 0;
-}
-
 // --- shared words -----------------------------------------------------------------------------------------------------------
 
 /** READ_ONCE of a field that no lock guards. */
@@ -225,6 +216,15 @@ export function mapcountAdd(page: number, delta: number): number {
   if (running !== 0 && pageRefcount[page] === 0) throw new KernelBug('I1', `task ${current} maps page ${page}, which is free`);
   setPageMapcount(page, value);
   return value;
+}
+
+/** READ_ONCE(folio->mapping). */
+export const mappingGet = (page: number): number => pageMapping[page];
+
+/** WRITE_ONCE(folio->mapping), where readers without a lock may look. */
+export function mappingSet(page: number, mapping: number): number {
+  setPageMapping(page, mapping);
+  return 0;
 }
 
 /** Sets flags of a page; the flags before but for PG_locked, which is asked for by folioTrylock alone. */

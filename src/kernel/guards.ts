@@ -55,6 +55,7 @@ export function checkAccess(ref: number, field: number, write: boolean): void {
 
 /** Fields of what is no object (any longer). VMAs, files and anon_vmas keep their type while RCU readers may look at them. */
 function deadObject(ref: number, field: number, write: boolean): void {
+  if (running !== 0 && ref === 0) throw new KernelBug('I19', `task ${heap[running + Task.number]} follows a null pointer to field ${field}`);
   if (running === 0 || (heap[running + Task.rcuDepth] > 0 && !write)) return;
   throw new KernelBug('I19', `task ${heap[running + Task.number]} ${write ? 'writes' : 'reads'} ${fieldName(heap[ref], field)} of ${ref}, which was freed`);
 }

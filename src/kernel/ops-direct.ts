@@ -17,6 +17,8 @@ export {
   kmalloc,
   kmallocNowait,
   mapcountAdd,
+  mappingGet,
+  mappingSet,
   readOnce,
   refAdd,
   refFreeze,

@@ -2,14 +2,16 @@
  * Read-copy-update: what readers may still look at is freed after a grace period.
  *
  * Invariants: what is queued names the tasks that were inside a read section at that moment; it is freed the moment the last of them leaves, which is
- * the earliest that Linux could. While nobody reads, a grace period is over at once: a lone task frees at the place where it asks to.
+ * the earliest that Linux could. While nobody reads, a grace period is over at once: a lone task frees at the place where it asks to. Interrupts off
+ * are a read section as well: a CPU that takes no interrupt passes no quiescent state.
  */
 import { freePages } from '../memory/buddy.ts';
 import { alloc, free, get, set } from '../memory/heap.ts';
 import { PG_TABLE } from '../memory/page-flags.ts';
-import { heap, pageFlags, setPageFlags, setPageRefcount, setSlot } from '../memory/state.ts';
+import { heap, pageFlags, pageRefcount, setPageFlags, setPageRefcount, setSlot } from '../memory/state.ts';
 import { KernelBug } from './bug.ts';
 import { cpu } from './current.ts';
+import { SW, switched } from './switches.ts';
 import { forgetLock } from './table-lock.ts';
 import { firstTask, HW_DEFER_RCU, KernelState, kernelState, RcuHead, running, Task } from './task.ts';
 import { checkTableFree } from './tlb.ts';
@@ -24,9 +26,28 @@ export function rcuReadUnlock(): number {
   const depth = heap[running + Task.rcuDepth] - 1;
   if (depth < 0) throw new KernelBug('I23', `task ${heap[running + Task.number]} leaves an RCU read section that it is not in`);
   setSlot(running + Task.rcuDepth, depth);
-  if (depth === 0) readerLeaves(1 << heap[running + Task.number]);
+  if (!reads(running)) readerLeaves(1 << heap[running + Task.number]);
   return 0;
 }
+
+/** local_irq_save: the CPU takes no interrupt until the last of as many local_irq_restore, so flushes that others ask it for wait. */
+export function localIrqDisable(): number {
+  if (running !== 0) setSlot(running + Task.irqsOff, heap[running + Task.irqsOff] + 1);
+  return 0;
+}
+
+/** local_irq_restore. */
+export function localIrqEnable(): number {
+  if (running === 0) return 0;
+  const depth = heap[running + Task.irqsOff] - 1;
+  if (depth < 0) throw new KernelBug('I23', `task ${heap[running + Task.number]} switches interrupts on, which are on`);
+  setSlot(running + Task.irqsOff, depth);
+  if (!reads(running)) readerLeaves(1 << heap[running + Task.number]);
+  return 0;
+}
+
+/** Whether grace periods wait for a task. */
+const reads = (task: number): boolean => heap[task + Task.rcuDepth] > 0 || (heap[task + Task.irqsOff] > 0 && !switched(SW.rcuIgnoresIrqsOff));
 
 /** A task left its read section: what waited for it alone goes. */
 function readerLeaves(bit: number): void {
@@ -79,7 +100,7 @@ export function rcuBarrier(): void {
 /** Tasks inside a read section, as bits. */
 function readersNow(): number {
   let readers = 0;
-  for (let task = firstTask(); task !== 0; task = heap[task + Task.next]) if (heap[task + Task.rcuDepth] > 0) readers |= 1 << heap[task + Task.number];
+  for (let task = firstTask(); task !== 0; task = heap[task + Task.next]) if (reads(task)) readers |= 1 << heap[task + Task.number];
   return readers;
 }
 
@@ -106,6 +127,9 @@ function freeTable(table: number, order: number): void {
   checkTableFree(table);
   forgetLock(table);
   setPageFlags(table, pageFlags[table] & ~PG_TABLE);
-  setPageRefcount(table, 0);
-  freePages(table, order, cpu);
+  const left = pageRefcount[table] - 1;
+  setPageRefcount(table, left);
+  if (left === 0) freePages(table, order, cpu);
+  // Somebody took a reference to the page that this was before it became a table, and has yet to see that it is another: he frees the first page (__free_pages).
+  else for (let part = order - 1; part >= 0; part--) freePages(table + (1 << part), part, cpu);
 }

@@ -110,6 +110,25 @@ export const SWITCHES = {
     does: 'reclaim of a lazily freed page looks whether it is dirty before it counts who has references',
     origin: 'mutation',
   },
+  forkNoPinSeq: { does: 'fork does not tell get_user_pages_fast() that it is sharing pages', origin: 'before 5.11 (57efa1fe5957)' },
+  forkSharesPinned: { does: 'fork shares pages that may be pinned', origin: 'before 5.9 (70e806e4e645)' },
+  gupNoUnshare: { does: 'who pins a page for reading does not ask whether others share it', origin: 'before 5.19 (a7f226604170)' },
+  gupUnshareUnasked: {
+    does: 'who pins a page of a file for long, for reading, unshares it whether or not the mapping is private',
+    origin: '6.9-rc (a12083d721d7: the VMA was not handed on), fixed by 01d89b93e176',
+  },
+  gupFastNoReload: { does: 'get_user_pages_fast() does not read the entry again once it has a reference to the page', origin: 'mutation' },
+  gupFastNoTableReload: {
+    does: 'get_user_pages_fast() does not read the entry of the page table again once it has a reference to the page',
+    origin: 'before 6.1 (70cbc3cc78a9)',
+  },
+  gupFastNoSeq: { does: 'get_user_pages_fast() does not look whether fork was sharing pages meanwhile', origin: 'before 5.11 (57efa1fe5957)' },
+  gupFastAnyFile: { does: 'get_user_pages_fast() pins pages of any file for long, for writing', origin: 'before 6.5 (a6e79df92e4a)' },
+  gupFastMappingTwice: { does: "get_user_pages_fast() reads a page's mapping again after it has seen that there is one", origin: 'mutation' },
+  rcuIgnoresIrqsOff: {
+    does: 'grace periods end while a CPU has interrupts off',
+    origin: 'RCU before 4.20 (flavours apart): call_rcu() waited for rcu_read_lock() alone, call_rcu_sched() for interrupts off',
+  },
   lazyfreeUncounted: { does: 'reclaim of a lazily freed page does not count who has references', origin: 'before 5.18 (6c8e2a256915)' },
 } as const satisfies Record<string, Switch>;
 

@@ -8,7 +8,8 @@
 
 import type { Op } from '../kernel/op.ts';
 import { pageShift } from '../memory/state.ts';
-import { folioMarkDirtyLock, getUserPageRemote } from './gup.ts';
+import { getUserPageRemote } from './gup.ts';
+import { folioMarkDirtyLock } from './gup-pin.ts';
 import { FOLL_FORCE, FOLL_WRITE } from './gup-types.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { getTaskMm, mmdrop, mmgetNotZero, mmgrab, mmput } from './process.ts';

@@ -2,20 +2,22 @@
  * What fork does to page tables: copy_page_range (mm/memory.c).
  *
  * Invariants: after it, a private page is writable on neither side and exclusive on none, unless it may be pinned, and then the child has a copy of
- * its own; both mms' mmap locks are held for writing and the parent's VMAs are write-locked.
+ * its own; both mms' mmap locks are held for writing and the parent's VMAs are write-locked. While private pages are shared the parent's
+ * writeProtectSeq is odd.
  */
 
 import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { allocPage, entryGet, entrySet, get, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { allocPage, atomicAdd, entryGet, entrySet, get, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_UPTODATE } from '../memory/page-flags.ts';
-import { copyFrame, pagePincount } from '../memory/state.ts';
+import { copyFrame } from '../memory/state.ts';
 import { PTE_DIRTY, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { folioNeedsCowForDma } from './dma-pinned.ts';
 import { ENOMEM } from './errno.ts';
 import { vmNormalPage } from './memory.ts';
 import { addMmCounter, mmCounter } from './mm-counters.ts';
-import { MMF_HAS_PINNED } from './mm-flags.ts';
 import {
   entryAlloc,
   isSwapPte,
@@ -49,7 +51,12 @@ const vmaNeedsCopy = (dst: VmaRef, src: VmaRef): boolean => (get(dst, Vma.flags)
 export function* copyPageRange(dst: VmaRef, src: VmaRef): Op<number> {
   if (!vmaNeedsCopy(dst, src)) return 0;
   const mm = get(src, Vma.mm);
-  return yield* copyTable(dst, src, get(mm, Mm.pgd), topLevel, get(src, Vma.start), get(src, Vma.end));
+  // Who pins pages without a lock looks at the count before and after, and gives them back when fork was at work (raw_write_seqcount_begin).
+  const cow = isCowMapping(get(src, Vma.flags)) && !switched(SW.forkNoPinSeq);
+  if (cow) yield* atomicAdd(mm, Mm.writeProtectSeq, 1);
+  const error = yield* copyTable(dst, src, get(mm, Mm.pgd), topLevel, get(src, Vma.start), get(src, Vma.end));
+  if (cow) yield* atomicAdd(mm, Mm.writeProtectSeq, 1);
+  return error;
 }
 
 function* copyTable(dst: VmaRef, src: VmaRef, table: Page, level: number, start: Vpn, end: Vpn): Op<number> {
@@ -112,9 +119,9 @@ function* copyPresentPte(dst: VmaRef, src: VmaRef, to: number, from: number, see
   let pte = seen;
   if (page !== 0) {
     if (folioTestAnon(page)) {
-      const pinned = (get(get(src, Vma.mm), Mm.flags) & MMF_HAS_PINNED) !== 0 && pagePincount[page] > 0 ? 1 : 0;
       yield* folioGet(page);
-      if ((yield* folioTryDupAnonRmap(page, pinned)) !== 0) {
+      const pinned = !switched(SW.forkSharesPinned) && (yield* folioNeedsCowForDma(src, page));
+      if ((yield* folioTryDupAnonRmap(page, pinned ? 1 : 0)) !== 0) {
         yield* folioPut(page);
         return yield* copyPresentPage(dst, to, page, vpn, prealloc);
       }

@@ -9,7 +9,6 @@ import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, set, spinUnlock, switched, upRead } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageFlags, pageMapping, pageShift } from '../memory/state.ts';
 import { ENOMEM } from './errno.ts';
@@ -28,6 +27,7 @@ import {
   FAULT_FLAG_RETRY_NOWAIT,
   FAULT_FLAG_TRIED,
   FAULT_FLAG_VMA_LOCK,
+  faultGfp,
   VM_FAULT_LOCKED,
   VM_FAULT_MAJOR,
   VM_FAULT_NOPAGE,
@@ -133,7 +133,7 @@ export function* filemapFault(vmf: VmfRef): Op<number> {
       }
       page = yield* filemapGetEntry(inode, pgoff);
       if (page <= 0) {
-        const fresh = yield* readPage(inode, pgoff, GFP_HIGHUSER_MOVABLE);
+        const fresh = yield* readPage(inode, pgoff, faultGfp(vmf, 0));
         if (fresh === -ENOMEM) {
           yield* upRead(inode + Inode.invalidateLock);
           return yield* leave(file, released, VM_FAULT_OOM);

@@ -14,6 +14,7 @@ import {
   folioLock,
   folioUnlock,
   get,
+  mappingSet,
   rcuReadLock,
   rcuReadUnlock,
   refAdd,
@@ -99,7 +100,8 @@ export function* filemapRemoveFolio(inode: InodeRef, page: Page, index: number):
   yield* spinLock(inode + Inode.pagesLock);
   xaErase(inode + Inode.pages, index);
   add(inode, Inode.nrPages, -1);
-  setPageMapping(page, 0);
+  // Who follows entries without locks may look at it at this very moment.
+  yield* mappingSet(page, 0);
   if (pagePrivate[page] !== 0) setPagePrivate(page, 0);
   yield* spinUnlock(inode + Inode.pagesLock);
   yield* clearFlags(page, PG_READAHEAD);

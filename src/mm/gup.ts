@@ -6,12 +6,14 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { entryGet, folioLock, folioUnlock, get, refAdd, set, spinUnlock } from '../kernel/ops.ts';
-import { pagePincount, setPagePincount } from '../memory/state.ts';
+import { entryGet, get, set, spinUnlock } from '../kernel/ops.ts';
+import { pageFlags } from '../memory/state.ts';
 import { PTE_DIRTY, PTE_SOFT_DIRTY, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { isCowMapping } from './copy-page-range.ts';
+import { mmSetHasPinnedFlag } from './dma-pinned.ts';
 import { EAGAIN, EBUSY, EFAULT, EHWPOISON, EINVAL, EMLINK, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
+import { gupMustUnshare, tryGrabFolio } from './gup-pin.ts';
 import {
   allocGup,
   FOLL_ANON,
@@ -32,17 +34,15 @@ import {
   freeGup,
   Gup,
   type GupRef,
-  PageVector,
-  type PageVectorRef,
+  pushPage,
 } from './gup-types.ts';
 import { handleMmFault, vmNormalPage } from './memory.ts';
-import { MMF_HAS_PINNED } from './mm-flags.ts';
-import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
+import { mmapAssertLocked, mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { pteLockptr, ptePage, ptePresent } from './pgtable.ts';
 import { lockedPtePointer } from './pgtable-generic.ts';
 import { pageAnonExclusive } from './rmap.ts';
-import { folioMarkAccessed, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
-import { Globals, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { folioMarkAccessed, folioMarkDirty, folioTestAnon, folioTestDirty } from './swap.ts';
+import { Globals, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import {
   VM_ACCESS_FLAGS,
   VM_HUGETLB,
@@ -63,6 +63,7 @@ import { findVmaIntersection, vmaLookup } from './vma-tree.ts';
 import {
   FAULT_FLAG_ALLOW_RETRY,
   FAULT_FLAG_KILLABLE,
+  FAULT_FLAG_MEMALLOC_PIN,
   FAULT_FLAG_REMOTE,
   FAULT_FLAG_RETRY_NOWAIT,
   FAULT_FLAG_TRIED,
@@ -120,48 +121,6 @@ function canFollowWritePte(pte: number, page: Page, vma: VmaRef, follFlags: numb
   return !((vmFlags & VM_UFFD_WP) !== 0 && (pte & PTE_UFFD_WP) !== 0);
 }
 
-/** gup_must_unshare: a pin for reading would see another page than the process does after its next write. */
-function gupMustUnshare(vma: VmaRef, follFlags: number, page: Page): boolean {
-  if ((follFlags & (FOLL_WRITE | FOLL_PIN)) !== FOLL_PIN) return false;
-  if (!folioTestAnon(page)) return (follFlags & FOLL_LONGTERM) !== 0 && isCowMapping(get(vma, Vma.flags));
-  return !pageAnonExclusive(page);
-}
-
-/** try_grab_folio: a reference, or a pin. The zero page is never pinned: it goes nowhere. */
-function* grabPage(page: Page, follFlags: number): Op<number> {
-  if ((follFlags & FOLL_GET) !== 0) return yield* refAdd(page, 1);
-  if ((follFlags & FOLL_PIN) === 0 || page === get(globals, Globals.zeroPage)) return 0;
-  yield* refAdd(page, 1);
-  setPagePincount(page, pagePincount[page] + 1);
-  return 0;
-}
-
-/** unpin_user_page. */
-export function* unpinUserPage(page: Page): Op<number> {
-  if (page === get(globals, Globals.zeroPage)) return 0;
-  setPagePincount(page, pagePincount[page] - 1);
-  return yield* folioPut(page);
-}
-
-/** unpin_user_pages_dirty_lock: all pages of a vector, which is empty then. */
-export function* unpinUserPagesDirtyLock(vector: PageVectorRef, makeDirty: number): Op<number> {
-  for (let i = 0; i < get(vector, PageVector.count); i++) {
-    const page = get(vector, PageVector.pages + i);
-    if (makeDirty !== 0 && !folioTestDirty(page)) yield* folioMarkDirtyLock(page);
-    yield* unpinUserPage(page);
-    set(vector, PageVector.pages + i, 0);
-  }
-  set(vector, PageVector.count, 0);
-  return 0;
-}
-
-/** folio_mark_dirty_lock: by somebody who has but a reference. */
-export function* folioMarkDirtyLock(page: Page): Op<number> {
-  yield* folioLock(page);
-  yield* folioMarkDirty(page);
-  return yield* folioUnlock(page);
-}
-
 /** no_page_table: nothing is mapped. A core dump does not want to make pages where nothing would come from a file. */
 const noPageTable = (vma: VmaRef, follFlags: number): number => ((follFlags & FOLL_DUMP) !== 0 && get(vma, Vma.ops) === 0 ? -EFAULT : 0);
 
@@ -186,8 +145,9 @@ function* followPresent(vma: VmaRef, pte: number, follFlags: number): Op<number>
   if ((follFlags & FOLL_WRITE) !== 0 && !canFollowWritePte(pte, normal, vma, follFlags)) return 0;
   if (normal === 0 && (follFlags & FOLL_DUMP) !== 0) return -EFAULT;
   const page = ptePage(pte);
-  if ((pte & PTE_WRITE) === 0 && gupMustUnshare(vma, follFlags, page)) return -EMLINK;
-  yield* grabPage(page, follFlags);
+  if ((pte & PTE_WRITE) === 0 && gupMustUnshare(vma, follFlags, pageFlags[page])) return -EMLINK;
+  const failed = yield* tryGrabFolio(page, follFlags);
+  if (failed !== 0) return failed;
   if ((follFlags & FOLL_TOUCH) !== 0) {
     if ((follFlags & FOLL_WRITE) !== 0 && (pte & PTE_DIRTY) === 0 && !folioTestDirty(page)) yield* folioMarkDirty(page);
     yield* folioMarkAccessed(page);
@@ -208,6 +168,8 @@ export function* faultinPage(gup: GupRef, vma: VmaRef, vpn: Vpn, unshare: number
   if ((follFlags & FOLL_UNLOCKABLE) !== 0) flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
   if ((follFlags & FOLL_NOWAIT) !== 0) flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT;
   if ((follFlags & FOLL_TRIED) !== 0) flags |= FAULT_FLAG_TRIED;
+  // What is pinned for long is not put where pages must be movable (memalloc_pin_save).
+  if ((follFlags & FOLL_LONGTERM) !== 0) flags |= FAULT_FLAG_MEMALLOC_PIN;
   // Only what may be copied on write can be unshared; elsewhere it is a fault for reading (sanitize_fault_flags).
   if (unshare !== 0 && isCowMapping(get(vma, Vma.flags))) flags |= FAULT_FLAG_UNSHARE;
   const result = yield* handleMmFault(vma, vpn, flags);
@@ -234,7 +196,7 @@ function vmaError(vma: VmaRef, follFlags: number): number {
  * __get_user_pages: `count` pages from `start` on. How many were had; −errno when not even one. Fewer (even 0) without an error where the mmap lock was
  * released. Needs the mmap lock for reading.
  */
-export function* getUserPages(gup: GupRef, start: Vpn, count: number): Op<number> {
+function* getPages(gup: GupRef, start: Vpn, count: number): Op<number> {
   const follFlags = get(gup, Gup.flags);
   const vector = get(gup, Gup.vector);
   let vma = 0;
@@ -260,50 +222,51 @@ export function* getUserPages(gup: GupRef, start: Vpn, count: number): Op<number
   return done;
 }
 
-function pushPage(vector: PageVectorRef, page: Page): void {
-  const at = get(vector, PageVector.count);
-  set(vector, PageVector.pages + at, page);
-  set(vector, PageVector.count, at + 1);
-}
-
 /**
- * __get_user_pages_locked: the same, going on where a fault released the mmap lock. At the end it is held, or, as only FOLL_UNLOCKABLE allows, not
- * (`Gup.locked` 0).
+ * __get_user_pages_locked: the same, going on where a fault released the mmap lock. When `Gup.locked` is 0 it takes the lock, and has let it go at the end;
+ * else it is held at the end as well, unless, as only FOLL_UNLOCKABLE allows, it was released on the way (`Gup.locked` 0). Never 0 for a positive
+ * count, but with FOLL_NOWAIT.
  */
 export function* getUserPagesLocked(gup: GupRef, start: Vpn, count: number): Op<number> {
+  if (count === 0) return 0;
   const mm = get(gup, Gup.mm);
   let follFlags = get(gup, Gup.flags);
+  let mustUnlock = 0;
+  if (get(gup, Gup.locked) === 0) {
+    yield* mmapReadLock(mm);
+    mustUnlock = 1;
+    set(gup, Gup.locked, 1);
+  } else mmapAssertLocked(mm);
+  if ((follFlags & FOLL_PIN) !== 0) yield* mmSetHasPinnedFlag(mm);
   if (get(gup, Gup.vector) !== 0 && (follFlags & FOLL_PIN) === 0) follFlags |= FOLL_GET;
-  if ((follFlags & FOLL_PIN) !== 0) set(mm, Mm.flags, get(mm, Mm.flags) | MMF_HAS_PINNED);
   set(gup, Gup.flags, follFlags);
-  set(gup, Gup.locked, 1);
-  if ((follFlags & FOLL_UNLOCKABLE) === 0) return yield* getUserPages(gup, start, count);
   let done = 0;
   let error = 0;
-  let released = 0;
   let retrying = 0;
   for (;;) {
     // The page whose fault released the lock comes alone, and is told that it was tried before.
-    const got = yield* getUserPages(gup, start + done, retrying !== 0 ? 1 : count - done);
+    const got = yield* getPages(gup, start + done, retrying !== 0 ? 1 : count - done);
     if (got > 0) done += got;
     else error = got;
+    if ((follFlags & FOLL_UNLOCKABLE) === 0) break;
     if (get(gup, Gup.locked) !== 0) {
       if (done === count || retrying === 0 || got !== 1) break;
       retrying = 0;
       set(gup, Gup.flags, follFlags);
     } else {
       yield* mmapReadLock(mm);
-      released = 1;
+      mustUnlock = 1;
       retrying = 1;
       set(gup, Gup.locked, 1);
       set(gup, Gup.flags, follFlags | FOLL_TRIED);
     }
   }
   set(gup, Gup.flags, follFlags);
-  if (released !== 0) {
+  if (mustUnlock !== 0) {
     yield* mmapReadUnlock(mm);
     set(gup, Gup.locked, 0);
   }
+  if (done === 0 && error === 0 && (follFlags & FOLL_NOWAIT) === 0) return -EFAULT;
   return done > 0 ? done : error;
 }
 
@@ -338,7 +301,7 @@ function* populateRange(gup: GupRef, vma: VmaRef, start: Vpn, end: Vpn): Op<numb
   // Whatever may be accessed in any way, as mlock() wants it.
   if ((vmFlags & VM_ACCESS_FLAGS) !== 0) follFlags |= FOLL_FORCE;
   set(gup, Gup.flags, follFlags);
-  return yield* getUserPages(gup, start, end - start);
+  return yield* getPages(gup, start, end - start);
 }
 
 /** populate_vma_page_range with the mmap lock held throughout: pages that were populated, or −errno when not even one. */
@@ -399,6 +362,7 @@ export function* faultinPageRange(mm: MmRef, start: Vpn, end: Vpn, write: number
   const gup = allocGup();
   set(gup, Gup.mm, mm);
   set(gup, Gup.flags, FOLL_TOUCH | FOLL_HWPOISON | FOLL_UNLOCKABLE | FOLL_MADV_POPULATE | (write !== 0 ? FOLL_WRITE : 0));
+  set(gup, Gup.locked, 1);
   const done = yield* getUserPagesLocked(gup, start, end - start);
   if (get(gup, Gup.locked) === 0) yield* mmapReadLock(mm);
   freeGup(gup);

@@ -23,7 +23,7 @@ import {
   switched,
 } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { __GFP_ZERO, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
+import { __GFP_ZERO } from '../memory/gfp.ts';
 import { PG_ANON_EXCLUSIVE, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageMapcount, pageRefcount } from '../memory/state.ts';
 import { PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
@@ -61,6 +61,7 @@ import {
   allocVmf,
   FAULT_FLAG_UNSHARE,
   FAULT_FLAG_WRITE,
+  faultGfp,
   freeVmf,
   VM_FAULT_DONE_COW,
   VM_FAULT_ERROR,
@@ -186,7 +187,7 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
     const failed = yield* anonVmaPrepareFault(vma, get(vmf, Vmf.flags));
     if (failed !== 0) return failed;
   }
-  const page = yield* allocPage(GFP_HIGHUSER_MOVABLE | __GFP_ZERO, 0);
+  const page = yield* allocPage(faultGfp(vmf, __GFP_ZERO), 0);
   if (page === 0) return VM_FAULT_OOM;
   yield* setFlags(page, PG_UPTODATE);
   const entry = maybeMkwrite(pteMkdirty(pteMkyoung(mkPte(page, vmaPageProt(vma)))), vma);
@@ -251,7 +252,7 @@ function* doCowFault(vmf: VmfRef): Op<number> {
   const vma = get(vmf, Vmf.vma);
   const failed = yield* anonVmaPrepareFault(vma, get(vmf, Vmf.flags));
   if (failed !== 0) return failed;
-  const copy = yield* allocPage(GFP_HIGHUSER_MOVABLE, 0);
+  const copy = yield* allocPage(faultGfp(vmf, 0), 0);
   if (copy === 0) return VM_FAULT_OOM;
   set(vmf, Vmf.cowPage, copy);
   let result = yield* fetchPage(vmf);
@@ -458,7 +459,7 @@ function* wpPageCopy(vmf: VmfRef, old: Page): Op<number> {
     if (old !== 0) yield* folioPut(old);
     return failed;
   }
-  const page = yield* allocPage(old === 0 ? GFP_HIGHUSER_MOVABLE | __GFP_ZERO : GFP_HIGHUSER_MOVABLE, 0);
+  const page = yield* allocPage(faultGfp(vmf, old === 0 ? __GFP_ZERO : 0), 0);
   if (page === 0) {
     if (old !== 0) yield* folioPut(old);
     return VM_FAULT_OOM;

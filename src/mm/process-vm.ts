@@ -12,20 +12,9 @@ import { SW } from '../kernel/switches.ts';
 import { allocObject, freeObject, pageShift } from '../memory/state.ts';
 import { EACCES, EFAULT, EINVAL, ENOMEM, EPERM, ESRCH } from './errno.ts';
 import { globals } from './globals.ts';
-import { getUserPagesLocked, unpinUserPagesDirtyLock } from './gup.ts';
-import {
-  allocGup,
-  FOLL_PIN,
-  FOLL_REMOTE,
-  FOLL_TOUCH,
-  FOLL_UNLOCKABLE,
-  FOLL_WRITE,
-  freeGup,
-  Gup,
-  PAGE_VECTOR,
-  PageVector,
-  type PageVectorRef,
-} from './gup-types.ts';
+import { pinUserPagesRemote } from './gup-calls.ts';
+import { unpinUserPagesDirtyLock } from './gup-pin.ts';
+import { allocGup, FOLL_WRITE, freeGup, Gup, PAGE_VECTOR, PageVector, type PageVectorRef } from './gup-types.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { getTaskMm, mmput } from './process.ts';
 import { Globals, type MmRef, Process, type ProcessRef } from './types.ts';
@@ -174,14 +163,15 @@ function* singleVec(ours: MmRef, theirs: MmRef, address: number, length: number,
   return result;
 }
 
-/** pin_user_pages_remote. */
+/** The pages of a run of the other address space, pinned. */
 function* pinRemote(mm: MmRef, vpn: number, count: number, vector: PageVectorRef, write: number): Op<number> {
   const gup = allocGup();
   set(gup, Gup.mm, mm);
   set(gup, Gup.vector, vector);
-  set(gup, Gup.flags, FOLL_PIN | FOLL_TOUCH | FOLL_REMOTE | FOLL_UNLOCKABLE | (write !== 0 ? FOLL_WRITE : 0));
+  set(gup, Gup.flags, write !== 0 ? FOLL_WRITE : 0);
   yield* mmapReadLock(mm);
-  const pinned = yield* getUserPagesLocked(gup, vpn, count);
+  set(gup, Gup.locked, 1);
+  const pinned = yield* pinUserPagesRemote(gup, vpn, count);
   if (get(gup, Gup.locked) !== 0) yield* mmapReadUnlock(mm);
   freeGup(gup);
   return pinned;

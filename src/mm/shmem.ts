@@ -34,7 +34,7 @@ import { File, type FileRef, Inode, type InodeRef, type MmRef, type NameRef, typ
 import { enoughMemory, vmUnacctMemory } from './util.ts';
 import { VM_NORESERVE } from './vm-flags.ts';
 import { VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
-import { VM_FAULT_LOCKED, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, Vmf, type VmfRef } from './vmf.ts';
+import { faultGfp, VM_FAULT_LOCKED, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, Vmf, type VmfRef } from './vmf.ts';
 
 // How a page is asked for (enum sgp_type); the order matters.
 /** Within the size; a hole stays one. */
@@ -96,6 +96,11 @@ const withinSize = (inode: InodeRef, index: number): boolean => index * 2 ** pag
  * size, −ENOENT, −ENOMEM, −ENOSPC, −EFBIG. `mm` is the address space that is charged.
  */
 export function* shmemGetFolio(inode: InodeRef, index: number, sgp: number, mm: MmRef): Op<number> {
+  return yield* shmemGetFolioGfp(inode, index, sgp, mm, GFP_HIGHUSER_MOVABLE);
+}
+
+/** The same with the flags for a new page. */
+function* shmemGetFolioGfp(inode: InodeRef, index: number, sgp: number, mm: MmRef, gfp: number): Op<number> {
   if (index >= LAST_INDEX) return -EFBIG;
   for (;;) {
     if (sgp <= SGP_CACHE && !withinSize(inode, index)) return -EINVAL;
@@ -119,7 +124,7 @@ export function* shmemGetFolio(inode: InodeRef, index: number, sgp: number, mm: 
     } else {
       if (sgp === SGP_READ) return 0;
       if (sgp === SGP_NOALLOC) return -ENOENT;
-      page = yield* allocAndAddFolio(inode, index, mm);
+      page = yield* allocAndAddFolio(inode, index, mm, gfp);
       if (page === -EEXIST) continue;
       if (page < 0) return page;
       fresh = 1;
@@ -144,8 +149,8 @@ export function* shmemGetFolio(inode: InodeRef, index: number, sgp: number, mm: 
 }
 
 /** shmem_alloc_and_add_folio: a new page without content at an index, locked and referenced; or −EEXIST, −ENOMEM, −ENOSPC. */
-function* allocAndAddFolio(inode: InodeRef, index: number, mm: MmRef): Op<number> {
-  const page = yield* allocPage(GFP_HIGHUSER_MOVABLE, 0);
+function* allocAndAddFolio(inode: InodeRef, index: number, mm: MmRef, gfp: number): Op<number> {
+  const page = yield* allocPage(gfp, 0);
   if (page === 0) return -ENOMEM;
   yield* folioLock(page);
   yield* setFlags(page, PG_SWAPBACKED);
@@ -184,7 +189,7 @@ export function* shmemFault(vmf: VmfRef): Op<number> {
     const waited = yield* waitForHole(vmf, inode);
     if (waited !== 0) return waited;
   }
-  const page = yield* shmemGetFolio(inode, get(vmf, Vmf.pgoff), SGP_CACHE, get(vma, Vma.mm));
+  const page = yield* shmemGetFolioGfp(inode, get(vmf, Vmf.pgoff), SGP_CACHE, get(vma, Vma.mm), faultGfp(vmf, 0));
   if (page < 0) return page === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
   set(vmf, Vmf.page, page);
   return VM_FAULT_LOCKED;

@@ -126,6 +126,8 @@ export const Mm = defineStruct(
     /** Legacy layout: bottom-up from here. */
     mmapLegacyBase: 'vpn',
     tlbFlushPending: 'count',
+    /** write_protect_seq: odd while fork shares private pages; who pins without a lock looks at it before and after. */
+    writeProtectSeq: 'count',
     /** membarrier_state: registrations as membarrier() shows them, and above them which barriers may be asked for (mm/misc-calls.ts). */
     membarriers: 'flags',
     /** RLIMIT_STACK as exec laid the address space out for, bytes (-1 infinity). */

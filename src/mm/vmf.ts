@@ -2,6 +2,8 @@
  * struct vm_fault: what one fault knows and passes on (include/linux/mm.h), with the flags that go in and the results that come out.
  */
 
+import { get } from '../kernel/ops.ts';
+import { __GFP_MOVABLE, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { allocObject, freeObject } from '../memory/state.ts';
 import { defineStruct, type Ref } from '../memory/struct.ts';
 
@@ -29,6 +31,10 @@ export const Vmf = defineStruct('vmf', {
   cowPage: 'page',
 });
 
+/** current_gfp_context() for pages that a fault allocates: GFP_HIGHUSER_MOVABLE and `more`. */
+export const faultGfp = (vmf: VmfRef, more: number): number =>
+  (GFP_HIGHUSER_MOVABLE | more) & ((get(vmf, Vmf.flags) & FAULT_FLAG_MEMALLOC_PIN) !== 0 ? ~__GFP_MOVABLE : -1);
+
 export const allocVmf = (): VmfRef => allocObject(Vmf.$type, Vmf.$size);
 export const freeVmf = (vmf: VmfRef): void => freeObject(vmf, Vmf.$size);
 
@@ -45,6 +51,8 @@ export const FAULT_FLAG_INTERRUPTIBLE = 0x200;
 export const FAULT_FLAG_UNSHARE = 0x400;
 export const FAULT_FLAG_ORIG_PTE_VALID = 0x800;
 export const FAULT_FLAG_VMA_LOCK = 0x1000;
+/** Pages are wanted that may stay where they are for long (PF_MEMALLOC_PIN, which in Linux is a flag of the task). Not one of Linux's numbers. */
+export const FAULT_FLAG_MEMALLOC_PIN = 0x10000;
 
 export const VM_FAULT_OOM = 1;
 export const VM_FAULT_SIGBUS = 2;

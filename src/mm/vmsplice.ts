@@ -6,20 +6,15 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { add, downWrite, entryGet, get, set, setFlags, spinUnlock, upWrite, waitFor } from '../kernel/ops.ts';
-import { PG_REFERENCED } from '../memory/page-flags.ts';
-import { allocObject, freeObject, pageShift } from '../memory/state.ts';
-import { PTE_PROTNONE, PTE_SPECIAL } from '../pagetable/canonical.ts';
+import { add, downWrite, get, set, upWrite, waitFor } from '../kernel/ops.ts';
+import { pageShift } from '../memory/state.ts';
 import { EAGAIN, EBADF, EFAULT, EINVAL, EPIPE } from './errno.ts';
 import { fdGet, filePut, intArgument } from './file.ts';
 import { FMODE_READ, FMODE_WRITE, INODE_PIPE, PIPE_BUF_FLAG_GIFT } from './file-types.ts';
-import { getUserPagesLocked } from './gup.ts';
-import { allocGup, FOLL_TOUCH, FOLL_UNLOCKABLE, freeGup, Gup, PageVector, type PageVectorRef } from './gup-types.ts';
-import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
-import { pteLockptr, ptePage, ptePresent } from './pgtable.ts';
-import { lockedPtePointer } from './pgtable-generic.ts';
+import { getUserPagesFast } from './gup-fast.ts';
+import { allocPageVector, freePageVector, PageVector } from './gup-types.ts';
 import { ERESTARTSYS, pipeOccupancy, pipePop, pipePush, pipeRoom, pipeSlot } from './pipe.ts';
-import { folioGet, folioPut } from './swap.ts';
+import { folioPut } from './swap.ts';
 import { File, type FileRef, Inode, type MmRef, Pipe, type PipeRef, Process, type ProcessRef } from './types.ts';
 import { copyPageToIter, freeIovec, importIovec, iovecAddress, iovecAdvance, iovecPart } from './uio.ts';
 import { Iovec, type IovecRef } from './uio-types.ts';
@@ -85,7 +80,7 @@ function* waitForSpace(pipe: PipeRef, flags: number): Op<number> {
 /** iter_to_pipe: bytes, or an error when there are none. What has no room any more was looked up (and faulted in) nevertheless. */
 function* iterToPipe(pipe: PipeRef, mm: MmRef, iovec: IovecRef, bufferFlags: number): Op<number> {
   const size = 2 ** pageShift;
-  const pages = allocObject(PageVector.$type, PageVector.$size);
+  const pages = allocPageVector();
   let total = 0;
   let result = 0;
   while (result >= 0 && get(iovec, Iovec.left) > 0) {
@@ -93,7 +88,7 @@ function* iterToPipe(pipe: PipeRef, mm: MmRef, iovec: IovecRef, bufferFlags: num
     const vpn = Math.floor(address / size);
     let start = address - vpn * size;
     const wanted = iovecPart(iovec);
-    result = yield* getUserPagesFast(mm, vpn, Math.min(BATCH, Math.ceil((start + wanted) / size)), pages);
+    result = yield* getUserPagesFast(mm, vpn, Math.min(BATCH, Math.ceil((start + wanted) / size)), 0, pages);
     if (result <= 0) break;
     let left = Math.min(wanted, result * size - start);
     for (let i = 0; i < get(pages, PageVector.count); i++) {
@@ -112,47 +107,8 @@ function* iterToPipe(pipe: PipeRef, mm: MmRef, iovec: IovecRef, bufferFlags: num
     }
     set(pages, PageVector.count, 0);
   }
-  freeObject(pages, PageVector.$size);
+  freePageVector(pages);
   return total > 0 ? total : result;
-}
-
-/**
- * get_user_pages_fast for reading: referenced pages of our own memory into an empty vector; how many, or −errno. Pages that the tables map are taken from
- * them without the mmap lock; from the first that is missing on (or is the zero page, which has no page of its own) it goes the slow way.
- */
-function* getUserPagesFast(mm: MmRef, start: number, count: number, pages: PageVectorRef): Op<number> {
-  let done = 0;
-  while (done < count && (yield* fastPage(mm, start + done, pages)) !== 0) done++;
-  if (done === count) return done;
-  const gup = allocGup();
-  set(gup, Gup.mm, mm);
-  set(gup, Gup.vector, pages);
-  set(gup, Gup.flags, FOLL_TOUCH | FOLL_UNLOCKABLE);
-  yield* mmapReadLock(mm);
-  const more = yield* getUserPagesLocked(gup, start + done, count - done);
-  if (get(gup, Gup.locked) !== 0) yield* mmapReadUnlock(mm);
-  freeGup(gup);
-  if (more < 0) return done > 0 ? done : more;
-  return done + more;
-}
-
-/** gup_fast_pte_range for one entry: 1 when its page was taken. The lock of the entry stands for checking it again after taking the reference. */
-function* fastPage(mm: MmRef, vpn: number, pages: PageVectorRef): Op<number> {
-  const ptep = yield* lockedPtePointer(mm, vpn);
-  if (ptep === 0) return 0;
-  const lock = pteLockptr(ptep);
-  const pte = yield* entryGet(ptep, 0);
-  const usable = ptePresent(pte) && (pte & (PTE_PROTNONE | PTE_SPECIAL)) === 0;
-  if (usable) {
-    const page = ptePage(pte);
-    yield* folioGet(page);
-    yield* setFlags(page, PG_REFERENCED);
-    const at = get(pages, PageVector.count);
-    set(pages, PageVector.pages + at, page);
-    set(pages, PageVector.count, at + 1);
-  }
-  yield* spinUnlock(lock);
-  return usable ? 1 : 0;
 }
 
 /** vmsplice_to_user: what the pipe holds, copied; bytes, or an error when there are none. */

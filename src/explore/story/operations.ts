@@ -169,6 +169,17 @@ const TOLD: Readonly<Record<string, Tell>> = {
     touches: [{ object: o.page(page), access: 'write' }],
     answer: yesNo,
   }),
+  mappingGet: (o, page) => ({
+    operation: 'READ_ONCE',
+    args: [`${said(o.page(page))}.mapping`],
+    touches: [{ object: o.page(page), access: 'read' }],
+    answer: (mapping) => ({ text: mapping === 0 ? 'NULL' : numberText(mapping) }),
+  }),
+  mappingSet: (o, page, mapping) => ({
+    operation: 'WRITE_ONCE',
+    args: [`${said(o.page(page))}.mapping`, mapping === 0 ? 'NULL' : numberText(mapping)],
+    touches: [{ object: o.page(page), access: 'write' }],
+  }),
   mapcountAdd: (o, page, delta) => ({
     operation: delta > 0 ? 'folio_add_rmap' : 'folio_remove_rmap',
     args: [said(o.page(page)), ...(Math.abs(delta) === 1 ? [] : [String(Math.abs(delta))])],

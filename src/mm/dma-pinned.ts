@@ -1,0 +1,33 @@
+/**
+ * Whether somebody may have pinned a page for a device (include/linux/mm.h: folio_maybe_dma_pinned, folio_needs_cow_for_dma; mm/gup.c).
+ *
+ * Invariants: a pin is a reference and counts in a column of its own, where Linux adds GUP_PIN_COUNTING_BIAS to the reference count of a small folio; both
+ * change in one step, so whoever reads the reference count atomically knows the pins. An address space in which nothing was ever pinned
+ * says so (MMF_HAS_PINNED), before its first pin.
+ */
+import type { Op } from '../kernel/op.ts';
+import { cmpxchg, get, readOnce, refAdd } from '../kernel/ops.ts';
+import { pagePincount } from '../memory/state.ts';
+import { MMF_HAS_PINNED } from './mm-flags.ts';
+import { Mm, type MmRef, type Page, Vma, type VmaRef } from './types.ts';
+
+/** folio_maybe_dma_pinned: one read of the count. */
+export function* folioMaybeDmaPinned(page: Page): Op<boolean> {
+  yield* refAdd(page, 0);
+  return pagePincount[page] > 0;
+}
+
+/** folio_needs_cow_for_dma: fork must not share the page. The mm's write_protect_seq is odd, so that whoever pins without a lock from now on notices. */
+export function* folioNeedsCowForDma(vma: VmaRef, page: Page): Op<boolean> {
+  if (((yield* readOnce(get(vma, Vma.mm), Mm.flags)) & MMF_HAS_PINNED) === 0) return false;
+  return yield* folioMaybeDmaPinned(page);
+}
+
+/** mm_set_has_pinned_flag: it stays as long as the address space. */
+export function* mmSetHasPinnedFlag(mm: MmRef): Op<number> {
+  for (;;) {
+    const flags = yield* readOnce(mm, Mm.flags);
+    if ((flags & MMF_HAS_PINNED) !== 0) return 0;
+    if ((yield* cmpxchg(mm, Mm.flags, flags, flags | MMF_HAS_PINNED)) === flags) return 0;
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * get_user_pages without locks (mm/gup.c: gup_fast and what is below it): pages that the tables map, taken from them as they stand.
+ *
+ * Invariants
+ * - Interrupts are off while tables are walked: they are freed after a grace period of RCU, which waits for that, or after a flush by interrupts, which does
+ *   so too. So whatever an entry led to can be read; whether it is still part of the tree is asked afterwards.
+ * - Each entry is read once, and what is decided is decided on that number. A page is taken only if somebody else has a reference to it; it counts as mapped
+ *   there only if then its entry, and that of the table it stands in, are read again and are what they were. Who takes a page away empties the entry
+ *   first and looks for references and pins afterwards, so one of the two notices the other.
+ * - Whatever is in doubt is left to the slow way, which has locks and VMAs. Nothing here sleeps or faults.
+ * - Fork shares pages without emptying entries: pins that were taken while it did so are given back (Mm.writeProtectSeq).
+ */
+import { codec, entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import type { Op } from '../kernel/op.ts';
+import { entryGet, get, localIrqDisable, localIrqEnable, mappingGet, readOnce, setFlags, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
+import { PG_REFERENCED } from '../memory/page-flags.ts';
+import { PTE_PROTNONE, PTE_READ, PTE_SPECIAL, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { mmSetHasPinnedFlag } from './dma-pinned.ts';
+import { EFAULT, EINVAL, EOVERFLOW } from './errno.ts';
+import { kindIsShmem } from './file-types.ts';
+import { gupCall, gupFlags } from './gup-calls.ts';
+import { gupFastUnpinUserPages, gupMustUnshare, gupPutFolio, sanityCheckPinnedPage, tryGrabFolioFast } from './gup-pin.ts';
+import {
+  FOLL_FAST_ONLY,
+  FOLL_FORCE,
+  FOLL_GET,
+  FOLL_LONGTERM,
+  FOLL_NOFAULT,
+  FOLL_PIN,
+  FOLL_TOUCH,
+  FOLL_UNLOCKABLE,
+  FOLL_WRITE,
+  PageVector,
+  type PageVectorRef,
+  pushPage,
+} from './gup-types.ts';
+import { ptePage, ptePresent, tablePage } from './pgtable.ts';
+import { pteMap, pteUnmap } from './pgtable-generic.ts';
+import { folioTestAnon } from './swap.ts';
+import { Inode, Mm, type MmRef, type Page, type Vpn } from './types.ts';
+
+/** Architectures that select HAVE_GUP_FAST; arm does with LPAE. */
+const FAMILIES: readonly string[] = ['x86', 'arm64', 'riscv', 's390', 'powerpc', 'loongarch', 'mips'];
+
+/** CONFIG_HAVE_GUP_FAST, and CONFIG_ARCH_HAS_PTE_SPECIAL: where special entries cannot be told from others no entry is followed. */
+export const haveGupFast = (): boolean =>
+  (codec.supports & PTE_SPECIAL) !== 0 && (FAMILIES.includes(codec.mode.family) || (codec.mode.family === 'arm' && codec.levels[0].entryWords === 2));
+
+// --- one page ---------------------------------------------------------------------------------------------------------------
+
+/** Whether an entry may be followed at all: present, for user code, for what is wanted; neither PROT_NONE, where the VMA decides, nor without a page. */
+const mayFollow = (pte: number, follFlags: number): boolean =>
+  ptePresent(pte) && (pte & (PTE_PROTNONE | PTE_SPECIAL)) === 0 && (pte & PTE_READ) !== 0 && ((follFlags & FOLL_WRITE) === 0 || (pte & PTE_WRITE) !== 0);
+
+/**
+ * gup_fast_folio_allowed: pages of a file that wants to hear of writes are not pinned for long, for writing: writeback would clean them, and nobody
+ * would say when they are written next. There is no VMA to ask, so what is known to be right passes: anonymous memory, shared memory. The page is
+ * referenced and mapped; truncation may take it from its file at any moment, hence its mapping is read once.
+ */
+function* folioAllowed(page: Page, follFlags: number): Op<boolean> {
+  const lasting = FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE;
+  if ((follFlags & lasting) !== lasting || switched(SW.gupFastAnyFile)) return true;
+  let mapping = yield* mappingGet(page);
+  if (mapping === 0) return false;
+  if (folioTestAnon(page)) return true;
+  if (switched(SW.gupFastMappingTwice)) mapping = yield* mappingGet(page);
+  return kindIsShmem(get(mapping, Inode.kind));
+}
+
+/** What gup_fast_pte_range does for one entry, which stands at `ptep` in the table of `pmd`: its page, referenced or pinned, or 0. */
+function* gupFastPte(pmdp: number, pmd: number, ptep: number, follFlags: number): Op<number> {
+  const pte = yield* entryGet(ptep, 0);
+  if (!mayFollow(pte, follFlags)) return 0;
+  const page = ptePage(pte);
+  if ((yield* tryGrabFolioFast(page, follFlags)) === 0) return 0;
+  let valid = switched(SW.gupFastNoTableReload) || (yield* entryGet(pmdp, 1)) === pmd;
+  if (valid && !switched(SW.gupFastNoReload)) valid = (yield* entryGet(ptep, 0)) === pte;
+  if (valid) valid = yield* folioAllowed(page, follFlags);
+  // The flag is looked at after the pin: who shares the page looks for pins before he clears it.
+  if (valid && (pte & PTE_WRITE) === 0) valid = !gupMustUnshare(0, follFlags, yield* setFlags(page, 0));
+  if (!valid) {
+    yield* gupPutFolio(page, follFlags);
+    return 0;
+  }
+  yield* setFlags(page, PG_REFERENCED);
+  return page;
+}
+
+// --- the walk ---------------------------------------------------------------------------------------------------------------
+
+/** gup_fast_pte_range: the pages [vpn, end) of one table; 1 when all were taken. `pmd` is the entry at `pmdp` as it was read. */
+function* gupFastPteRange(pmdp: number, pmd: number, start: Vpn, end: Vpn, follFlags: number, vector: PageVectorRef): Op<number> {
+  let ptep = entryAt(tablePage(pmd), 0, start);
+  yield* pteMap();
+  let vpn = start;
+  for (; vpn < end; vpn++) {
+    const page = yield* gupFastPte(pmdp, pmd, ptep, follFlags);
+    if (page === 0) break;
+    pushPage(vector, page);
+    ptep += entryStride(0);
+  }
+  yield* pteUnmap();
+  return vpn === end ? 1 : 0;
+}
+
+/** gup_fast_pgd_range, _p4d_range, _pud_range, _pmd_range, by level: levels that a mode folds are no levels. 1 when all was taken. */
+function* gupFastRange(table: Page, level: number, start: Vpn, end: Vpn, follFlags: number, vector: PageVectorRef): Op<number> {
+  let vpn = start;
+  while (vpn < end) {
+    const next = entryEnd(vpn, end, level);
+    const at = entryAt(table, level, vpn);
+    const entry = yield* entryGet(at, level);
+    if ((entry & PTE_TABLE) === 0) {
+      if (ptePresent(entry)) noLeaf(level);
+      return 0;
+    }
+    const all =
+      level > 1
+        ? yield* gupFastRange(tablePage(entry), level - 1, vpn, next, follFlags, vector)
+        : yield* gupFastPteRange(at, entry, vpn, next, follFlags, vector);
+    if (all === 0) return 0;
+    vpn = next;
+  }
+  return 1;
+}
+
+/** gup_fast_pmd_leaf, gup_fast_pud_leaf. @throws {Error} there are no huge pages yet */
+function noLeaf(level: number): never {
+  throw new Error(`get_user_pages_fast() of a huge page (gup_fast_${codec.levels[level].name}_leaf) is not implemented`);
+}
+
+/** gup_fast: pages from `start` to before `end` or to the first in doubt, behind those that the vector has. How many. */
+function* gupFast(mm: MmRef, start: Vpn, end: Vpn, follFlags: number, vector: PageVectorRef): Op<number> {
+  if (!haveGupFast()) return 0;
+  const from = get(vector, PageVector.count);
+  let seq = 0;
+  if ((follFlags & FOLL_PIN) !== 0) {
+    seq = yield* readOnce(mm, Mm.writeProtectSeq);
+    if ((seq & 1) !== 0 && !switched(SW.gupFastNoSeq)) return 0;
+  }
+  yield* localIrqDisable();
+  yield* gupFastRange(get(mm, Mm.pgd), topLevel, start, end, follFlags, vector);
+  yield* localIrqEnable();
+  if ((follFlags & FOLL_PIN) !== 0) {
+    if (!switched(SW.gupFastNoSeq) && (yield* readOnce(mm, Mm.writeProtectSeq)) !== seq) {
+      yield* gupFastUnpinUserPages(vector, from);
+      return 0;
+    }
+    for (let i = from; i < get(vector, PageVector.count); i++) sanityCheckPinnedPage(get(vector, PageVector.pages + i));
+  }
+  return get(vector, PageVector.count) - from;
+}
+
+// --- calls ------------------------------------------------------------------------------------------------------------------
+
+/** What the calls below may say (gup_fast_fallback). */
+const FAST_FLAGS = FOLL_WRITE | FOLL_LONGTERM | FOLL_FORCE | FOLL_PIN | FOLL_GET | FOLL_FAST_ONLY | FOLL_NOFAULT;
+
+/** Pages of all addresses that the kernel can name. */
+const addressPages = (): number => 2 ** ((codec.vaBits <= 32 ? 32 : 64) - codec.pageShift);
+
+/** gup_fast_fallback: without locks as far as it goes, then the slow way, unless FOLL_FAST_ONLY says that that is not wanted. */
+function* gupFastFallback(mm: MmRef, start: Vpn, count: number, follFlags: number, vector: PageVectorRef): Op<number> {
+  if ((follFlags & ~FAST_FLAGS) !== 0) return -EINVAL;
+  if (count <= 0) return 0;
+  if ((follFlags & FOLL_PIN) !== 0) yield* mmSetHasPinnedFlag(mm);
+  if (start + count > addressPages()) return -EOVERFLOW;
+  if (start + count > get(mm, Mm.taskSize)) return -EFAULT;
+  const fast = yield* gupFast(mm, start, start + count, follFlags, vector);
+  if (fast === count || (follFlags & FOLL_FAST_ONLY) !== 0) return fast;
+  const slow = yield* gupCall(mm, start + fast, count - fast, follFlags | FOLL_TOUCH | FOLL_UNLOCKABLE, vector, 0);
+  // What is held already has to be given back by the caller, so he must hear of it.
+  if (slow < 0) return fast > 0 ? fast : slow;
+  return fast + slow;
+}
+
+/**
+ * get_user_pages_fast: referenced pages of our own memory, behind those that the vector has. How many, at least one; −errno for none: −EFAULT for
+ * what is not ours, −EOVERFLOW where addresses wrap. 0 for no pages.
+ */
+export function* getUserPagesFast(mm: MmRef, start: Vpn, count: number, said: number, vector: PageVectorRef): Op<number> {
+  const flags = gupFlags(said, FOLL_GET, vector);
+  return flags < 0 ? flags : yield* gupFastFallback(mm, start, count, flags, vector);
+}
+
+/** pin_user_pages_fast: the same with pins. */
+export function* pinUserPagesFast(mm: MmRef, start: Vpn, count: number, said: number, vector: PageVectorRef): Op<number> {
+  const flags = gupFlags(said, FOLL_PIN, vector);
+  return flags < 0 ? flags : yield* gupFastFallback(mm, start, count, flags, vector);
+}
+
+/**
+ * get_user_pages_fast_only: what can be had without a lock, with interrupts on or off. How many, never negative: whatever is wrong, nothing was taken.
+ * (Linux 6.18 itself answers −EFAULT, −EOVERFLOW and −EINVAL where get_user_pages_fast() would; its callers ask for 1.)
+ */
+export function* getUserPagesFastOnly(mm: MmRef, start: Vpn, count: number, said: number, vector: PageVectorRef): Op<number> {
+  const flags = gupFlags(said, FOLL_GET | FOLL_FAST_ONLY, vector);
+  const got = flags < 0 ? 0 : yield* gupFastFallback(mm, start, count, flags, vector);
+  return got < 0 ? 0 : got;
+}

@@ -1,0 +1,135 @@
+/**
+ * The references and pins that get_user_pages takes, and how they are given back (mm/gup.c: try_grab_folio, try_grab_folio_fast, gup_put_folio,
+ * gup_must_unshare, unpin_user_page and its kin).
+ *
+ * Invariants: pin and reference change in one step (dma-pinned.ts); the zero page is never pinned, it goes nowhere; an anonymous page that is pinned is
+ * exclusive, and stays so until it is free (sanity_check_pinned_pages).
+ */
+import { KernelBug } from '../kernel/bug.ts';
+import type { Op } from '../kernel/op.ts';
+import { folioLock, folioUnlock, get, refAdd, refGetUnlessZero, set, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
+import { frameIsLongtermPinnable } from '../memory/longterm.ts';
+import { PG_ANON, PG_ANON_EXCLUSIVE } from '../memory/page-flags.ts';
+import { pageFlags, pagePincount, pageRefcount, pfnOfPage, setPagePincount } from '../memory/state.ts';
+import { isCowMapping } from './copy-page-range.ts';
+import { ENOMEM } from './errno.ts';
+import { globals } from './globals.ts';
+import { FOLL_GET, FOLL_LONGTERM, FOLL_PIN, FOLL_WRITE, PageVector, type PageVectorRef } from './gup-types.ts';
+import { folioMarkDirty, folioPut, folioTestDirty, freeFolio } from './swap.ts';
+import { Globals, type Page, Vma, type VmaRef } from './types.ts';
+
+export const isZeroPage = (page: Page): boolean => page === get(globals, Globals.zeroPage);
+
+/** folio_is_longterm_pinnable. */
+export const folioIsLongtermPinnable = (page: Page): boolean => isZeroPage(page) || frameIsLongtermPinnable(pfnOfPage(page));
+
+/**
+ * gup_must_unshare: whether who pins a page for reading would go on seeing it when the process, after its next write, sees another. Asked only where the
+ * entry is not writable: the page behind one that is can only be shared memory or exclusive.
+ *
+ * `vma` is 0 where it is not known: then a page of a file that is pinned for long may be one of a private mapping. `state`: flags of the page.
+ */
+export function gupMustUnshare(vma: VmaRef, follFlags: number, state: number): boolean {
+  if ((follFlags & (FOLL_WRITE | FOLL_PIN)) !== FOLL_PIN || switched(SW.gupNoUnshare)) return false;
+  if ((state & PG_ANON) !== 0) return (state & PG_ANON_EXCLUSIVE) === 0;
+  if ((follFlags & FOLL_LONGTERM) === 0) return false;
+  return vma === 0 || switched(SW.gupUnshareUnasked) || isCowMapping(get(vma, Vma.flags));
+}
+
+// --- taking -----------------------------------------------------------------------------------------------------------------
+
+/** try_grab_folio: a reference or a pin of a page that is mapped, under the lock of its entry. 0; −ENOMEM for one without references, which cannot be. */
+export function* tryGrabFolio(page: Page, follFlags: number): Op<number> {
+  if (pageRefcount[page] <= 0) return -ENOMEM;
+  if ((follFlags & FOLL_GET) !== 0) {
+    yield* refAdd(page, 1);
+    return 0;
+  }
+  if ((follFlags & FOLL_PIN) === 0 || isZeroPage(page)) return 0;
+  yield* refAdd(page, 1);
+  setPagePincount(page, pagePincount[page] + 1);
+  return 0;
+}
+
+/** try_grab_folio_fast: the same of a page that may be anybody's by now, or nobody's; 1 when taken. */
+export function* tryGrabFolioFast(page: Page, follFlags: number): Op<number> {
+  if ((follFlags & FOLL_PIN) !== 0 && isZeroPage(page)) return 1;
+  if ((yield* refGetUnlessZero(page)) === 0) return 0;
+  if ((follFlags & FOLL_PIN) === 0) return 1;
+  if ((follFlags & FOLL_LONGTERM) !== 0 && !folioIsLongtermPinnable(page)) {
+    yield* folioPut(page);
+    return 0;
+  }
+  setPagePincount(page, pagePincount[page] + 1);
+  return 1;
+}
+
+// --- giving back ------------------------------------------------------------------------------------------------------------
+
+/** gup_put_folio. */
+export function* gupPutFolio(page: Page, follFlags: number): Op<number> {
+  if ((follFlags & FOLL_PIN) === 0) return yield* folioPut(page);
+  if (isZeroPage(page)) return 0;
+  const left = yield* refAdd(page, -1);
+  setPagePincount(page, pagePincount[page] - 1);
+  return left === 0 ? yield* freeFolio(page) : 0;
+}
+
+/** sanity_check_pinned_pages, for one. @throws {KernelBug} I8 for a page that is pinned without being exclusive */
+export function sanityCheckPinnedPage(page: Page): void {
+  const state = pageFlags[page];
+  if ((state & PG_ANON) === 0 || (state & PG_ANON_EXCLUSIVE) !== 0) return;
+  throw new KernelBug('I8', `anonymous page ${page} is pinned, and not exclusive: the process may come to map another`);
+}
+
+/** unpin_user_page. */
+export function* unpinUserPage(page: Page): Op<number> {
+  if (!isZeroPage(page)) sanityCheckPinnedPage(page);
+  return yield* gupPutFolio(page, FOLL_PIN);
+}
+
+/** The pages of a vector from the place `from` on have been given back. */
+function shorten(vector: PageVectorRef, from: number): void {
+  for (let i = from; i < get(vector, PageVector.count); i++) set(vector, PageVector.pages + i, 0);
+  set(vector, PageVector.count, from);
+}
+
+/** unpin_user_pages: those of a vector from the place `from` on. */
+export function* unpinUserPages(vector: PageVectorRef, from: number): Op<number> {
+  for (let i = from; i < get(vector, PageVector.count); i++) yield* unpinUserPage(get(vector, PageVector.pages + i));
+  shorten(vector, from);
+  return 0;
+}
+
+/** gup_fast_unpin_user_pages: the same without a look at them; fork may have shared them, which is why they are given back. */
+export function* gupFastUnpinUserPages(vector: PageVectorRef, from: number): Op<number> {
+  for (let i = from; i < get(vector, PageVector.count); i++) yield* gupPutFolio(get(vector, PageVector.pages + i), FOLL_PIN);
+  shorten(vector, from);
+  return 0;
+}
+
+/** unpin_user_pages_dirty_lock: all pages of a vector; with `makeDirty` they are dirty. */
+export function* unpinUserPagesDirtyLock(vector: PageVectorRef, makeDirty: number): Op<number> {
+  for (let i = 0; i < get(vector, PageVector.count); i++) {
+    const page = get(vector, PageVector.pages + i);
+    if (makeDirty !== 0 && !folioTestDirty(page)) yield* folioMarkDirtyLock(page);
+    yield* unpinUserPage(page);
+  }
+  shorten(vector, 0);
+  return 0;
+}
+
+/** put_page for all pages of a vector. */
+export function* putUserPages(vector: PageVectorRef): Op<number> {
+  for (let i = 0; i < get(vector, PageVector.count); i++) yield* folioPut(get(vector, PageVector.pages + i));
+  shorten(vector, 0);
+  return 0;
+}
+
+/** folio_mark_dirty_lock: by somebody who has but a reference. */
+export function* folioMarkDirtyLock(page: Page): Op<number> {
+  yield* folioLock(page);
+  yield* folioMarkDirty(page);
+  return yield* folioUnlock(page);
+}

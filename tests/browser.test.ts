@@ -67,6 +67,31 @@ describe('in a browser', () => {
     expect(JSON.parse(result)).toEqual({ own: ['5', value], segv: [11, 1, 16], left: 1, again: value });
   });
 
+  it('pxd/explore finds a race, and finds none where there is none', async () => {
+    const result = (await inBrowser(
+      'src/explore/index.ts',
+      `(() => {
+        const { WINDOW, call, checkVariant, map, scenario, store, task } = pxd;
+        const twice = scenario({
+          id: 'twice',
+          title: 'two threads zap the same page',
+          setup(stage) {
+            map(stage, WINDOW, 1);
+            store(stage, WINDOW, 1);
+          },
+          hardware: () => ({ speculate: [WINDOW] }),
+          tasks: {
+            first: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, page, 4)),
+            second: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, page, 4)),
+          },
+          variants: { linux: { expect: 'clean' }, unaware: { switches: ['gathersUnaware'], expect: 'violation', rule: 'I4' } },
+        });
+        return JSON.stringify(['linux', 'unaware'].map((name) => checkVariant(twice, name, 'x86-4level', { now: () => 0 }).result));
+      })()`,
+    )) as string;
+    expect(JSON.parse(result)).toEqual(['clean', 'violation']);
+  });
+
   it.each(['image', 'inspect'])('pxd/%s bundles without Node', async (entry) => {
     expect(await inBrowser(`src/${entry}/index.ts`, 'Object.keys(pxd).length > 0')).toBe(true);
   });

@@ -3,7 +3,7 @@
  * kernel functions of a file are part of the state that is searched.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -73,6 +73,27 @@ describe('the protocol of docs/check-tutorial.md', () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8', cwd: resolve('.') });
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toBe('copy-first violation\nno-flush violation\nflush-late violation\nfixed clean\n');
+  });
+
+  it('has types that the package gives to whoever installs it', () => {
+    const project = join(folder, 'project');
+    mkdirSync(join(project, 'node_modules'), { recursive: true });
+    symlinkSync(resolve('.'), join(project, 'node_modules/pxd'));
+    copyFileSync(EXAMPLE, join(project, 'protocol.ts'));
+    writeFileSync(join(project, 'package.json'), '{ "type": "module" }');
+    writeFileSync(
+      join(project, 'use.ts'),
+      `import { checkVariant, type Row } from 'pxd/explore';
+       import { loadScenarios } from 'pxd/explore/node';
+       import { catalogue } from 'pxd/races';
+       export const rows: Row[] = [...catalogue, ...(await loadScenarios('x'))].map((one) => checkVariant(one, 'fixed', 's390x', { now: () => 0 }));
+       // @ts-expect-error there is no such option
+       checkVariant(catalogue[0], 'fixed', 's390x', { later: 1 });`,
+    );
+    const compilerOptions = { target: 'ES2023', module: 'NodeNext', strict: true, noEmit: true, types: [], preserveSymlinks: true };
+    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['protocol.ts', 'use.ts'] }));
+    const { status, stdout } = spawnSync(process.execPath, [resolve('node_modules/typescript/bin/tsc'), '-p', project], { encoding: 'utf8' });
+    expect([stdout, status]).toEqual(['', 0]);
   });
 });
 

@@ -27,6 +27,7 @@ import { layouts } from '../memory/struct.ts';
 import { loadEntry, pageOfEntry, storeEntry } from './arch.ts';
 import { KernelBug } from './bug.ts';
 import { current } from './current.ts';
+import { checkInUse } from './lifetimes.ts';
 import { acquired, downgraded, HELD_FOLIO, HELD_READ, HELD_SPIN, HELD_VMA, HELD_WRITE, holdersOf, lockName, released } from './lockdep.ts';
 import { SW, switched } from './switches.ts';
 import { tableLock } from './table-lock.ts';
@@ -229,6 +230,7 @@ export function mappingSet(page: number, mapping: number): number {
 
 /** Sets flags of a page; the flags before but for PG_locked, which is asked for by folioTrylock alone. */
 export function setFlags(page: number, bits: number): number {
+  checkInUse(page, 'sets flags of');
   const old = pageFlags[page];
   if ((old & bits) !== bits) setPageFlags(page, old | bits);
   return old & ~PG_LOCKED;
@@ -236,6 +238,7 @@ export function setFlags(page: number, bits: number): number {
 
 /** Clears flags of a page; the flags before but for PG_locked. */
 export function clearFlags(page: number, bits: number): number {
+  checkInUse(page, 'clears flags of');
   const old = pageFlags[page];
   if ((old & bits) !== 0) setPageFlags(page, old & ~bits);
   return old & ~PG_LOCKED;
@@ -296,7 +299,10 @@ export function kmalloc(type: number): number {
 export const kmallocNowait = (type: number): number => kmalloc(type);
 
 /** kfree, kmem_cache_free. */
+/** @throws {KernelBug} I19 when it is no object of the type (any longer) */
 export function kfree(type: number, ref: number): number {
+  if (running !== 0 && heap[ref] !== type)
+    throw new KernelBug('I19', `task ${current} frees ${layouts[type].name} ${ref}, which ${heap[ref] === -type ? 'was freed before' : 'is none'}`);
   const { size, stays } = layouts[type];
   const readers = stays === 0 ? 0 : heap[ref + stays];
   freeObject(ref, size);

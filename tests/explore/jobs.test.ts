@@ -1,8 +1,12 @@
 /** Runs: rows do not hang on who searched, in how many threads, in how many parts; plans give every job to exactly one shard. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { checkVariant } from '../../src/explore/check.ts';
-import { jobKey, parseShard, planOf, scenarioOf } from '../../src/explore/jobs.ts';
+import { jobKey, jobsOf, parseShard, planOf, scenarioOf } from '../../src/explore/jobs.ts';
+import { loadScenarios } from '../../src/explore/node/load.ts';
 import { workerPool } from '../../src/explore/node/workers.ts';
 import { type Executor, inThisThread, runJobs } from '../../src/explore/run.ts';
 import { PxdError } from '../../src/pagetable/error.ts';
@@ -109,6 +113,24 @@ function backwards(executor: Executor): Executor {
   };
 }
 
+const TWICE = `
+import { call, map, scenario, store, task, WINDOW } from 'pxd/explore';
+
+export default scenario({
+  id: 'twice',
+  title: 'two threads take the same pages away',
+  setup(stage) {
+    map(stage, WINDOW, 2);
+    store(stage, WINDOW, 1);
+  },
+  tasks: {
+    first: ({ process, page }) => task(call('sysMunmap', process.ref, WINDOW * page, 2 * page)),
+    second: ({ process, page }) => task(call('sysMunmap', process.ref, WINDOW * page, page)),
+  },
+  variants: { linux: { expect: 'clean' } },
+});
+`;
+
 describe('threads', () => {
   let executor: Executor;
   beforeAll(() => {
@@ -121,6 +143,38 @@ describe('threads', () => {
     const search = (one: typeof job): Promise<unknown> => executor.run({ kind: 'job', job: one, limits: { reduce: false }, splitAfter: 100 });
     await expect(search(job)).rejects.toThrow(PxdError);
     await expect(search({ ...job, id: 'E17', variant: 'fixed' })).resolves.toMatchObject({ kind: 'job', large: true });
+  });
+
+  it('know scenarios out of files', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'pxd-jobs-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    const file = join(directory, 'twice.ts');
+    writeFileSync(file, TWICE);
+    const scenarios = await loadScenarios(file);
+    const all = scenarios.flatMap((scenario) => Object.keys(scenario.variants).map((variant) => ({ scenario, variant, mode: MODE })));
+    const pool = workerPool({ threads: 1, files: [file] });
+    try {
+      const { rows } = await runJobs({ plan: planOf(jobsOf(all), scenarios), scenarios, executor: pool, now });
+      expect(texts(rows)).toEqual(texts(all.map(({ scenario, variant }) => checkVariant(scenario, variant, MODE, { now }))));
+      expect(rows.length).toBeGreaterThan(0);
+    } finally {
+      await pool.close();
+    }
+  });
+
+  it('that run out of memory lose their piece, and no other', async () => {
+    const pool = workerPool({ threads: 1, catalogue: CATALOGUE, heapMegabytes: 12 });
+    try {
+      const { rows, complete } = await runJobs({ plan: planOf(jobs().slice(0, 2), catalogue), scenarios: catalogue, executor: pool, now });
+      expect(rows).toMatchObject([
+        { result: 'not exhausted', ok: false },
+        { result: 'not exhausted', ok: false },
+      ]);
+      expect(rows[0].message).toContain('out of memory');
+      expect(complete).toBe(true);
+    } finally {
+      await pool.close();
+    }
   });
 
   it('stop at the limits: a search that has no room or no time is not exhausted', async () => {

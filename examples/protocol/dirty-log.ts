@@ -4,7 +4,7 @@
  *
  * docs/check-tutorial.md builds it step by step: `pxd check examples/protocol/dirty-log.ts`.
  */
-import { call, entryOf, map, scenario, store, task, WINDOW, wordAt } from 'pxd/explore';
+import { call, entryOf, map, pageAt, scenario, store, task, WINDOW, wordAt } from 'pxd/explore';
 import {
   alloc,
   defineStruct,
@@ -73,9 +73,9 @@ export default scenario({
   holds: {
     // A store is in the backup, or the entry says that it is not.
     lost: ({ process, notes }) => {
-      const word = wordAt(process.ref, WINDOW);
-      if (get(notes.backup, Backup.word) === word || (entryOf(process.ref, WINDOW) & PTE_DIRTY) !== 0) return undefined;
-      return `the page holds ${word}, the backup ${get(notes.backup, Backup.word)}, and the entry is clean`;
+      const [word, saved] = [wordAt(process.ref, WINDOW), get(notes.backup, Backup.word)];
+      if (saved === word || (entryOf(process.ref, WINDOW) & PTE_DIRTY) !== 0) return undefined;
+      return `page ${pageAt(process.ref, WINDOW)} holds ${word}, backup.word of ${notes.backup} is ${saved}, and the entry is clean`;
     },
   },
   variants: {

@@ -8,8 +8,12 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { checkVariant } from '../../src/explore/check.ts';
+import { formats } from '../../src/explore/diagram/index.ts';
+import { minimise } from '../../src/explore/minimise.ts';
 import { loadScenarios } from '../../src/explore/node/load.ts';
 import type { Scenario } from '../../src/explore/scenario.ts';
+import { parseSchedule } from '../../src/explore/schedule.ts';
+import { tell } from '../../src/explore/story.ts';
 
 const EXAMPLE = 'examples/protocol/dirty-log.ts';
 const MODES = ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k'];
@@ -54,6 +58,20 @@ describe('the protocol of docs/check-tutorial.md', () => {
         const text = plain(lines.replace(/^ *\(\) => .*$/m, '')).trim();
         for (const statement of text.split(/(?<=[;{},]) /)) expect(source).toContain(statement);
       }
+  });
+
+  it('goes wrong as the tutorial draws it', async () => {
+    const [scenario] = await loadScenarios(EXAMPLE);
+    // What happens in which order; how it is laid out is a matter of taste (tests/explore/diagram.test.ts).
+    const steps = (text: string): string[] => [...text.matchAll(/TLB fill|\w+\(0x|WRITE_ONCE|return 0|<== \w+/g)].map(([one]) => one);
+    const drawn = [...readFileSync('docs/check-tutorial.md', 'utf8').matchAll(/```text\n([\s\S]*?)```/g)].map((m) => m[1]);
+    const variants = ['copy-first', 'no-flush', 'flush-late'];
+    expect(drawn.length).toBe(variants.length);
+    for (const [i, variant] of variants.entries()) {
+      const found = row(scenario, variant);
+      const { schedule } = minimise(scenario, variant, 'x86-4level', { rule: 'lost', schedule: parseSchedule(found.schedule as string) });
+      expect(steps(formats.text.render(tell(scenario, variant, 'x86-4level', schedule), { width: 124 }))).toEqual(steps(drawn[i]));
+    }
   });
 
   it('is run by the built package, threads included', () => {
@@ -130,6 +148,20 @@ describe('files of scenarios', () => {
     expect(scenario).toMatchObject({ id: 'box', title: '5' });
     // Two tasks of 4 and 2 operations, which begin with a step and are done in the end: every pair of places is a state, and the sum follows from it.
     expect(row(scenario, 'only')).toMatchObject({ result: 'clean', states: (4 + 2) * (2 + 2) });
+  });
+
+  it('are evaluated once, and again when one of them has changed', async () => {
+    const part = file('part.ts', 'export const title = "one";');
+    const path = file(
+      'changes.ts',
+      `import { title } from './part.ts';
+       export default { id: 'changes', title, setup() {}, tasks: { a: () => ({ calls: [] }) }, variants: { only: { expect: 'clean' } } };`,
+    );
+    const [first] = await loadScenarios(path);
+    expect((await loadScenarios(path))[0]).toBe(first);
+    writeFileSync(part, 'export const title = "two";');
+    const [second] = await loadScenarios(path);
+    expect([first.title, second.title]).toEqual(['one', 'two']);
   });
 
   it('are what a machine at rest is checked by: objects that nothing refers to are leaks, wherever they come from', async () => {

@@ -114,7 +114,7 @@ async function merged(io: Io, files: readonly string[], options: CheckCommandOpt
   const found = await merge(files, options);
   const printer = new RowPrinter(
     io,
-    found.rows.map(({ id, variant, mode }) => ({ scenario: { id }, variant, mode })),
+    found.rows.map(({ id, variant, mode, invariant }) => ({ scenario: { id, variants: { [variant]: { rule: invariant ?? [] } } }, variant, mode })),
   );
   for (const row of found.rows) printRow(io, printer, row, options);
   if (!options.json) writeReport(io, found.rows, new Totals(), () => undefined);

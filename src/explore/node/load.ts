@@ -5,7 +5,7 @@
  * `pxd/explore`, `pxd/explore/kernel`, `pxd/explore/mm`, `pxd/machine` and `pxd/pagetable` is this package as it runs; files that it imports by relative paths
  * are loaded the same way; packages are found where the file is.
  *
- * Invariant: a file is evaluated once; what is wrong with it is one sentence that begins with the file and the line.
+ * Invariant: a file is evaluated once, unless it has changed; what is wrong with it is one sentence that begins with the file and the line.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { builtinModules, createRequire, SourceMap } from 'node:module';
@@ -40,9 +40,19 @@ const ours = (namespace: Namespace): Loaded => ({
 
 const EXTENSIONS = ['', '.ts', '.mts', '.js', '.mjs'];
 
+/** What was loaded before, with the texts of all files that it was made of. */
+const known = new Map<string, { readonly scenarios: Scenario[]; readonly texts: ReadonlyMap<string, string> }>();
+
 /** Scenarios of a file. @throws {PxdError} one sentence about the file */
 export async function loadScenarios(path: string): Promise<Scenario[]> {
-  return scenariosOf((await new Loader().file(resolve(path))).namespace.default, relativeName(resolve(path)));
+  const whole = resolve(path);
+  const before = known.get(whole);
+  // Structs that files describe are there once, like those of the mm.
+  if (before !== undefined && [...before.texts].every(([file, text]) => existsSync(file) && readFileSync(file, 'utf8') === text)) return before.scenarios;
+  const loader = new Loader();
+  const scenarios = scenariosOf((await loader.file(whole)).namespace.default, relativeName(whole));
+  known.set(whole, { scenarios, texts: loader.texts });
+  return scenarios;
 }
 
 const relativeName = (path: string): string => {
@@ -62,6 +72,8 @@ class Loader {
       'pxd/pagetable': pagetable,
     }).map(([name, namespace]) => [name, ours(namespace as Namespace)]),
   );
+  /** Texts of the files that were read. */
+  readonly texts = new Map<string, string>();
   /** Files by path; undefined while one is being loaded. */
   readonly #files = new Map<string, Loaded | undefined>();
 
@@ -72,6 +84,7 @@ class Loader {
     if (this.#files.has(path)) throw new PxdError('usage', `${label}: files that import each other in a circle cannot be loaded`);
     this.#files.set(path, undefined);
     const given = await sourceOf(path, label);
+    this.texts.set(path, given.source);
     const imports: Record<string, Loaded> = {};
     for (const { specifier, names, line } of importsOf(given)) {
       imports[specifier] ??= await this.#imported(specifier, path, `${label}:${line}`);

@@ -125,6 +125,8 @@ export const SWITCHES = {
   gupFastNoSeq: { does: 'get_user_pages_fast() does not look whether fork was sharing pages meanwhile', origin: 'before 5.11 (57efa1fe5957)' },
   gupFastAnyFile: { does: 'get_user_pages_fast() pins pages of any file for long, for writing', origin: 'before 6.5 (a6e79df92e4a)' },
   gupFastMappingTwice: { does: "get_user_pages_fast() reads a page's mapping again after it has seen that there is one", origin: 'mutation' },
+  ksmCountsFirst: { does: 'KSM looks who has references to a page, or has pinned it, before it empties its entry', origin: 'mutation' },
+  gupFastLooksEarly: { does: 'get_user_pages_fast() looks whether a page is exclusive before it has pinned it', origin: 'mutation' },
   rcuIgnoresIrqsOff: {
     does: 'grace periods end while a CPU has interrupts off',
     origin: 'RCU before 4.20 (flavours apart): call_rcu() waited for rcu_read_lock() alone, call_rcu_sched() for interrupts off',

@@ -6,6 +6,7 @@
 import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, mmuAccess, mmuLeaf } from '../kernel/mmu.ts';
 import { get, set, typeOf } from '../memory/heap.ts';
 import { bytes, recording, setByte } from '../memory/state.ts';
+import { DUMP_USER_PAGES_TEST, GUP_BASIC_TEST, GUP_FAST_BENCHMARK, PIN_BASIC_TEST, PIN_FAST_BENCHMARK, PIN_LONGTERM_BENCHMARK } from '../mm/gup-test.ts';
 import { Mm, Process as ProcessStruct } from '../mm/types.ts';
 import { PTE_DIRTY, PTE_EXEC, PTE_READ, PTE_WRITE, userLimits } from '../pagetable/canonical.ts';
 import { PxdError } from '../pagetable/error.ts';
@@ -25,6 +26,26 @@ export interface Fault {
 
 export type Access = 'read' | 'write' | 'exec';
 const KINDS: Record<Access, number> = { read: ACCESS_READ, write: ACCESS_WRITE, exec: ACCESS_EXEC };
+
+const gupCommands = {
+  GUP_FAST_BENCHMARK,
+  PIN_FAST_BENCHMARK,
+  PIN_LONGTERM_BENCHMARK,
+  GUP_BASIC_TEST,
+  PIN_BASIC_TEST,
+  DUMP_USER_PAGES_TEST,
+} as const;
+
+export type GupTestCommand = keyof typeof gupCommands | 'PIN_LONGTERM_TEST_START' | 'PIN_LONGTERM_TEST_STOP' | 'PIN_LONGTERM_TEST_READ';
+
+export interface GupTestOptions {
+  /** FOLL_ flags; of PIN_LONGTERM_TEST_START its own. */
+  readonly flags?: number;
+  /** Pages that one call is asked for. */
+  readonly perCall?: number;
+  /** GUP_TEST_FLAG_ flags. */
+  readonly testFlags?: number;
+}
 
 export class Process {
   readonly machine: Machine;
@@ -119,6 +140,27 @@ export class Process {
     this.#live();
     this.machine.kernel.sysExit(this.ref, status);
     this.machine.tlb.flushAll();
+  }
+
+  /**
+   * An ioctl of /sys/kernel/debug/gup_test (mm/gup_test.c) on `size` bytes at an address: GUP_FAST_BENCHMARK, PIN_FAST_BENCHMARK, PIN_LONGTERM_BENCHMARK,
+   * GUP_BASIC_TEST, PIN_BASIC_TEST and DUMP_USER_PAGES_TEST take pages, by FOLL_ flags, `perCall` at a time (default all), and give them back: how many;
+   * PIN_LONGTERM_TEST_START pins, by PIN_LONGTERM_TEST_FLAG_ flags, until PIN_LONGTERM_TEST_STOP; PIN_LONGTERM_TEST_READ copies what is pinned to the
+   * address. 0 or −errno.
+   */
+  gupTest(
+    command: GupTestCommand,
+    address: bigint | number,
+    size = 0,
+    { flags = 0, perCall = Number.MAX_SAFE_INTEGER, testFlags = 0 }: GupTestOptions = {},
+  ): number {
+    this.#live();
+    const { kernel } = this.machine;
+    const at = Number(address);
+    if (command === 'PIN_LONGTERM_TEST_START') return kernel.pinLongtermTestStart(this.ref, at, size, flags);
+    if (command === 'PIN_LONGTERM_TEST_STOP') return kernel.pinLongtermTestStop();
+    if (command === 'PIN_LONGTERM_TEST_READ') return kernel.pinLongtermTestRead(this.ref, at);
+    return kernel.gupTest(this.ref, gupCommands[command], at, size, perCall, flags, testFlags);
   }
 
   /** Mounts the machine. The mm of a process that lives. */

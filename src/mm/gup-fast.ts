@@ -73,12 +73,13 @@ function* gupFastPte(pmdp: number, pmd: number, ptep: number, follFlags: number)
   const pte = yield* entryGet(ptep, 0);
   if (!mayFollow(pte, follFlags)) return 0;
   const page = ptePage(pte);
+  const early = switched(SW.gupFastLooksEarly) ? yield* setFlags(page, 0) : 0;
   if ((yield* tryGrabFolioFast(page, follFlags)) === 0) return 0;
   let valid = switched(SW.gupFastNoTableReload) || (yield* entryGet(pmdp, 1)) === pmd;
   if (valid && !switched(SW.gupFastNoReload)) valid = (yield* entryGet(ptep, 0)) === pte;
   if (valid) valid = yield* folioAllowed(page, follFlags);
   // The flag is looked at after the pin: who shares the page looks for pins before he clears it.
-  if (valid && (pte & PTE_WRITE) === 0) valid = !gupMustUnshare(0, follFlags, yield* setFlags(page, 0));
+  if (valid && (pte & PTE_WRITE) === 0) valid = !gupMustUnshare(0, follFlags, early !== 0 ? early : yield* setFlags(page, 0));
   if (!valid) {
     yield* gupPutFolio(page, follFlags);
     return 0;

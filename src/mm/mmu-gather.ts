@@ -7,11 +7,11 @@
 
 import { tableOrder } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, callRcuFreeTable, flushTlbMm, flushTlbRange, freePage, get, kfree, kmallocNowait, readOnce, refAdd, set, switched } from '../kernel/ops.ts';
+import { atomicAdd, callRcuFreeTable, flushTlbMm, flushTlbRange, get, kfree, kmallocNowait, readOnce, set, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { allocGather, freeGather } from './stack-objects.ts';
 import { folioPut } from './swap.ts';
-import { clearTableFlag } from './table-page.ts';
+import { pagetableFree } from './table-page.ts';
 import { Batch, Gather, type GatherRef, Mm, type MmRef, type Page, type Vpn } from './types.ts';
 
 /** Pages that one batch holds. */
@@ -66,15 +66,9 @@ export function* tlbRemovePage(tlb: GatherRef, page: Page): Op<number> {
 export function* tlbRemoveTable(tlb: GatherRef, table: Page, level: number): Op<number> {
   set(tlb, Gather.freedTables, 1);
   yield* tlbFlushTlb(tlb);
-  if (switched(SW.tableFreeAtOnce)) return yield* freeTableAtOnce(table, level);
+  // __tlb_remove_table: whoever may look at the table must keep the interrupt of the flush from its CPU.
+  if (switched(SW.tableFreeAtOnce)) return yield* pagetableFree(table, tableOrder(level));
   return yield* callRcuFreeTable(table, tableOrder(level));
-}
-
-/** __tlb_remove_table: whoever may look at the table must keep the interrupt of the flush from its CPU. */
-function* freeTableAtOnce(table: Page, level: number): Op<number> {
-  clearTableFlag(table);
-  yield* refAdd(table, -1);
-  return yield* freePage(table, tableOrder(level));
 }
 
 /** tlb_flush_mmu_tlbonly. */

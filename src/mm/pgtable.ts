@@ -7,7 +7,7 @@
 
 import { clearTable, codec, entryAt, entryEnd, pageOfEntry, spanPages, tableOrder, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, allocPage, entryGet, entrySet, freePage, get, refAdd, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { add, allocPage, entryGet, entrySet, get, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { shareLock, tableLock } from '../kernel/table-lock.ts';
 import { GFP_PGTABLE_USER } from '../memory/gfp.ts';
@@ -29,7 +29,7 @@ import {
   PTE_WRITE,
 } from '../pagetable/canonical.ts';
 import { tlbRemoveTable } from './mmu-gather.ts';
-import { clearTableFlag } from './table-page.ts';
+import { pagetableFree } from './table-page.ts';
 import { Mm, type MmRef, type Page, type Vpn } from './types.ts';
 import { VM_ACCESS_FLAGS, VM_EXEC, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 
@@ -113,8 +113,7 @@ export function* pgdAlloc(): Op<number> {
 
 /** Frees the top table of an mm whose lower tables are gone. */
 export function* pgdFree(pgd: Page): Op<number> {
-  yield* refAdd(pgd, -1);
-  return yield* freeTablePage(pgd, topLevel);
+  return yield* pagetableFree(pgd, tableOrder(topLevel));
 }
 
 /** An empty table of a level, or 0. */
@@ -124,11 +123,6 @@ function* tableAlloc(level: number): Op<number> {
   clearTable(table, level);
   yield* setFlags(table, PG_TABLE);
   return table;
-}
-
-function* freeTablePage(table: Page, level: number): Op<number> {
-  clearTableFlag(table);
-  return yield* freePage(table, tableOrder(level));
 }
 
 /** The entry of a page at a level, 0 when a table on the way is missing. */
@@ -178,8 +172,7 @@ function* installTable(mm: MmRef, table: Page, at: number, level: number): Op<nu
     return entry;
   }
   yield* spinUnlock(lock);
-  yield* refAdd(fresh, -1);
-  yield* freeTablePage(fresh, level - 1);
+  yield* pagetableFree(fresh, tableOrder(level - 1));
   return entry;
 }
 
@@ -208,8 +201,7 @@ export function* pteAllocOne(): Op<number> {
 
 /** pte_free: of a table that never came into the tree. */
 export function* pteFree(table: Page): Op<number> {
-  yield* refAdd(table, -1);
-  return yield* freeTablePage(table, 0);
+  return yield* pagetableFree(table, tableOrder(0));
 }
 
 /** pmd_install: puts a pte table into the tree; 0 when there is one by now. */

@@ -10,6 +10,7 @@ import type { Op } from '../kernel/op.ts';
 import { clearFlags, get, mapcountAdd, setFlags } from '../kernel/ops.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_SWAPBACKED } from '../memory/page-flags.ts';
 import { pageFlags, pageMapcount, setPageIndex, setPageMapping } from '../memory/state.ts';
+import { folioMaybeDmaPinned } from './dma-pinned.ts';
 import { folioOrder } from './folio-order.ts';
 import { mlockVmaFolio, munlockVmaFolio } from './swap.ts';
 import { AnonVma, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -56,6 +57,16 @@ export function* folioTryDupAnonRmap(page: Page, mayBePinned: number): Op<number
     yield* clearFlags(page, PG_ANON_EXCLUSIVE);
   }
   yield* mapcountAdd(page, 1);
+  return 0;
+}
+
+/**
+ * folio_try_share_anon_rmap_pte: an exclusive page, whose entry was emptied, may be shared or replaced from now on; −1 when it may be pinned, and stays
+ * as it is. Entry first, then the look for pins: who pins it without a lock looks at the entry again after that.
+ */
+export function* folioTryShareAnonRmap(page: Page): Op<number> {
+  if (yield* folioMaybeDmaPinned(page)) return -1;
+  yield* clearFlags(page, PG_ANON_EXCLUSIVE);
   return 0;
 }
 

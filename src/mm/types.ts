@@ -80,6 +80,8 @@ export const Globals = defineStruct('globals', {
   initMm: 'ref:mm',
   /** rw_semaphore mem_hotplug_lock: for reading, no memory is removed. */
   memHotplugLock: { kind: 'lock', slots: 2 },
+  /** What PIN_LONGTERM_TEST_START has pinned (mm/gup-test.ts). */
+  pinLongtermTest: 'ref:pageVector',
 });
 
 export const Mm = defineStruct(

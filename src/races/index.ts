@@ -5,6 +5,7 @@ import c32 from './c32.ts';
 import e01 from './e01.ts';
 import e02 from './e02.ts';
 import e02Late from './e02-late.ts';
+import e03 from './e03.ts';
 import e04 from './e04.ts';
 import e05 from './e05.ts';
 import e05Mm from './e05-mm.ts';
@@ -35,7 +36,13 @@ import e55 from './e55.ts';
 import e87 from './e87.ts';
 import e87Exit from './e87-exit.ts';
 import guardInstall from './guard-install.ts';
+import gupTableFree from './gup-table-free.ts';
 import pagemapScan from './pagemap-scan.ts';
+import r02 from './r02.ts';
+import r05 from './r05.ts';
+import r05File from './r05-file.ts';
+import r07 from './r07.ts';
+import r07Truncate from './r07-truncate.ts';
 import r30 from './r30.ts';
 import r32 from './r32.ts';
 import r44 from './r44.ts';
@@ -50,6 +57,7 @@ export const catalogue: readonly Scenario[] = [
   e01,
   e02,
   e02Late,
+  e03,
   e04,
   e05,
   e05Mm,
@@ -80,7 +88,13 @@ export const catalogue: readonly Scenario[] = [
   e87,
   e87Exit,
   guardInstall,
+  gupTableFree,
   pagemapScan,
+  r02,
+  r05,
+  r05File,
+  r07,
+  r07Truncate,
   r30,
   r32,
   r44,

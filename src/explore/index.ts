@@ -38,6 +38,7 @@ export { boundsOf, type CheckOptions, checkVariant, type Row } from './check.ts'
 export { type Format, formats, type RenderOptions } from './diagram/index.ts';
 export { entryOf, pageAt, wordAt } from './look.ts';
 export { type Played, play } from './play.ts';
+export { type ReducedResult, searchReduced } from './reduced.ts';
 export {
   type Check,
   call,
@@ -51,7 +52,6 @@ export {
   task,
   type Variant,
 } from './scenario.ts';
-export { type ReducedResult, searchReduced } from './reduced.ts';
 export { parseSchedule, scheduleText } from './schedule.ts';
 export { type Progress, type SearchOptions, type SearchResult, search, type Violation } from './search.ts';
 export {

@@ -60,7 +60,16 @@ export function smallProgram(seed: number): Scenario {
       ? { always: { pair: () => (get(globals, WORDS[0]) === x && get(globals, WORDS[1]) === y && x + y > 0 ? `the words are ${x} and ${y}` : undefined) } }
       : {}),
     ...(kind === 2
-      ? { holds: { results: ({ results }) => (Object.values(results).flat().reduce((a, b) => a + b, 0) === sum && sum > 0 ? `the sum is ${sum}` : undefined) } }
+      ? {
+          holds: {
+            results: ({ results }) =>
+              Object.values(results)
+                .flat()
+                .reduce((a, b) => a + b, 0) === sum && sum > 0
+                ? `the sum is ${sum}`
+                : undefined,
+          },
+        }
       : {}),
   });
 }

@@ -40,8 +40,8 @@ Examples:
 
 An image is an ELF core, a kdump, LiME or raw image, a pxd capture, or a folder
 that holds one.
-Exit codes: 0 fine, 1 findings of "audit" or "hash" with --strict, or of "check",
-2 bad input.`;
+Exit codes: 0 fine, 1 findings of "audit" or "hash" with --strict, or of
+"check", 2 bad input.`;
 
 /** Runs pxd with arguments (without node and script). */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
@@ -98,7 +98,7 @@ const oneLine = (text: string): string => text.trim().replace(/\s*\n\s*/g, ' ');
 async function programFor(argv: readonly string[], context: Context): Promise<{ program: Command; prepare: (argv: readonly string[]) => string[] }> {
   const { io } = context;
   const program = new Command('pxd')
-    .description('Opens page tables of every architecture out of real memory images')
+    .description("Linux's virtual memory: page tables out of real memory images, an mm to run, and every interleaving of it to check")
     .version(VERSION)
     .addHelpText('after', EPILOGUE)
     .showSuggestionAfterError(true);

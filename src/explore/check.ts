@@ -3,7 +3,7 @@
  * without a bound where none is.
  */
 
-import type { Facts, FactsDump } from './facts.ts';
+import { Facts, type FactsDump } from './facts.ts';
 import { searchReduced } from './reduced.ts';
 import type { Scenario, Variant } from './scenario.ts';
 import { scheduleText } from './schedule.ts';
@@ -47,6 +47,8 @@ export interface CheckOptions {
   readonly searched?: (result: SearchResult, bound: number) => void;
   /** Hide operations that need be no scheduling points (reduction.ts). Default true. */
   readonly reduce?: boolean;
+  /** What earlier searches of the same have learned. */
+  readonly facts?: FactsDump;
 }
 
 const LIMIT_MS = 120_000;
@@ -81,7 +83,7 @@ export function searchVariant(scenario: Scenario, name: string, mode: string, op
   let bound = 0;
   let states = 0;
   // What one search learns the next one knows: places are the same each time.
-  let facts: Facts | undefined;
+  let facts = options.facts && factsOf(options.facts);
   for (bound of bounds) {
     const staged = stageOf(scenario, variant, mode);
     const given = options.memoryBytes === undefined ? {} : { memoryBytes: options.memoryBytes };
@@ -98,11 +100,21 @@ export function searchVariant(scenario: Scenario, name: string, mode: string, op
     }
     states += result.states;
     options.searched?.(result, bound);
-    if (result.verdict !== 'bounded') break;
+    if (!goesOn(result, bound)) break;
   }
   const { verdict, violation, states: lastStates } = result as SearchResult;
   const ground = verdict === 'stopped' && facts ? { ground: facts.dump(true) } : {};
   return { verdict, ...(violation ? { violation } : {}), bound, states, lastStates, boundsGiven: options.bounds !== undefined, ...ground };
+}
+
+/** Whether a larger bound is to be searched after this one. Whether tasks can go round for ever is asked without a bound. */
+export const goesOn = ({ verdict, circular }: Pick<SearchResult, 'verdict' | 'circular'>, bound: number): boolean =>
+  verdict === 'bounded' || (verdict === 'exhausted' && circular && Number.isFinite(bound));
+
+function factsOf(dump: FactsDump): Facts {
+  const facts = new Facts(dump.actors);
+  facts.take(dump);
+  return facts;
 }
 
 /** The row of a job, from what was found. */

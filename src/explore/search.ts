@@ -8,6 +8,7 @@ import { KernelBug } from '../kernel/bug.ts';
 import { ACTOR_BASE, type Action, type SchedulerMark } from '../kernel/scheduler.ts';
 import { startJournal, stopJournal } from '../memory/state.ts';
 import { PxdError } from '../pagetable/error.ts';
+import { Circles } from './circles.ts';
 import { endingFault } from './ending.ts';
 import { hashTask, hashWhole, taskHash, whole } from './hash.ts';
 import type { Reduction } from './reduction.ts';
@@ -36,6 +37,8 @@ export interface Progress {
   readonly states: number;
   readonly transitions: number;
   readonly depth: number;
+  /** Part of the branches that are done, 0 to 1: a crude estimate, since the first branch of a state leads to most of the states that the others lead to. */
+  readonly share?: number;
 }
 
 export interface Violation {
@@ -59,6 +62,10 @@ export interface SearchResult extends Progress {
   /** Steps that the bound on preemptions cut off. */
   readonly cut: number;
   readonly missProbability: number;
+  /** Whether some way came back to a state that it had gone through: whether tasks can go round for ever is known of a search without bounds alone. */
+  readonly circular: boolean;
+  /** Whether all that lies below the prefix comes back to states of it: whether tasks go round for ever hangs on what else these lead to. */
+  readonly unclear: boolean;
   /** Bytes of the table of states. */
   readonly bytes: number;
 }
@@ -121,6 +128,8 @@ class Search {
   /** States whose word says CUT. */
   #cutStates = 0;
   #depth = 0;
+  #circular = false;
+  #unclear = false;
   #violation: Violation | undefined;
   /** Whether the last action led to a new state, and which. */
   #entered = false;
@@ -128,6 +137,8 @@ class Search {
   #enteredHigh = 0;
   /** Hashes of the tasks' own parts, two words each, by number of the frame. */
   #parts: Int32Array;
+  /** Of a search of all schedules. What earlier subtrees left in the table leads to an end, or they would have said so. */
+  readonly #circles: Circles | undefined;
   readonly #checks: readonly [rule: string, holds: Check<Stage>][];
 
   constructor(scenario: Scenario, staged: Staged, options: SearchOptions, horizon = Number.POSITIVE_INFINITY) {
@@ -140,6 +151,8 @@ class Search {
     this.#tasks = staged.names.length;
     this.#parts = new Int32Array(512 * this.#tasks);
     this.#checks = Object.entries(scenario.always ?? {});
+    const all = horizon === Number.POSITIVE_INFINITY && this.#bound === Number.POSITIVE_INFINITY;
+    if (all) this.#circles = new Circles();
   }
 
   run(): SearchResult {
@@ -166,6 +179,8 @@ class Search {
       matched: this.#matched,
       cut: this.#cut,
       missProbability: this.#visited.missProbability,
+      circular: this.#circular,
+      unclear: this.#unclear,
       bytes: this.#visited.bytes,
     };
   }
@@ -182,7 +197,7 @@ class Search {
     while (this.#frames.length > top) {
       const frame = this.#frames[this.#frames.length - 1];
       if (frame.next === frame.actions.length) {
-        this.#leave(frame);
+        if (!this.#leave(frame)) return false;
         continue;
       }
       const action = frame.actions[frame.next++];
@@ -193,12 +208,24 @@ class Search {
       }
       scheduler.rewind(frame.mark);
       if (!this.#take(frame, action, preemptions)) return false;
-      if (++this.#transitions % LOOK === 0 && this.#options.stop?.({ states: this.#visited.size, transitions: this.#transitions, depth: this.#depth }))
-        return true;
+      if (++this.#transitions % LOOK === 0 && this.#options.stop?.(this.#progress())) return true;
       if (this.#visited.full || this.#contradicted) return true;
     }
-    while (this.#frames.length > 0) this.#leave(this.#frames[this.#frames.length - 1]);
+    // What else the states of the prefix lead to is not this search's.
+    if (top > 0) this.#unclear = this.#circles?.hasWayOut(top - 1) === false;
+    for (const { low, high } of this.#frames) this.#clearPath(low, high);
+    this.#frames.length = 0;
     return false;
+  }
+
+  #progress(): Progress {
+    let share = 0;
+    let part = 1;
+    for (const { actions, next } of this.#frames) {
+      part /= actions.length;
+      share += part * (next - 1);
+    }
+    return { states: this.#visited.size, transitions: this.#transitions, depth: this.#depth, share: Math.min(1, Math.max(0, share)) };
   }
 
   /** Goes one action of the prefix: what comes before it in its frame belongs to subtrees before, what comes after to those after. */
@@ -242,13 +269,17 @@ class Search {
       this.#step(action);
       this.#hashAfter(action);
       this.#always();
+      const depth = this.#frames.length - 1;
       this.#enter(action < ACTOR_BASE ? action : frame.last, preemptions, scheduler.schedule.length < prefix);
+      // An end.
+      if (this.#entered && this.#frames.length - 1 === depth) this.#circles?.leadsOut(depth);
       return true;
     } catch (error) {
       const found = violationOf(error, scheduler.schedule.slice(), preemptions);
       if (this.#options.collect !== undefined) {
         this.#options.collect(found);
         this.#leaveEntered();
+        this.#circles?.leadsOut(this.#frames.length - 1);
         return true;
       }
       this.#violation = error instanceof Cycle ? { ...found, cycle: { low: frame.low, high: frame.high, preemptions: frame.preemptions } } : found;
@@ -326,6 +357,7 @@ class Search {
     scheduler.checkDeadlock(actions);
     const frame = { mark, actions: lastFirst(actions, last), next: 0, last, preemptions, low, high, begun: this.beginnings.length };
     this.#frames.push(frame);
+    this.#circles?.meet(this.#frames.length - 1);
     this.#depth = Math.max(this.#depth, this.#frames.length);
     if (this.#bound !== Number.POSITIVE_INFINITY && actions.some((action) => isPreemption(frame, action) && preemptions + 1 > this.#bound))
       this.#noteCut(low, high, paid);
@@ -336,7 +368,10 @@ class Search {
     const at = this.#visited.find(low, high);
     if (at < 0) return this.#visited.add(low, high, Math.min(preemptions, PREEMPTIONS) | ON_PATH | FRESH);
     const word = this.#visited.word(at);
-    if ((word & ON_PATH) !== 0) this.#checkProgress(low, high);
+    if ((word & ON_PATH) !== 0) {
+      this.#circular = true;
+      this.#checkProgress(low, high);
+    } else this.#circles?.leadsTo(this.#frames.length - 1, low, high);
     if ((word & ON_PATH) !== 0 || (word & PREEMPTIONS) <= preemptions) {
       if (always) this.#visited.setWord(at, word | ON_PATH);
       else this.#matched++;
@@ -355,12 +390,25 @@ class Search {
     this.#visited.setWord(at, word | CUT);
   }
 
-  #leave(frame: Frame): void {
+  /** The last state of the way is left for good. False when what it ends in breaks a rule. */
+  #leave(frame: Frame): boolean {
     this.#clearPath(frame.low, frame.high);
     this.#frames.pop();
+    if (this.#circles?.leave(this.#frames.length, frame.low, frame.high)) {
+      const schedule = this.#staged.scheduler.schedule.slice(0, frame.mark.actions);
+      const stuck = new KernelBug('I27', 'livelock: from here on no task gets to its end, whoever goes when');
+      const found = violationOf(stuck, schedule, frame.preemptions);
+      if (this.#options.collect === undefined) {
+        this.#violation = found;
+        return false;
+      }
+      this.#options.collect(found);
+      if (this.#frames.length > 0) this.#circles.leadsOut(this.#frames.length - 1);
+    }
     // A way that leads nowhere new is a beginning too: the states on it are met nowhere else.
     if (this.#horizon !== Number.POSITIVE_INFINITY && frame.begun === this.beginnings.length)
       this.beginnings.push(this.#staged.scheduler.schedule.slice(0, frame.mark.actions));
+    return true;
   }
 
   #leaveEntered(): void {
@@ -382,6 +430,7 @@ class Search {
     let able = 0;
     for (let i = this.#frames.length - 1; i >= 0; i--) {
       const { actions, next, low: l, high: h } = this.#frames[i];
+      if (l === low && h === high) this.#circles?.leadsBack(this.#frames.length - 1, i);
       const taken = actions[next - 1];
       if (taken < ACTOR_BASE) moved |= 1 << taken;
       for (const action of actions) if (action < ACTOR_BASE) able |= 1 << action;

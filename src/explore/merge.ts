@@ -101,8 +101,8 @@ function splitRow(job: string, files: readonly Results[], { memoryBytes }: Merge
   }
   const lines = [...results.values()].map(({ result }) => result.line);
   const first = Math.min(...lines.filter((line) => line.verdict === 'violation').map((line) => line.number));
-  // A shard that ran out of time or memory, or contradicts itself, does not go on with its other subtrees.
-  const given = lines.some((line) => line.verdict === 'stopped' || line.verdict === 'contradicted') ? 0 : Math.min(search.subtrees, first);
+  // A shard that ran out of time or memory, or cannot tell, does not go on with its other subtrees.
+  const given = lines.some((line) => line.verdict !== 'done' && line.verdict !== 'violation') ? 0 : Math.min(search.subtrees, first);
   for (let number = 0; number < given; number++) if (!results.has(number)) return undefined;
   const all = together(lines, search.subtrees, union, { ground: search.ground ?? undefined });
   if (all.unsettled) return 'unsettled';

@@ -56,6 +56,7 @@ export interface SubtreeLine {
   readonly verdict: SubtreeResult['verdict'];
   readonly states: number;
   readonly transitions: number;
+  readonly circular?: boolean;
   readonly ms: number;
   readonly violation?: Violation;
   readonly learned?: SubtreeResult['learned'];

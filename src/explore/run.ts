@@ -7,7 +7,7 @@
  * were stopped by time, which say so.
  */
 import { PxdError } from '../pagetable/error.ts';
-import { boundsOf, type Row, rowOf } from './check.ts';
+import { boundsOf, goesOn, type Row, rowOf } from './check.ts';
 import { Facts, type FactsDump } from './facts.ts';
 import { type Job, jobKey, type Plan, scenarioOf } from './jobs.ts';
 import { boundOf, boundText, headerOf, type SearchLine, type SearchRead, searchKey, subtreeLines } from './results.ts';
@@ -205,7 +205,11 @@ class Runner {
         at--;
         continue;
       }
-      if (found.verdict !== 'bounded' || bound === all.at(-1)) {
+      if (found.unsettled) {
+        await this.#whole({ job, bound, ground, before, ms });
+        return;
+      }
+      if (bound === all.at(-1) || !goesOn(found, bound)) {
         const states = before + found.states;
         this.#row(job, rowOf(job, this.#variant(job), { ...found, bound, states, boundsGiven: this.#limits.bounds !== undefined }, ms));
         return;
@@ -217,6 +221,21 @@ class Runner {
 
   #boundsOf(job: Job): readonly number[] {
     return this.#limits.bounds ?? boundsOf(scenarioOf(this.#options.scenarios, job), job.variant);
+  }
+
+  /** A search that has to be made as a whole, and those under larger bounds. */
+  async #whole({ job, bound, ground, before, ms }: Large): Promise<void> {
+    const all = this.#boundsOf(job);
+    const limits = { ...this.#limits, bounds: all.slice(all.indexOf(bound)) };
+    const outcome = await this.#options.executor.run(
+      { kind: 'job', job, limits, splitAfter: Number.POSITIVE_INFINITY, ...(ground ? { facts: ground } : {}) },
+      { onProgress: this.#progress(job) },
+    );
+    if (outcome.kind !== 'job') this.#conclude(job, outcome);
+    else {
+      const found = { ...outcome.found, states: before + outcome.found.states, boundsGiven: this.#limits.bounds !== undefined };
+      this.#conclude(job, { ...outcome, found }, ms);
+    }
   }
 
   /** Searches the subtrees of a job under a bound that are this shard's; `ms`: time that was spent on the job. Undefined when it was stopped from outside. */
@@ -327,7 +346,7 @@ class SubtreesOf {
   }
 
   #done({ set, ...result }: SubtreeResult, ms: number): void {
-    const { number, verdict, transitions, violation, learned } = result;
+    const { number, verdict, transitions, circular, violation, learned } = result;
     this.ms += ms;
     this.#results.set(number, result);
     this.#union.add(number, set);
@@ -338,6 +357,7 @@ class SubtreesOf {
       verdict,
       states: set.length / 3,
       transitions,
+      ...(circular ? { circular } : {}),
       ms: Math.round(ms),
       ...(violation ? { violation } : {}),
       ...(learned ? { learned } : {}),
@@ -355,8 +375,8 @@ export function inThisThread(scenarios: readonly Scenario[], now: () => number):
   return {
     size: 1,
     run: async (work, { onProgress, onSubtree } = {}) => {
-      // Lets whoever waits for earlier pieces go on first.
-      await Promise.resolve();
+      // Lets whoever waits for earlier pieces go on first, and hears of signals.
+      await new Promise((resolve) => setTimeout(resolve));
       if (stopped) return { kind: 'cancelled' };
       return bench.perform(work, { onProgress, onSubtree, cancelled: () => stopped });
     },

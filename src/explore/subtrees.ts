@@ -15,9 +15,10 @@
  *     whole search; when P ends it, those of subtrees up to P's own, which met exactly the states whose first run comes before P. A state counts once:
  *     parts hand over what they met, and `Union` puts that together.
  *  4. A bound cuts something off when a branch of a state costs too much from the fewest preemptions with which it can be met. Both are the state's own.
- *  5. One rule hangs on the ways that were gone: a way that comes back to itself (I27, livelock). A part goes ways that the whole search does not, and may
- *     find such a circle where the whole search is blind to it. It is what the whole search finds when the state that closes it was met by no earlier subtree;
- *     else the search is made again as a whole (`unsettled`).
+ *  5. One rule hangs on the ways that were gone: ways that come back to themselves (I27, livelock). A part goes ways that the whole search does not, and may
+ *     find such a circle where the whole search is blind to it: it is what the whole search finds when the state that closes it was met by no earlier subtree;
+ *     else the search is made as a whole (`unsettled`). States from which nothing leads to an end (circles.ts) are found by the first part that meets them,
+ *     when they all lie below its beginning; where all below a beginning leads back above it, only the whole search can tell.
  *  6. What is hidden (reduction.ts) follows from the state and from facts that are the same for all parts: what the whole search stood on when it was split. All
  *     of the above is said of that search. When what is learned on the way contradicts that, the search is made anew from there on: so does a chain of parts, each
  *     of which knows what all before it met and learned (`again`). Parts that do not know of each other learn the same, but not when: together they
@@ -90,8 +91,13 @@ function reductionOn({ stage, scheduler }: Staged, ground: FactsDump | undefined
 export interface SubtreeResult {
   /** Its number in the order of the search, from 0. */
   readonly number: number;
-  /** `contradicted`: the search hides what it should not, and has to be made again with what it learned. */
-  readonly verdict: 'done' | 'violation' | 'stopped' | 'contradicted';
+  /**
+   * `contradicted`: the search hides what it should not, and has to be made again with what it learned. `unclear`: all of it leads back above
+   * its beginning: the search has to be made as a whole.
+   */
+  readonly verdict: 'done' | 'violation' | 'stopped' | 'contradicted' | 'unclear';
+  /** Whether some way came back to itself. */
+  readonly circular?: boolean;
   readonly violation?: Violation;
   /** States that its table did not have before, three words each: hash low, hash high, fewest preemptions and whether the bound cuts something off there. */
   readonly set: Int32Array<ArrayBuffer>;
@@ -135,7 +141,7 @@ export class SubtreeSearcher {
   /** After a subtree whose verdict is not `done` there is nothing more to search. */
   run(number: number, beginning: readonly Action[], stop: (progress: Progress) => boolean): SubtreeResult {
     const reduction = this.#reduction;
-    const { verdict, violation, transitions } = search(this.#scenario, this.#staged, {
+    const { verdict, violation, transitions, circular, unclear } = search(this.#scenario, this.#staged, {
       preemptions: this.#bound,
       prefix: beginning,
       visited: this.#visited,
@@ -143,9 +149,11 @@ export class SubtreeSearcher {
       ...(reduction ? { reduction } : {}),
     });
     const contradicted = verdict !== 'violation' && reduction?.contradicted === true;
+    const found = verdict === 'violation' || verdict === 'stopped' ? verdict : unclear ? 'unclear' : 'done';
     return {
       number,
-      verdict: contradicted ? 'contradicted' : verdict === 'violation' || verdict === 'stopped' ? verdict : 'done',
+      verdict: contradicted ? 'contradicted' : found,
+      ...(circular ? { circular } : {}),
       ...(violation ? { violation } : {}),
       set: this.#fresh(),
       transitions,
@@ -264,6 +272,8 @@ export class Union {
 export interface Together extends Pick<SearchResult, 'verdict' | 'violation' | 'states'> {
   /** The parts cannot tell what the whole search finds: it has to be made (5 and 6 above). */
   readonly unsettled: boolean;
+  /** Whether some way came back to itself. */
+  readonly circular: boolean;
   /** What the search stands on that has to be made in place of this one. */
   readonly again?: FactsDump;
   /** All that is known of the facts then; undefined where nothing is hidden. */
@@ -287,15 +297,18 @@ export function together(
   if (ground) facts?.take(ground);
   facts?.freeze();
   for (const { learned } of upTo) if (learned) facts?.take(learned);
-  const known = facts ? { facts: facts.dump() } : {};
-  if (chain && sorted.at(-1)?.verdict === 'contradicted') return { verdict: 'stopped', states: 0, unsettled: false, ...(facts ? { again: facts.dump() } : {}) };
+  const circular = upTo.some((one) => one.circular);
+  const known = { circular, ...(facts ? { facts: facts.dump() } : {}) };
+  if (chain && sorted.at(-1)?.verdict === 'contradicted')
+    return { verdict: 'stopped', states: 0, unsettled: false, circular, ...(facts ? { again: facts.dump() } : {}) };
+  if (upTo.some((one) => one.verdict === 'unclear')) return { verdict: 'stopped', states: 0, unsettled: true, ...known };
   // What contradicts at the very step that breaks a rule comes too late.
   const contradicted = !chain && (facts?.contradicted === true || upTo.some((one) => one.verdict === 'contradicted'));
   const violation = sorted[at]?.violation;
   if (violation) {
     const { number } = sorted[at];
-    const circular = violation.cycle !== undefined && union.metBefore(number, violation.cycle.low, violation.cycle.high);
-    return { verdict: 'violation', violation, states: union.count(number), unsettled: contradicted || circular, ...known };
+    const blind = violation.cycle !== undefined && union.metBefore(number, violation.cycle.low, violation.cycle.high);
+    return { verdict: 'violation', violation, states: union.count(number), unsettled: contradicted || blind, ...known };
   }
   const done = sorted.length === count && sorted.every((one) => one.verdict === 'done') && !union.full;
   return { verdict: !done ? 'stopped' : union.cut ? 'bounded' : 'exhausted', states: union.count(), unsettled: contradicted, ...known };

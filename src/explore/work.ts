@@ -25,7 +25,7 @@ export interface WorkLimits {
 
 export type Work =
   /** All searches of a job, one bound after the other; `large` when one of them has met more states than `splitAfter`. */
-  | { readonly kind: 'job'; readonly job: Job; readonly limits: WorkLimits; readonly splitAfter: number }
+  | { readonly kind: 'job'; readonly job: Job; readonly limits: WorkLimits; readonly splitAfter: number; readonly facts?: FactsDump }
   /** How a search is split. */
   | { readonly kind: 'split'; readonly job: Job; readonly bound: number; readonly ground?: FactsDump; readonly count: number }
   /** Subtrees of a search, in ascending order. Each is told by `onSubtree` when it is done; the last one told is the first whose verdict is not `done`. */
@@ -54,8 +54,8 @@ export type Outcome =
 export interface WorkProgress extends Progress {
   /** States a second since the piece began. */
   readonly rate: number;
-  /** Part of a search by subtrees that is done, 0 to 1. The first subtrees meet most of the states: what is left takes less than it seems. */
-  readonly share?: number;
+  /** The bound on preemptions of the search that runs. */
+  readonly bound: number;
 }
 
 export interface WorkHooks {
@@ -86,14 +86,15 @@ export class Workbench {
     }
   }
 
-  #job({ job, limits, splitAfter }: Work & { kind: 'job' }, hooks: WorkHooks): Outcome {
+  #job({ job, limits, splitAfter, facts }: Work & { kind: 'job' }, hooks: WorkHooks): Outcome {
     const begin = this.#now();
     let large = false;
     let cancelled = false;
     const found = searchVariant(scenarioOf(this.#scenarios, job), job.variant, job.mode, {
       ...limits,
+      ...(facts ? { facts } : {}),
       now: this.#now,
-      progress: (progress) => hooks.onProgress?.(this.#rated(progress, begin)),
+      progress: (progress, bound) => hooks.onProgress?.(this.#rated(progress, bound, begin)),
       stop: (progress) => {
         cancelled = hooks.cancelled?.() === true;
         large = progress.states > splitAfter;
@@ -124,7 +125,7 @@ export class Workbench {
     for (const [i, { number, beginning }] of subtrees.entries()) {
       let cancelled = hooks.cancelled?.() === true;
       const result = searcher.run(number, beginning, (progress) => {
-        hooks.onProgress?.({ ...this.#rated(progress, begin), share: i / subtrees.length });
+        hooks.onProgress?.({ ...this.#rated(progress, bound, begin), share: i / subtrees.length });
         cancelled ||= hooks.cancelled?.() === true;
         return cancelled || (limits.limitMs !== undefined && this.#now() - begin > limits.limitMs);
       });
@@ -137,7 +138,7 @@ export class Workbench {
     return { kind: 'subtrees' };
   }
 
-  #rated(progress: Progress, begin: number): WorkProgress {
-    return { ...progress, rate: Math.round((1000 * progress.states) / Math.max(1, this.#now() - begin)) };
+  #rated(progress: Progress, bound: number, begin: number): WorkProgress {
+    return { ...progress, bound, rate: Math.round((1000 * progress.states) / Math.max(1, this.#now() - begin)) };
   }
 }

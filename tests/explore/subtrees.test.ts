@@ -11,9 +11,10 @@ import { lockedProgram } from './support/locked-programs.ts';
 import { smallProgram } from './support/small-programs.ts';
 
 const MODE = 'x86-4level';
-const said = ({ verdict, states, violation }: Pick<SearchResult, 'verdict' | 'states' | 'violation'>): object => ({
+const said = ({ verdict, states, violation, circular }: Pick<SearchResult, 'verdict' | 'states' | 'violation' | 'circular'>): object => ({
   verdict,
   states,
+  circular,
   rule: violation?.rule,
   message: violation?.message,
   schedule: violation?.schedule,
@@ -109,21 +110,24 @@ describe('a search in parts', () => {
       // The parts say themselves when they cannot tell.
       if (found?.unsettled !== false) {
         seen.unsettled++;
+        expect({ seed, circular: found?.circular }).toEqual({ seed, circular: true });
         continue;
       }
-      expect({ seed, bound, ...said(found) }).toEqual({ seed, bound, ...said(whole) });
+      // They go ways that the whole search does not: what they know of circles may be more.
+      expect(whole.circular && !found.circular).toBe(false);
+      expect({ seed, bound, ...said({ ...found, circular: whole.circular }) }).toEqual({ seed, bound, ...said(whole) });
       seen[whole.verdict]++;
       if (whole.violation?.cycle) seen.circles++;
     }
     // All kinds were there.
     expect(Math.min(seen.violation, seen.exhausted, seen.bounded, seen.circles)).toBeGreaterThan(PROGRAMS / 30);
     expect(seen.split).toBeGreaterThan(PROGRAMS / 2);
-    expect(seen.unsettled).toBeLessThan(PROGRAMS / 10);
+    expect(seen.unsettled).toBeLessThan(PROGRAMS / 4);
   });
 
   it(`which hides operations, finds what the whole search finds that hides them, or tells that it cannot (seeds from ${SEED})`, () => {
     const seen = { violation: 0, exhausted: 0, bounded: 0, stopped: 0, again: 0, unsettled: 0 };
-    for (let seed = SEED; seed < SEED + PROGRAMS / 2; seed++) {
+    for (let seed = SEED; seed < SEED + PROGRAMS / 3; seed++) {
       const random = randomNumbers(seed);
       const locked = seed % 10 === 0;
       const scenario = locked ? lockedProgram(seed, () => {}).scenario : smallProgram(seed);
@@ -132,17 +136,18 @@ describe('a search in parts', () => {
       if (ground === undefined || ground.touches.length === 0) continue;
       const whole = searchReduced(scenario, stagedOf(scenario), { preemptions: bound }, factsOf(ground));
       const chained = inChain(scenario, bound, ground, random);
-      expect({ seed, bound, ...said(chained.found), again: chained.again }).toEqual({ seed, bound, ...said(whole), again: whole.again });
-      if (whole.verdict !== 'violation') expect(sorted(chained.found.facts)).toEqual(sorted(whole.facts?.dump()));
+      if (chained.found.unsettled) expect({ seed, circular: whole.circular, bound }).toEqual({ seed, circular: true, bound: Number.POSITIVE_INFINITY });
+      else expect({ seed, bound, ...said(chained.found), again: chained.again }).toEqual({ seed, bound, ...said(whole), again: whole.again });
+      if (whole.verdict !== 'violation' && !chained.found.unsettled) expect(sorted(chained.found.facts)).toEqual(sorted(whole.facts?.dump()));
       if (whole.again > 0) seen.again++;
       const { found } = inParts(scenario, bound, ground, random);
       if (found?.unsettled !== false) {
         seen.unsettled++;
         // It is not said without need.
-        if (found?.violation?.cycle === undefined) expect({ seed, again: whole.again > 0 || whole.verdict === 'violation' }).toEqual({ seed, again: true });
+        if (!found?.circular) expect({ seed, again: whole.again > 0 || whole.verdict === 'violation' }).toEqual({ seed, again: true });
         continue;
       }
-      expect({ seed, bound, ...said(found), again: 0 }).toEqual({ seed, bound, ...said(whole), again: whole.again });
+      expect({ seed, bound, ...said({ ...found, circular: whole.circular }), again: 0 }).toEqual({ seed, bound, ...said(whole), again: whole.again });
       expect(sorted(found.facts)).toEqual(sorted(whole.verdict === 'violation' ? found.facts : whole.facts?.dump()));
       seen[whole.verdict]++;
     }

@@ -8,7 +8,7 @@ import { get, kmalloc, set } from '../kernel/ops.ts';
 import { allocObject, freeObject, pageShift } from '../memory/state.ts';
 import { EFAULT, EINVAL, ENOMEM } from './errno.ts';
 import { Mm, type MmRef, type Page } from './types.ts';
-import { copyFromUser, copyToUser, getUserInt } from './uaccess.ts';
+import { copyFromUser, copyToUser, getUserInt, pointerBytes } from './uaccess.ts';
 import { Iovec, type IovecRef, UIO_FASTIOV, UIO_MAXIOV } from './uio-types.ts';
 
 /** MAX_RW_COUNT: bytes that one call moves at most. */
@@ -24,7 +24,7 @@ export function* iovecFromUser(mm: MmRef, address: number, segments: number): Op
   if (segments > UIO_MAXIOV) return -EINVAL;
   const iovec = segments > UIO_FASTIOV ? yield* kmalloc(Iovec.$type) : allocObject(Iovec.$type, Iovec.$size);
   if (iovec === 0) return -ENOMEM;
-  const error = accessOk(mm, address, segments * 16) ? yield* readIovec(mm, iovec, address, segments) : -EFAULT;
+  const error = accessOk(mm, address, segments * 2 * pointerBytes()) ? yield* readIovec(mm, iovec, address, segments) : -EFAULT;
   if (segments > 0 && error !== 0) {
     freeIovec(iovec);
     return error;
@@ -33,13 +33,16 @@ export function* iovecFromUser(mm: MmRef, address: number, segments: number): Op
   return iovec;
 }
 
+/** The vector's buffers (struct iovec: an address and a length, each as wide as a pointer). A length is signed. */
 function* readIovec(mm: MmRef, iovec: IovecRef, address: number, segments: number): Op<number> {
+  const wide = pointerBytes();
   for (let i = 0; i < segments; i++) {
-    const low = yield* getUserInt(mm, address + i * 16 + 8, 4);
-    const high = yield* getUserInt(mm, address + i * 16 + 12, 4);
-    const base = yield* getUserInt(mm, address + i * 16, 8);
+    const at = address + i * 2 * wide;
+    const low = yield* getUserInt(mm, at + wide, 4);
+    const high = wide === 8 ? yield* getUserInt(mm, at + wide + 4, 4) : 0;
+    const base = yield* getUserInt(mm, at, wide);
     if (low < 0 || high < 0 || base < 0) return -EFAULT;
-    if (high >= 2 ** 31) return -EINVAL;
+    if (high >= 2 ** 31 || (wide === 4 && low >= 2 ** 31)) return -EINVAL;
     set(iovec, Iovec.bases + i, base);
     set(iovec, Iovec.lengths + i, high * 2 ** 32 + low);
   }

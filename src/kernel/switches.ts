@@ -132,6 +132,15 @@ export const SWITCHES = {
     origin: 'RCU before 4.20 (flavours apart): call_rcu() waited for rcu_read_lock() alone, call_rcu_sched() for interrupts off',
   },
   lazyfreeUncounted: { does: 'reclaim of a lazily freed page does not count who has references', origin: 'before 5.18 (6c8e2a256915)' },
+  gatherIgnoresReferences: { does: 'what an mmu_gather has unmapped is freed as soon as nobody maps it, whoever else has a reference', origin: 'mutation' },
+  wpExclusiveUnasked: {
+    does: 'a write fault copies an anonymous page that others have references to, also where it is marked as exclusive',
+    origin: 'before 5.19 (6c287605fd56)',
+  },
+  deviceDirtiesFirst: {
+    does: 'who lets a device write to pages says that they are dirty before the device writes',
+    origin: 'drivers before pin_user_pages() (Documentation/core-api/pin_user_pages.rst)',
+  },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

@@ -7,13 +7,14 @@
  */
 import { KernelBug } from '../kernel/bug.ts';
 import type { Op } from '../kernel/op.ts';
-import { get, set } from '../kernel/ops.ts';
+import { get, set, setFlags, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { pagePincount, pageShift, setWord, wordShift } from '../memory/state.ts';
 import { EFAULT, EINVAL, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
 import { getUserPages, pinUserPages } from './gup-calls.ts';
 import { getUserPagesFast, pinUserPagesFast } from './gup-fast.ts';
-import { folioIsLongtermPinnable, isZeroPage, putUserPages, unpinUserPages, unpinUserPagesDirtyLock } from './gup-pin.ts';
+import { folioIsLongtermPinnable, folioMarkDirtyLock, isZeroPage, putUserPages, unpinUserPages, unpinUserPagesDirtyLock } from './gup-pin.ts';
 import { allocPageVector, FOLL_LONGTERM, FOLL_WRITE, freePageVector, PAGE_VECTOR, PageVector, type PageVectorRef } from './gup-types.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { Globals, type MmRef, Process, type ProcessRef, type Vpn } from './types.ts';
@@ -149,6 +150,12 @@ export function* pinLongtermTestRead(process: ProcessRef, address: number): Op<n
 
 /** A device writes to the first word of each page that is pinned for it, and is done: the pages are dirty and let go (unpin_user_pages_dirty_lock). */
 export function* deviceWrite(vector: PageVectorRef, value: number): Op<number> {
+  const early = switched(SW.deviceDirtiesFirst);
+  if (early) {
+    for (let i = 0; i < get(vector, PageVector.count); i++) yield* folioMarkDirtyLock(get(vector, PageVector.pages + i));
+    // The device gets to it when it does.
+    yield* setFlags(get(vector, PageVector.pages), 0);
+  }
   for (let i = 0; i < get(vector, PageVector.count); i++) setWord(get(vector, PageVector.pages + i) << wordShift, value);
-  return yield* unpinUserPagesDirtyLock(vector, 1);
+  return yield* unpinUserPagesDirtyLock(vector, early ? 0 : 1);
 }

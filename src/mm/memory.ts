@@ -380,7 +380,7 @@ function* doWpPage(vmf: VmfRef, lock: number): Op<number> {
     }
     return yield* wpPageShared(vmf, page, lock);
   }
-  if (page !== 0 && folioTestAnon(page) && (pageAnonExclusive(page) || (yield* wpCanReuseAnonFolio(page, vma)))) {
+  if (page !== 0 && folioTestAnon(page) && ((pageAnonExclusive(page) && !switched(SW.wpExclusiveUnasked)) || (yield* wpCanReuseAnonFolio(page, vma)))) {
     if (!pageAnonExclusive(page)) yield* setFlags(page, PG_ANON_EXCLUSIVE);
     if (!unshare) yield* wpPageReuse(vmf);
     yield* spinUnlock(lock);

@@ -7,10 +7,11 @@
 
 import { tableOrder } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, callRcuFreeTable, flushTlbMm, flushTlbRange, get, kfree, kmallocNowait, readOnce, set, switched } from '../kernel/ops.ts';
+import { atomicAdd, callRcuFreeTable, flushTlbMm, flushTlbRange, get, kfree, kmallocNowait, readOnce, refAdd, set, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { pageMapcount } from '../memory/state.ts';
 import { allocGather, freeGather } from './stack-objects.ts';
-import { folioPut } from './swap.ts';
+import { folioPut, freeFolio } from './swap.ts';
 import { pagetableFree } from './table-page.ts';
 import { Batch, Gather, type GatherRef, Mm, type MmRef, type Page, type Vpn } from './types.ts';
 
@@ -89,7 +90,13 @@ export function* tlbFlush(tlb: GatherRef): Op<number> {
   let batch = get(tlb, Gather.first);
   while (batch !== 0) {
     const count = get(batch, Batch.count);
-    for (let i = 0; i < count; i++) yield* folioPut(get(batch, Batch.pages + i));
+    for (let i = 0; i < count; i++) {
+      const page = get(batch, Batch.pages + i);
+      if (switched(SW.gatherIgnoresReferences) && pageMapcount[page] === 0) {
+        yield* refAdd(page, -1);
+        yield* freeFolio(page);
+      } else yield* folioPut(page);
+    }
     const next = get(batch, Batch.next);
     yield* kfree(Batch.$type, batch);
     batch = next;

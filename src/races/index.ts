@@ -18,9 +18,11 @@ import e12 from './e12.ts';
 import e13 from './e13.ts';
 import e14 from './e14.ts';
 import e14Rmap from './e14-rmap.ts';
+import e15 from './e15.ts';
 import e17 from './e17.ts';
 import e18 from './e18.ts';
 import e18Reference from './e18-reference.ts';
+import e19 from './e19.ts';
 import e21 from './e21.ts';
 import e23 from './e23.ts';
 import e24 from './e24.ts';
@@ -31,10 +33,14 @@ import e29 from './e29.ts';
 import e30 from './e30.ts';
 import e31 from './e31.ts';
 import e32 from './e32.ts';
+import e33 from './e33.ts';
+import e33Truncate from './e33-truncate.ts';
 import e36 from './e36.ts';
+import e37 from './e37.ts';
 import e55 from './e55.ts';
 import e87 from './e87.ts';
 import e87Exit from './e87-exit.ts';
+import e90 from './e90.ts';
 import guardInstall from './guard-install.ts';
 import gupTableFree from './gup-table-free.ts';
 import pagemapScan from './pagemap-scan.ts';
@@ -70,9 +76,11 @@ export const catalogue: readonly Scenario[] = [
   e13,
   e14,
   e14Rmap,
+  e15,
   e17,
   e18,
   e18Reference,
+  e19,
   e21,
   e23,
   e24,
@@ -83,10 +91,14 @@ export const catalogue: readonly Scenario[] = [
   e30,
   e31,
   e32,
+  e33,
+  e33Truncate,
   e36,
+  e37,
   e55,
   e87,
   e87Exit,
+  e90,
   guardInstall,
   gupTableFree,
   pagemapScan,

@@ -141,6 +141,21 @@ export const SWITCHES = {
     does: 'who lets a device write to pages says that they are dirty before the device writes',
     origin: 'drivers before pin_user_pages() (Documentation/core-api/pin_user_pages.rst)',
   },
+  kernelTableFreeNoFlush: {
+    does: "a page table of the kernel's that a huge leaf replaces is freed without a flush",
+    origin: 'x86 before 4.18 (5e0fb5df2ee8)',
+  },
+  cpaSplitNoRecheck: {
+    does: 'who splits a leaf of the direct map does not look, under the lock, whether somebody else has done so since',
+    origin: 'mutation',
+  },
+  cpaNoFlush: { does: 'attributes of the direct map change without a flush', origin: 'mutation' },
+  vmapPurgeNoFlush: { does: 'areas of vmalloc space that were unmapped go back to the free ones before they are flushed', origin: 'mutation' },
+  secretmemNoFlush: { does: 'a page of secret memory leaves the direct map without a flush', origin: 'mutation' },
+  gupFastSecretEarly: {
+    does: 'get_user_pages_fast() asks whether a page is secret memory before it has taken it',
+    origin: 'mutation',
+  },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

@@ -3,10 +3,12 @@
  * file for `pxd inspect`.
  */
 
-import { writeCapture } from '../image/index.ts';
+import { kernelRegisters } from '../arch/linux/kernel.ts';
+import { type RootEntry, writeCapture } from '../image/index.ts';
 import { get } from '../memory/heap.ts';
 import { bytes, knownPageOfPfn, pageShift, pagesEnd, pfnOfPage } from '../memory/state.ts';
-import { Mm } from '../mm/types.ts';
+import { globals } from '../mm/globals.ts';
+import { Globals, Mm } from '../mm/types.ts';
 import { rootRegisters } from '../pagetable/canonical.ts';
 import type { FrameSource } from '../pagetable/source.ts';
 import type { Machine } from './machine.ts';
@@ -33,8 +35,17 @@ export function registersOf(machine: Machine, pid: number): Readonly<Record<stri
   return rootRegisters(machine.codec, pfnOfPage(get(process.mm, Mm.pgd))).registers;
 }
 
+/** The same for the kernel's own space; undefined in a machine without kernel tables (mm/init-mm.ts). */
+export function kernelRegistersOf(machine: Machine): Readonly<Record<string, bigint>> | undefined {
+  machine.enter();
+  const init = get(globals, Globals.initMm);
+  if (init === 0) return undefined;
+  const { codec } = machine;
+  return kernelRegisters(codec.mode, BigInt(pfnOfPage(get(init, Mm.pgd))) << BigInt(codec.pageShift), codec.levels[codec.levels.length - 1].name);
+}
+
 /**
- * The chunks of a capture file: every frame that holds something but zeroes, and the roots of all processes. `pxd inspect FILE` and `pxd leaves FILE`
+ * The chunks of a capture file: every frame that holds something but zeroes, and the roots of all processes and of the kernel, where it has tables. `pxd inspect FILE` and `pxd leaves FILE`
  * open it.
  */
 export function capture(machine: Machine): Uint8Array[] {
@@ -48,6 +59,8 @@ export function capture(machine: Machine): Uint8Array[] {
       if (data.some((b) => b !== 0)) frames.push({ frame: pfnOfPage(page) * perPage + part, bytes: data });
     }
   const mode = machine.codec.mode;
-  const roots = machine.processes.map((p) => ({ pid: p.pid, comm: `process-${p.pid}`, mode: 'user' as const, registers: registersOf(machine, p.pid) }));
+  const roots: RootEntry[] = machine.processes.map((p) => ({ pid: p.pid, comm: `process-${p.pid}`, mode: 'user', registers: registersOf(machine, p.pid) }));
+  const kernel = kernelRegistersOf(machine);
+  if (kernel !== undefined) roots.push({ pid: 0, comm: 'swapper', mode: 'kernel', registers: kernel });
   return writeCapture({ elfMachine: mode.elfMachines[0], endian: mode.endian, frames, meta: { mode: mode.name, kernel: '6.18', roots } });
 }

@@ -98,10 +98,10 @@ export function protOf(vmFlags: number): number {
 export const pteLockptr = (ptep: number): number => tableLock(pageOfEntry(ptep, 0));
 
 /** The lock for entries of a level above pte: pmd_lockptr for tables below the top, page_table_lock for the top. */
-const upperLock = (mm: MmRef, table: Page, level: number): number => (level < topLevel ? tableLock(table) : mm + Mm.pageTableLock);
+export const upperLock = (mm: MmRef, table: Page, level: number): number => (level < topLevel ? tableLock(table) : mm + Mm.pageTableLock);
 
 /** Bytes that a table of a level counts in pgtables_bytes (VmPTE): pte, pmd and pud tables do, the levels above do not. */
-const accounted = (level: number): number => (level <= 2 && level < topLevel ? codec.levels[level].tableBytes : 0);
+export const accounted = (level: number): number => (level <= 2 && level < topLevel ? codec.levels[level].tableBytes : 0);
 
 /** The page of the table that an upper entry points to. */
 export const tablePage = (entry: number): Page => ptePage(entry);
@@ -117,7 +117,7 @@ export function* pgdFree(pgd: Page): Op<number> {
 }
 
 /** An empty table of a level, or 0. */
-function* tableAlloc(level: number): Op<number> {
+export function* tableAlloc(level: number): Op<number> {
   const table = yield* allocPage(GFP_PGTABLE_USER, tableOrder(level));
   if (table === 0) return 0;
   clearTable(table, level);
@@ -157,7 +157,7 @@ export function* entryAlloc(mm: MmRef, vpn: Vpn, level: number): Op<number> {
 }
 
 /** __pte_alloc, __pmd_alloc …: makes the table below an empty entry unless another was faster. The entry, 0 without memory. */
-function* installTable(mm: MmRef, table: Page, at: number, level: number): Op<number> {
+export function* installTable(mm: MmRef, table: Page, at: number, level: number): Op<number> {
   const fresh = yield* tableAlloc(level - 1);
   if (fresh === 0) return 0;
   const lock = upperLock(mm, table, level);

@@ -78,6 +78,29 @@ export const Globals = defineStruct('globals', {
   emptyTables: array(5, 'page'),
   /** init_mm, the kernel's own address space; 0 in machines that were given none (init-mm.ts). */
   initMm: 'ref:mm',
+  /** LINEAR_*: how RAM is mapped in it (direct-map.ts); 0: not at all. */
+  linearMap: 'flags',
+  /** Frames [0, linearEnd) are mapped there. */
+  linearEnd: 'count',
+  /** cpa_lock, pgd_lock (x86; other architectures' locks of the same use): who changes attributes of the direct map, who splits its leaves. */
+  cpaLock: 'lock',
+  pgdLock: 'lock',
+  // vmalloc: areas that are free, in use, and unmapped but not yet flushed, each a list in order of address (free) or of their coming.
+  vmapFree: 'ref:vmapArea',
+  vmapBusy: 'ref:vmapArea',
+  vmapLazy: 'ref:vmapArea',
+  /** free_vmap_area_lock, and the lock of the areas in use and of those that wait (vmap_node.busy.lock, lazy.lock). */
+  vmapFreeLock: 'lock',
+  vmapBusyLock: 'lock',
+  vmapLazyLock: 'lock',
+  /** vmap_purge_lock: a mutex. */
+  vmapPurgeLock: { kind: 'lock', slots: 2 },
+  /** vmap_lazy_nr, pages. */
+  vmapLazyNr: 'count',
+  /** Most pages that may wait for their flush; 0: lazy_max_pages() as Linux computes it. */
+  vmapLazyMax: 'count',
+  /** Frames [0, vmemmapEnd) have their struct page in the vmemmap (vmemmap.ts). */
+  vmemmapEnd: 'count',
   /** rw_semaphore mem_hotplug_lock: for reading, no memory is removed. */
   memHotplugLock: { kind: 'lock', slots: 2 },
   /** What PIN_LONGTERM_TEST_START has pinned (mm/gup-test.ts). */

@@ -102,6 +102,7 @@ function readTables(mm: number, owners: Int32Array, found: Findings): { tables: 
       const entry = loadEntry(entryAt(page, level, vpn), level);
       if (entry === 0) continue;
       if (level === 0) entries.push({ vpn, pte: entry });
+      else if ((entry & PTE_TABLE) === 0 && mm === get(globals, Globals.initMm)) continue;
       else if ((entry & PTE_TABLE) === 0) found.add('I11', `mm ${mm}: entry ${hex(entry)} of level ${level} at vpn ${hex(vpn)} is neither empty nor a table`);
       else {
         const below = pageOfPfn(ptePfn(entry));

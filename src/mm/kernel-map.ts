@@ -1,0 +1,140 @@
+/**
+ * Mappings in the kernel's own address space (mm/vmalloc.c: vmap_range, vunmap_range): runs of frames under one protection, with the largest leaves that fit.
+ *
+ * Invariants: nobody faults here, so who maps a range owns it; tables stay when what they mapped is gone, until a leaf takes their place (vmap_try_huge): then
+ * nothing below is mapped any longer, CPUs may still walk through the table, and it is freed after a flush. Entries change under their table's lock;
+ * no flush is made here but that one.
+ */
+import { codec, entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
+import type { Op } from '../kernel/op.ts';
+import { add, entryGet, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_HUGE, PTE_PRESENT, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { ENOMEM } from './errno.ts';
+import { globals } from './globals.ts';
+import { leafAllowed } from './kernel-layout.ts';
+import { entryPointer, installTable, PTE_PAYLOAD, pteFree, pteLockptr, ptePfn, tablePage, upperLock } from './pgtable.ts';
+import { Globals, Mm, type MmRef, type Page, type Vpn } from './types.ts';
+
+const init = (): MmRef => get(globals, Globals.initMm);
+
+/** PAGE_KERNEL, PAGE_KERNEL_RO, PAGE_KERNEL_EXEC, PAGE_KERNEL_ROX as far as the mode has bits for them. */
+export const PAGE_KERNEL = PTE_PRESENT | PTE_READ | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY;
+export const PAGE_KERNEL_RO = PTE_PRESENT | PTE_READ | PTE_ACCESSED;
+export const PAGE_KERNEL_EXEC = PAGE_KERNEL | PTE_EXEC;
+export const PAGE_KERNEL_ROX = PAGE_KERNEL_RO | PTE_EXEC;
+
+/**
+ * vmap_range_noflush: maps pages [start, end) to frames from `pfn` on. `use` (FOR_*) says which sizes of leaves the mode's kernel has for it, `maxPages` the largest
+ * that is wanted. 0 or −ENOMEM, and then a part may be mapped.
+ */
+export function* vmapRange(start: Vpn, end: Vpn, pfn: number, prot: number, use: number, maxPages: number): Op<number> {
+  return yield* vmapTable(get(init(), Mm.pgd), topLevel, start, end, pfn, prot, use, maxPages);
+}
+
+/** vmap_p4d_range, vmap_pud_range, vmap_pmd_range, vmap_pte_range, by level. */
+function* vmapTable(table: Page, level: number, start: Vpn, end: Vpn, pfn: number, prot: number, use: number, maxPages: number): Op<number> {
+  if (level === 0) return yield* vmapPteRange(table, start, end, pfn, prot);
+  let vpn = start;
+  while (vpn < end) {
+    const next = entryEnd(vpn, end, level);
+    const at = entryAt(table, level, vpn);
+    const frame = pfn + (vpn - start);
+    let leaf = 0;
+    if (wantsLeaf(level, vpn, next, frame, use, maxPages)) leaf = yield* vmapTryHuge(table, at, level, vpn, frame, prot);
+    if (leaf === 0) {
+      let entry = yield* entryGet(at, level);
+      if ((entry & PTE_TABLE) === 0) entry = yield* installTable(init(), table, at, level);
+      if (entry === 0) return -ENOMEM;
+      const error = yield* vmapTable(tablePage(entry), level - 1, vpn, next, frame, prot, use, maxPages);
+      if (error !== 0) return error;
+    }
+    vpn = next;
+  }
+  return 0;
+}
+
+function* vmapPteRange(table: Page, start: Vpn, end: Vpn, pfn: number, prot: number): Op<number> {
+  let ptep = entryAt(table, 0, start);
+  const ptl = pteLockptr(ptep);
+  yield* spinLock(ptl);
+  for (let vpn = start; vpn < end; vpn++) {
+    yield* entrySet(ptep, 0, (pfn + (vpn - start)) * PTE_PAYLOAD + prot);
+    ptep += entryStride(0);
+  }
+  return yield* spinUnlock(ptl);
+}
+
+/** Whether one leaf of a level serves all of [vpn, next). */
+function wantsLeaf(level: number, vpn: Vpn, next: Vpn, pfn: number, use: number, maxPages: number): boolean {
+  const span = spanPages(level);
+  return span <= maxPages && next - vpn === span && vpn % span === 0 && pfn % span === 0 && leafAllowed(level, use);
+}
+
+/** vmap_try_huge_pmd, vmap_try_huge_pud: 1 when the leaf was put there. Above a table of the lowest level it takes the table's place. */
+function* vmapTryHuge(table: Page, at: number, level: number, vpn: Vpn, pfn: number, prot: number): Op<number> {
+  const old = yield* entryGet(at, level);
+  if ((old & PTE_TABLE) !== 0) {
+    if (level > 1) return 0;
+    yield* pmdFreePtePage(table, at, tablePage(old), vpn);
+  }
+  const lock = upperLock(init(), table, level);
+  yield* spinLock(lock);
+  yield* entrySet(at, level, pfn * PTE_PAYLOAD + (prot | PTE_HUGE));
+  yield* spinUnlock(lock);
+  return 1;
+}
+
+/** pmd_free_pte_page: a table that maps nothing any longer goes. CPUs may have remembered it on their way to what it mapped, also to nothing. */
+function* pmdFreePtePage(upper: Page, pmdp: number, table: Page, vpn: Vpn): Op<number> {
+  const lock = upperLock(init(), upper, 1);
+  yield* spinLock(lock);
+  yield* entrySet(pmdp, 1, 0);
+  yield* spinUnlock(lock);
+  if (!switched(SW.kernelTableFreeNoFlush)) yield* flushTlbRange(init(), vpn, vpn + 1);
+  add(init(), Mm.pgtablesBytes, -codec.levels[0].tableBytes);
+  return yield* pteFree(table);
+}
+
+/** vunmap_range_noflush: nothing of [start, end) is mapped any longer. Leaves lie inside as a whole. */
+export function* vunmapRangeNoflush(start: Vpn, end: Vpn): Op<number> {
+  return yield* vunmapTable(get(init(), Mm.pgd), topLevel, start, end);
+}
+
+function* vunmapTable(table: Page, level: number, start: Vpn, end: Vpn): Op<number> {
+  const lock = upperLock(init(), table, level);
+  let vpn = start;
+  while (vpn < end) {
+    const next = entryEnd(vpn, end, level);
+    const at = entryAt(table, level, vpn);
+    const entry = yield* entryGet(at, level);
+    if ((entry & PTE_TABLE) !== 0) yield* vunmapTable(tablePage(entry), level - 1, vpn, next);
+    else if (entry !== 0) {
+      yield* spinLock(lock);
+      yield* entrySet(at, level, 0);
+      yield* spinUnlock(lock);
+    }
+    vpn = next;
+  }
+  return 0;
+}
+
+/** lookup_address: level of the entry that maps a page of the kernel's; −1 where a table is missing or the entry is empty. */
+export function* kernelLeafLevel(vpn: Vpn): Op<number> {
+  for (let level = topLevel; level >= 0; level--) {
+    const at = yield* entryPointer(init(), vpn, level);
+    if (at === 0) return -1;
+    const entry = yield* entryGet(at, level);
+    if ((entry & PTE_PRESENT) !== 0) return level;
+    if (entry === 0) return -1;
+  }
+  return -1;
+}
+
+/** vmalloc_to_pfn, slow_virt_to_phys: the frame of a page of the kernel's, −1 where nothing is mapped. */
+export function* kernelPfn(vpn: Vpn): Op<number> {
+  const level = yield* kernelLeafLevel(vpn);
+  if (level < 0) return -1;
+  const entry = yield* entryGet(yield* entryPointer(init(), vpn, level), level);
+  return ptePfn(entry) + (vpn % spanPages(level));
+}

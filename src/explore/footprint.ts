@@ -17,9 +17,10 @@ import * as ops from '../kernel/ops.ts';
 import { Cpu, cpuOf, HW_WALK_CACHES, KernelState, kernelState, RcuHead, Task, type TaskRef } from '../kernel/task.ts';
 import { tlbFind } from '../kernel/tlb.ts';
 import { peekPage } from '../memory/buddy.ts';
+import { nextPage, pageFolio } from '../memory/folio.ts';
 import { get } from '../memory/heap.ts';
 import { PG_TABLE } from '../memory/page-flags.ts';
-import { ARRAY, heap, pageOfPfn, peekObject, wordShift } from '../memory/state.ts';
+import { ARRAY, GROUP_BYTES, heap, pageOfPfn, pageShift, peekObject, wordShift } from '../memory/state.ts';
 import { layouts } from '../memory/struct.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
 
@@ -126,6 +127,8 @@ function touchObject(ref: number, size: number): void {
 
 /** A block of pages comes from the allocator or goes to it. */
 function touchPages(page: number, order: number): void {
+  // Pages of larger blocks are not numbered one after the other.
+  if (1 << order > GROUP_BYTES >> pageShift) footprint.everything = true;
   for (let p = page; p < page + (1 << order); p++) {
     for (const column of [FLAGS, REFCOUNT, MAPCOUNT, MAPPING, PRIVATE, TABLE, FOLIO]) touch(column + p, WRITE);
     touch(WORDS + (p << wordShift), WRITE);
@@ -239,16 +242,20 @@ tells(ops.readOnce, (ref, field) => touch(HEAP + ref + field, READ));
 tells(ops.waitFor, (ref, field) => touch(HEAP + ref + field, READ));
 for (const op of [ops.writeOnce, ops.atomicAdd, ops.cmpxchg]) tells(op, (ref, field) => touch(HEAP + ref + field, WRITE));
 for (const op of [ops.refAdd, ops.refFreeze, ops.refGetUnlessZero]) tells(op, (page) => touch(REFCOUNT + page, WRITE));
-tells(ops.mapcountAdd, (page) => {
-  touch(MAPCOUNT + page, WRITE);
-  // Only a page that is in use may be mapped.
-  touch(REFCOUNT + page, READ);
-});
+for (const op of [ops.mapcountAdd, ops.entireMapcountAdd])
+  tells(op, (page) => {
+    // The counts of all parts of a folio stand for each other.
+    const folio = pageFolio(page);
+    touch(MAPCOUNT + folio, WRITE);
+    // Only a page that is in use may be mapped.
+    touch(REFCOUNT + folio, READ);
+  });
 tells(ops.mappingGet, (page) => touch(MAPPING + page, READ));
 tells(ops.mappingSet, (page) => touch(MAPPING + page, WRITE));
 for (const op of [ops.setFlags, ops.clearFlags])
-  tells(op, (page, flags) => {
+  tells(op, (page, flags, count) => {
     touch(FLAGS + page, WRITE);
+    for (let i = 1; i < count; i++) touch(FLAGS + nextPage(page, i), WRITE);
     if ((flags & PG_TABLE) !== 0) touch(TABLE + page, WRITE);
   });
 

@@ -5,19 +5,18 @@
  * A lock is named by a number: a heap slot, or the negated page of the table that it lives in (split page-table locks). While a task is
  * running (task.ts) its locks are noted, and misuse throws a KernelBug.
  */
+import { addEntireMapcount, addPageMapcounts, nextPage, pageFolio } from '../memory/folio.ts';
 import { get } from '../memory/heap.ts';
-import { PG_LOCKED } from '../memory/page-flags.ts';
+import { PG_LOCKED, PG_TAIL } from '../memory/page-flags.ts';
 import {
   allocObject,
   freeObject,
   heap,
   pageFlags,
-  pageMapcount,
   pageMapping,
   pagePrivate,
   pageRefcount,
   setPageFlags,
-  setPageMapcount,
   setPageMapping,
   setPagePrivate,
   setPageRefcount,
@@ -189,6 +188,7 @@ export function cmpxchg(ref: number, field: number, expected: number, value: num
 
 /** Changes a folio's reference count; the new value. */
 export function refAdd(page: number, delta: number): number {
+  if ((pageFlags[page] & PG_TAIL) !== 0) throw new KernelBug('I1', `page ${page} is a tail: the references are its folio's`);
   const value = pageRefcount[page] + delta;
   if (value < 0) throw new KernelBug('I1', `page ${page}: reference count falls below zero`);
   if (running !== 0 && delta > 0 && value === delta) throw new KernelBug('I1', `task ${current} takes a reference to page ${page}, which is free`);
@@ -210,12 +210,22 @@ export function refFreeze(page: number, expected: number): number {
   return 1;
 }
 
-/** Changes a page's mapcount; the new value. */
-export function mapcountAdd(page: number, delta: number): number {
-  const value = pageMapcount[page] + delta;
+/**
+ * Changes the mapcounts of `count` pages of one folio from one on (0 stands for 1), by entries of an address space; the new value of the first. Linux changes them
+ * one by one, and the large mapcount of the folio before them: who looks at them without the entries' lock may be told neither.
+ */
+export function mapcountAdd(page: number, delta: number, count = 1, mm = 0): number {
+  if (running !== 0 && pageRefcount[pageFolio(page)] === 0) throw new KernelBug('I1', `task ${current} maps page ${page}, which is free`);
+  const value = addPageMapcounts(page, delta, count || 1, mm);
   if (value < 0) throw new KernelBug('I1', `page ${page}: mapcount falls below zero`);
-  if (running !== 0 && pageRefcount[page] === 0) throw new KernelBug('I1', `task ${current} maps page ${page}, which is free`);
-  setPageMapcount(page, value);
+  return value;
+}
+
+/** Changes how often a folio is mapped as a whole, by one entry above the lowest level of an address space; the new value. */
+export function entireMapcountAdd(folio: number, delta: number, mm = 0): number {
+  if (running !== 0 && pageRefcount[folio] === 0) throw new KernelBug('I1', `task ${current} maps folio ${folio}, which is free`);
+  const value = addEntireMapcount(folio, delta, mm);
+  if (value < 0) throw new KernelBug('I1', `folio ${folio}: mapcount of the whole falls below zero`);
   return value;
 }
 
@@ -228,19 +238,30 @@ export function mappingSet(page: number, mapping: number): number {
   return 0;
 }
 
-/** Sets flags of a page; the flags before but for PG_locked, which is asked for by folioTrylock alone. */
-export function setFlags(page: number, bits: number): number {
+/**
+ * Sets flags of a page; the flags before but for PG_locked, which is asked for by folioTrylock alone. With `count` the same flags of as many pages of
+ * one folio.
+ */
+export function setFlags(page: number, bits: number, count = 1): number {
   checkInUse(page, 'sets flags of');
   const old = pageFlags[page];
   if ((old & bits) !== bits) setPageFlags(page, old | bits);
+  for (let i = 1; i < count; i++) {
+    const part = nextPage(page, i);
+    if ((pageFlags[part] & bits) !== bits) setPageFlags(part, pageFlags[part] | bits);
+  }
   return old & ~PG_LOCKED;
 }
 
-/** Clears flags of a page; the flags before but for PG_locked. */
-export function clearFlags(page: number, bits: number): number {
+/** Clears flags of a page; the flags before but for PG_locked. With `count` those of as many pages of one folio. */
+export function clearFlags(page: number, bits: number, count = 1): number {
   checkInUse(page, 'clears flags of');
   const old = pageFlags[page];
   if ((old & bits) !== 0) setPageFlags(page, old & ~bits);
+  for (let i = 1; i < count; i++) {
+    const part = nextPage(page, i);
+    if ((pageFlags[part] & bits) !== 0) setPageFlags(part, pageFlags[part] & ~bits);
+  }
   return old & ~PG_LOCKED;
 }
 

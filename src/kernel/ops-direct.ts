@@ -9,6 +9,7 @@ export {
   atomicAdd,
   clearFlags,
   cmpxchg,
+  entireMapcountAdd,
   entryClearBits,
   entryGet,
   entryGetAndClear,

@@ -92,3 +92,4 @@ export const rcuReadUnlock = primitive('rcuReadUnlock', rcu.rcuReadUnlock);
 export const callRcuFreeTable = primitive('callRcuFreeTable', rcu.callRcuFreeTable);
 export const userLoad = primitive('userLoad', user.userLoad);
 export const userStore = primitive('userStore', user.userStore);
+export const entireMapcountAdd = primitive('entireMapcountAdd', effect.entireMapcountAdd);

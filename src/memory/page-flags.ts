@@ -27,5 +27,13 @@ export const PG_HWPOISON = 1 << 20;
 export const PG_KSM = 1 << 21;
 /** The next read-ahead starts when this page is reached. */
 export const PG_READAHEAD = 1 << 22;
+/** A part of the folio is no longer mapped (folio_test_partially_mapped). */
+export const PG_PARTIALLY_MAPPED = 1 << 23;
 /** Flags that must be clear when a page is freed (PAGE_FLAGS_CHECK_AT_FREE). */
 export const PG_CHECK_AT_FREE = PG_LOCKED | PG_WRITEBACK | PG_SWAPCACHE | PG_BUDDY | PG_TABLE | PG_RESERVED;
+/** Head of a page of hugetlb (PGTY_hugetlb). */
+export const PG_HUGETLB = 1 << 28;
+/** It took a reservation that is given back if it is freed before it is used (folio_set_hugetlb_restore_reserve). */
+export const PG_HUGETLB_RESTORE_RESERVE = 1 << 29;
+/** It belongs to no pool (folio_set_hugetlb_temporary). */
+export const PG_HUGETLB_TEMPORARY = 1 << 30;

@@ -33,7 +33,7 @@ import {
   pteSet,
   tablePage,
 } from './pgtable.ts';
-import { folioAddNewAnonRmap, folioDupFileRmap, folioTryDupAnonRmap } from './rmap.ts';
+import { folioAddNewAnonRmap, folioDupFileRmapPtes, folioTryDupAnonRmapPtes } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioPut, folioTestAnon } from './swap.ts';
 import { MM_ANONPAGES, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_COPY_ON_FORK, VM_MAYWRITE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
@@ -121,13 +121,13 @@ function* copyPresentPte(dst: VmaRef, src: VmaRef, to: number, from: number, see
     if (folioTestAnon(page)) {
       yield* folioGet(page);
       const pinned = !switched(SW.forkSharesPinned) && (yield* folioNeedsCowForDma(src, page));
-      if ((yield* folioTryDupAnonRmap(page, pinned ? 1 : 0)) !== 0) {
+      if ((yield* folioTryDupAnonRmapPtes(page, 1, pinned ? 1 : 0, dst)) !== 0) {
         yield* folioPut(page);
         return yield* copyPresentPage(dst, to, page, vpn, prealloc);
       }
     } else {
       yield* folioGet(page);
-      yield* folioDupFileRmap(page);
+      yield* folioDupFileRmapPtes(page, 1, dst);
     }
     yield* addMmCounter(get(dst, Vma.mm), mmCounter(page), 1);
   }

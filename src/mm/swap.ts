@@ -1,11 +1,13 @@
 /**
  * References of folios and what they carry on the LRU (mm/swap.c, mm/mlock.c's folio side).
  *
+ * Every function takes any page of a folio: it is the folio's references, flags and state that are meant.
  * Invariants: per-CPU batches are drained at once, so that a folio's flags are always those that Linux shows once its batches are empty.
  * While PG_UNEVICTABLE is set for a mapped folio, the column `next` counts the VM_LOCKED mappings (folio->mlock_count).
  */
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, freePage, get, refAdd, setFlags } from '../kernel/ops.ts';
+import { compoundOrder, compoundPages, destroyCompound, pageFolio } from '../memory/folio.ts';
 import {
   PG_ACTIVE,
   PG_ANON,
@@ -13,34 +15,54 @@ import {
   PG_DIRTY,
   PG_LRU,
   PG_MLOCKED,
+  PG_PARTIALLY_MAPPED,
   PG_REFERENCED,
   PG_SWAPBACKED,
   PG_UNEVICTABLE,
   PG_UPTODATE,
 } from '../memory/page-flags.ts';
-import { pageFlags, pageNext, pageRefcount, setPageIndex, setPageMapping, setPageNext } from '../memory/state.ts';
+import { knownPageOfPfn, pageFlags, pageNext, pageRefcount, pfnOfPage, setPageFlags, setPageIndex, setPageMapping, setPageNext } from '../memory/state.ts';
+import { deferredSplitUnqueue } from './deferred-split.ts';
 import { type Page, Vma, type VmaRef } from './types.ts';
 import { VM_LOCKED, VM_SPECIAL } from './vm-flags.ts';
 
 /** Flags that a page loses when it is freed. */
 const PG_CLEARED_AT_FREE =
-  PG_ACTIVE | PG_ANON | PG_ANON_EXCLUSIVE | PG_DIRTY | PG_LRU | PG_MLOCKED | PG_REFERENCED | PG_SWAPBACKED | PG_UNEVICTABLE | PG_UPTODATE;
+  PG_ACTIVE | PG_ANON | PG_ANON_EXCLUSIVE | PG_DIRTY | PG_LRU | PG_MLOCKED | PG_PARTIALLY_MAPPED | PG_REFERENCED | PG_SWAPBACKED | PG_UNEVICTABLE | PG_UPTODATE;
 
+/** folio_get of the folio that a page belongs to. */
 export function* folioGet(page: Page): Op<number> {
-  return yield* refAdd(page, 1);
+  return yield* refAdd(pageFolio(page), 1);
 }
 
-/** folio_put: the last reference frees the page. */
+/** folio_put of the folio that a page belongs to: the last reference frees it. */
 export function* folioPut(page: Page): Op<number> {
-  if ((yield* refAdd(page, -1)) !== 0) return 0;
-  return yield* freeFolio(page);
+  return yield* folioPutRefs(pageFolio(page), 1);
 }
 
-/** Frees a page to which nobody has a reference any longer (free_unref_folios). */
-export function* freeFolio(page: Page): Op<number> {
-  yield* clearFlags(page, PG_CLEARED_AT_FREE);
-  resetPage(page);
-  return yield* freePage(page, 0);
+/** folio_put_refs. */
+export function* folioPutRefs(folio: Page, refs: number): Op<number> {
+  if ((yield* refAdd(folio, -refs)) !== 0) return 0;
+  return yield* freeFolio(folio);
+}
+
+/** Frees a folio to which nobody has a reference any longer (free_unref_folios). */
+export function* freeFolio(folio: Page): Op<number> {
+  const order = compoundOrder(folio);
+  if (order > 0) yield* deferredSplitUnqueue(folio);
+  yield* clearFlags(folio, PG_CLEARED_AT_FREE);
+  resetPage(folio);
+  if (order > 0) resetTails(folio);
+  return yield* freePage(folio, order);
+}
+
+/** What parts of a folio keep of their own. */
+function resetTails(folio: Page): void {
+  for (let i = 1; i < compoundPages(folio); i++) {
+    const page = knownPageOfPfn(pfnOfPage(folio) + i);
+    if (page !== 0 && (pageFlags[page] & PG_ANON_EXCLUSIVE) !== 0) setPageFlags(page, pageFlags[page] & ~PG_ANON_EXCLUSIVE);
+  }
+  destroyCompound(folio);
 }
 
 /** What a page of nobody looks like. */
@@ -50,18 +72,19 @@ function resetPage(page: Page): void {
   if (pageNext[page] !== 0) setPageNext(page, 0);
 }
 
-export const folioRefCount = (page: Page): number => pageRefcount[page];
-export const folioTestAnon = (page: Page): boolean => (pageFlags[page] & PG_ANON) !== 0;
-export const folioTestDirty = (page: Page): boolean => (pageFlags[page] & PG_DIRTY) !== 0;
-export const folioTestSwapbacked = (page: Page): boolean => (pageFlags[page] & PG_SWAPBACKED) !== 0;
+export const folioRefCount = (page: Page): number => pageRefcount[pageFolio(page)];
+export const folioTestAnon = (page: Page): boolean => (pageFlags[pageFolio(page)] & PG_ANON) !== 0;
+export const folioTestDirty = (page: Page): boolean => (pageFlags[pageFolio(page)] & PG_DIRTY) !== 0;
+export const folioTestSwapbacked = (page: Page): boolean => (pageFlags[pageFolio(page)] & PG_SWAPBACKED) !== 0;
 
 /** folio_mark_dirty; true when it was clean. */
 export function* folioMarkDirty(page: Page): Op<boolean> {
-  return ((yield* setFlags(page, PG_DIRTY)) & PG_DIRTY) === 0;
+  return ((yield* setFlags(pageFolio(page), PG_DIRTY)) & PG_DIRTY) === 0;
 }
 
 /** folio_mark_accessed: inactive, inactive and referenced, active, active and referenced. */
-export function* folioMarkAccessed(page: Page): Op<number> {
+export function* folioMarkAccessed(any: Page): Op<number> {
+  const page = pageFolio(any);
   const old = yield* setFlags(page, PG_REFERENCED);
   if ((old & PG_REFERENCED) === 0 || (old & (PG_UNEVICTABLE | PG_ACTIVE)) !== 0) return old;
   if ((old & PG_LRU) !== 0) yield* setFlags(page, PG_ACTIVE);
@@ -69,7 +92,8 @@ export function* folioMarkAccessed(page: Page): Op<number> {
 }
 
 /** folio_add_lru. */
-export function* folioAddLru(page: Page): Op<number> {
+export function* folioAddLru(any: Page): Op<number> {
+  const page = pageFolio(any);
   return yield* setFlags(page, PG_LRU);
 }
 
@@ -80,7 +104,8 @@ export function* folioAddLruVma(page: Page, vma: VmaRef): Op<number> {
 }
 
 /** mlock_folio and mlock_new_folio: one more VM_LOCKED mapping. */
-export function* mlockFolio(page: Page): Op<number> {
+export function* mlockFolio(any: Page): Op<number> {
+  const page = pageFolio(any);
   const old = yield* setFlags(page, PG_MLOCKED | PG_UNEVICTABLE | PG_LRU);
   if ((old & PG_UNEVICTABLE) === 0) {
     yield* clearFlags(page, PG_ACTIVE);
@@ -90,7 +115,8 @@ export function* mlockFolio(page: Page): Op<number> {
 }
 
 /** munlock_folio: one fewer; the last makes the folio evictable again. */
-export function* munlockFolio(page: Page): Op<number> {
+export function* munlockFolio(any: Page): Op<number> {
+  const page = pageFolio(any);
   if ((pageFlags[page] & PG_UNEVICTABLE) !== 0 && pageNext[page] > 0) {
     setPageNext(page, pageNext[page] - 1);
     if (pageNext[page] > 0) return 0;

@@ -46,6 +46,9 @@ export const Globals = defineStruct('globals', {
   stackGuardGap: 'count',
   faultAroundPages: 'count',
   zeroPage: 'page',
+  /** huge_zero_folio, 0 before anybody needed it, and huge_zero_refcount: its users. */
+  hugeZeroFolio: 'page',
+  hugeZeroUsers: 'count',
   /** List of processes, newest first. */
   processes: 'ref:process',
   nextPid: 'number',
@@ -66,6 +69,10 @@ export const Globals = defineStruct('globals', {
   /** Inverse of the soft TLB's generation: grows with every flush of everything. */
   tlbGeneration: 'number',
   thpEnabled: 'number',
+  /** Large folios of which a part is not mapped any longer (mm/deferred-split.ts): first, last, and the lock of the list. */
+  splitListFirst: 'page',
+  splitListLast: 'page',
+  splitListLock: 'lock',
   ksmRun: 'number',
   /** CONFIG_MEM_SOFT_DIRTY. */
   softDirty: 'number',
@@ -105,6 +112,8 @@ export const Globals = defineStruct('globals', {
   memHotplugLock: { kind: 'lock', slots: 2 },
   /** What PIN_LONGTERM_TEST_START has pinned (mm/gup-test.ts). */
   pinLongtermTest: 'ref:pageVector',
+  /** Pools of huge pages (mm/hugetlb-types.ts). */
+  hugetlb: 'ref:hugetlb',
 });
 
 export const Mm = defineStruct(
@@ -133,6 +142,8 @@ export const Mm = defineStruct(
     /** rss_stat: file, anon, swap entries, shmem. */
     rss: array(4, 'count'),
     pgtablesBytes: 'bytes',
+    /** hugetlb_usage: pages of the mode that hugetlb maps. */
+    hugetlbPages: 'count',
     /** hiwater_rss, hiwater_vm: the most pages that were mapped (that the VMAs had) when they became fewer. */
     hiwaterRss: 'count',
     hiwaterVm: 'count',
@@ -326,6 +337,10 @@ export const Inode = defineStruct('inode', {
   /** Disk: root of the xarray of blocks that are not holes (index of the page → BLOCK_*). */
   extents: 'number',
   pipe: 'ref:pipe',
+  /** hugetlbfs: the pool of its pages, which of them are reserved, the limits of its file system (0: none). */
+  hstate: 'ref:hstate',
+  resvMap: 'ref:resvMap',
+  subpool: 'ref:subpool',
   /** Whom a pidfd is of. */
   process: 'ref:process',
   /** Name without directory, as the directory entry has it. */

@@ -186,6 +186,12 @@ const TOLD: Readonly<Record<string, Tell>> = {
     touches: [{ object: o.page(page), access: 'write' }],
     answer: (left) => ({ text: `mapcount ${left}` }),
   }),
+  entireMapcountAdd: (o, folio, delta) => ({
+    operation: delta > 0 ? 'folio_add_rmap_pmd' : 'folio_remove_rmap_pmd',
+    args: [said(o.page(folio))],
+    touches: [{ object: o.page(folio), access: 'write' }],
+    answer: (left) => ({ text: `entire mapcount ${left}` }),
+  }),
   setFlags: (o, page, bits) => flags(o, page, bits, 'set'),
   clearFlags: (o, page, bits) => flags(o, page, bits, 'clear'),
   entryGet: (o, at, level) => entryOperation(o, at, level, 'read', `${entryName(level)}p_get`),

@@ -15,10 +15,11 @@ import { ptePfn } from '../pgtable.ts';
 import { Globals, Inode, Mm, Pipe, Process, Vma } from '../types.ts';
 import { type Findings, hex } from './findings.ts';
 
-/** An entry of the lowest level that is not empty. */
+/** An entry that is not empty and leads to no table: of the lowest level, or a huge one above. */
 export interface Entry {
   readonly vpn: number;
   readonly pte: number;
+  readonly level: number;
 }
 
 /** A page table that an address space reaches. */
@@ -101,10 +102,12 @@ function readTables(mm: number, owners: Int32Array, found: Findings): { tables: 
       const vpn = base + i * span;
       const entry = loadEntry(entryAt(page, level, vpn), level);
       if (entry === 0) continue;
-      if (level === 0) entries.push({ vpn, pte: entry });
       else if ((entry & PTE_TABLE) === 0 && mm === get(globals, Globals.initMm)) continue;
-      else if ((entry & PTE_TABLE) === 0) found.add('I11', `mm ${mm}: entry ${hex(entry)} of level ${level} at vpn ${hex(vpn)} is neither empty nor a table`);
-      else {
+      if (level === 0) entries.push({ vpn, pte: entry, level });
+      else if ((entry & PTE_TABLE) === 0) {
+        if (codec.levels[level].leaves) entries.push({ vpn, pte: entry, level });
+        else found.add('I11', `mm ${mm}: entry ${hex(entry)} of level ${level} at vpn ${hex(vpn)} is neither empty nor a table`);
+      } else {
         const below = pageOfPfn(ptePfn(entry));
         // A table that is met twice is not walked again: it may lead to itself.
         if (owners[below]++ === 0) walk(below, level - 1, vpn);

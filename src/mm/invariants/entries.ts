@@ -2,9 +2,20 @@
  * What page tables hold against what VMAs and pages say: I2, I8, I10, I11, I12, I13, I30 and the mapcount of I1.
  */
 import { codec, spanPages, topLevel } from '../../kernel/arch.ts';
+import {
+  compoundOrder,
+  compoundPages,
+  folioEntireMapcount,
+  folioMapcount,
+  folioPagesMapped,
+  folioTestLarge,
+  pageFolio,
+  subPageIndex,
+} from '../../memory/folio.ts';
 import { get } from '../../memory/heap.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_SWAPBACKED, PG_TABLE } from '../../memory/page-flags.ts';
 import {
+  knownPageOfPfn,
   pageFlags,
   pageIndex,
   pageMapcount,
@@ -15,13 +26,14 @@ import {
   pageRefcount,
   pageShift,
   pagesEnd,
+  pfnOfPage,
 } from '../../memory/state.ts';
 import { xaLoad } from '../../memory/xarray.ts';
 import { PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
 import { globals } from '../globals.ts';
 import { isGuardPte, isSwapPte, pteMarker, ptePfn, ptePresent } from '../pgtable.ts';
 import { Avc, File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Vma } from '../types.ts';
-import { VM_ACCESS_FLAGS, VM_EXEC, VM_SHARED, VM_WRITE } from '../vm-flags.ts';
+import { VM_ACCESS_FLAGS, VM_EXEC, VM_HUGETLB, VM_SHARED, VM_WRITE } from '../vm-flags.ts';
 import { VMOPS_DISK } from '../vm-ops-types.ts';
 import { accountedBytes, type Census, type Entry, type Space, tableFrames } from './census.ts';
 import { type Findings, hex } from './findings.ts';
@@ -43,8 +55,11 @@ function canWithholdExec(): boolean {
 
 class EntryCheck {
   readonly mapcount = new Int32Array(pagesEnd());
+  /** By head: entries that map the whole folio. */
+  readonly entire = new Map<number, number>();
   readonly #found: Findings;
   readonly #zero = get(globals, Globals.zeroPage);
+  readonly #hugeZero = get(globals, Globals.hugeZeroFolio) || -1;
   readonly #exec: boolean;
 
   constructor(found: Findings) {
@@ -80,9 +95,10 @@ class EntryCheck {
     return pageOfPfn(ptePfn(pte));
   }
 
-  #count({ pte }: Entry): void {
+  #count({ pte, level }: Entry): void {
     const page = this.#pageOf(pte);
-    if (page !== this.#zero) this.mapcount[page]++;
+    if (level > 0) this.entire.set(page, (this.entire.get(page) ?? 0) + 1);
+    else if (page !== this.#zero) this.mapcount[page]++;
   }
 
   #absent(mm: number, { vpn, pte }: Entry, rss: number[]): void {
@@ -93,20 +109,23 @@ class EntryCheck {
   }
 
   #present(mm: number, vma: number, entry: Entry, rss: number[]): void {
-    const { vpn, pte } = entry;
+    const { vpn, pte, level } = entry;
     const where = `mm ${mm}, vpn ${hex(vpn)}, entry ${hex(pte)}`;
     const flags = get(vma, Vma.flags);
     const given = (pte & PTE_PROTNONE) !== 0 ? 0 : pte & (PTE_READ | PTE_WRITE | (this.#exec ? PTE_EXEC : 0));
     if ((given & ~allowedBits(flags)) !== 0) this.#found.add('I11', `${where}: allows more than its VMA (${hex(flags >>> 0)})`);
     const page = this.#pageOf(pte);
-    if (page === this.#zero) {
+    if (page === this.#zero || page === this.#hugeZero) {
       if ((pte & (PTE_WRITE | PTE_DIRTY)) !== 0) this.#found.add('I30', `${where}: the zero page may be written or is dirty`);
       return;
     }
-    this.mapcount[page]++;
-    const pflags = pageFlags[page];
-    rss[(pflags & PG_ANON) !== 0 ? MM_ANONPAGES : (pflags & PG_SWAPBACKED) !== 0 ? MM_SHMEMPAGES : MM_FILEPAGES]++;
-    if (pageRefcount[page] === 0) this.#found.add('I1', `${where}: maps page ${page}, which is free`);
+    this.#count(entry);
+    const folio = pageFolio(page);
+    const pflags = pageFlags[folio];
+    if (level > 0 && 2 ** compoundOrder(page) !== spanPages(level)) this.#found.add('I11', `${where}: maps a folio of order ${compoundOrder(page)} as a whole`);
+    if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return;
+    rss[(pflags & PG_ANON) !== 0 ? MM_ANONPAGES : (pflags & PG_SWAPBACKED) !== 0 ? MM_SHMEMPAGES : MM_FILEPAGES] += spanPages(level);
+    if (pageRefcount[folio] === 0) this.#found.add('I1', `${where}: maps page ${page}, which is free`);
     if ((pflags & PG_TABLE) !== 0) this.#found.add('I2', `${where}: maps page ${page}, which is a page table`);
     if ((pflags & PG_ANON) !== 0) this.#anon(where, vma, entry, page);
     else this.#file(where, vma, entry, page);
@@ -118,8 +137,10 @@ class EntryCheck {
     if ((pte & PTE_WRITE) !== 0 && (pageFlags[page] & PG_ANON_EXCLUSIVE) === 0)
       this.#found.add('I8', `${where}: may write anonymous page ${page}, which is not exclusive`);
     const index = get(vma, Vma.pgoff) + vpn - get(vma, Vma.start);
-    if (pageIndex[page] !== index) this.#found.add('I19', `${where}: page ${page} has index ${hex(pageIndex[page])}, its VMA maps it at ${hex(index)}`);
-    const anonVma = pageMapping[page];
+    const folio = pageFolio(page);
+    const own = pageIndex[folio] + subPageIndex(page);
+    if (own !== index) this.#found.add('I19', `${where}: page ${page} has index ${hex(own)}, its VMA maps it at ${hex(index)}`);
+    const anonVma = pageMapping[folio];
     for (let avc = get(vma, Vma.avcs); avc !== 0; avc = get(avc, Avc.next)) if (get(avc, Avc.anonVma) === anonVma) return;
     this.#found.add('I19', `${where}: page ${page} belongs to anon_vma ${anonVma}, to which its VMA does not chain`);
   }
@@ -142,16 +163,35 @@ class EntryCheck {
       this.#found.add('I11', `${where}: may write page ${page}, which is clean and whose file wants to hear of that`);
   }
 
+  /** I1 of a large folio: what it counts of its pages, and of itself as a whole. */
+  #folio(folio: number, whole: number): void {
+    let sum = whole;
+    let mapped = 0;
+    for (let i = 0; i < compoundPages(folio); i++) {
+      const page = knownPageOfPfn(pfnOfPage(folio) + i);
+      const count = page === 0 ? 0 : this.mapcount[page];
+      sum += count;
+      if (count > 0) mapped++;
+    }
+    if (sum === 0 && folioMapcount(folio) === 0) return;
+    this.#found.equal('I1', `folio ${folio}: mappings of the whole`, folioEntireMapcount(folio), whole);
+    this.#found.equal('I1', `folio ${folio}: large mapcount`, folioMapcount(folio), sum);
+    this.#found.equal('I1', `folio ${folio}: pages that are mapped`, folioPagesMapped(folio), mapped);
+  }
+
   /** I1 and I8 of every page. */
   pages(): void {
     for (let page = 0; page < this.mapcount.length; page++) {
       if (pageMapcount[page] !== this.mapcount[page]) this.#found.equal('I1', `page ${page}: mapcount`, pageMapcount[page], this.mapcount[page]);
       const flags = pageFlags[page];
       const pinned = pagePincount[page] > 0;
+      const whole = this.entire.get(pageFolio(page)) ?? 0;
+      if (folioTestLarge(page)) this.#folio(page, whole);
       if ((flags & PG_ANON_EXCLUSIVE) !== 0) {
-        if ((flags & PG_ANON) === 0) this.#found.add('I8', `page ${page} is exclusive, but not anonymous`);
-        if (this.mapcount[page] > 1) this.#found.add('I8', `page ${page} is exclusive and mapped ${this.mapcount[page]} times`);
-      } else if (pinned && (flags & PG_ANON) !== 0 && this.mapcount[page] > 0) this.#found.add('I8', `anonymous page ${page} is pinned, but not exclusive`);
+        if ((pageFlags[pageFolio(page)] & PG_ANON) === 0) this.#found.add('I8', `page ${page} is exclusive, but not anonymous`);
+        if (this.mapcount[page] + whole > 1) this.#found.add('I8', `page ${page} is exclusive and mapped ${this.mapcount[page] + whole} times`);
+      } else if (pinned && !folioTestLarge(page) && (flags & PG_ANON) !== 0 && this.mapcount[page] > 0)
+        this.#found.add('I8', `anonymous page ${page} is pinned, but not exclusive`);
     }
   }
 }
@@ -184,10 +224,10 @@ function checkTables(census: Census, found: Findings): Uint8Array {
 const tableSpan = (level: number): number => spanPages(level) * codec.levels[level].entries;
 
 /** Checks entries; what it counted is for the checks of pages. */
-export function checkEntries(census: Census, found: Findings): { mapcount: Int32Array; isTable: Uint8Array } {
+export function checkEntries(census: Census, found: Findings): { mapcount: Int32Array; entire: ReadonlyMap<number, number>; isTable: Uint8Array } {
   const isTable = checkTables(census, found);
   const check = new EntryCheck(found);
   for (const space of census.spaces) check.space(space);
   check.pages();
-  return { mapcount: check.mapcount, isTable };
+  return { mapcount: check.mapcount, entire: check.entire, isTable };
 }

@@ -33,8 +33,8 @@ export function checkMachine(options: CheckOptions = {}): string[] {
   if (found.list.some((f) => f.startsWith('heap'))) return found.result;
   checkObjects(census, options.roots ?? [], found);
   checkVmas(census, options.leaks === true, found);
-  const { mapcount, isTable } = checkEntries(census, found);
-  checkPages(census, mapcount, isTable, options.leaks === true, found);
+  const counted = checkEntries(census, found);
+  checkPages(census, counted, counted.isTable, options.leaks === true, found);
   checkDirty(census, found);
   return found.result;
 }

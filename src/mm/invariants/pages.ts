@@ -1,10 +1,24 @@
 /**
  * Every frame that was ever touched: references (I1), what a free page looks like and where it stands (I25, I26), the zero page (I30), page caches.
  */
+
+import { compoundPages, folioMapcount } from '../../memory/folio.ts';
 import { listOf } from '../../memory/free-lists.ts';
 import { MIGRATE_ISOLATE, MIGRATE_PCPTYPES, MIGRATE_TYPES } from '../../memory/gfp.ts';
 import { get } from '../../memory/heap.ts';
-import { PG_ANON, PG_BUDDY, PG_LOCKED, PG_LRU, PG_MLOCKED, PG_PCP, PG_RESERVED, PG_TABLE, PG_UNEVICTABLE, PG_WRITEBACK } from '../../memory/page-flags.ts';
+import {
+  PG_ANON,
+  PG_BUDDY,
+  PG_LOCKED,
+  PG_LRU,
+  PG_MLOCKED,
+  PG_PCP,
+  PG_RESERVED,
+  PG_TABLE,
+  PG_TAIL,
+  PG_UNEVICTABLE,
+  PG_WRITEBACK,
+} from '../../memory/page-flags.ts';
 import {
   heap,
   knownPageOfPfn,
@@ -122,23 +136,41 @@ function checkFreePage(page: number, as: number, found: Findings): void {
     );
 }
 
+/** What is counted of all pages of a folio. */
+function partsSum(folio: number, counts: Int32Array): number {
+  let sum = counts[folio];
+  for (let i = 1; i < compoundPages(folio); i++) sum += counts[knownPageOfPfn(pfnOfPage(folio) + i)] ?? 0;
+  return sum;
+}
+
+/** What the entries of all address spaces map: by page, and by head of folios that are mapped as a whole. */
+interface Counted {
+  readonly mapcount: Int32Array;
+  readonly entire: ReadonlyMap<number, number>;
+}
+
 /** I1 and I25 of a page in use. */
-function checkUsedPage(page: number, census: Census, mapcount: Int32Array, leaks: boolean, found: Findings): void {
+function checkUsedPage(page: number, census: Census, { mapcount, entire }: Counted, leaks: boolean, found: Findings): void {
   const flags = pageFlags[page];
+  if ((flags & PG_TAIL) !== 0) {
+    found.equal('I1', `references of page ${page}, which is a tail`, pageRefcount[page], 0);
+    return;
+  }
   const { cached, piped, held } = census;
-  const expected = mapcount[page] + cached[page] + piped[page] + held[page] + pagePincount[page];
-  if (pageRefcount[page] !== expected)
+  const expected =
+    partsSum(page, mapcount) + (entire.get(page) ?? 0) + partsSum(page, cached) + partsSum(page, piped) + partsSum(page, held) + pagePincount[page];
+  if (page !== get(globals, Globals.hugeZeroFolio) && pageRefcount[page] !== expected)
     found.add(
       'I1',
-      `page ${page}: refcount is ${pageRefcount[page]}, but ${mapcount[page]} mappings, ${cached[page]} page caches, ${piped[page]} pipes, ${pagePincount[page]} pins and ${held[page]} others hold it`,
+      `page ${page}: refcount is ${pageRefcount[page]}, but ${partsSum(page, mapcount) + (entire.get(page) ?? 0)} mappings, ${cached[page]} page caches, ${piped[page]} pipes, ${pagePincount[page]} pins and ${held[page]} others hold it`,
     );
   if ((flags & (PG_BUDDY | PG_PCP)) !== 0) found.add('I25', `page ${page} is in use, but says that it is free`);
   if ((flags & PG_LOCKED) !== 0) found.add('lock', `page ${page} is locked`);
   if ((flags & PG_WRITEBACK) !== 0) found.add('I25', `page ${page} is under writeback`);
-  if ((flags & PG_ANON) !== 0 && mapcount[page] > 0 && (flags & PG_LRU) === 0) found.add('I25', `anonymous page ${page} is on no LRU list`);
+  if ((flags & PG_ANON) !== 0 && folioMapcount(page) > 0 && (flags & PG_LRU) === 0) found.add('I25', `anonymous page ${page} is on no LRU list`);
   if ((flags & PG_MLOCKED) !== 0 && (flags & PG_UNEVICTABLE) === 0) found.add('I25', `page ${page} is mlocked, but evictable`);
-  if (!leaks && (flags & PG_UNEVICTABLE) !== 0 && pageNext[page] > mapcount[page])
-    found.add('I25', `page ${page} is locked by ${pageNext[page]} of ${mapcount[page]} mappings`);
+  if (!leaks && (flags & PG_UNEVICTABLE) !== 0 && pageNext[page] > folioMapcount(page))
+    found.add('I25', `page ${page} is locked by ${pageNext[page]} of ${folioMapcount(page)} mappings`);
 }
 
 /** The zero page: one reference, no mapping that counts, all zero. */
@@ -173,14 +205,14 @@ function checkCaches(census: Census, leaks: boolean, found: Findings): void {
   }
 }
 
-export function checkPages(census: Census, mapcount: Int32Array, isTable: Uint8Array, leaks: boolean, found: Findings): void {
+export function checkPages(census: Census, counted: Counted, isTable: Uint8Array, leaks: boolean, found: Findings): void {
   const place = readAllocator(found);
   for (let page = 1; page < place.length; page++) {
     if (!isPage(page)) continue;
     if (place[page] !== NOT_FREE) {
       if (isTable[page] !== 0) found.add('I2', `page ${page} is a page table, and free`);
       else checkFreePage(page, place[page], found);
-    } else if (isTable[page] === 0 && (pageFlags[page] & (PG_RESERVED | PG_TABLE)) === 0) checkUsedPage(page, census, mapcount, leaks, found);
+    } else if (isTable[page] === 0 && (pageFlags[page] & (PG_RESERVED | PG_TABLE)) === 0) checkUsedPage(page, census, counted, leaks, found);
   }
   checkZeroPage(found);
   checkCaches(census, leaks, found);

@@ -12,6 +12,7 @@
 import { entryAt, loadEntry, pageOfEntry, topLevel } from '../kernel/arch.ts';
 import { armedFailures } from '../kernel/effects.ts';
 import type { HardwareKind } from '../kernel/hardware.ts';
+import { leafPage } from '../kernel/mmu.ts';
 import { operations } from '../kernel/op.ts';
 import * as ops from '../kernel/ops.ts';
 import { Cpu, cpuOf, HW_WALK_CACHES, KernelState, kernelState, RcuHead, Task, type TaskRef } from '../kernel/task.ts';
@@ -153,7 +154,12 @@ function touchWalk(cpu: number, mm: number, pgd: number, vpn: number, used: numb
     const at = entryAt(table, level, vpn);
     touchEntry(at, READ);
     const entry = loadEntry(at, level);
-    if ((entry & PTE_TABLE) === 0) return;
+    if ((entry & PTE_TABLE) === 0) {
+      if (entry === 0) return;
+      if ((entry & used) !== used) touchEntry(at, WRITE);
+      if (content >= 0) touch(WORDS + (leafPage(entry, level, vpn) << wordShift), content);
+      return;
+    }
     table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
   }
   touchLeaf(table, vpn, used, content);

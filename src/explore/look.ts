@@ -3,22 +3,22 @@
  */
 
 import { loadEntry } from '../kernel/arch.ts';
-import { mmuEntry } from '../kernel/mmu.ts';
+import { leafPage, mmuEntry, mmuLevel } from '../kernel/mmu.ts';
 import { get } from '../memory/heap.ts';
-import { pageOfPfn, wordShift, words } from '../memory/state.ts';
+import { wordShift, words } from '../memory/state.ts';
 import { Mm, Process } from '../mm/types.ts';
 import { PTE_PRESENT } from '../pagetable/canonical.ts';
 
-/** The entry of the lowest level that a process (its reference, as `fork` returns it) has for a page; 0 for none. */
+/** The entry (of the lowest level, or a huge one) that a process (its reference, as `fork` returns it) has for a page; 0 for none. */
 export function entryOf(process: number, vpn: number): number {
   const ptep = mmuEntry(get(get(process, Process.mm), Mm.pgd), vpn);
-  return ptep === 0 ? 0 : loadEntry(ptep, 0);
+  return ptep === 0 ? 0 : loadEntry(ptep, mmuLevel);
 }
 
 /** The page of RAM that a process maps at a page, 0 for none. */
 export function pageAt(process: number, vpn: number): number {
   const entry = entryOf(process, vpn);
-  return (entry & PTE_PRESENT) === 0 ? 0 : pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
+  return (entry & PTE_PRESENT) === 0 ? 0 : leafPage(entry, mmuLevel, vpn);
 }
 
 /** First word of a page of a process (its low 31 bits, as `threadLoad` returns it); undefined where nothing is mapped. */

@@ -6,8 +6,8 @@
  */
 
 import { pageOfPfn } from '../memory/state.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
-import { entryAt, loadEntry, storeEntry, topLevel } from './arch.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_HUGE, PTE_PRESENT, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { entryAt, loadEntry, spanPages, storeEntry, topLevel } from './arch.ts';
 
 /** Kinds of access. */
 export const ACCESS_READ = 0;
@@ -16,16 +16,33 @@ export const ACCESS_EXEC = 2;
 
 const NEEDED = [PTE_READ, PTE_WRITE, PTE_EXEC];
 
-/** The entry of a page at the lowest level as it stands in RAM, 0 where a table is missing (no leaf above the lowest level is made yet). */
+/** Level of the entry that the last walk ended at: 0, or that of a huge page's. */
+export let mmuLevel = 0;
+
+/** Pages from the first that an entry of the level of the last walk maps to one (0 at the lowest). */
+const insideLeaf = (vpn: number, level: number): number => (level === 0 ? 0 : vpn % spanPages(level));
+
+/**
+ * The entry that translates a page as it stands in RAM: of the lowest level, or of one above it that maps a huge page (`mmuLevel` tells); 0 where
+ * tables end before.
+ */
 export function mmuEntry(pgd: number, vpn: number): number {
   let table = pgd;
   for (let level = topLevel; level > 0; level--) {
-    const entry = loadEntry(entryAt(table, level, vpn), level);
-    if ((entry & PTE_TABLE) === 0) return 0;
+    const at = entryAt(table, level, vpn);
+    const entry = loadEntry(at, level);
+    if ((entry & PTE_TABLE) === 0) {
+      mmuLevel = level;
+      return (entry & (PTE_PRESENT | PTE_HUGE)) === (PTE_PRESENT | PTE_HUGE) ? at : 0;
+    }
     table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
   }
+  mmuLevel = 0;
   return entryAt(table, 0, vpn);
 }
+
+/** The page that an entry of a level (`mmuLevel`) maps a virtual page to. */
+export const leafPage = (entry: number, level: number, vpn: number): number => pageOfPfn((entry - (entry & 0xfffff)) / 1048576 + insideLeaf(vpn, level));
 
 /** Entry after the last successful `mmuAccess`: what a TLB may keep of it. */
 export let mmuLeaf = 0;
@@ -36,17 +53,17 @@ export let mmuLeaf = 0;
 export function mmuAccess(pgd: number, vpn: number, access: number): number {
   const ptep = mmuEntry(pgd, vpn);
   if (ptep === 0) return 0;
-  const entry = loadEntry(ptep, 0);
+  const entry = loadEntry(ptep, mmuLevel);
   if ((entry & NEEDED[access]) === 0 || (entry & PTE_PROTNONE) !== 0) return 0;
   const used = access === ACCESS_WRITE ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED;
   const missing = used & ~(entry & 0xfffff);
   mmuLeaf = entry + missing;
-  if (missing !== 0) storeEntry(ptep, 0, mmuLeaf);
-  return pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
+  if (missing !== 0) storeEntry(ptep, mmuLevel, mmuLeaf);
+  return leafPage(entry, mmuLevel, vpn);
 }
 
 /** Whether an entry is there at all and present: the P bit of x86's error code. */
 export function mmuPresent(pgd: number, vpn: number): boolean {
   const ptep = mmuEntry(pgd, vpn);
-  return ptep !== 0 && (loadEntry(ptep, 0) & PTE_READ) !== 0;
+  return ptep !== 0 && (loadEntry(ptep, mmuLevel) & PTE_READ) !== 0;
 }

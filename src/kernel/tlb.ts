@@ -9,10 +9,11 @@
  */
 import { get, set } from '../memory/heap.ts';
 import { PG_TABLE } from '../memory/page-flags.ts';
-import { heap, pageFlags, pageOfPfn, setSlot } from '../memory/state.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { heap, pageFlags, pageOfPfn, pfnOfPage, setSlot } from '../memory/state.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_HUGE, PTE_PRESENT, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { entryAt, loadEntry, pageOfEntry, storeEntry, tableEntries, topLevel } from './arch.ts';
 import { KernelBug } from './bug.ts';
+import { leafPage } from './mmu.ts';
 import {
   Cpu,
   type CpuRef,
@@ -194,21 +195,29 @@ export function tlbFind(cpu: CpuRef, mm: number, vpn: number): number {
   return -1;
 }
 
-/** The table of the lowest level that translates a page, 0 where one is missing. */
+/** Level of the table that the last walk ended at: above the lowest where a huge page is mapped. */
+let walkLevel = 0;
+
+/** The table whose entry translates a page: of the lowest level, or one above that maps a huge page; 0 where one is missing. Sets `walkLevel`. */
 function lowestTable(pgd: number, vpn: number): number {
   let table = pgd;
   for (let level = topLevel; level > 0; level--) {
     if ((pageFlags[table] & PG_TABLE) === 0)
       throw new KernelBug('I3', `a CPU walks through page ${table} for vpn 0x${vpn.toString(16)}, which is no page table (any longer)`);
     const entry = loadEntry(entryAt(table, level, vpn), level);
-    if ((entry & PTE_TABLE) === 0) return 0;
+    if ((entry & PTE_TABLE) === 0) {
+      walkLevel = level;
+      return (entry & (PTE_PRESENT | PTE_HUGE)) === (PTE_PRESENT | PTE_HUGE) ? table : 0;
+    }
     table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
   }
+  walkLevel = 0;
   return table;
 }
 
 /** Where a CPU begins to walk: at a table that it remembers to have come through for this region, where it keeps such, else at the top. */
 function walkTable(cpu: CpuRef, mm: number, pgd: number, vpn: number): number {
+  walkLevel = 0;
   if ((heap[kernelState() + KernelState.hardware] & HW_WALK_CACHES) !== 0) {
     const span = tableEntries(0);
     const region = Math.floor(vpn / span);
@@ -245,15 +254,16 @@ export function speculate(cpu: CpuRef, mm: number, pgd: number, vpn: number): bo
   if (tlbFind(cpu, mm, vpn) >= 0) return false;
   const table = walkTable(cpu, mm, pgd, vpn);
   if (table === 0) return false;
-  const ptep = entryAt(table, 0, vpn);
-  const entry = loadEntry(ptep, 0);
+  const ptep = entryAt(table, walkLevel, vpn);
+  const entry = loadEntry(ptep, walkLevel);
   if ((entry & (PTE_READ | PTE_WRITE | PTE_EXEC)) === 0 || (entry & PTE_PROTNONE) !== 0) {
+    if (walkLevel > 0) return false;
     for (let i = 0; i < get(cpu, Cpu.count); i++) if (serves(cpu, i, mm) && get(cpu, Cpu.tables + i) === table) return false;
     remember(cpu, mm, vpn, 0, 0, table);
     return true;
   }
-  if ((entry & PTE_ACCESSED) === 0) storeEntry(ptep, 0, entry + PTE_ACCESSED);
-  remember(cpu, mm, vpn, pageOfPfn((entry - (entry & 0xfffff)) / 1048576), entry & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_DIRTY), table);
+  if ((entry & PTE_ACCESSED) === 0) storeEntry(ptep, walkLevel, entry + PTE_ACCESSED);
+  remember(cpu, mm, vpn, leafPage(entry, walkLevel, vpn), entry & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_DIRTY), walkLevel > 0 ? 0 : table);
   return true;
 }
 
@@ -275,14 +285,14 @@ export function userAccess(cpu: CpuRef, mm: number, pgd: number, vpn: number, ac
   }
   const table = walkTable(cpu, mm, pgd, vpn);
   if (table === 0) return 0;
-  const ptep = entryAt(table, 0, vpn);
-  const entry = loadEntry(ptep, 0);
+  const ptep = entryAt(table, walkLevel, vpn);
+  const entry = loadEntry(ptep, walkLevel);
   if ((entry & NEEDED[access]) === 0 || (entry & PTE_PROTNONE) !== 0) return 0;
   const used = access === 1 ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED;
   const now = entry + (used & ~(entry & 0xfffff));
-  if (now !== entry) storeEntry(ptep, 0, now);
-  const page = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
-  remember(cpu, mm, vpn, page, now & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_DIRTY), table);
+  if (now !== entry) storeEntry(ptep, walkLevel, now);
+  const page = leafPage(entry, walkLevel, vpn);
+  remember(cpu, mm, vpn, page, now & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_DIRTY), walkLevel > 0 ? 0 : table);
   return page;
 }
 
@@ -303,6 +313,13 @@ export function tlbCallEnds(task: number): void {
 const placeOf = (cpu: CpuRef, i: number): string =>
   `CPU ${get(cpu, Cpu.number)} still translates vpn 0x${get(cpu, Cpu.vpns + i).toString(16)} of mm ${get(cpu, Cpu.mms + i)}`;
 
+/** Whether a page is one of a block's, whose numbers need not follow each other. */
+const isWithin = (held: number, page: number, order: number): boolean => {
+  if (order === 0) return held === page;
+  const distance = pfnOfPage(held) - pfnOfPage(page);
+  return distance >= 0 && distance < 2 ** order;
+};
+
 /** A page goes to the allocator. @throws {KernelBug} I4 when a CPU still translates to it */
 export function checkPageFree(page: number, order: number): void {
   for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) {
@@ -311,7 +328,7 @@ export function checkPageFree(page: number, order: number): void {
       throw new KernelBug('I3', `page ${page} is freed while CPU ${get(cpu, Cpu.number)} has it loaded as the top table of mm ${get(cpu, Cpu.mm)}`);
     for (let i = 0; i < get(cpu, Cpu.count); i++) {
       const held = get(cpu, Cpu.pages + i);
-      if (held >= page && held < page + 2 ** order && !isDead(cpu, i)) throw new KernelBug('I4', `page ${held} is freed while ${placeOf(cpu, i)} to it`);
+      if (held !== 0 && isWithin(held, page, order) && !isDead(cpu, i)) throw new KernelBug('I4', `page ${held} is freed while ${placeOf(cpu, i)} to it`);
     }
   }
 }
@@ -346,10 +363,10 @@ export function staleTranslations(pgdOf: (mm: number) => number): string[] {
       if (page === 0) continue;
       const vpn = get(cpu, Cpu.vpns + i);
       const table = lowestTable(pgdOf(get(cpu, Cpu.mms + i)), vpn);
-      const entry = table === 0 ? 0 : loadEntry(entryAt(table, 0, vpn), 0);
+      const entry = table === 0 ? 0 : loadEntry(entryAt(table, walkLevel, vpn), walkLevel);
       const bits = get(cpu, Cpu.bits + i) & (PTE_READ | PTE_WRITE | PTE_EXEC);
       const now = (entry & PTE_PROTNONE) !== 0 ? 0 : entry & bits;
-      if (now !== bits || pageOfPfn((entry - (entry & 0xfffff)) / 1048576) !== page)
+      if (now !== bits || leafPage(entry, walkLevel, vpn) !== page)
         stale.push(`${placeOf(cpu, i)} to page ${page} (rights ${bits}), the entry is 0x${entry.toString(16)}`);
     }
   return stale;

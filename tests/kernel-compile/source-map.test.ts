@@ -22,14 +22,15 @@ describe('the step program’s map, as Node reads it', () => {
     });
     const reader = new SourceMap({ ...map, file: name, sourceRoot: '', sources: [...map.sources], names: [], sourcesContent: [source] } as never);
     const lines = source.split('\n');
-    let calls = 0;
+    // A call that may come before and after a wait stands in two functions.
+    const calls = new Set<string>();
     code.split('\n').forEach((text, line) => {
       for (const { index, 1: callee } of text.matchAll(/(?<![.\w$]|function )(sum|isOdd|clampIndex|odd_|failure|breakDown)(?=\()/g)) {
         const entry = reader.findEntry(line, index) as { originalLine: number; originalColumn: number };
         expect(lines[entry.originalLine].slice(entry.originalColumn), `${line + 1}: ${text}`).toMatch(new RegExp(`^${callee}\\b`));
-        calls++;
+        calls.add(`${entry.originalLine}:${entry.originalColumn}`);
       }
     });
-    expect(calls).toBe([...source.matchAll(/(?<!function )\b(sum|isOdd|clampIndex|odd_|failure|breakDown)\(/g)].length);
+    expect(calls.size).toBe([...source.matchAll(/(?<!function )\b(sum|isOdd|clampIndex|odd_|failure|breakDown)\(/g)].length);
   });
 });

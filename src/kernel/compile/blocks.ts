@@ -15,6 +15,10 @@ export interface Code {
   readonly exits: ReadonlySet<Block>;
 }
 
+/** A jump out of a copied piece, to the block of that number. */
+export const exitTo = (block: Block): string => `\uE004${block.id}\uE005`;
+export const EXITS = /\uE004(\d+)\uE005/g;
+
 /** Stands for "make the frame's memory zero again" in the text of a return; what that takes is known when the flow is. */
 export const CLEAN = '\uE003';
 
@@ -22,6 +26,8 @@ export interface Instruction {
   readonly code: Code;
   /** Variables that have a new value afterwards, whatever happened. */
   readonly kills: readonly Variable[];
+  /** It takes over the result of the call before. */
+  readonly takes?: Variable;
 }
 
 export type End =

@@ -3,6 +3,8 @@
  * do those that are still needed go to the frame, each to its slot, and the slots that hold nothing needed become zero.
  *
  * Thus the bytes of a waiting task's stack are a function of what it will still look at: two tasks that will do the same have the same bytes.
+ *
+ * A call that has not waited yet has no frame: its memory is zero (emit.ts). What is told of the frame's memory here concerns calls that go on.
  */
 import { type Block, codesOf, type End, type Graph, successors } from './blocks.ts';
 import type { Variable } from './scope.ts';
@@ -19,15 +21,18 @@ export interface FrameState {
 
 /** What is done to the frame where a task waits. */
 export interface Wait {
+  /** Variables that are needed later. */
+  readonly alive: readonly Variable[];
+  /** Those of them that a frame does not hold already. */
   readonly store: readonly Variable[];
   /** Slots that become zero. */
   readonly clear: readonly number[];
-  /** What is loaded when it goes on. */
-  readonly load: readonly Variable[];
 }
 
 export interface Flow {
   readonly reachable: readonly Block[];
+  /** Those that a call may come to after it has waited. */
+  readonly resumed: ReadonlySet<Block>;
   /** Slots of the frame. */
   readonly slots: number;
   /** Every variable that the generated function uses. */
@@ -128,7 +133,6 @@ export function flowOf(graph: Graph, params: readonly Variable[]): Flow {
   const slots = assignSlots(params, [...waiting.values()]);
 
   const before = new Map<Block, FrameState>();
-  before.set(graph.blocks[0], { header: false, slots: new Array<Slot>(slots).fill('zero') });
   /** States inside and behind a block, given that before it. */
   function pass(block: Block, flows: (to: Block, state: FrameState) => void): FrameState {
     let state = before.get(block) as FrameState;
@@ -142,48 +146,45 @@ export function flowOf(graph: Graph, params: readonly Variable[]): Flow {
     if (end.kind === 'jump') flows(end.to, state);
     else if (end.kind === 'branch') for (const to of [end.yes, end.no]) flows(to, state);
     else if (end.kind === 'switch') for (const to of [...end.cases.map((one) => one.to), end.otherwise]) flows(to, state);
-    else if (waits(end)) {
-      const stored: Slot[] = new Array<Slot>(slots).fill('zero');
-      for (const variable of waiting.get(block) ?? []) stored[variable.slot] = variable;
-      flows(end.next, { header: true, slots: stored });
-      // What did not wait leaves the frame as it was.
-      flows(end.next, state);
-    }
+    // What did not wait leaves the frame as it was.
+    else if (waits(end)) flows(end.next, state);
     return state;
   }
   let changed = true;
+  const meet = (to: Block, state: FrameState): void => {
+    const old = before.get(to);
+    const merged = merge(old, state);
+    if (old && same(old, merged)) return;
+    before.set(to, merged);
+    changed = true;
+  };
+  for (const [block, alive] of waiting) {
+    const stored: Slot[] = new Array<Slot>(slots).fill('zero');
+    for (const variable of alive) stored[variable.slot] = variable;
+    meet((block.end as End & { next: Block }).next, { header: true, slots: stored });
+  }
   while (changed) {
     changed = false;
-    for (const block of reachable) {
-      if (!before.has(block)) continue;
-      pass(block, (to, state) => {
-        const old = before.get(to);
-        const merged = merge(old, state);
-        if (old && same(old, merged)) return;
-        before.set(to, merged);
-        changed = true;
-      });
-    }
+    for (const block of reachable) if (before.has(block)) pass(block, meet);
   }
 
   const result = new Map<Block, Wait>();
   const leftovers = new Map<Block, { clear: number[]; header: boolean }>();
   const variables = new Set<Variable>();
   for (const block of reachable) {
-    const start = before.get(block) as FrameState;
-    leftovers.set(block, { clear: start.slots.flatMap((slot, i) => (slot === 'zero' ? [] : [i])), header: start.header });
-    const after = pass(block, () => undefined);
+    const start = before.get(block);
     const alive = waiting.get(block);
-    if (alive) {
-      const kept = new Set([...alive].map((variable) => variable.slot));
-      result.set(block, {
-        store: [...alive].filter((variable) => after.slots[variable.slot] !== variable),
-        clear: after.slots.flatMap((slot, i) => (slot === 'zero' || kept.has(i) ? [] : [i])),
-        load: [...alive],
-      });
+    let [store, clear] = [[...(alive ?? [])], [] as number[]];
+    if (start) {
+      leftovers.set(block, { clear: start.slots.flatMap((slot, i) => (slot === 'zero' ? [] : [i])), header: start.header });
+      const after = pass(block, () => undefined);
+      const kept = new Set(store.map((variable) => variable.slot));
+      clear = after.slots.flatMap((slot, i) => (slot === 'zero' || kept.has(i) ? [] : [i]));
+      store = store.filter((variable) => after.slots[variable.slot] !== variable);
     }
+    if (alive) result.set(block, { alive: [...alive], store, clear });
     for (const { code, kills } of block.instructions) for (const variable of [...code.reads, ...code.writes, ...kills]) variables.add(variable);
     if (block.end) for (const code of codesOf(block.end)) for (const variable of [...code.reads, ...code.writes]) variables.add(variable);
   }
-  return { reachable, slots, variables, waits: result, leftovers };
+  return { reachable, resumed: new Set(before.keys()), slots, variables, waits: result, leftovers };
 }

@@ -517,6 +517,6 @@ class Lowering {
     next.stub = this.#numbers++;
     this.#finish({ kind, callee: text, effect, args, next, at: call.start });
     this.#place(next);
-    if (result) this.#emit(plain(`${result.name} = $T.rv;`), [result]);
+    if (result) next.instructions.push({ code: plain(`${result.name} = $T.rv;`), kills: [result], takes: result });
   }
 }

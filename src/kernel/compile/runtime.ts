@@ -37,7 +37,7 @@ export const TASK = { frame: 0, code: 1, a: 2, b: 3, c: 4, d: 5, result: 6, size
 export const TASK_HEADER = 8;
 const FRAME_HEADER = 3;
 
-type Run = ($fp: number, $pc: number, ...args: number[]) => boolean;
+type Enter = ($fp: number, ...args: number[]) => boolean;
 
 /** A kernel function in the step program. */
 export interface Descriptor<A extends unknown[] = number[]> {
@@ -52,9 +52,9 @@ export interface Descriptor<A extends unknown[] = number[]> {
   readonly frameSize: number;
   /** By block that a frame may wait in: line of the source. */
   readonly lines: Readonly<Record<number, number>>;
-  /** Runs it with the frame at `fp`; `pc` 0 begins. True when the task waits inside, else the result is in `T.rv`. */
-  readonly enter: Run;
-  /** Goes on from the frame at `fp`. */
+  /** Calls it with the frame at `fp`, whose memory is zero. True when the task waits inside, else the result is in `T.rv`. */
+  readonly enter: Enter;
+  /** Goes on from the frame at `fp`; answers the same. */
   readonly run: (fp: number) => boolean;
   /** Of the source's parameters; never there. */
   readonly type?: (...args: A) => void;
@@ -74,7 +74,7 @@ export function kernelFunction(
   params: number,
   frameSize: number,
   lines: Readonly<Record<number, number>>,
-  enter: Run,
+  enter: Enter,
   run: (fp: number) => boolean,
 ): Descriptor {
   const descriptor: Descriptor = { id: functions.length, name, file, params, frameSize, lines, enter, run };

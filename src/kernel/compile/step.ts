@@ -79,11 +79,10 @@ export function toStep(given: StepInput): { code: string; map: SourceMap } {
     const names = namesOf(fn);
     const emitted = emitFunction(name, lower(fn, names, input, calleeOf), names.params, input);
     const lines = emitted.resumes.map(({ block, at }) => `${block}: ${(input.place(at)?.line ?? 0) + 1}`).join(', ');
-    const zeros = names.params.map(() => ', 0').join('');
     const mark = input.mark(node.start);
     text += input.slice(done, node.start);
     text += `${mark}${emitted.text}\n`;
-    text += `${exported ? 'export ' : ''}const ${name} = $kernelFunction(${JSON.stringify(name)}, ${JSON.stringify(given.label)}, ${names.params.length}, ${emitted.frameSize}, { ${lines} }, ${name}$run, ($fp) => ${name}$run($fp, $S[$fp + 1] | 0${zeros}));`;
+    text += `${exported ? 'export ' : ''}const ${name} = $kernelFunction(${JSON.stringify(name)}, ${JSON.stringify(given.label)}, ${names.params.length}, ${emitted.frameSize}, { ${lines} }, ${name}$enter, ${name}$run);`;
     done = node.end;
   }
   text += input.slice(done, given.javascript.length);

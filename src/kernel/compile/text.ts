@@ -7,7 +7,7 @@
  */
 import type { AnyNode, BinaryExpression, BreakStatement, ContinueStatement, Expression, ReturnStatement } from 'acorn';
 import { childrenOf } from './ast.ts';
-import { type Block, CLEAN, type Code, join, type Kind, number, ofVariable, plain } from './blocks.ts';
+import { type Block, CLEAN, type Code, exitTo, join, type Kind, number, ofVariable, plain } from './blocks.ts';
 import type { Names } from './scope.ts';
 import type { MappedText } from './source-map.ts';
 
@@ -132,7 +132,7 @@ export class Copier {
     });
     if (stays) return plain(this.#input.slice(node.start, node.end));
     const block = this.#target(node);
-    return { ...plain(`${this.#input.mark(node.start)}{ $pc = ${block.id}; continue $run; }`), exits: new Set([block]) };
+    return { ...plain(`${this.#input.mark(node.start)}${exitTo(block)}`), exits: new Set([block]) };
   }
 
   #binary(node: BinaryExpression): Code {

@@ -61,6 +61,8 @@ it('gives every walk through a graph the text that makes it', () => {
           return `seen.push(${n}); if (seen.length > 200) return seen;\n${leave}`;
         },
       });
+      const written = [...text.matchAll(/seen\.push\((\d+)\)/g)].map(([, n]) => n);
+      expect(new Set(written).size, 'written once').toBe(written.length);
       const walked: number[] = new Function('choices', `const seen = []; let step = 0;\n${text}`)(choices);
       const expected: number[] = [];
       for (let n: number | undefined = 0, step = 0; n !== undefined; ) {

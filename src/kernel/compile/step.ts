@@ -1,5 +1,5 @@
 /**
- * The step program: a module whose `function*`s are descriptors (runtime.ts), each a switch over basic blocks. Everything else of the module stays
+ * The step program: a module whose `function*`s are descriptors (runtime.ts), each a function that is called and one that goes on (emit.ts). Everything else of the module stays
  * as it is; its imports mean the step program's copies, which whoever resolves imports sees to.
  */
 import { type FunctionDeclaration, type ModuleDeclaration, type Program, parse, type Statement } from 'acorn';

@@ -156,6 +156,25 @@ export const SWITCHES = {
     does: 'get_user_pages_fast() asks whether a page is secret memory before it has taken it',
     origin: 'mutation',
   },
+  tableDtorEarly: {
+    does: 'who takes a page table out of the tree ends it as a table at once, its lock included, and only its memory waits for a grace period',
+    origin: 'proposed for powerpc in 2023 (pte_free_defer(), before its second version)',
+  },
+  ptlRemembered: {
+    does: 'a write fault that has let the lock of an entry go takes the same lock again, and looks only then whether the table is still in the tree',
+    origin: 'before 6.5 (0d940a9b270b)',
+  },
+  reclaimStaleUpper: { does: 'giving back an emptied page table goes by the upper entry as it was before the locks were taken', origin: 'mutation' },
+  upperEntryTwice: { does: 'a walk that has seen that an upper entry leads to a table reads it again to follow it', origin: 'follow_pud_mask() before 6.10' },
+  moveTableFlushLate: { does: 'mremap that moves a whole page table flushes the old place after it dropped the locks', origin: 'before 4.19 (eb66ae030829)' },
+  moveTableNoRmapLocks: {
+    does: 'mremap keeps rmap out while it moves entries, and does not while it moves a whole page table',
+    origin: 'mutation; 97113eb39fa7 (mm/mremap: hold the rmap lock in write mode when moving page table entries)',
+  },
+  tableBatchFails: {
+    does: 'there is no memory for a batch of page tables: each is freed after an interrupt to all CPUs, not after a grace period',
+    origin: 'tlb_remove_table_one() without CONFIG_PT_RECLAIM, as before 6.14',
+  },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

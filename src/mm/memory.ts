@@ -5,7 +5,7 @@
  * and has changed nothing; the caller holds the mmap lock for reading or the VMA's lock (FAULT_FLAG_VMA_LOCK).
  */
 
-import { entryAt, tableEntries } from '../kernel/arch.ts';
+import { entryAt, pageOfEntry, tableEntries } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
   allocPage,
@@ -19,6 +19,7 @@ import {
   get,
   set,
   setFlags,
+  spinLock,
   spinUnlock,
   switched,
 } from '../kernel/ops.ts';
@@ -138,9 +139,21 @@ function* handlePteFault(vmf: VmfRef): Op<number> {
 
 /** pte_offset_map_lock for the page of a fault: its entry (Vmf.ptep) with the lock held, or 0 when the table has gone: the access is tried again. */
 function* lockPte(vmf: VmfRef): Op<number> {
+  const locked = switched(SW.ptlRemembered) ? get(vmf, Vmf.ptep) : 0;
+  if (locked !== 0) return yield* lockPteAgain(vmf, locked);
   const ptep = yield* pteOffsetMapLock(get(vmf, Vmf.pmdp), get(vmf, Vmf.vpn));
   set(vmf, Vmf.ptep, ptep);
   return ptep;
+}
+
+/** The lock of an entry that was locked before, with a look at the table afterwards. */
+function* lockPteAgain(vmf: VmfRef, ptep: number): Op<number> {
+  const lock = pteLockptr(ptep);
+  yield* spinLock(lock);
+  const pmd = yield* entryGet(get(vmf, Vmf.pmdp), 1);
+  if ((pmd & PTE_TABLE) !== 0 && tablePage(pmd) === pageOfEntry(ptep, 0)) return ptep;
+  yield* spinUnlock(lock);
+  return 0;
 }
 
 function* doPteMissing(vmf: VmfRef): Op<number> {

@@ -12,7 +12,7 @@ import { SW } from '../kernel/switches.ts';
 import { pageMapcount } from '../memory/state.ts';
 import { allocGather, freeGather } from './stack-objects.ts';
 import { folioPut, freeFolio } from './swap.ts';
-import { pagetableFree } from './table-page.ts';
+import { pagetableDtor, pagetableFree } from './table-page.ts';
 import { Batch, Gather, type GatherRef, Mm, type MmRef, type Page, type Vpn } from './types.ts';
 
 /** Pages that one batch holds. */
@@ -69,6 +69,12 @@ export function* tlbRemoveTable(tlb: GatherRef, table: Page, level: number): Op<
   yield* tlbFlushTlb(tlb);
   // __tlb_remove_table: whoever may look at the table must keep the interrupt of the flush from its CPU.
   if (switched(SW.tableFreeAtOnce)) return yield* pagetableFree(table, tableOrder(level));
+  if (switched(SW.tableBatchFails)) {
+    // tlb_remove_table_sync_one: whoever keeps interrupts from his CPU is waited for.
+    yield* flushTlbMm(get(tlb, Gather.mm));
+    return yield* pagetableFree(table, tableOrder(level));
+  }
+  if (switched(SW.tableDtorEarly)) pagetableDtor(table);
   return yield* callRcuFreeTable(table, tableOrder(level));
 }
 

@@ -97,7 +97,9 @@ function* moveExtent(source: VmaRef, target: VmaRef, vpn: Vpn, to: Vpn, end: Vpn
 function* moveTable(source: VmaRef, vpn: Vpn, old: number, fresh: number, level: number): Op<number> {
   const mm = get(source, Vma.mm);
   if ((yield* entryGet(fresh, level)) !== 0) return 0;
-  yield* takeRmapLocks(source);
+  const rmapLocks = !switched(SW.moveTableNoRmapLocks);
+  const late = switched(SW.moveTableFlushLate);
+  if (rmapLocks) yield* takeRmapLocks(source);
   const oldLock = upperLock(mm, old, level);
   const newLock = upperLock(mm, fresh, level);
   yield* spinLock(oldLock);
@@ -108,12 +110,13 @@ function* moveTable(source: VmaRef, vpn: Vpn, old: number, fresh: number, level:
   if ((entry & PTE_TABLE) !== 0) {
     yield* entrySet(old, level, 0);
     yield* entrySet(fresh, level, entry);
-    yield* flushTlbRange(mm, vpn, vpn + spanPages(level));
+    if (!late) yield* flushTlbRange(mm, vpn, vpn + spanPages(level));
     moved = 1;
   }
   if (newLock !== oldLock) yield* spinUnlock(newLock);
   yield* spinUnlock(oldLock);
-  yield* dropRmapLocks(source);
+  if (rmapLocks) yield* dropRmapLocks(source);
+  if (moved !== 0 && late) yield* flushTlbRange(mm, vpn, vpn + spanPages(level));
   return moved;
 }
 

@@ -34,6 +34,7 @@ export function* pteOffsetMapLock(pmdp: number, vpn: Vpn): Op<number> {
   yield* pteMap();
   let pmd = yield* entryGet(pmdp, 1);
   while ((pmd & PTE_TABLE) !== 0) {
+    if (switched(SW.upperEntryTwice)) pmd = yield* entryGet(pmdp, 1);
     ptep = entryAt(tablePage(pmd), 0, vpn);
     yield* spinLock(pteLockptr(ptep));
     const now = yield* entryGet(pmdp, 1);

@@ -36,8 +36,9 @@ export function* freePte(tlb: GatherRef, mm: MmRef, pmd: number): Op<number> {
 /** try_to_free_pte: takes a table out if it is empty, under both locks in their order. */
 export function* tryToFreePte(tlb: GatherRef, mm: MmRef, pmdp: number): Op<number> {
   const lock = pmdLockptr(mm, pmdp);
+  const before = switched(SW.reclaimStaleUpper) ? yield* entryGet(pmdp, 1) : 0;
   yield* spinLock(lock);
-  const pmd = yield* entryGet(pmdp, 1);
+  const pmd = before !== 0 ? before : yield* entryGet(pmdp, 1);
   if ((pmd & PTE_TABLE) === 0) return yield* spinUnlock(lock);
   const first = entryAt(tablePage(pmd), 0, 0);
   const ptl = pteLockptr(first);

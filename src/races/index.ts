@@ -28,6 +28,8 @@ import e23 from './e23.ts';
 import e24 from './e24.ts';
 import e25 from './e25.ts';
 import e26 from './e26.ts';
+import e27 from './e27.ts';
+import e27Rmap from './e27-rmap.ts';
 import e28 from './e28.ts';
 import e29 from './e29.ts';
 import e30 from './e30.ts';
@@ -40,6 +42,7 @@ import e37 from './e37.ts';
 import e55 from './e55.ts';
 import e87 from './e87.ts';
 import e87Exit from './e87-exit.ts';
+import e89 from './e89.ts';
 import e90 from './e90.ts';
 import guardInstall from './guard-install.ts';
 import gupTableFree from './gup-table-free.ts';
@@ -49,7 +52,12 @@ import r05 from './r05.ts';
 import r05File from './r05-file.ts';
 import r07 from './r07.ts';
 import r07Truncate from './r07-truncate.ts';
+import r08 from './r08.ts';
+import r20 from './r20.ts';
+import r21 from './r21.ts';
+import r24 from './r24.ts';
 import r30 from './r30.ts';
+import r31 from './r31.ts';
 import r32 from './r32.ts';
 import r44 from './r44.ts';
 import r45 from './r45.ts';
@@ -86,6 +94,8 @@ export const catalogue: readonly Scenario[] = [
   e24,
   e25,
   e26,
+  e27,
+  e27Rmap,
   e28,
   e29,
   e30,
@@ -98,6 +108,7 @@ export const catalogue: readonly Scenario[] = [
   e55,
   e87,
   e87Exit,
+  e89,
   e90,
   guardInstall,
   gupTableFree,
@@ -107,7 +118,12 @@ export const catalogue: readonly Scenario[] = [
   r05File,
   r07,
   r07Truncate,
+  r08,
+  r20,
+  r21,
+  r24,
   r30,
+  r31,
   r32,
   r44,
   r45,

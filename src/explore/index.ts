@@ -73,4 +73,5 @@ export {
 } from './setup.ts';
 export { type Staged, stageOf } from './stage.ts';
 export { type Story, tell } from './story.ts';
+export { type UndoCheckOptions, type UndoFault, type UndoReport, undoCheck } from './undo-check.ts';
 export { scenariosOf } from './validate.ts';

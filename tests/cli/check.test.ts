@@ -230,6 +230,45 @@ describe('pxd check --smoke', () => {
   });
 });
 
+describe('pxd check --check-undo', () => {
+  it('undoes and redoes steps, the same for the same seed', async () => {
+    const argv = ['check', 'table-free', '--variant', 'rcu', '--check-undo', '--seed', '7'];
+    const { code, lines, err } = await pxd(argv);
+    expect([code, err]).toEqual([0, '']);
+    expect(lines).toEqual([
+      expect.stringMatching(/^table-free +rcu +x86-4level +500 steps undone and done again +ok$/),
+      '',
+      '1 of 1 keep all that they are in the machine’s memory (seed 7)',
+    ]);
+    const [one] = json(await pxd([...argv, '--json']));
+    expect(one).toEqual({ id: 'table-free', variant: 'rcu', mode: 'x86-4level', seed: 7, steps: 500, states: expect.any(Number), fault: null });
+    expect(json(await pxd([...argv, '--json']))).toEqual([one]);
+  });
+
+  const counting = COUNTER.replace('function* increase', 'let calls = 0;\nconst next = () => ++calls;\nfunction* increase').replace(
+    'if (atomic)',
+    'yield* readOnce(counter, Counter.value);\n  if (next() > 1e9) return 0;\n  if (atomic)',
+  );
+  it('refuses files whose tasks keep something elsewhere, also before a search', async () => {
+    const fine = file('unread.ts', `${counting}\nexport default two({ racy: 'violation', atomic: 'clean' }, 'unread');`);
+    expect((await pxd(['check', fine, '--check-undo'])).code).toBe(0);
+    const path = file(
+      'counts.ts',
+      `${counting.replace('Counter.value, 1)', 'Counter.value, next())')}\nexport default two({ racy: 'violation', atomic: 'clean' }, 'counts');`,
+    );
+    for (const more of [['--check-undo'], [], ['--smoke', '3'], ['--workers', '2'], ['--json']])
+      refused(
+        await pxd(['check', path, '--variant', 'atomic', ...more]),
+        /counts\.ts: counts, variant atomic: task [ab] in increase\(\d+, 1\), at readOnce\(\d+, 1\), leads to atomicAdd\(\d+, 1, \d+\) instead of atomicAdd/,
+      );
+    const clock = file(
+      'clock.ts',
+      `${counting.replace('++calls', '{\n  return Date.now(); }')}\nexport default two({ racy: 'violation', atomic: 'clean' }, 'clock');`,
+    );
+    refused(await pxd(['check', clock]), /clock\.ts:7: clock, variant racy: task [ab] in increase\(\d+, 0\), at readOnce\(\d+, 1\), asks Date\.now\(\)/);
+  });
+});
+
 describe('pxd check with results files', () => {
   it('does shards, puts them together, and goes on where a file ends', async () => {
     const [first, second] = [join(folder, '1.jsonl'), join(folder, '2.jsonl')];
@@ -268,7 +307,6 @@ describe('pxd check: what it refuses', () => {
     ['no time', ['E17', '--limit', '0'], /expected a number of seconds/],
     ['no memory', ['E17', '--memory', '0.5'], /expected a number of megabytes/],
     ['no schedules', ['E17', '--smoke', '0'], /expected a number of schedules/],
-    ['a seed of nothing', ['E17', '--seed', '3'], /--seed says something only together with --smoke/],
     ['a shard of nothing', ['E17', '--shard', '3/2'], /expected I\/N/],
     ['sizes without shards', ['E17', '--sizes', 'x'], /--sizes says something only together with --shard/],
     ['no threads', ['E17', '--workers', '0'], /expected a number of threads/],
@@ -284,6 +322,8 @@ describe('pxd check: what it refuses', () => {
     ['a file that is not there', ['./none.ts'], /none\.ts/],
     ['a folder', ['./tests'], /tests: scenarios are read out of/],
     ['a place where nothing can be written', ['E17', '--variant', 'unaware', '--junit', '/none/x.xml'], /\/none\/x\.xml cannot be written/],
+    ['an undo check that searches', ['E17', '--check-undo', '--smoke', '3'], /--check-undo and --smoke: steps are undone and done again/],
+    ['a seed of nothing', ['E17', '--seed', '3'], /--seed says something only together with --smoke or --check-undo/],
     ['an option that is not there', ['E17', '--nope'], /unknown option '--nope'/],
   ])('%s', async (_, argv, sentence) => {
     refused(await pxd(['check', ...argv]), sentence);
@@ -357,6 +397,7 @@ describe('pxd check --help', () => {
       '--replay',
       '--smoke',
       '--seed',
+      '--check-undo',
       '--workers',
       '--resume',
       '--shard',

@@ -32,6 +32,7 @@ export interface CheckCommandOptions {
   readonly split?: readonly string[];
   readonly workers?: number;
   readonly smoke?: number;
+  readonly checkUndo?: boolean;
   readonly seed?: number;
 }
 
@@ -79,6 +80,7 @@ export function withCheckOptions(command: Command): Command {
     .option('--split <row>', 'with --shard: search this row (E28:fixed:s390x) by parts in all shards, repeatable', collect)
     .option('--merge <file...>', 'put the results files of shards together, and search nothing')
     .option('--smoke <number>', 'so many random schedules of each row instead of a search', whole(1, 1_000_000_000, 'a number of schedules'))
+    .option('--check-undo', 'undo and redo every step of random schedules: nothing may lie outside of the memory')
     .option('--seed <number>', 'where the random schedules begin (default 1)', whole(0, 2 ** 31, 'a number'));
 }
 
@@ -106,19 +108,27 @@ export function formatOf({ diagram, output, replay }: CheckCommandOptions, known
 const BY_EXTENSION: Readonly<Record<string, string>> = { svg: 'svg', mmd: 'mermaid', json: 'json', puml: 'plantuml', txt: 'text' };
 
 /** Options that say something only together with another one. */
-const NEEDS: readonly (readonly [keyof CheckCommandOptions, keyof CheckCommandOptions])[] = [
-  ['seed', 'smoke'],
-  ['again', 'resume'],
-  ['sizes', 'shard'],
-  ['split', 'shard'],
+const NEEDS: readonly (readonly [keyof CheckCommandOptions, readonly (keyof CheckCommandOptions)[]])[] = [
+  ['seed', ['smoke', 'checkUndo']],
+  ['again', ['resume']],
+  ['sizes', ['shard']],
+  ['split', ['shard']],
 ];
 
 /** Options that contradict each other, and why. */
 const CONTRADICT: readonly (readonly [keyof CheckCommandOptions, readonly (keyof CheckCommandOptions)[], string])[] = [
   ['replay', ['smoke', 'list', 'junit', 'shard', 'merge', 'resume', 'workers', 'preemptions'], 'one schedule is played, nothing is searched'],
   ['smoke', ['preemptions', 'shard', 'resume', 'workers', 'merge'], 'random schedules are no search'],
+  [
+    'checkUndo',
+    ['list', 'junit', 'replay', 'smoke', 'shard', 'merge', 'resume', 'workers', 'preemptions', 'diagram', 'output'],
+    'steps are undone and done again, nothing is searched',
+  ],
   ['merge', ['list', 'shard', 'resume', 'workers', 'preemptions', 'limit', 'mode', 'variant', 'diagram', 'output'], 'results are as they are'],
 ];
+
+/** An option as it is typed. */
+const dashed = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 /** What contradicts itself. @throws {PxdError} 'usage' */
 export function checkOptions(options: CheckCommandOptions, names: readonly string[]): void {
@@ -126,8 +136,10 @@ export function checkOptions(options: CheckCommandOptions, names: readonly strin
   const complain = (what: string): never => {
     throw new PxdError('usage', what);
   };
-  for (const [name, other] of NEEDS) if (given(name) && !given(other)) complain(`--${name} says something only together with --${other}`);
-  for (const [name, others, why] of CONTRADICT) for (const other of others) if (given(name) && given(other)) complain(`--${name} and --${other}: ${why}`);
+  for (const [name, others] of NEEDS)
+    if (given(name) && !others.some(given)) complain(`${dashed(name)} says something only together with ${others.map(dashed).join(' or ')}`);
+  for (const [name, others, why] of CONTRADICT)
+    for (const other of others) if (given(name) && given(other)) complain(`${dashed(name)} and ${dashed(other)}: ${why}`);
   if (options.merge !== undefined && names.length > 0) complain(`--merge takes files of results and nothing else: "${names[0]}" stands before it`);
   if (options.json && options.diagram !== undefined && options.output === undefined && options.replay === undefined)
     complain('--json and --diagram both write to stdout: --output FILE takes the diagram');

@@ -56,6 +56,9 @@ async function checked(io: Io, names: readonly string[], options: CheckCommandOp
     writeList(io, scenarios, options.json === true);
     return 0;
   }
+  const { checkUndo, refuseUnrepeatable } = await import('../check/undo.ts');
+  if (options.checkUndo) return await checkUndo(io, items, options);
+  await refuseUnrepeatable(items);
   const drawing = format === undefined ? undefined : { format, output: options.output, several: items.length > 1, minimise: options.minimise };
   if (options.replay !== undefined) return await replay(io, items, options, drawing as Drawing);
   return await check(io, items, options, drawing, names.length > 0);

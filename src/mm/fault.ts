@@ -25,6 +25,7 @@ import {
   FAULT_FLAG_VMA_LOCK,
   FAULT_FLAG_WRITE,
   VM_FAULT_COMPLETED,
+  VM_FAULT_HWPOISON,
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
@@ -37,6 +38,8 @@ const SIGSEGV = 11;
 export const SEGV_MAPERR = SIGSEGV * 256 + 1;
 export const SEGV_ACCERR = SIGSEGV * 256 + 2;
 export const BUS_ADRERR = SIGBUS * 256 + 2;
+/** The page is poisoned, and the process tried to use it. */
+export const BUS_MCEERR_AR = SIGBUS * 256 + 4;
 /** Out of memory: the process would be killed. */
 export const OOM_KILL = SIGKILL * 256;
 
@@ -92,6 +95,7 @@ function* lockMmOf(vma: VmaRef): Op<number> {
 
 function faultSignal(result: number): number {
   if ((result & VM_FAULT_OOM) !== 0) return OOM_KILL;
+  if ((result & VM_FAULT_HWPOISON) !== 0) return BUS_MCEERR_AR;
   if ((result & VM_FAULT_SIGBUS) !== 0) return BUS_ADRERR;
   if ((result & VM_FAULT_SIGSEGV) !== 0) return SEGV_MAPERR;
   return 0;

@@ -25,6 +25,7 @@ import {
   FOLL_FAST_ONLY,
   FOLL_FORCE,
   FOLL_GET,
+  FOLL_HONOR_NUMA_FAULT,
   FOLL_LONGTERM,
   FOLL_NOFAULT,
   FOLL_PIN,
@@ -156,7 +157,7 @@ function* gupFast(mm: MmRef, start: Vpn, end: Vpn, follFlags: number, vector: Pa
 // --- calls ------------------------------------------------------------------------------------------------------------------
 
 /** What the calls below may say (gup_fast_fallback). */
-const FAST_FLAGS = FOLL_WRITE | FOLL_LONGTERM | FOLL_FORCE | FOLL_PIN | FOLL_GET | FOLL_FAST_ONLY | FOLL_NOFAULT;
+const FAST_FLAGS = FOLL_WRITE | FOLL_LONGTERM | FOLL_FORCE | FOLL_PIN | FOLL_GET | FOLL_FAST_ONLY | FOLL_NOFAULT | FOLL_HONOR_NUMA_FAULT;
 
 /** Pages of all addresses that the kernel can name. */
 const addressPages = (): number => 2 ** ((codec.vaBits <= 32 ? 32 : 64) - codec.pageShift);

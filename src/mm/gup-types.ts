@@ -22,6 +22,8 @@ export const FOLL_HWPOISON = 1 << 6;
 export const FOLL_ANON = 1 << 7;
 /** Pins that last: what may be moved must not be pinned. */
 export const FOLL_LONGTERM = 1 << 8;
+/** A page that NUMA balancing has made inaccessible is faulted in, as the process itself would do. */
+export const FOLL_HONOR_NUMA_FAULT = 1 << 12;
 
 // What callers from outside may not say (INTERNAL_GUP_FLAGS).
 /** Mark accessed. */

@@ -7,11 +7,11 @@
 
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, set, spinUnlock } from '../kernel/ops.ts';
-import { pageFlags } from '../memory/state.ts';
-import { PTE_DIRTY, PTE_SOFT_DIRTY, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { pageFlags, pfnOfPage } from '../memory/state.ts';
+import { PTE_DIRTY, PTE_PROTNONE, PTE_SOFT_DIRTY, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { isCowMapping } from './copy-page-range.ts';
 import { mmSetHasPinnedFlag } from './dma-pinned.ts';
-import { EAGAIN, EBUSY, EFAULT, EHWPOISON, EINVAL, EMLINK, ENOMEM } from './errno.ts';
+import { EAGAIN, EBUSY, EEXIST, EFAULT, EHWPOISON, EINVAL, EMLINK, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
 import { gupMustUnshare, tryGrabFolio } from './gup-pin.ts';
 import {
@@ -20,6 +20,7 @@ import {
   FOLL_DUMP,
   FOLL_FORCE,
   FOLL_GET,
+  FOLL_HONOR_NUMA_FAULT,
   FOLL_HWPOISON,
   FOLL_LONGTERM,
   FOLL_MADV_POPULATE,
@@ -38,7 +39,7 @@ import {
 } from './gup-types.ts';
 import { handleMmFault, vmNormalPage } from './memory.ts';
 import { mmapAssertLocked, mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
-import { pteLockptr, ptePage, ptePresent } from './pgtable.ts';
+import { pteLockptr, ptePage, ptePfn, ptePresent } from './pgtable.ts';
 import { lockedPtePointer } from './pgtable-generic.ts';
 import { pageAnonExclusive } from './rmap.ts';
 import { folioMarkAccessed, folioMarkDirty, folioTestAnon, folioTestDirty } from './swap.ts';
@@ -121,12 +122,19 @@ function canFollowWritePte(pte: number, page: Page, vma: VmaRef, follFlags: numb
   return !((vmFlags & VM_UFFD_WP) !== 0 && (pte & PTE_UFFD_WP) !== 0);
 }
 
+/**
+ * gup_can_follow_protnone: whether an inaccessible entry is as good as any. In a VMA that may be accessed it is NUMA balancing's, and only who asks for
+ * that waits for its fault; in one that may not, FOLL_FORCE would never come further.
+ */
+const canFollowProtnone = (vma: VmaRef, follFlags: number): boolean =>
+  (follFlags & FOLL_HONOR_NUMA_FAULT) === 0 || (get(vma, Vma.flags) & VM_ACCESS_FLAGS) === 0;
+
 /** no_page_table: nothing is mapped. A core dump does not want to make pages where nothing would come from a file. */
 const noPageTable = (vma: VmaRef, follFlags: number): number => ((follFlags & FOLL_DUMP) !== 0 && get(vma, Vma.ops) === 0 ? -EFAULT : 0);
 
 /**
  * follow_page_pte: the page that a VMA maps at a place, referenced with FOLL_GET or pinned with FOLL_PIN; 0 where a fault is needed, −EMLINK where a
- * shared page must be unshared first, −EFAULT where there is nothing to have.
+ * shared page must be unshared first, −EEXIST where a frame without a page is mapped, −EFAULT where there is nothing to have.
  */
 export function* followPage(vma: VmaRef, vpn: Vpn, follFlags: number): Op<number> {
   const ptep = yield* lockedPtePointer(get(vma, Vma.mm), vpn);
@@ -141,9 +149,12 @@ export function* followPage(vma: VmaRef, vpn: Vpn, follFlags: number): Op<number
 
 /** The part of follow_page_pte for a present entry, whose lock is held. */
 function* followPresent(vma: VmaRef, pte: number, follFlags: number): Op<number> {
+  if ((pte & PTE_PROTNONE) !== 0 && !canFollowProtnone(vma, follFlags)) return 0;
   const normal = vmNormalPage(pte);
   if ((follFlags & FOLL_WRITE) !== 0 && !canFollowWritePte(pte, normal, vma, follFlags)) return 0;
   if (normal === 0 && (follFlags & FOLL_DUMP) !== 0) return -EFAULT;
+  // follow_pfn_pte: somebody's device; there is a frame but no page.
+  if (normal === 0 && ptePfn(pte) !== pfnOfPage(get(globals, Globals.zeroPage))) return -EEXIST;
   const page = ptePage(pte);
   if ((pte & PTE_WRITE) === 0 && gupMustUnshare(vma, follFlags, pageFlags[page])) return -EMLINK;
   const failed = yield* tryGrabFolio(page, follFlags);
@@ -209,7 +220,8 @@ function* getPages(gup: GupRef, start: Vpn, count: number): Op<number> {
       if (denied !== 0) return done > 0 ? done : denied;
     }
     const page = yield* followPage(vma, vpn, follFlags);
-    if (page > 0) {
+    // Who only wants it faulted in has it, page or not.
+    if (page > 0 || (page === -EEXIST && vector === 0)) {
       if (vector !== 0) pushPage(vector, page);
       done++;
       continue;

@@ -36,12 +36,14 @@ import {
   isGuardPte,
   isSwapPte,
   mkPte,
+  PTE_MARKER_POISONED,
   pmdAlloc,
   pmdInstall,
   pteAlloc,
   pteAllocOne,
   pteFree,
   pteLockptr,
+  pteMarker,
   pteMkdirty,
   pteMkspecial,
   pteMkyoung,
@@ -66,6 +68,7 @@ import {
   freeVmf,
   VM_FAULT_DONE_COW,
   VM_FAULT_ERROR,
+  VM_FAULT_HWPOISON,
   VM_FAULT_LOCKED,
   VM_FAULT_NOPAGE,
   VM_FAULT_OOM,
@@ -161,10 +164,11 @@ function* doPteMissing(vmf: VmfRef): Op<number> {
   return yield* doFault(vmf);
 }
 
-/** do_swap_page as far as software's own entries go that hold no page: markers. */
+/** do_swap_page as far as software's own entries go that hold no page: markers (handle_pte_marker). */
 function* doSwapPage(vmf: VmfRef): Op<number> {
   const pte = get(vmf, Vmf.origPte);
   if (isSwapPte(pte) && isGuardPte(pte)) return VM_FAULT_SIGSEGV;
+  if ((pteMarker(pte) & PTE_MARKER_POISONED) !== 0) return VM_FAULT_HWPOISON;
   // A marker that has vanished meanwhile is no error.
   const ptep = yield* lockPte(vmf);
   if (ptep === 0) return 0;

@@ -88,6 +88,8 @@ export * from './vm-ops.ts';
 export * from './vma.ts';
 export * from './vma-merge.ts';
 export * from './vma-tree.ts';
+export * from './vmalloc.ts';
+export * from './vmap-area.ts';
 export * from './vmscan.ts';
 export * from './vmsplice.ts';
 export * from './walk-ops.ts';

@@ -13,6 +13,8 @@ import { PTE_TABLE } from '../../pagetable/canonical.ts';
 import { globals } from '../globals.ts';
 import { ptePfn } from '../pgtable.ts';
 import { Globals, Inode, Mm, Pipe, Process, Vma } from '../types.ts';
+import { vmPage } from '../vmalloc.ts';
+import { VM_ALLOC, VmStruct } from '../vmalloc-types.ts';
 import { type Findings, hex } from './findings.ts';
 
 /** An entry that is not empty and leads to no table: of the lowest level, or a huge one above. */
@@ -137,6 +139,10 @@ export function takeCensus(found: Findings, held: ReadonlyMap<number, number>): 
       const page = get(pipe, Pipe.pages + i);
       if (page > 0) piped[page]++;
     }
+  for (const vm of live.get(VmStruct.$type) ?? []) {
+    if ((get(vm, VmStruct.flags) & VM_ALLOC) === 0) continue;
+    for (let i = 0; i < get(vm, VmStruct.nrPages); i++) extra[vmPage(vm, i)]++;
+  }
   const spaces: Space[] = [];
   for (let process = get(globals, Globals.processes); process !== 0; process = get(process, Process.next)) {
     const mm = get(process, Process.mm);

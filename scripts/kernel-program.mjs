@@ -27,6 +27,9 @@ export const ENTRIES = { pxd: `${root}/src/mm/index.ts`, sample: `${root}/${SAMP
 /** Where the heap's array is. */
 const STATE = `${root}/src/memory/state.ts`;
 
+/** What reads of fields stand on. */
+const READS = { heap: STATE, checking: `${root}/src/kernel/guards.ts` };
+
 /** What step modules import; one copy. */
 const RUNTIME = `${root}/src/kernel/compile/runtime.ts`;
 
@@ -89,7 +92,7 @@ export async function kernelPrograms() {
       const source = fast ? fold(readFileSync(path, 'utf8'), path) : readFileSync(path, 'utf8');
       if (program === 'direct') return { code: toDirect(fast ? inlineReads(source, STATE) : source, path), map: undefined };
       const stripped = await stripTypes(source, path);
-      return toStep({ source, path, javascript: stripped.code, map: stripped.map, files, runtime: RUNTIME, label: relative(root, path) });
+      return toStep({ source, path, javascript: stripped.code, map: stripped.map, files, runtime: RUNTIME, label: relative(root, path), reads: READS });
     },
   };
 }
@@ -229,7 +232,7 @@ async function emit(name) {
     const js = map ? { code, map } : await stripTypes(code, path);
     js.map.sourcesContent = [readFileSync(path, 'utf8')];
     modules[urlOf(path)].source = js.code + inlineMap(js.map);
-    if (program === 'step') targets[RUNTIME] = String(pathToFileURL(RUNTIME));
+    if (program === 'step') for (const shared of [RUNTIME, READS.heap, READS.checking]) targets[shared] = String(pathToFileURL(shared));
     for (const { specifier } of scan(js.code, path).imports) {
       const target = programs.files.target(program, path, specifier);
       if (target === undefined) continue;

@@ -49,8 +49,9 @@ function isPath(node: AnyNode, names: Names): boolean {
   return node.type === 'MemberExpression' && !node.computed && isPath(node.object, names);
 }
 
-export function lower(fn: FunctionDeclaration, names: Names, input: MappedText, calleeOf: CalleeOf): Graph {
-  return new Lowering(names, input, calleeOf).run(fn);
+/** `reads`: the name of the function that reads fields, when reads are to stand where they are meant. */
+export function lower(fn: FunctionDeclaration, names: Names, input: MappedText, calleeOf: CalleeOf, reads?: string): Graph {
+  return new Lowering(names, input, calleeOf, reads).run(fn);
 }
 
 class Lowering {
@@ -63,11 +64,11 @@ class Lowering {
   #numbers = 0;
   #current: Block;
 
-  constructor(names: Names, input: MappedText, calleeOf: CalleeOf) {
+  constructor(names: Names, input: MappedText, calleeOf: CalleeOf, reads: string | undefined) {
     this.#names = names;
     this.#input = input;
     this.#calleeOf = calleeOf;
-    this.#copier = new Copier(input, names, (node) => this.#targetOf(node));
+    this.#copier = new Copier(input, names, (node) => this.#targetOf(node), reads);
     this.#current = this.#place(this.#newBlock());
     // Number 1 is where a task begins that was started from outside: it finds its parameters in the frame.
     this.#numbers++;

@@ -1,6 +1,6 @@
 /**
- * The step program: a module whose `function*`s are descriptors (runtime.ts), each a function that is called and one that goes on (emit.ts). Everything else of the module stays
- * as it is; its imports mean the step program's copies, which whoever resolves imports sees to.
+ * The step program: a module whose `function*`s are descriptors (runtime.ts), each a function that is called and one that goes on (emit.ts). Everything
+ * else of the module stays as it is; its imports mean the step program's copies, which whoever resolves imports sees to.
  */
 import { type FunctionDeclaration, type ModuleDeclaration, type Program, parse, type Statement } from 'acorn';
 import { checkDialect } from './check.ts';
@@ -23,6 +23,8 @@ export interface StepInput {
   readonly files: Pick<DialectFiles, 'isPrimitives'>;
   /** Module that step modules import the runtime from. */
   readonly runtime: string;
+  /** Where the reads of fields (`get` of the primitives) find what they read, and what says whether they are checked; without, they stay calls. */
+  readonly reads?: { readonly heap: string; readonly checking: string };
   /** The module holds other code, too (check.ts). */
   readonly hosted?: boolean;
 }
@@ -51,6 +53,16 @@ function primitiveNames(program: Program, input: StepInput): { names: Map<string
   return { names, namespaces };
 }
 
+/** The name by which a module reads fields, as it imports it. */
+function readName(program: Program, input: StepInput): string | undefined {
+  for (const node of program.body) {
+    if (node.type !== 'ImportDeclaration' || !input.files.isPrimitives(resolvePath(input.path, String(node.source.value)) ?? '')) continue;
+    for (const one of node.specifiers)
+      if (one.type === 'ImportSpecifier' && one.imported.type === 'Identifier' && one.imported.name === 'get') return one.local.name;
+  }
+  return undefined;
+}
+
 /** JavaScript of the step twin of a module, with a map to its TypeScript. Throws DialectError for what the dialect does not have. */
 export function toStep(given: StepInput): { code: string; map: SourceMap } {
   const input = new MappedText(given.javascript, given.map.mappings);
@@ -69,6 +81,7 @@ export function toStep(given: StepInput): { code: string; map: SourceMap } {
     return { kind: 'primitive', text: code, effect: `$do_${text}` };
   };
 
+  const reads = given.reads && readName(program, given);
   let text = '';
   let done = 0;
   for (const node of program.body) {
@@ -77,7 +90,7 @@ export function toStep(given: StepInput): { code: string; map: SourceMap } {
     const { fn, exported } = found;
     const { name } = fn.id;
     const names = namesOf(fn);
-    const emitted = emitFunction(name, lower(fn, names, input, calleeOf), names.params, input);
+    const emitted = emitFunction(name, lower(fn, names, input, calleeOf, reads), names.params, input);
     const lines = emitted.resumes.map(({ block, at }) => `${block}: ${(input.place(at)?.line ?? 0) + 1}`).join(', ');
     const mark = input.mark(node.start);
     text += input.slice(done, node.start);
@@ -87,7 +100,11 @@ export function toStep(given: StepInput): { code: string; map: SourceMap } {
   }
   text += input.slice(done, given.javascript.length);
   const codes = [...used].map((name) => `const $code_${name} = ${name}.code, $do_${name} = ${name}.effect;\n`).join('');
-  const imports = `import { kernelFunction as $kernelFunction, lost as $lost, S as $S, stops as $stops, T as $T, wait as $wait } from ${JSON.stringify(given.runtime)};\n`;
+  const read =
+    given.reads && reads !== undefined
+      ? [`checking as $checking } from ${JSON.stringify(given.reads.checking)}`, `heap as $heap } from ${JSON.stringify(given.reads.heap)}`]
+      : [];
+  const imports = `${read.map((one) => `import { ${one};\n`).join('')}import { kernelFunction as $kernelFunction, lost as $lost, S as $S, stops as $stops, T as $T, wait as $wait } from ${JSON.stringify(given.runtime)};\n`;
   const file = given.path.split('/').pop() as string;
   return input.finish(`${imports}${text}\n${codes}`, [file], [given.source]);
 }

@@ -128,7 +128,8 @@ export function rowOf(
   const rules = variant.rule === undefined ? undefined : [variant.rule].flat();
   const ok =
     variant.expect === 'violation'
-      ? violation !== undefined && (rules === undefined || rules.includes(violation.rule))
+      ? // What throws is written wrong: nobody expects that without saying so.
+        violation !== undefined && (rules === undefined ? violation.rule !== 'exception' : rules.includes(violation.rule))
       : verdict === 'exhausted' || (verdict === 'bounded' && (boundsGiven || (variant.bounded !== undefined && bound >= variant.bounded.preemptions)));
   const note = verdict === 'bounded' && variant.bounded ? variant.bounded.reason : variant.note;
   return {

@@ -10,13 +10,16 @@ import { type Call, Scheduler, type SchedulerOptions } from '../kernel/scheduler
 import { throwSwitches } from '../kernel/switches.ts';
 import { Machine } from '../machine/machine.ts';
 import { get } from '../memory/heap.ts';
+import { heap, SLOT_TOP } from '../memory/state.ts';
 import '../mm/invariants/guard-rules.ts';
 import { Mm } from '../mm/types.ts';
 import { PxdError } from '../pagetable/error.ts';
+import { wind } from './load/rounds.ts';
 import { reserve } from './reserve.ts';
 import type { Scenario, Stage, TaskCall, TaskSpec, Variant } from './scenario.ts';
 import { StoredMemory } from './stored.ts';
 import { checkTakenAway, noteCallBegins } from './taken-away.ts';
+import { checkTask } from './validate.ts';
 
 /** A scenario ready to run. */
 export interface Staged {
@@ -33,6 +36,8 @@ export interface Staged {
 const RAM_BYTES = 8 * 2 ** 20;
 /** Doubles of a task's stack. */
 const STACK = 1536;
+/** Doubles by which tasks may make the heap grow: far more than any needs that comes to an end. */
+const GROWTH = 2 ** 15;
 
 /** All kernel functions of the mm, in the step program. */
 export const mmFunctions = stepProgram as unknown as Readonly<Record<string, unknown>>;
@@ -58,20 +63,25 @@ function schedulerCall({ run, args, name }: TaskCall, processes: ReadonlySet<num
 }
 
 export function stageOf(scenario: Scenario, variant: Variant, mode: string, options: Pick<SchedulerOptions, 'stops' | 'onOperation'> = {}): Staged {
+  wind();
   const cpus = Math.max(Object.keys(scenario.tasks).length, scenario.machine?.cpus ?? 1);
   const machine = new Machine({ ramBytes: RAM_BYTES, ...scenario.machine, cpus, mode, program: 'direct' });
   const stage: Stage = { machine, process: machine.spawn(), page: machine.pageSize, tablePages: tableEntries(0), notes: { ...variant.notes } };
   scenario.setup(stage);
   machine.enter();
   const specs = Object.entries(scenario.tasks).map(([name, make]): [string, TaskSpec] => [name, make(stage)]);
+  for (const [name, spec] of specs) checkTask(scenario.id, name, spec, cpus);
   const hardware = scenario.hardware?.(stage) ?? {};
   const stored = new StoredMemory();
+  /** Where the heap may end. */
+  let most = Number.POSITIVE_INFINITY;
   const scheduler = new Scheduler({
     cpus,
     stackSize: STACK,
     ...hardware,
     ...options,
     onStart: (number, one) => {
+      wind();
       noteCallBegins(number, one);
       stored.callBegins(one);
     },
@@ -80,6 +90,8 @@ export function stageOf(scenario: Scenario, variant: Variant, mode: string, opti
       stored.callReturns(one);
     },
     onOperation: (number, result) => {
+      wind();
+      if (heap[SLOT_TOP] > most) throw new Error(`objects without end: tasks have allocated ${GROWTH.toLocaleString('en-US')} words more than were freed`);
       stored.operation(number, result);
       options.onOperation?.(number, result);
     },
@@ -97,5 +109,6 @@ export function stageOf(scenario: Scenario, variant: Variant, mode: string, opti
     );
   });
   reserve(specs.length, cpus);
+  most = heap[SLOT_TOP] + GROWTH;
   return { stage, scheduler, names: specs.map(([name]) => name), racy: variant.racy === true, stored };
 }

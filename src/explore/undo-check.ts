@@ -11,7 +11,6 @@
 import { KernelBug } from '../kernel/bug.ts';
 import { randomNumbers } from '../kernel/choose.ts';
 import { forgetOrder } from '../kernel/lockdep.ts';
-import { operations } from '../kernel/op.ts';
 import { ACTOR_BASE, type Action, type SchedulerMark } from '../kernel/scheduler.ts';
 import { Task, taskOf } from '../kernel/task.ts';
 import { get } from '../memory/heap.ts';
@@ -24,6 +23,7 @@ import { Picture } from './picture.ts';
 import type { Scenario } from './scenario.ts';
 import { scheduleText } from './schedule.ts';
 import { type Staged, stageOf } from './stage.ts';
+import { firstLine, operationOf, stepText } from './step-text.ts';
 
 export interface UndoCheckOptions {
   /** Where the random histories begin. Default 1. */
@@ -328,26 +328,14 @@ class UndoCheck {
 
   /** The step that an action would be now. */
   #text(action: Action): string {
-    const { scheduler, names } = this.#staged;
-    if (action >= ACTOR_BASE) return scheduler.describe(action);
-    const { name } = scheduler.callOf(taskOf(action)) ?? {};
-    return `task ${names[action]} in ${name ?? 'no call'}, at ${this.#operation(action)},`;
-  }
-
-  #operation(number: number): string {
-    const task = taskOf(number);
-    const code = get(task, Task.code);
-    if (code === 0) return 'its beginning';
-    const args = [get(task, Task.a), get(task, Task.b), get(task, Task.c), get(task, Task.d)];
-    while (args.length > 0 && args[args.length - 1] === 0) args.pop();
-    return `${operations[code].name}(${args.join(', ')})`;
+    return `${stepText(this.#staged, action)},`;
   }
 
   #announced(action: Action): string {
     if (action >= ACTOR_BASE) return '';
     const call = this.#staged.scheduler.callOf(taskOf(action));
     if (call === undefined) return `its end with ${this.#staged.scheduler.results[action].join(', ')}`;
-    return get(taskOf(action), Task.code) === 0 ? `the end of a call with ${get(taskOf(action), Task.result)}` : this.#operation(action);
+    return get(taskOf(action), Task.code) === 0 ? `the end of a call with ${get(taskOf(action), Task.result)}` : operationOf(action);
   }
 
   /** The whole state: its hash, and what must be the same where that is. */
@@ -364,5 +352,3 @@ class UndoCheck {
     return `${whole.low} ${whole.high} ${scheduler.done ? '' : scheduler.actions().join(',')}`;
   }
 }
-
-const firstLine = (error: unknown): string => String((error as Error)?.message ?? error).split('\n')[0];

@@ -1,7 +1,7 @@
 /** Whether what a file exports is a scenario: each part that is missing or of another kind is named. */
 import { SWITCHES } from '../kernel/switches.ts';
 import { PxdError } from '../pagetable/error.ts';
-import type { Scenario } from './scenario.ts';
+import type { Scenario, TaskSpec } from './scenario.ts';
 
 type Unknown = Readonly<Record<string, unknown>>;
 
@@ -47,4 +47,28 @@ function checkShape(given: unknown, where: string): asserts given is Scenario {
     const unknown = thrown.find((one) => !Object.hasOwn(SWITCHES, String(one)));
     if (unknown !== undefined) complain(`variant ${name} of scenario ${id} throws "${unknown}", and there is no such switch`);
   }
+}
+
+/** Whether what a scenario gives for a task can be run, on a machine of so many CPUs. @throws {PxdError} 'usage' */
+export function checkTask(id: string, name: string, spec: TaskSpec, cpus: number): void {
+  const complain: (what: string) => never = (what) => {
+    throw new PxdError('usage', `task ${name} of scenario ${id} ${what}`);
+  };
+  if (!isObject(spec) || !Array.isArray(spec.calls)) complain('has no list of calls: expected task(call(…), …)');
+  for (const one of spec.calls as readonly unknown[]) {
+    if (!isObject(one) || !Array.isArray(one.args)) complain('has what is no call among its calls: expected call(function, …numbers)');
+    const { run, args } = one as { run: unknown; args: readonly unknown[] };
+    const shown = typeof run === 'string' ? run : String((run as Unknown | undefined)?.name ?? run);
+    if (typeof run !== 'string' && !(isObject(run) && typeof run.enter === 'function'))
+      complain(
+        `calls ${shown || 'a function without a name'}, which is no kernel function: expected a name of one of the mm's, or a function* at the top of a file`,
+      );
+    const wrong = args.findIndex((arg) => typeof arg !== 'number' || Number.isNaN(arg));
+    if (wrong >= 0) complain(`calls ${shown}() with ${String(args[wrong])} as argument ${wrong + 1}: arguments are numbers`);
+    const params = isObject(run) ? Number(run.params) : 0;
+    if (args.length < params) complain(`calls ${shown}() with ${args.length} of ${params} arguments`);
+  }
+  const { cpu } = spec;
+  if (cpu !== undefined && !(Number.isInteger(cpu) && cpu >= 0 && cpu < cpus))
+    complain(`runs on CPU ${cpu}, and the machine has ${cpus}: machine.cpus says how many`);
 }

@@ -52,7 +52,7 @@ const wrong = file('wrong.ts', `${COUNTER}\nexport default two({ racy: 'clean', 
 function refused(ran: Ran, sentence: RegExp): void {
   expect([ran.code, ran.out]).toEqual([2, '']);
   expect(ran.err).toMatch(sentence);
-  expect(ran.err).toMatch(/^pxd: .*\n$/);
+  expect(ran.err).toMatch(/^pxd: .*\n?$/);
 }
 
 describe('pxd check', () => {
@@ -330,6 +330,8 @@ describe('pxd check: what it refuses', () => {
   });
 });
 
+let badFiles = 0;
+
 describe('pxd check FILE: what it refuses', () => {
   it.each<[string, string, RegExp]>([
     ['empty.ts', '', /empty\.ts has no default export/],
@@ -367,6 +369,93 @@ describe('pxd check FILE: what it refuses', () => {
     ],
   ])('%s', async (name, text, sentence) => {
     refused(await pxd(['check', file(name, text)]), sentence);
+  });
+
+  /** A scenario of two tasks, `a` and `b`, over an object of two fields. */
+  const twoTasks = (kernel: string, a: string, b: string, extra = ''): string => `
+    import { call, scenario, task } from 'pxd/explore';
+    import { type Op, alloc, defineStruct, get, kmalloc, readOnce, writeOnce } from 'pxd/explore/kernel';
+    const Box = defineStruct('badBox', { value: 'number', other: 'number' });
+    ${kernel}
+    function* read(box: number): Op<number> { yield* readOnce(box, Box.other); return yield* readOnce(box, Box.other); }
+    export default scenario({
+      id: 'bad', title: '',
+      setup: ({ notes }) => { notes.box = alloc(Box); }, roots: ({ notes }) => [notes.box],
+      tasks: { a: ({ notes }) => ${a}, b: ({ notes }) => ${b} },
+      variants: { only: { expect: 'clean' } }, ${extra}
+    });`;
+  const READ = 'task(call(read, notes.box))';
+  const BAD = 'task(call(bad, notes.box))';
+  it.each<[string, string, RegExp]>([
+    [
+      'a task that throws',
+      twoTasks(
+        'const fail = (): number => { throw new TypeError("no\\nluck"); };\nfunction* bad(box: number): Op<number> { yield* readOnce(box, Box.value); return fail(); }',
+        BAD,
+        READ,
+      ),
+      /bad0\.ts:5: bad, variant only: task a in bad\(\d+\), at readOnce\(\d+, 1\), throws: no$/,
+    ],
+    [
+      'a task that throws in one order of things only',
+      twoTasks(
+        'const fail = (): number => { throw new Error("seven"); };\nfunction* bad(box: number): Op<number> { for (let i = 1; i < 9; i++) { yield* writeOnce(box, Box.value, i); yield* writeOnce(box, Box.value, 0); } return 0; }\nfunction* see(box: number): Op<number> { let n = 0; for (let i = 1; i < 8; i++) if ((yield* readOnce(box, Box.value)) === i) n++; return n === 7 ? fail() : 0; }',
+        BAD,
+        'task(call(see, notes.box))',
+      ),
+      /bad1\.ts:5: bad, variant only: task b in see\(\d+\), at readOnce\(\d+, 1\), throws: seven$/,
+    ],
+    [
+      'a task that never gets to an operation',
+      twoTasks('function* bad(box: number): Op<number> { yield* readOnce(box, Box.value); let n = 0; for (;;) n++; return n; }', BAD, READ),
+      /bad2\.ts:5: bad, variant only: task a in bad\(\d+\), at readOnce\(\d+, 1\), throws: a loop has gone round [\d,]+ times without an operation/,
+    ],
+    [
+      'a loop without end in a function that a task calls',
+      twoTasks(
+        'const spin = (): number => { let n = 0; do n++; while (n > 0); return n; };\nfunction* bad(box: number): Op<number> { spin(); return yield* readOnce(box, Box.value); }',
+        BAD,
+        READ,
+      ),
+      /bad3\.ts:5: bad, variant only: task a in bad\(\d+\), at its beginning, throws: a loop has gone round/,
+    ],
+    [
+      'a call of itself without end',
+      twoTasks('function* bad(box: number): Op<number> { return (yield* bad(box)) + 1; }', BAD, READ),
+      /bad, variant only: task a in bad\(\d+\), at its beginning, throws: Maximum call stack/,
+    ],
+    [
+      'a call of itself without end, with operations',
+      twoTasks('function* bad(box: number): Op<number> { yield* writeOnce(box, Box.value, 1); return (yield* bad(box)) + 1; }', BAD, READ),
+      /bad, variant only: task a in bad\(\d+\), at writeOnce\(\d+, 1, 1\), throws: a task's stack of \d+ doubles is too small/,
+    ],
+    [
+      'objects without end',
+      twoTasks('function* bad(box: number): Op<number> { while (box > 0) yield* kmalloc(Box.$type); return 0; }', BAD, READ),
+      /bad, variant only: task a in bad\(\d+\), at kmalloc\(\d+\), throws: objects without end: tasks have allocated 32,768 words more than were freed/,
+    ],
+    [
+      'a check of the end that throws',
+      twoTasks('', READ, READ, 'holds: { good: ({ results }) => results.none[0] === 0 ? undefined : "no" },'),
+      /bad7\.ts:11: bad, variant only: behind task [ab] in read\(\d+\), at readOnce\(\d+, 2\), a check of the end throws: Cannot read properties of undefined/,
+    ],
+    [
+      'a check after every step that throws',
+      twoTasks('', READ, READ, 'always: { good: () => { throw new Error("never"); } },'),
+      /bad8\.ts:11: bad, variant only: task [ab] in read\(\d+\), at its beginning, throws: never/,
+    ],
+    ['a setup without end', twoTasks('', READ, READ).replace('notes.box = alloc(Box);', 'for (;;);'), /bad9\.ts:9: a loop has gone round/],
+    ['a task without calls', twoTasks('', '({ calls: read })', READ), /task a of scenario bad has no list of calls/],
+    ['a call of nothing', twoTasks('', 'task(call(undefined, 1))', READ), /task a of scenario bad calls undefined, which is no kernel function/],
+    ['a call of plain code', twoTasks('', 'task(call(() => 1))', READ), /task a of scenario bad calls a function without a name, which is no kernel function/],
+    ['a call with too little', twoTasks('', READ, 'task(call(read))'), /task b of scenario bad calls read\(\) with 0 of 1 arguments/],
+    ['a call with no number', twoTasks('', READ, 'task(call(read, notes.nope))'), /task b of scenario bad calls read\(\) with undefined as argument 1/],
+    ['a CPU that is not there', twoTasks('', READ, '({ ...task(call(read, 1)), cpu: 7 })'), /task b of scenario bad runs on CPU 7, and the machine has 2/],
+  ])('%s', async (what, text, sentence) => {
+    const name = `bad${badFiles++}.ts`;
+    const ran = await pxd(['check', file(name, text)]);
+    expect(what).toBeTruthy();
+    refused({ ...ran, err: ran.err.replace(/\n$/, '') }, sentence);
   });
 
   it('two scenarios of one id', async () => {

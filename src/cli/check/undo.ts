@@ -58,6 +58,21 @@ async function refuse({ file, scenario, variant }: Item, { fault }: UndoReport):
   throw new PxdError('usage', `${placeOf(fault.cause) ?? file}: ${scenario.id}, variant ${variant}: ${fault.message}`);
 }
 
+/** Refuses what threw in a scenario of a file: it is written wrong. @throws {PxdError} 'usage' */
+export async function refuserOf(items: readonly Item[]): Promise<(item: Item, rule: string | undefined | null, schedule: string | null) => void> {
+  if (!items.some(({ file }) => file !== undefined)) return () => {};
+  const [{ diagnose }, { parseSchedule }, { placeOf }] = await Promise.all([
+    import('../../explore/diagnose.ts'),
+    import('../../explore/schedule.ts'),
+    import('../../explore/node/load.ts'),
+  ]);
+  return ({ file, scenario, variant, mode }, rule, schedule) => {
+    if (file === undefined || rule !== 'exception' || schedule === null) return;
+    const { message, cause } = diagnose(scenario, variant, mode, parseSchedule(schedule));
+    throw new PxdError('usage', `${placeOf(cause) ?? file}: ${scenario.id}, variant ${variant}: ${message}`);
+  };
+}
+
 /** A report for programs. */
 const jsonOf = ({ fault, ...rest }: UndoReport): Record<string, unknown> => ({
   ...rest,

@@ -70,13 +70,16 @@ async function check(io: Io, items: readonly Item[], options: CheckCommandOption
   const printer = new RowPrinter(io, items, random);
   const totals = new Totals();
   const rows: Row[] = [];
+  const itemOf = (row: Row): Item =>
+    items.find(({ scenario, variant, mode }) => scenario.id === row.id && variant === row.variant && mode === row.mode) as Item;
+  const { refuserOf } = await import('../check/undo.ts');
+  const refuse = await refuserOf(items);
   const onRow = (row: Row): void => {
+    refuse(itemOf(row), row.invariant, row.schedule);
     rows.push(row);
     printRow(io, printer, row, options);
   };
   const complete = await findRows(items, options, totals, { onRow, onProgress: progressTo(io) });
-  const itemOf = (row: Row): Item =>
-    items.find(({ scenario, variant, mode }) => scenario.id === row.id && variant === row.variant && mode === row.mode) as Item;
   const fileOf = (row: Row): string | undefined => itemOf(row).file;
   const violations = rows.filter((row) => row.schedule !== null);
   if (drawing !== undefined) {
@@ -154,6 +157,8 @@ async function replay(io: Io, items: readonly Item[], options: CheckCommandOptio
   const played = await blamed(items, async () => play(scenario, variant, mode, parseSchedule(options.replay as string)));
   const { violation, preemptions, done } = played;
   const schedule = scheduleText(played.schedule);
+  const { refuserOf } = await import('../check/undo.ts');
+  (await refuserOf(items))(items[0], violation?.rule, schedule);
   if (options.json) {
     const row = { id: scenario.id, variant, mode, invariant: violation?.rule ?? null, message: violation?.message ?? null, preemptions, done, schedule };
     io.write(`${JSON.stringify(row)}\n`);

@@ -43,6 +43,8 @@ export interface CompiledModule {
 export const IMPORTS = 'pxd.imports';
 /** What descriptors stand on; provided beside the module's own imports. */
 export const RUNTIME = 'pxd:runtime';
+/** What counts the rounds of loops (rounds.ts); provided, too. */
+export const LOOPS = 'pxd:rounds';
 /** The module whose functions are primitive operations. */
 export const PRIMITIVES = 'pxd/explore/kernel';
 
@@ -98,11 +100,13 @@ export function compileModule(given: ModuleSource, generatorsOf: (specifier: str
 /** Bindings of the runtime that change: read where they are used. */
 const LIVE = new Set(['$S', '$stops']);
 
-/** The module with its imports as constants; those of the runtime that change as properties. */
+const LOOP_KINDS: ReadonlySet<string> = new Set(['ForStatement', 'WhileStatement', 'DoWhileStatement', 'ForInStatement', 'ForOfStatement']);
+
+/** The module with its imports as constants; those of the runtime that change as properties; its loops count their rounds. */
 function withoutImports(code: string, key: string): string {
   const program = parseModule(code);
   const constants: string[] = [
-    `const $imports = globalThis[Symbol.for(${JSON.stringify(IMPORTS)})][${JSON.stringify(key)}], $runtime = $imports[${JSON.stringify(RUNTIME)}];`,
+    `const $imports = globalThis[Symbol.for(${JSON.stringify(IMPORTS)})][${JSON.stringify(key)}], $runtime = $imports[${JSON.stringify(RUNTIME)}], $round = $imports[${JSON.stringify(LOOPS)}].round;`,
   ];
   const edits: { start: number; end: number; text: string }[] = [];
   for (const node of program.body) {
@@ -114,6 +118,10 @@ function withoutImports(code: string, key: string): string {
     if (node.type === 'ImportDeclaration') return false;
     if (node.type === 'Identifier' && LIVE.has(node.name) && isReference(node, parent))
       edits.push({ start: node.start, end: node.end, text: `$runtime.${node.name.slice(1)}` });
+    if (LOOP_KINDS.has(node.type)) {
+      const { body } = node as unknown as { readonly body: AnyNode };
+      edits.push({ start: body.start, end: body.start, text: '{ $round(); ' }, { start: body.end, end: body.end, text: ' }' });
+    }
     return undefined;
   });
   let text = constants.join(' ');

@@ -18,7 +18,8 @@ import { PxdError } from '../../pagetable/error.ts';
 import * as pagetable from '../../pagetable/index.ts';
 import * as explore from '../index.ts';
 import * as kernel from '../kernel.ts';
-import { compileModule, IMPORTS, importsOf, type ModuleSource, RUNTIME } from '../load/module.ts';
+import { compileModule, IMPORTS, importsOf, LOOPS, type ModuleSource, RUNTIME } from '../load/module.ts';
+import * as rounds from '../load/rounds.ts';
 import type { Scenario } from '../scenario.ts';
 import { mmFunctions } from '../stage.ts';
 import { scenariosOf } from '../validate.ts';
@@ -159,7 +160,7 @@ async function evaluate(given: ModuleSource, path: string, imports: Readonly<Rec
   const url = `${pathToFileURL(path)}?pxd=${key}`;
   const provided = Object.fromEntries(Object.entries(imports).map(([specifier, { namespace }]) => [specifier, namespace]));
   const shared = ((globalThis as Record<symbol, unknown>)[Symbol.for(IMPORTS)] ??= {}) as Record<string, unknown>;
-  shared[key] = { ...provided, [RUNTIME]: runtime };
+  shared[key] = { ...provided, [RUNTIME]: runtime, [LOOPS]: rounds };
   const text = `${compiled.code(key)}\n//# sourceURL=${url}\n`;
   const data = `data:text/javascript;base64,${Buffer.from(text).toString('base64')}`;
   // Stacks name the module by the one or the other.

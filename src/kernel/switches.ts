@@ -175,6 +175,16 @@ export const SWITCHES = {
     does: 'there is no memory for a batch of page tables: each is freed after an interrupt to all CPUs, not after a grace period',
     origin: 'tlb_remove_table_one() without CONFIG_PT_RECLAIM, as before 6.14',
   },
+  pteMapNothing: { does: 'who looks at page tables without locks keeps nobody from freeing them', origin: 'mutation' },
+  gupFoldStack: {
+    does: 'where a level is folded get_user_pages_fast() goes on with the address of its own copy of the entry',
+    origin: 'before 5.9 (d3f7b1bb2040, of s390)',
+  },
+  fragQueuesEach: { does: 'each fragment of a page of page tables that is given back queues the callback of the page', origin: 'mutation' },
+  fragReused: {
+    does: 'a fragment of a page of page tables is handed out again as soon as it was given back',
+    origin: 's390 before 6.6 (8211dad62798), where tables were given back under the mmap lock alone',
+  },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

@@ -19,11 +19,13 @@ export const pmdLockptr = (mm: MmRef, pmdp: number): number => (topLevel > 1 ? t
 
 /** pte_offset_map: until `pteUnmap` tables that are reached from an upper entry are not freed, wherever they may go. */
 export function* pteMap(): Op<number> {
+  if (switched(SW.pteMapNothing)) return 0;
   return switched(SW.pteMapIrqsOff) ? yield* localIrqDisable() : yield* rcuReadLock();
 }
 
 /** pte_unmap. */
 export function* pteUnmap(): Op<number> {
+  if (switched(SW.pteMapNothing)) return 0;
   return switched(SW.pteMapIrqsOff) ? yield* localIrqEnable() : yield* rcuReadUnlock();
 }
 

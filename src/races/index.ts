@@ -1,5 +1,7 @@
 /** The catalogue: every entry that can be checked, in the order of its id. */
 import type { Scenario } from '../explore/scenario.ts';
+import a01 from './a01.ts';
+import a17 from './a17.ts';
 import c22 from './c22.ts';
 import c32 from './c32.ts';
 import e01 from './e01.ts';
@@ -55,6 +57,7 @@ import r07Truncate from './r07-truncate.ts';
 import r08 from './r08.ts';
 import r20 from './r20.ts';
 import r21 from './r21.ts';
+import r22 from './r22.ts';
 import r24 from './r24.ts';
 import r30 from './r30.ts';
 import r31 from './r31.ts';
@@ -66,6 +69,8 @@ import sealWriteUnmap from './seal-write-unmap.ts';
 import tableFree from './table-free.ts';
 
 export const catalogue: readonly Scenario[] = [
+  a01,
+  a17,
   c22,
   c32,
   e01,
@@ -121,6 +126,7 @@ export const catalogue: readonly Scenario[] = [
   r08,
   r20,
   r21,
+  r22,
   r24,
   r30,
   r31,

@@ -82,6 +82,16 @@ export function clearTable(table: number, level: number): void {
   else recordWrite(() => codec.clearTable(words, at, level), table, tableOrders[level]);
 }
 
+/** Fills a fresh table with entries that go up by a step, the first given. */
+export function fillTable(table: number, level: number, first: number, step: number): void {
+  const at = table << wordShift;
+  const write = (): void => {
+    for (let i = 0; i <= indexMask[level]; i++) codec.writeEntry(words, at + i * stride[level], level, first + i * step);
+  };
+  if (!recording) write();
+  else recordWrite(write, table, tableOrders[level]);
+}
+
 /** Lets the codec write into a table and notes which words became others. */
 function recordWrite(write: () => void, page: number, order: number): void {
   const from = ((page >> order) << order) << wordShift;

@@ -149,6 +149,7 @@ export const SWITCHES = {
     does: 'who splits a leaf of the direct map does not look, under the lock, whether somebody else has done so since',
     origin: 'mutation',
   },
+  cpaFillLate: { does: 'the table that a leaf of the direct map is split into is filled when it is in the tree already', origin: 'mutation' },
   cpaNoFlush: { does: 'attributes of the direct map change without a flush', origin: 'mutation' },
   vmapPurgeNoFlush: { does: 'areas of vmalloc space that were unmapped go back to the free ones before they are flushed', origin: 'mutation' },
   secretmemNoFlush: { does: 'a page of secret memory leaves the direct map without a flush', origin: 'mutation' },

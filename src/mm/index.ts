@@ -80,6 +80,7 @@ export * from './shmem.ts';
 export * from './shmem-fallocate.ts';
 export * from './stack.ts';
 export * from './swap.ts';
+export * from './test-vmalloc.ts';
 export * from './truncate.ts';
 export * from './uaccess.ts';
 export * from './uio.ts';

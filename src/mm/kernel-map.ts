@@ -5,7 +5,7 @@
  * nothing below is mapped any longer, CPUs may still walk through the table, and it is freed after a flush. Entries change under their table's lock;
  * no flush is made here but that one.
  */
-import { codec, entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
+import { codec, entryAt, entryEnd, entryStride, loadEntry, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
@@ -131,10 +131,28 @@ export function* kernelLeafLevel(vpn: Vpn): Op<number> {
   return -1;
 }
 
-/** vmalloc_to_pfn, slow_virt_to_phys: the frame of a page of the kernel's, −1 where nothing is mapped. */
+/** vmalloc_to_pfn, slow_virt_to_phys: the frame of a page of the kernel's, −1 where nothing is mapped. Without locks: each entry is read once. */
 export function* kernelPfn(vpn: Vpn): Op<number> {
-  const level = yield* kernelLeafLevel(vpn);
-  if (level < 0) return -1;
-  const entry = yield* entryGet(yield* entryPointer(init(), vpn, level), level);
-  return ptePfn(entry) + (vpn % spanPages(level));
+  let table = get(init(), Mm.pgd);
+  for (let level = topLevel; level >= 0; level--) {
+    const entry = yield* entryGet(entryAt(table, level, vpn), level);
+    if ((entry & PTE_PRESENT) !== 0) return ptePfn(entry) + (vpn % spanPages(level));
+    if ((entry & PTE_TABLE) === 0) return -1;
+    table = tablePage(entry);
+  }
+  return -1;
 }
+
+/** The entry that maps a page of an address space, read at once; 0 for none. For who asks when nobody is inside the kernel. */
+export function loadedEntry(mm: MmRef, vpn: Vpn): number {
+  let table = get(mm, Mm.pgd);
+  for (let level = topLevel; level >= 0; level--) {
+    const entry = loadEntry(entryAt(table, level, vpn), level);
+    if ((entry & PTE_TABLE) === 0) return entry;
+    table = tablePage(entry);
+  }
+  return 0;
+}
+
+/** The same of the kernel's own. */
+export const loadedKernelEntry = (vpn: Vpn): number => loadedEntry(init(), vpn);

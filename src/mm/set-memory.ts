@@ -3,12 +3,12 @@
  *
  * Invariants
  * - A leaf that is larger than what changes is split first: a table that maps the same frames with the same rights takes its place. Who splits looks again under
- *   pgd_lock whether the leaf is still the one that he has read, since others may have split it.
+ *   cpa_lock and pgd_lock whether the leaf is still the one that he has read, since others may have split it.
  * - A walker that comes meanwhile sees the leaf or the whole table: the table is filled before it is put in.
  * - When set_memory_*() returns, no CPU uses the old attributes; set_direct_map_*_noflush() leave the flush to the caller.
  * - A page that is not to be mapped has an empty entry (Linux keeps its frame there), so that its place in the direct map tells which frame it was.
  */
-import { codec, entryAt, entryStride, pageOfEntry, spanPages, storeEntry, tableEntries, tableOrder } from '../kernel/arch.ts';
+import { codec, fillTable, pageOfEntry, spanPages, tableOrder } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
@@ -106,30 +106,38 @@ export function* splitLargePage(vpn: Vpn): Op<number> {
   if (level <= 0) return level === 0 ? 0 : -EINVAL;
   const at = yield* entryPointer(init(), vpn, level);
   const leaf = yield* entryGet(at, level);
+  // Somebody has split it since.
+  if ((leaf & PTE_TABLE) !== 0) return 0;
   const table = yield* tableAlloc(level - 1);
   if (table === 0) return -ENOMEM;
+  yield* spinLock(globals + Globals.cpaLock);
   yield* spinLock(globals + Globals.pgdLock);
   const now = yield* entryGet(at, level);
   // Somebody was faster: his table has the attributes that he has changed since.
   if (now !== leaf && !switched(SW.cpaSplitNoRecheck)) {
     yield* spinUnlock(globals + Globals.pgdLock);
+    yield* spinUnlock(globals + Globals.cpaLock);
     yield* pagetableFree(table, tableOrder(level - 1));
     return 0;
   }
-  fillSplit(table, level - 1, leaf);
+  if (!switched(SW.cpaFillLate)) fillSplit(table, level - 1, leaf);
   yield* entrySet(at, level, mkPte(table, PTE_TABLE));
   add(init(), Mm.pgtablesBytes, accounted(level - 1));
+  if (switched(SW.cpaFillLate)) {
+    yield* spinLock(upperLock(init(), table, level - 1));
+    fillSplit(table, level - 1, leaf);
+    yield* spinUnlock(upperLock(init(), table, level - 1));
+  }
   // CPUs must not have the large and the small translation at the same time (x86: erratum AAJ1; arm64: BBM).
   yield* flushTlbRange(init(), vpn - (vpn % spanPages(level)), vpn - (vpn % spanPages(level)) + spanPages(level));
-  return yield* spinUnlock(globals + Globals.pgdLock);
+  yield* spinUnlock(globals + Globals.pgdLock);
+  return yield* spinUnlock(globals + Globals.cpaLock);
 }
 
 /** The leaf's frames with its rights, a leaf of the level below each. Nobody sees the table yet. */
 function fillSplit(table: Page, level: number, leaf: number): void {
   const bits = (leaf & 0xfffff & ~(PTE_HUGE | PTE_USER)) | (level > 0 ? PTE_HUGE : 0);
-  const first = ptePfn(leaf);
-  for (let i = 0; i < tableEntries(level); i++)
-    storeEntry(entryAt(table, level, 0) + i * entryStride(level), level, (first + i * spanPages(level)) * PTE_PAYLOAD + bits);
+  fillTable(table, level, ptePfn(leaf) * PTE_PAYLOAD + bits, spanPages(level) * PTE_PAYLOAD);
 }
 
 /** flush_tlb_kernel_range. */

@@ -183,7 +183,8 @@ function* allocVmPages(vm: VmStructRef, pages: number, order: number): Op<number
       const error = yield* addVmPage(vm, pageOfPfn(pfnOfPage(block) + k));
       if (error !== 0) {
         // What the area has no room for is given back at once.
-        for (let rest = k; rest < 2 ** order; rest++) if ((yield* refAdd(pageOfPfn(pfnOfPage(block) + rest), -1)) === 0) yield* freePage(pageOfPfn(pfnOfPage(block) + rest), 0);
+        for (let rest = k; rest < 2 ** order; rest++)
+          if ((yield* refAdd(pageOfPfn(pfnOfPage(block) + rest), -1)) === 0) yield* freePage(pageOfPfn(pfnOfPage(block) + rest), 0);
         return error;
       }
     }

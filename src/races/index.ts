@@ -42,6 +42,10 @@ import e33Truncate from './e33-truncate.ts';
 import e36 from './e36.ts';
 import e37 from './e37.ts';
 import e55 from './e55.ts';
+import e81 from './e81.ts';
+import e81Table from './e81-table.ts';
+import e82 from './e82.ts';
+import e82Flush from './e82-flush.ts';
 import e87 from './e87.ts';
 import e87Exit from './e87-exit.ts';
 import e89 from './e89.ts';
@@ -111,6 +115,10 @@ export const catalogue: readonly Scenario[] = [
   e36,
   e37,
   e55,
+  e81,
+  e81Table,
+  e82,
+  e82Flush,
   e87,
   e87Exit,
   e89,

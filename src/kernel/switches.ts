@@ -186,6 +186,12 @@ export const SWITCHES = {
     does: 'a fragment of a page of page tables is handed out again as soon as it was given back',
     origin: 's390 before 6.6 (8211dad62798), where tables were given back under the mmap lock alone',
   },
+  pmdPairNoRecheck: { does: 'a read of an upper entry of two words, without its lock, does not read the first word again', origin: 'mutation' },
+  pmdPairNoSync: {
+    does: 'who has emptied an upper entry of two words fills it again without waiting for those who read it with interrupts off',
+    origin: 'before 6.5 (146b42e07494, pmdp_get_lockless_sync())',
+  },
+  pgdCtorUnlocked: { does: 'a new top table copies what the kernel maps before it takes the lock of the list of all top tables', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

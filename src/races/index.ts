@@ -46,6 +46,7 @@ import e81 from './e81.ts';
 import e81Table from './e81-table.ts';
 import e82 from './e82.ts';
 import e82Flush from './e82-flush.ts';
+import e86 from './e86.ts';
 import e87 from './e87.ts';
 import e87Exit from './e87-exit.ts';
 import e89 from './e89.ts';
@@ -62,6 +63,7 @@ import r08 from './r08.ts';
 import r20 from './r20.ts';
 import r21 from './r21.ts';
 import r22 from './r22.ts';
+import r23 from './r23.ts';
 import r24 from './r24.ts';
 import r30 from './r30.ts';
 import r31 from './r31.ts';
@@ -119,6 +121,7 @@ export const catalogue: readonly Scenario[] = [
   e81Table,
   e82,
   e82Flush,
+  e86,
   e87,
   e87Exit,
   e89,
@@ -135,6 +138,7 @@ export const catalogue: readonly Scenario[] = [
   r20,
   r21,
   r22,
+  r23,
   r24,
   r30,
   r31,

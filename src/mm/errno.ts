@@ -48,3 +48,5 @@ export const isErr = (value: number): boolean => value < 0 && value >= -MAX_ERRN
 export const EMLINK = 31;
 /** Never seen by programs: the call is made again. */
 export const ERESTARTNOINTR = 513;
+/** The kernel's own; user space does not see it. */
+export const ENOTSUPP = 524;

@@ -156,3 +156,15 @@ export function loadedEntry(mm: MmRef, vpn: Vpn): number {
 
 /** The same of the kernel's own. */
 export const loadedKernelEntry = (vpn: Vpn): number => loadedEntry(init(), vpn);
+
+/** kernelPfn(), read at once. */
+export function loadedKernelPfn(vpn: Vpn): number {
+  let table = get(init(), Mm.pgd);
+  for (let level = topLevel; level >= 0; level--) {
+    const entry = loadEntry(entryAt(table, level, vpn), level);
+    if ((entry & PTE_PRESENT) !== 0) return ptePfn(entry) + (vpn % spanPages(level));
+    if ((entry & PTE_TABLE) === 0) return -1;
+    table = tablePage(entry);
+  }
+  return -1;
+}

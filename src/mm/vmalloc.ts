@@ -82,7 +82,7 @@ export function vmPage(vm: VmStructRef, i: number): Page {
 }
 
 /** Puts a page behind those that an area has; 0 or −ENOMEM. */
-function* addVmPage(vm: VmStructRef, page: Page): Op<number> {
+export function* addVmPage(vm: VmStructRef, page: Page): Op<number> {
   const n = get(vm, VmStruct.nrPages);
   if (n % VM_PAGES === 0) {
     const part = yield* kmalloc(VmPages.$type);
@@ -104,7 +104,7 @@ function lastPart(vm: VmStructRef): number {
 }
 
 /** The end of a vm_struct; its pages too when they are its own. */
-function* freeVm(vm: VmStructRef): Op<number> {
+export function* freeVm(vm: VmStructRef): Op<number> {
   let part = get(vm, VmStruct.pages);
   while (part !== 0) {
     const next = get(part, VmPages.next);

@@ -24,7 +24,9 @@ export function kernelExtents(machine: Machine): KernelRun[] {
     const c = classes[columns.kind[i]];
     if (c.kind !== 'leaf') throw new Error(`a ${c.kind} entry at vpn 0x${columns.vpn[i].toString(16)}`);
     const { leafPages, read, write, exec } = c;
-    found.push({ vpn: columns.vpn[i], pfn: columns.pfn[i], pages: columns.pages[i], leafPages, read, write, exec });
+    // One frame behind many pages is one row with a count.
+    for (let k = 0; k < columns.count[i]; k++)
+      found.push({ vpn: columns.vpn[i] + k * columns.stride[i], pfn: columns.pfn[i], pages: columns.pages[i], leafPages, read, write, exec });
   }
   return found;
 }

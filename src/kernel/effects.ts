@@ -197,9 +197,9 @@ export function refAdd(page: number, delta: number): number {
 }
 
 /** folio_try_get: takes a reference unless the page is being freed; 1 when taken. */
-export function refGetUnlessZero(page: number): number {
+export function refGetUnlessZero(page: number, refs = 1): number {
   if (pageRefcount[page] === 0) return 0;
-  setPageRefcount(page, pageRefcount[page] + 1);
+  setPageRefcount(page, pageRefcount[page] + (refs || 1));
   return 1;
 }
 

@@ -117,6 +117,11 @@ export const SWITCHES = {
     does: 'who pins a page of a file for long, for reading, unshares it whether or not the mapping is private',
     origin: '6.9-rc (a12083d721d7: the VMA was not handed on), fixed by 01d89b93e176',
   },
+  gupNoBatch: { does: 'slow get_user_pages comes back for each entry of the lowest level, whatever folio it maps', origin: '6.18' },
+  exclusiveOfTail: {
+    does: 'whether a hugetlb page is exclusive is asked of the part that an entry names, where only the head knows',
+    origin: 'discussed for 6.10 (S01), never released',
+  },
   gupFastNoReload: { does: 'get_user_pages_fast() does not read the entry again once it has a reference to the page', origin: 'mutation' },
   gupFastNoTableReload: {
     does: 'get_user_pages_fast() does not read the entry of the page table again once it has a reference to the page',

@@ -7,14 +7,16 @@
  */
 import type { Op } from '../kernel/op.ts';
 import { cmpxchg, get, readOnce, refAdd } from '../kernel/ops.ts';
+import { pageFolio } from '../memory/folio.ts';
 import { pagePincount } from '../memory/state.ts';
 import { MMF_HAS_PINNED } from './mm-flags.ts';
 import { Mm, type MmRef, type Page, Vma, type VmaRef } from './types.ts';
 
-/** folio_maybe_dma_pinned: one read of the count. */
+/** folio_maybe_dma_pinned, of the folio that a page belongs to: one read of the count. */
 export function* folioMaybeDmaPinned(page: Page): Op<boolean> {
-  yield* refAdd(page, 0);
-  return pagePincount[page] > 0;
+  const folio = pageFolio(page);
+  yield* refAdd(folio, 0);
+  return pagePincount[folio] > 0;
 }
 
 /** folio_needs_cow_for_dma: fork must not share the page. The mm's write_protect_seq is odd, so that whoever pins without a lock from now on notices. */

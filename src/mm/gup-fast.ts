@@ -10,17 +10,19 @@
  * - Whatever is in doubt is left to the slow way, which has locks and VMAs. Nothing here sleeps or faults.
  * - Fork shares pages without emptying entries: pins that were taken while it did so are given back (Mm.writeProtectSeq).
  */
-import { codec, entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import { codec, entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, localIrqDisable, localIrqEnable, mappingGet, readOnce, setFlags, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { PG_REFERENCED } from '../memory/page-flags.ts';
+import { pageFolio } from '../memory/folio.ts';
+import { PG_HUGETLB, PG_REFERENCED } from '../memory/page-flags.ts';
+import { pageFlags } from '../memory/state.ts';
 import { PTE_PROTNONE, PTE_READ, PTE_SPECIAL, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { mmSetHasPinnedFlag } from './dma-pinned.ts';
 import { EFAULT, EINVAL, EOVERFLOW } from './errno.ts';
 import { kindIsShmem } from './file-types.ts';
 import { gupCall, gupFlags } from './gup-calls.ts';
-import { gupFastUnpinUserPages, gupMustUnshare, gupPutFolio, sanityCheckPinnedPage, tryGrabFolioFast } from './gup-pin.ts';
+import { gupFastUnpinUserPages, gupMustUnshare, gupPutFolio, sanityCheckPinnedPage, sharingState, tryGrabFolioFast } from './gup-pin.ts';
 import {
   FOLL_FAST_ONLY,
   FOLL_FORCE,
@@ -35,6 +37,7 @@ import {
   PageVector,
   type PageVectorRef,
   pushPage,
+  recordSubpages,
 } from './gup-types.ts';
 import { ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { pteMap, pteUnmap } from './pgtable-generic.ts';
@@ -59,13 +62,14 @@ const mayFollow = (pte: number, follFlags: number): boolean =>
  * would say when they are written next. There is no VMA to ask, so what is known to be right passes: anonymous memory, shared memory. The page is
  * referenced and mapped; truncation may take it from its file at any moment, hence its mapping is read once.
  */
-function* folioAllowed(page: Page, follFlags: number): Op<boolean> {
+function* folioAllowed(folio: Page, follFlags: number): Op<boolean> {
   const lasting = FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE;
   if ((follFlags & lasting) !== lasting || switched(SW.gupFastAnyFile)) return true;
-  let mapping = yield* mappingGet(page);
+  if ((pageFlags[folio] & PG_HUGETLB) !== 0) return true;
+  let mapping = yield* mappingGet(folio);
   if (mapping === 0) return false;
-  if (folioTestAnon(page)) return true;
-  if (switched(SW.gupFastMappingTwice)) mapping = yield* mappingGet(page);
+  if (folioTestAnon(folio)) return true;
+  if (switched(SW.gupFastMappingTwice)) mapping = yield* mappingGet(folio);
   return kindIsShmem(get(mapping, Inode.kind));
 }
 
@@ -74,19 +78,47 @@ function* gupFastPte(pmdp: number, pmd: number, ptep: number, follFlags: number)
   const pte = yield* entryGet(ptep, 0);
   if (!mayFollow(pte, follFlags)) return 0;
   const page = ptePage(pte);
-  const early = switched(SW.gupFastLooksEarly) ? yield* setFlags(page, 0) : 0;
-  if ((yield* tryGrabFolioFast(page, follFlags)) === 0) return 0;
+  const early = switched(SW.gupFastLooksEarly) ? yield* lookSharing(page) : 0;
+  if ((yield* tryGrabFolioFast(page, 1, follFlags)) === 0) return 0;
   let valid = switched(SW.gupFastNoTableReload) || (yield* entryGet(pmdp, 1)) === pmd;
   if (valid && !switched(SW.gupFastNoReload)) valid = (yield* entryGet(ptep, 0)) === pte;
-  if (valid) valid = yield* folioAllowed(page, follFlags);
+  if (valid) valid = yield* folioAllowed(pageFolio(page), follFlags);
   // The flag is looked at after the pin: who shares the page looks for pins before he clears it.
-  if (valid && (pte & PTE_WRITE) === 0) valid = !gupMustUnshare(0, follFlags, early !== 0 ? early : yield* setFlags(page, 0));
+  if (valid && (pte & PTE_WRITE) === 0) valid = !gupMustUnshare(0, follFlags, early !== 0 ? early : yield* lookSharing(page));
   if (!valid) {
-    yield* gupPutFolio(page, follFlags);
+    yield* gupPutFolio(page, 1, follFlags);
     return 0;
   }
-  yield* setFlags(page, PG_REFERENCED);
+  yield* setFlags(pageFolio(page), PG_REFERENCED);
   return page;
+}
+
+/** Flags of a page for gup_must_unshare(), read atomically. */
+function* lookSharing(page: Page): Op<number> {
+  yield* setFlags(pageFolio(page), 0);
+  return sharingState(page);
+}
+
+/**
+ * gup_fast_pmd_leaf, gup_fast_pud_leaf: the pages [start, end) of one entry above the lowest level, which was read as `entry` at `at`. All of them with as many
+ * references or pins of their folio, or none; 1 when they were taken.
+ */
+function* gupFastLeaf(at: number, level: number, entry: number, start: Vpn, end: Vpn, follFlags: number, vector: PageVectorRef): Op<number> {
+  if (!mayFollow(entry, follFlags)) return 0;
+  const first = ptePage(entry);
+  const refs = end - start;
+  if ((yield* tryGrabFolioFast(first, refs, follFlags)) === 0) return 0;
+  let valid = switched(SW.gupFastNoReload) || (yield* entryGet(at, level)) === entry;
+  if (valid) valid = yield* folioAllowed(pageFolio(first), follFlags);
+  // One entry maps all: the head knows for all.
+  if (valid && (entry & PTE_WRITE) === 0) valid = !gupMustUnshare(0, follFlags, yield* lookSharing(first));
+  if (!valid) {
+    yield* gupPutFolio(first, refs, follFlags);
+    return 0;
+  }
+  yield* setFlags(pageFolio(first), PG_REFERENCED);
+  recordSubpages(vector, first, start % spanPages(level), refs);
+  return 1;
 }
 
 // --- the walk ---------------------------------------------------------------------------------------------------------------
@@ -113,23 +145,15 @@ function* gupFastRange(table: Page, level: number, start: Vpn, end: Vpn, follFla
     const next = entryEnd(vpn, end, level);
     const at = entryAt(table, level, vpn);
     const entry = yield* entryGet(at, level);
-    if ((entry & PTE_TABLE) === 0) {
-      if (ptePresent(entry)) noLeaf(level);
-      return 0;
-    }
-    const all =
-      level > 1
-        ? yield* gupFastRange(tablePage(entry), level - 1, vpn, next, follFlags, vector)
-        : yield* gupFastPteRange(at, entry, vpn, next, follFlags, vector);
+    let all = 0;
+    if ((entry & PTE_TABLE) !== 0) {
+      if (level > 1) all = yield* gupFastRange(tablePage(entry), level - 1, vpn, next, follFlags, vector);
+      else all = yield* gupFastPteRange(at, entry, vpn, next, follFlags, vector);
+    } else if (ptePresent(entry)) all = yield* gupFastLeaf(at, level, entry, vpn, next, follFlags, vector);
     if (all === 0) return 0;
     vpn = next;
   }
   return 1;
-}
-
-/** gup_fast_pmd_leaf, gup_fast_pud_leaf. @throws {Error} there are no huge pages yet */
-function noLeaf(level: number): never {
-  throw new Error(`get_user_pages_fast() of a huge page (gup_fast_${codec.levels[level].name}_leaf) is not implemented`);
 }
 
 /** gup_fast: pages from `start` to before `end` or to the first in doubt, behind those that the vector has. How many. */

@@ -9,6 +9,7 @@ import { KernelBug } from '../kernel/bug.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set, setFlags, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { pageFolio } from '../memory/folio.ts';
 import { pagePincount, pageShift, setWord, wordShift } from '../memory/state.ts';
 import { EFAULT, EINVAL, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
@@ -95,7 +96,7 @@ function* gupTestCall(command: number, mm: MmRef, vpn: Vpn, count: number, gupFl
 function verifyDmaPinned(vector: PageVectorRef, lasting: boolean): void {
   for (let i = 0; i < get(vector, PageVector.count); i++) {
     const page = get(vector, PageVector.pages + i);
-    if (pagePincount[page] === 0 && !isZeroPage(page)) throw new KernelBug('I1', `page ${page} is not pinned`);
+    if (pagePincount[pageFolio(page)] === 0 && !isZeroPage(page)) throw new KernelBug('I1', `page ${page} is not pinned`);
     if (lasting && !folioIsLongtermPinnable(page)) throw new KernelBug('I5', `page ${page} is pinned for long where it may not stay`);
   }
 }

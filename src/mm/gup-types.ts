@@ -1,6 +1,7 @@
 /** What callers of get_user_pages ask for (FOLL_*, include/linux/mm_types.h and mm/internal.h), and what a call works on. */
 
 import { get, set } from '../kernel/ops.ts';
+import { nextPage } from '../memory/folio.ts';
 import { allocObject, freeObject } from '../memory/state.ts';
 import { array, defineStruct, type Ref } from '../memory/struct.ts';
 
@@ -61,6 +62,9 @@ export const Gup = defineStruct('gup', {
   locked: 'number',
   /** Where pages go; 0 when they are only to be faulted in. */
   vector: 'ref:pageVector',
+  /** Pages from the one looked for on that are still wanted, and how many of them the entry (or a run of entries) that was found maps: `page_mask`. */
+  wanted: 'count',
+  run: 'count',
 });
 
 /** A call's object: in Linux these are arguments and locals. */
@@ -70,6 +74,13 @@ export const freeGup = (gup: GupRef): void => freeObject(gup, Gup.$size);
 /** A vector for pages, empty; and its end, when its pages were given back. */
 export const allocPageVector = (): PageVectorRef => allocObject(PageVector.$type, PageVector.$size);
 export const freePageVector = (vector: PageVectorRef): void => freeObject(vector, PageVector.$size);
+
+/** record_subpages: puts `count` pages of one folio behind those that a vector has: they begin `offset` behind one of its pages. */
+export function recordSubpages(vector: PageVectorRef, page: number, offset: number, count: number): void {
+  const at = get(vector, PageVector.count);
+  for (let i = 0; i < count; i++) set(vector, PageVector.pages + at + i, nextPage(page, offset + i));
+  set(vector, PageVector.count, at + count);
+}
 
 /** Puts a page behind those that a vector has. */
 export function pushPage(vector: PageVectorRef, page: number): void {

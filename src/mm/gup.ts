@@ -5,15 +5,19 @@
  * was mapped there with the asked right at that moment. A fault may release the mmap lock only for FOLL_UNLOCKABLE, and `Gup.locked` is 0 then.
  */
 
+import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, get, set, spinUnlock } from '../kernel/ops.ts';
-import { pageFlags, pfnOfPage } from '../memory/state.ts';
-import { PTE_DIRTY, PTE_PROTNONE, PTE_SOFT_DIRTY, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { entryGet, entrySet, get, set, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
+import { compoundPages, nextPage, pageIsCompound, subPageIndex } from '../memory/folio.ts';
+import { PG_ANON, PG_ANON_EXCLUSIVE } from '../memory/page-flags.ts';
+import { pfnOfPage } from '../memory/state.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PROTNONE, PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { isCowMapping } from './copy-page-range.ts';
 import { mmSetHasPinnedFlag } from './dma-pinned.ts';
 import { EAGAIN, EBUSY, EEXIST, EFAULT, EHWPOISON, EINVAL, EMLINK, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
-import { gupMustUnshare, tryGrabFolio } from './gup-pin.ts';
+import { gupMustUnshare, gupPutFolio, sharingState, tryGrabFolio } from './gup-pin.ts';
 import {
   allocGup,
   FOLL_ANON,
@@ -35,15 +39,14 @@ import {
   freeGup,
   Gup,
   type GupRef,
-  pushPage,
+  recordSubpages,
 } from './gup-types.ts';
 import { handleMmFault, vmNormalPage } from './memory.ts';
 import { mmapAssertLocked, mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
-import { pteLockptr, ptePage, ptePfn, ptePresent } from './pgtable.ts';
-import { lockedPtePointer } from './pgtable-generic.ts';
-import { pageAnonExclusive } from './rmap.ts';
-import { folioMarkAccessed, folioMarkDirty, folioTestAnon, folioTestDirty } from './swap.ts';
-import { Globals, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { PTE_PAYLOAD, pteClear, pteLockptr, ptePage, ptePfn, ptePresent, pteSet, tablePage, upperLock } from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { folioMarkAccessed, folioMarkDirty, folioTestDirty } from './swap.ts';
+import { Globals, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import {
   VM_ACCESS_FLAGS,
   VM_HUGETLB,
@@ -116,7 +119,7 @@ function canFollowWritePte(pte: number, page: Page, vma: VmaRef, follFlags: numb
   if ((follFlags & FOLL_FORCE) === 0) return false;
   const vmFlags = get(vma, Vma.flags);
   if ((vmFlags & (VM_MAYSHARE | VM_SHARED | VM_MAYWRITE | VM_WRITE)) !== VM_MAYWRITE) return false;
-  if (page === 0 || !folioTestAnon(page) || !pageAnonExclusive(page)) return false;
+  if (page === 0 || sharingState(page) !== (PG_ANON | PG_ANON_EXCLUSIVE)) return false;
   // Entries that wait for a first write must have the fault.
   if (get(globals, Globals.softDirty) !== 0 && (vmFlags & VM_SOFTDIRTY) === 0 && (pte & PTE_SOFT_DIRTY) === 0) return false;
   return !((vmFlags & VM_UFFD_WP) !== 0 && (pte & PTE_UFFD_WP) !== 0);
@@ -133,18 +136,74 @@ const canFollowProtnone = (vma: VmaRef, follFlags: number): boolean =>
 const noPageTable = (vma: VmaRef, follFlags: number): number => ((follFlags & FOLL_DUMP) !== 0 && get(vma, Vma.ops) === 0 ? -EFAULT : 0);
 
 /**
- * follow_page_pte: the page that a VMA maps at a place, referenced with FOLL_GET or pinned with FOLL_PIN; 0 where a fault is needed, −EMLINK where a
- * shared page must be unshared first, −EEXIST where a frame without a page is mapped, −EFAULT where there is nothing to have.
+ * follow_page_mask: the page that a VMA maps at a place, referenced with FOLL_GET or pinned with FOLL_PIN; 0 where a fault is needed, −EMLINK where a
+ * shared page must be unshared first, −EEXIST where a frame without a page is mapped, −EFAULT where there is nothing to have. With `gup` (0 without) it also
+ * tells how many of the pages wanted from there on were found with it (`Gup.run`); only the first is referenced or pinned.
  */
+export function* followPageMask(vma: VmaRef, vpn: Vpn, follFlags: number, gup: GupRef): Op<number> {
+  const mm = get(vma, Vma.mm);
+  if (gup !== 0) set(gup, Gup.run, 1);
+  for (;;) {
+    let table = get(mm, Mm.pgd);
+    let level = topLevel;
+    let entry = 0;
+    for (; level > 1; level--) {
+      entry = yield* entryGet(entryAt(table, level, vpn), level);
+      if ((entry & PTE_TABLE) === 0) break;
+      table = tablePage(entry);
+    }
+    if (level === 1) {
+      const at = entryAt(table, 1, vpn);
+      const ptep = yield* pteOffsetMapLock(at, vpn);
+      if (ptep !== 0) return yield* followPte(vma, vpn, ptep, follFlags, gup);
+      entry = yield* entryGet(at, 1);
+    }
+    if (ptePresent(entry)) {
+      const found = yield* followLeaf(vma, vpn, table, level, follFlags, gup);
+      if (found !== -EAGAIN) return found;
+    } else if ((entry & PTE_TABLE) === 0) return noPageTable(vma, follFlags);
+  }
+}
+
+/** The same for one page alone. */
 export function* followPage(vma: VmaRef, vpn: Vpn, follFlags: number): Op<number> {
-  const ptep = yield* lockedPtePointer(get(vma, Vma.mm), vpn);
-  if (ptep === 0) return noPageTable(vma, follFlags);
+  return yield* followPageMask(vma, vpn, follFlags, 0);
+}
+
+/** follow_page_pte, from the entry's lock on, which it releases. */
+function* followPte(vma: VmaRef, vpn: Vpn, ptep: number, follFlags: number, gup: GupRef): Op<number> {
   const lock = pteLockptr(ptep);
   const pte = yield* entryGet(ptep, 0);
   let result = pte === 0 ? noPageTable(vma, follFlags) : 0;
-  if (ptePresent(pte)) result = yield* followPresent(vma, pte, follFlags);
+  if (ptePresent(pte)) {
+    result = yield* followPresent(vma, pte, follFlags);
+    if (result > 0 && gup !== 0 && pageIsCompound(result) && !switched(SW.gupNoBatch)) {
+      const most = Math.min(get(gup, Gup.wanted), entryEnd(vpn, get(vma, Vma.end), 1) - vpn);
+      if (most > 1 && ((follFlags & FOLL_WRITE) === 0 || (pte & PTE_WRITE) !== 0)) set(gup, Gup.run, yield* followRun(vma, ptep, pte, result, most, follFlags));
+    }
+  }
   yield* spinUnlock(lock);
   return result;
+}
+
+/**
+ * How many entries in a row, at most `most`, map what follows of the same folio with the same rights: contiguous entries, or a large folio that small entries map.
+ * Linux 6.18 comes back for each of them. What is asked of the first is asked of each; they stand under one lock.
+ */
+function* followRun(vma: VmaRef, first: number, pte: number, page: Page, most: number, follFlags: number): Op<number> {
+  const left = Math.min(most, compoundPages(page) - subPageIndex(page));
+  const kept = PTE_ACCESSED | PTE_DIRTY | PTE_SOFT_DIRTY;
+  let ptep = first;
+  let run = 1;
+  for (; run < left; run++) {
+    ptep += entryStride(0);
+    const next = yield* entryGet(ptep, 0);
+    if (pteClear(next, kept) !== pteClear(pte, kept) + run * PTE_PAYLOAD) break;
+    if ((pte & PTE_WRITE) === 0 && gupMustUnshare(vma, follFlags, sharingState(nextPage(page, run)))) break;
+  }
+  // Each entry is an access to the folio; after four nothing changes any more.
+  if ((follFlags & FOLL_TOUCH) !== 0) for (let i = 1; i < run && i < 4; i++) yield* folioMarkAccessed(page);
+  return run;
 }
 
 /** The part of follow_page_pte for a present entry, whose lock is held. */
@@ -156,14 +215,47 @@ function* followPresent(vma: VmaRef, pte: number, follFlags: number): Op<number>
   // follow_pfn_pte: somebody's device; there is a frame but no page.
   if (normal === 0 && ptePfn(pte) !== pfnOfPage(get(globals, Globals.zeroPage))) return -EEXIST;
   const page = ptePage(pte);
-  if ((pte & PTE_WRITE) === 0 && gupMustUnshare(vma, follFlags, pageFlags[page])) return -EMLINK;
-  const failed = yield* tryGrabFolio(page, follFlags);
+  if ((pte & PTE_WRITE) === 0 && gupMustUnshare(vma, follFlags, sharingState(page))) return -EMLINK;
+  const failed = yield* tryGrabFolio(page, 1, follFlags);
   if (failed !== 0) return failed;
   if ((follFlags & FOLL_TOUCH) !== 0) {
     if ((follFlags & FOLL_WRITE) !== 0 && (pte & PTE_DIRTY) === 0 && !folioTestDirty(page)) yield* folioMarkDirty(page);
     yield* folioMarkAccessed(page);
   }
   return page;
+}
+
+/** follow_pmd_mask and follow_pud_mask at an entry that was a leaf: the same, or −EAGAIN where it has become a table. */
+function* followLeaf(vma: VmaRef, vpn: Vpn, table: Page, level: number, follFlags: number, gup: GupRef): Op<number> {
+  const at = entryAt(table, level, vpn);
+  const lock = upperLock(get(vma, Vma.mm), table, level);
+  yield* spinLock(lock);
+  const entry = yield* entryGet(at, level);
+  let result = -EAGAIN;
+  if ((entry & PTE_TABLE) === 0) result = ptePresent(entry) ? yield* followHuge(vma, vpn, at, level, entry, follFlags, gup) : noPageTable(vma, follFlags);
+  yield* spinUnlock(lock);
+  return result;
+}
+
+/** follow_huge_pmd, follow_huge_pud: a present entry above the lowest level, whose lock is held. */
+function* followHuge(vma: VmaRef, vpn: Vpn, at: number, level: number, entry: number, follFlags: number, gup: GupRef): Op<number> {
+  if ((entry & PTE_PROTNONE) !== 0 && !canFollowProtnone(vma, follFlags)) return 0;
+  const device = (entry & PTE_SPECIAL) !== 0 && (get(vma, Vma.flags) & VM_PFNMAP) !== 0;
+  const first = device ? 0 : ptePage(entry);
+  if ((follFlags & FOLL_WRITE) !== 0 && !canFollowWritePte(entry, first, vma, follFlags)) return 0;
+  if ((entry & PTE_SPECIAL) !== 0 && (follFlags & FOLL_DUMP) !== 0) return -EFAULT;
+  if (device) return -EEXIST;
+  if ((entry & PTE_WRITE) === 0 && gupMustUnshare(vma, follFlags, sharingState(first))) return -EMLINK;
+  const failed = yield* tryGrabFolio(first, 1, follFlags);
+  if (failed !== 0) return failed;
+  if ((follFlags & FOLL_TOUCH) !== 0 && level === 1) {
+    // touch_pmd
+    const touched = pteSet(entry, PTE_ACCESSED | ((follFlags & FOLL_WRITE) !== 0 ? PTE_DIRTY : 0));
+    if (touched !== entry) yield* entrySet(at, level, touched);
+  }
+  const offset = vpn % spanPages(level);
+  if (gup !== 0) set(gup, Gup.run, Math.min(get(gup, Gup.wanted), spanPages(level) - offset));
+  return nextPage(first, offset);
 }
 
 /**
@@ -219,11 +311,20 @@ function* getPages(gup: GupRef, start: Vpn, count: number): Op<number> {
       const denied = vmaError(vma, follFlags);
       if (denied !== 0) return done > 0 ? done : denied;
     }
-    const page = yield* followPage(vma, vpn, follFlags);
+    set(gup, Gup.wanted, Math.min(count - done, get(vma, Vma.end) - vpn));
+    const page = yield* followPageMask(vma, vpn, follFlags, gup);
     // Who only wants it faulted in has it, page or not.
     if (page > 0 || (page === -EEXIST && vector === 0)) {
-      if (vector !== 0) pushPage(vector, page);
-      done++;
+      const run = get(gup, Gup.run);
+      if (vector !== 0) {
+        // As many references as pages: the first keeps the folio, so there is nothing that could fail.
+        if (run > 1 && (yield* tryGrabFolio(page, run - 1, follFlags)) !== 0) {
+          yield* gupPutFolio(page, 1, follFlags);
+          return done > 0 ? done : -EFAULT;
+        }
+        recordSubpages(vector, page, 0, run);
+      }
+      done += run;
       continue;
     }
     if (page !== 0 && page !== -EMLINK) return done > 0 ? done : page;

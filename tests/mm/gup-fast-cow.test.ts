@@ -67,7 +67,7 @@ function branchOf(result: number, seen: ReadonlySet<string>): Branch {
   if (seen.has('wpPageCopy')) return 'copy';
   if (seen.has('doWpPage')) return 'reuse';
   if (seen.has('faultinPage')) return 'fault';
-  if (seen.has('followPage')) return 'slow';
+  if (seen.has('followPageMask')) return 'slow';
   return 'fast';
 }
 

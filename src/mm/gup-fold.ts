@@ -78,7 +78,7 @@ function* foldedRange(stack: GupStackRef, pointer: number, level: number, start:
 function* foldedPtes(table: Page, start: Vpn, end: Vpn, vector: PageVectorRef): Op<number> {
   for (let vpn = start; vpn < end; vpn++) {
     const pte = yield* entryGet(entryAt(table, 0, vpn), 0);
-    if (!ptePresent(pte) || (yield* tryGrabFolioFast(ptePage(pte), FOLL_GET)) === 0) return 0;
+    if (!ptePresent(pte) || (yield* tryGrabFolioFast(ptePage(pte), 1, FOLL_GET)) === 0) return 0;
     pushPage(vector, ptePage(pte));
   }
   return 1;

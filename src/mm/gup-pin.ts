@@ -162,7 +162,7 @@ export function* unpinUserPagesDirtyLock(vector: PageVectorRef, makeDirty: numbe
   while (i < get(vector, PageVector.count)) {
     const page = get(vector, PageVector.pages + i);
     if (!isZeroPage(page)) sanityCheckPinnedPage(page);
-    if (makeDirty !== 0 && !folioTestDirty(page)) yield* folioMarkDirtyLock(pageFolio(page));
+    if (makeDirty !== 0 && !folioTestDirty(page)) yield* folioMarkDirtyLock(page);
     const refs = folioRun(vector, i);
     yield* gupPutFolio(page, refs, FOLL_PIN);
     i += refs;
@@ -180,7 +180,8 @@ export function* putUserPages(vector: PageVectorRef): Op<number> {
 
 /** folio_mark_dirty_lock: by somebody who has but a reference. */
 export function* folioMarkDirtyLock(page: Page): Op<number> {
-  yield* folioLock(page);
-  yield* folioMarkDirty(page);
-  return yield* folioUnlock(page);
+  const folio = pageFolio(page);
+  yield* folioLock(folio);
+  yield* folioMarkDirty(folio);
+  return yield* folioUnlock(folio);
 }

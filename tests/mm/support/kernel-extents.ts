@@ -1,5 +1,5 @@
 /** What the kernel's own tables of a machine map, as the reader of page tables sees it. */
-import { kernelRegistersOf } from '../../../src/machine/capture.ts';
+import { kernelRegistersOf, registersOf } from '../../../src/machine/capture.ts';
 import type { Machine } from '../../../src/machine/machine.ts';
 import { compileMode, extentsOf, readPageTables, rootFromRegisters } from '../../../src/pagetable/index.ts';
 
@@ -40,4 +40,13 @@ export function leafSizes(machine: Machine): Record<string, number> {
     sizes[name] = (sizes[name] ?? 0) + pages / leafPages;
   }
   return sizes;
+}
+
+/** Leaves of a process's half. */
+export function userExtents(machine: Machine, pid: number): { vpn: number; leafPages: number }[] {
+  const compiled = compileMode(machine.codec.mode, '6.18');
+  const { columns, classes } = extentsOf(readPageTables(compiled, machine.source, rootFromRegisters(compiled, registersOf(machine, pid), 'user')), {
+    half: 'user',
+  });
+  return Array.from({ length: columns.length }, (_, i) => ({ vpn: columns.vpn[i], leafPages: classes[columns.kind[i]].leafPages }));
 }

@@ -75,6 +75,18 @@ export function storeEntry(at: number, level: number, entry: number): void {
   recordWrite(() => codec.writeEntry(words, at, level, entry), at >> wordShift, tableOrders[level]);
 }
 
+/**
+ * Writes `count` entries in a row, canonical, each with a frame so many (`step`) behind the one before. Only for tables that nobody else can reach: it is
+ * no operation that others could see.
+ */
+export function storeEntries(at: number, level: number, first: number, step: number, count: number): void {
+  const write = (): void => {
+    for (let i = 0; i < count; i++) codec.writeEntry(words, at + i * stride[level], level, first + i * step * 1048576);
+  };
+  if (recording) recordWrite(write, at >> wordShift, tableOrders[level]);
+  else write();
+}
+
 /** Fills a fresh table with empty entries. */
 export function clearTable(table: number, level: number): void {
   const at = table << wordShift;

@@ -300,11 +300,13 @@ export function entryGetAndClear(at: number, level: number): number {
   return entry;
 }
 
-/** ptep_test_and_clear_young and its kin: takes bits off a present entry in one step; the entry before. */
-export function entryClearBits(at: number, level: number, bits: number): number {
+/** ptep_test_and_clear_young and its kin: takes bits off a present entry in one step, and puts others to it (pmdp_invalidate); the entry before. */
+export function entryClearBits(at: number, level: number, bits: number, more = 0): number {
   if (running !== 0) checkEntryChange(at, level);
   const entry = loadEntry(at, level);
-  if ((entry & bits) !== 0) storeEntry(at, level, entry - (entry & bits));
+  const kept = entry - (entry & bits);
+  const now = kept + (more & ~(kept & 0xfffff));
+  if (now !== entry) storeEntry(at, level, now);
   return entry;
 }
 

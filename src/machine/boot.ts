@@ -17,6 +17,8 @@ import { globals } from '../mm/globals.ts';
 import { Globals } from '../mm/types.ts';
 import { EntryCodec, userLimits } from '../pagetable/canonical.ts';
 import { PxdError } from '../pagetable/error.ts';
+import { bootHugetlb } from './boot-hugetlb.ts';
+import { bootThp } from './thp-settings.ts';
 
 export interface BootOptions {
   /** Paging mode by name (`pxd modes`). Default x86-4level. */
@@ -117,6 +119,8 @@ export function boot(options: BootOptions = {}): Booted {
   setPageFlags(zero, PG_RESERVED | PG_UPTODATE);
   set(globals, Globals.zeroPage, zero);
   makeEmptyTables(codec);
+  bootThp();
+  bootHugetlb(codec);
   return { state, codec };
 }
 

@@ -1,18 +1,32 @@
 /** A process as one sees it from outside (/proc): its VMAs and pages copied out of the machine's memory. Looking changes nothing. */
 
 import { entryAt, entryStride, loadEntry, spanPages, topLevel } from '../kernel/arch.ts';
+import { compoundOrder, pageFolio, precisePageMapcount, subPage, subPageIndex } from '../memory/folio.ts';
 import { get } from '../memory/heap.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_KSM, PG_MLOCKED, PG_REFERENCED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UNEVICTABLE } from '../memory/page-flags.ts';
-import { pageFlags, pageMapcount, pageOfPfn } from '../memory/state.ts';
-import { INODE_DISK, INODE_MEMFD, INODE_PIPE, INODE_SHARED_ANON, INODE_SYSV, INODE_TMPFS } from '../mm/file-types.ts';
+import { pageFlags, pageOfPfn, pageShift, pfnOfPage } from '../memory/state.ts';
+import {
+  INODE_DISK,
+  INODE_HUGETLB,
+  INODE_HUGETLB_ANON,
+  INODE_MEMFD,
+  INODE_PIPE,
+  INODE_SHARED_ANON,
+  INODE_SYSV,
+  INODE_TMPFS,
+  kindIsHugetlb,
+} from '../mm/file-types.ts';
 import { globals } from '../mm/globals.ts';
+import { thpEligible } from '../mm/huge-orders.ts';
+import { isHugeZeroPmd } from '../mm/huge-zero.ts';
 import { isSwapPte, PTE_MARKER_GUARD, PTE_MARKER_POISONED, pteMarker, ptePfn, ptePresent } from '../mm/pgtable.ts';
 import { File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Name, Process as ProcessStruct, Vma } from '../mm/types.ts';
-import { VM_DROPPABLE, VM_SEALED, VMH_SYNC } from '../mm/vm-flags.ts';
+import { VM_DROPPABLE, VM_HUGETLB, VM_SEALED, VMH_SYNC } from '../mm/vm-flags.ts';
 import { firstVma } from '../mm/vma-tree.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import type { Machine } from './machine.ts';
 import { type FileKind, type FileView, PAGE, type PageView, type ProcessView, type VmaView } from './proc/view.ts';
+import { hugePagesOf, hugetlbPages } from './view-hugetlb.ts';
 
 /** Flags of struct page → bits of a view. */
 const FLAGS: readonly (readonly [flag: number, bit: number])[] = [
@@ -33,6 +47,8 @@ const KINDS: Readonly<Record<number, FileKind>> = {
   [INODE_SHARED_ANON]: 'shared-anon',
   [INODE_SYSV]: 'sysv',
   [INODE_DISK]: 'disk',
+  [INODE_HUGETLB]: 'memfd',
+  [INODE_HUGETLB_ANON]: 'hugetlb-anon',
 };
 
 /** Bytes of a name, six a slot, as text. */
@@ -46,9 +62,9 @@ export function nameText(ref: number): string {
 /** The path of an inode as /proc/PID/maps prints it. */
 function pathOf(kind: number, name: string, linked: boolean): string {
   const gone = linked ? '' : ' (deleted)';
-  if (kind === INODE_MEMFD) return `/memfd:${name} (deleted)`;
+  if (kind === INODE_MEMFD || kind === INODE_HUGETLB) return `/memfd:${name} (deleted)`;
   if (kind === INODE_SHARED_ANON) return '/dev/zero (deleted)';
-  if (kind === INODE_SYSV) return `/${name} (deleted)`;
+  if (kind === INODE_SYSV || kind === INODE_HUGETLB_ANON) return `/${name} (deleted)`;
   return `${kind === INODE_TMPFS ? '/dev/shm/pxd/' : '/var/tmp/pxd/'}${name}${gone}`;
 }
 
@@ -66,8 +82,9 @@ export function inodeView(inode: number): FileView {
     inode: get(inode, Inode.number),
     sizeBytes: get(inode, Inode.size),
     // Pages that were reclaimed are given back by the next one who asks (shmem_getattr).
-    pages: shmem ? Math.min(get(inode, Inode.alloced), get(inode, Inode.nrPages) + get(inode, Inode.swapped)) : get(inode, Inode.alloced),
-    hugetlb: false,
+    pages:
+      shmem && !kindIsHugetlb(kind) ? Math.min(get(inode, Inode.alloced), get(inode, Inode.nrPages) + get(inode, Inode.swapped)) : get(inode, Inode.alloced),
+    hugetlb: kindIsHugetlb(kind),
   };
 }
 
@@ -85,8 +102,8 @@ function linuxFlags(flags: number): number {
   return low + ((flags & VM_SEALED) !== 0 ? 2 ** 42 : 0) + ((flags & VM_DROPPABLE) !== 0 ? 2 ** 40 : 0);
 }
 
-/** One entry of the lowest level as a page of a view. */
-function pageView(vpn: number, pte: number): PageView {
+/** A page of a view: what an entry of a level maps there. */
+function pageView(vpn: number, pte: number, level: number): PageView {
   const none = { vpn, key: 0, flags: 0, mapcount: 0, order: 0, index: 0 };
   if (!ptePresent(pte)) {
     const marker = pteMarker(pte);
@@ -95,15 +112,23 @@ function pageView(vpn: number, pte: number): PageView {
     return { ...none, kind: 'swap', key: ptePfn(pte) };
   }
   const own = ((pte & PTE_ACCESSED) !== 0 ? PAGE.YOUNG : 0) | ((pte & PTE_DIRTY) !== 0 ? PAGE.ENTRY_DIRTY : 0) | ((pte & PTE_UFFD_WP) !== 0 ? PAGE.UFFD_WP : 0);
-  const page = pageOfPfn(ptePfn(pte));
+  if (isHugeZeroPmd(pte)) return { ...none, kind: 'huge-zero', flags: own };
+  const page = level === 0 ? pageOfPfn(ptePfn(pte)) : subPage(pageOfPfn(ptePfn(pte)), vpn % spanPages(level));
   if ((pte & PTE_SPECIAL) !== 0 || page === get(globals, Globals.zeroPage)) return { ...none, kind: 'zero', flags: own };
+  const folio = pageFolio(page);
   let flags = own;
-  for (const [flag, bit] of FLAGS) if ((pageFlags[page] & flag) !== 0) flags |= bit;
-  return { vpn, kind: 'page', key: ptePfn(pte), flags, mapcount: pageMapcount[page], order: 0, index: 0 };
+  for (const [flag, bit] of FLAGS) if ((pageFlags[folio] & flag) !== 0) flags |= bit;
+  const mapcount = precisePageMapcount(page);
+  if (level > 0) {
+    flags |= PAGE.PMD_MAPPED;
+    // pagemap asks for the first page each time.
+    if ((precisePageMapcount(folio) === 1) !== (mapcount === 1)) flags |= PAGE.EXCLUSIVE_DIFFERS;
+  }
+  return { vpn, kind: 'page', key: pfnOfPage(page), flags, mapcount, order: compoundOrder(page), index: subPageIndex(page) };
 }
 
-/** Every entry that is not empty in [start, end), in order. */
-export function eachEntry(pgd: number, start: number, end: number, visit: (vpn: number, pte: number) => void): void {
+/** Every entry that is not empty in [start, end), in order; huge ones once for each page. */
+export function eachEntry(pgd: number, start: number, end: number, visit: (vpn: number, pte: number, level: number) => void): void {
   const walk = (table: number, level: number, from: number, to: number): void => {
     const span = spanPages(level);
     for (let vpn = from; vpn < to; ) {
@@ -113,12 +138,13 @@ export function eachEntry(pgd: number, start: number, end: number, visit: (vpn: 
         let ptep = at;
         for (let v = vpn; v < to; v++, ptep += entryStride(0)) {
           const pte = loadEntry(ptep, 0);
-          if (pte !== 0) visit(v, pte);
+          if (pte !== 0) visit(v, pte, 0);
         }
         return;
       }
       const entry = loadEntry(at, level);
       if ((entry & PTE_TABLE) !== 0) walk(pageOfPfn(ptePfn(entry)), level - 1, vpn, next);
+      else if (entry !== 0) for (let v = vpn; v < next; v++) visit(v, entry, level);
       vpn = next;
     }
   };
@@ -129,8 +155,9 @@ function vmaView(vma: number, pgd: number): VmaView {
   const start = get(vma, Vma.start);
   const end = get(vma, Vma.end);
   const file = get(vma, Vma.file);
-  const pages: PageView[] = [];
-  eachEntry(pgd, start, end, (vpn, pte) => pages.push(pageView(vpn, pte)));
+  const huge = (get(vma, Vma.flags) & VM_HUGETLB) !== 0;
+  const pages: PageView[] = huge ? hugetlbPages(vma, pgd) : [];
+  if (!huge) eachEntry(pgd, start, end, (vpn, pte, level) => pages.push(pageView(vpn, pte, level)));
   return {
     start,
     end,
@@ -138,8 +165,8 @@ function vmaView(vma: number, pgd: number): VmaView {
     pgoff: get(vma, Vma.pgoff),
     file: file === 0 ? undefined : inodeView(get(file, File.inode)),
     pages,
-    pageBytes: 4096,
-    thpEligible: false,
+    pageBytes: huge ? hugePagesOf(vma) * 2 ** pageShift : 4096,
+    thpEligible: thpEligible(vma),
     shmemSwapped: 0,
   };
 }
@@ -167,7 +194,7 @@ export function viewProcess(machine: Machine, process: number, number: number): 
       rssShmem: rss(MM_SHMEMPAGES),
       swapEntries: rss(MM_SWAPENTS),
       pageTableBytes: get(mm, Mm.pgtablesBytes),
-      hugetlb: 0,
+      hugetlb: get(mm, Mm.hugetlbPages),
       highestVm: get(mm, Mm.hiwaterVm),
       highestRss: get(mm, Mm.hiwaterRss),
     },

@@ -173,13 +173,17 @@ export function* anonVmaPrepare(vma: VmaRef): Op<number> {
  * had at once it gives up the VMA's lock and returns VM_FAULT_RETRY. 0 or VM_FAULT_*.
  */
 export function* anonVmaPrepareFault(vma: VmaRef, flags: number): Op<number> {
+  const result = yield* anonVmaPrepareHeld(vma, flags);
+  if (result === VM_FAULT_RETRY) yield* vmaEndRead(vma);
+  return result;
+}
+
+/** __vmf_anon_prepare: the same, but the VMA's lock stays held: who returns VM_FAULT_RETRY must give it up when he needs the VMA no longer. */
+export function* anonVmaPrepareHeld(vma: VmaRef, flags: number): Op<number> {
   if (get(vma, Vma.anonVma) !== 0) return 0;
   const mm = get(vma, Vma.mm);
   const locks = (flags & FAULT_FLAG_VMA_LOCK) !== 0 && !switched(SW.anonVmaNoMmapLock);
-  if (locks && (yield* downReadTrylock(mm + Mm.mmapLock)) === 0) {
-    yield* vmaEndRead(vma);
-    return VM_FAULT_RETRY;
-  }
+  if (locks && (yield* downReadTrylock(mm + Mm.mmapLock)) === 0) return VM_FAULT_RETRY;
   const error = yield* anonVmaPrepare(vma);
   if (locks) yield* mmapReadUnlock(mm);
   return error === 0 ? 0 : VM_FAULT_OOM;

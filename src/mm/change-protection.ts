@@ -5,18 +5,20 @@
  * software bits stay; an entry becomes writable here only where a write fault would make it so without further ado.
  */
 
-import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entryGetAndClear, entrySet, get, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PTE_DIRTY, PTE_PROTNONE, PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { globals } from './globals.ts';
+import { changeHugePmd, hugePmdPage, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
+import { hugetlbChangeProtection } from './hugetlb-vma.ts';
 import { vmNormalPage } from './memory.ts';
 import { tlbRemoveEntry } from './mmu-gather.ts';
 import { pteLockptr, pteMkwrite, pteModify, ptePresent, tablePage } from './pgtable.ts';
 import { pageAnonExclusive } from './rmap.ts';
 import { folioTestAnon } from './swap.ts';
 import { type GatherRef, Globals, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
-import { VM_SHARED, VM_SOFTDIRTY, VM_UFFD_WP, VM_WRITE } from './vm-flags.ts';
+import { VM_HUGETLB, VM_SHARED, VM_SOFTDIRTY, VM_UFFD_WP, VM_WRITE } from './vm-flags.ts';
 import { vmOpsHasPageMkwrite } from './vm-ops.ts';
 import { vmaPageProt } from './vm-prot.ts';
 
@@ -52,8 +54,20 @@ export function canChangePteWritable(vma: VmaRef, pte: number): boolean {
   return (pte & PTE_DIRTY) !== 0;
 }
 
+/** can_change_pmd_writable: the same of a huge entry, whose head says whether it is exclusive. */
+export function canChangeHugeWritable(vma: VmaRef, pmd: number): boolean {
+  const flags = get(vma, Vma.flags);
+  if ((flags & VM_WRITE) === 0 || (pmd & PTE_PROTNONE) !== 0) return false;
+  if (softDirtyEnabled(flags) && (pmd & PTE_SOFT_DIRTY) === 0) return false;
+  if ((flags & VM_UFFD_WP) !== 0 && (pmd & PTE_UFFD_WP) !== 0) return false;
+  if ((flags & VM_SHARED) !== 0) return (pmd & PTE_DIRTY) !== 0;
+  const page = hugePmdPage(pmd);
+  return page !== 0 && folioTestAnon(page) && pageAnonExclusive(page);
+}
+
 /** change_protection: the entries of [start, end) of a VMA get its protection. The number of entries that were touched. */
 export function* changeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
+  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return yield* hugetlbChangeProtection(tlb, vma, start, end);
   return yield* changeTable(tlb, vma, get(get(vma, Vma.mm), Mm.pgd), topLevel, start, end, vmaPageProt(vma), flags);
 }
 
@@ -63,7 +77,15 @@ function* changeTable(tlb: GatherRef, vma: VmaRef, table: Page, level: number, s
   let vpn = start;
   while (vpn < end) {
     const next = entryEnd(vpn, end, level);
-    const entry = yield* entryGet(entryAt(table, level, vpn), level);
+    const at = entryAt(table, level, vpn);
+    let entry = yield* entryGet(at, level);
+    if (level === 1 && pmdTransHuge(entry)) {
+      let done = 0;
+      if (next - vpn !== spanPages(1)) yield* splitHugePmd(vma, at, vpn);
+      else done = yield* changeHugePmd(tlb, vma, at, vpn, prot, flags & MM_CP_TRY_CHANGE_WRITABLE);
+      changed += done;
+      entry = done !== 0 ? 0 : yield* entryGet(at, level);
+    }
     if ((entry & PTE_TABLE) !== 0) {
       if (level > 1) changed += yield* changeTable(tlb, vma, tablePage(entry), level - 1, vpn, next, prot, flags);
       else changed += yield* changePteRange(tlb, vma, tablePage(entry), vpn, next, prot, flags);

@@ -16,6 +16,8 @@ import { copyFrame } from '../memory/state.ts';
 import { PTE_DIRTY, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { folioNeedsCowForDma } from './dma-pinned.ts';
 import { ENOMEM } from './errno.ts';
+import { copyHugePmd, pmdTransHuge } from './huge-memory.ts';
+import { copyHugetlbPageRange } from './hugetlb-vma.ts';
 import { vmNormalPage } from './memory.ts';
 import { addMmCounter, mmCounter } from './mm-counters.ts';
 import {
@@ -36,7 +38,7 @@ import {
 import { folioAddNewAnonRmap, folioDupFileRmapPtes, folioTryDupAnonRmapPtes } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioPut, folioTestAnon } from './swap.ts';
 import { MM_ANONPAGES, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
-import { VM_COPY_ON_FORK, VM_MAYWRITE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
+import { VM_COPY_ON_FORK, VM_HUGETLB, VM_MAYWRITE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 import { vmaPageProt } from './vm-prot.ts';
 
 /** Returned by copyPresentPte when the page must be copied and no page is at hand. */
@@ -50,6 +52,7 @@ const vmaNeedsCopy = (dst: VmaRef, src: VmaRef): boolean => (get(dst, Vma.flags)
 /** copy_page_range: the child's entries for a VMA. 0 or −ENOMEM. */
 export function* copyPageRange(dst: VmaRef, src: VmaRef): Op<number> {
   if (!vmaNeedsCopy(dst, src)) return 0;
+  if ((get(src, Vma.flags) & VM_HUGETLB) !== 0) return yield* copyHugetlbPageRange(dst, src);
   const mm = get(src, Vma.mm);
   // Who pins pages without a lock looks at the count before and after, and gives them back when fork was at work (raw_write_seqcount_begin).
   const cow = isCowMapping(get(src, Vma.flags)) && !switched(SW.forkNoPinSeq);
@@ -63,7 +66,14 @@ function* copyTable(dst: VmaRef, src: VmaRef, table: Page, level: number, start:
   let vpn = start;
   while (vpn < end) {
     const next = entryEnd(vpn, end, level);
-    const entry = yield* entryGet(entryAt(table, level, vpn), level);
+    const at = entryAt(table, level, vpn);
+    let entry = yield* entryGet(at, level);
+    if (level === 1 && pmdTransHuge(entry)) {
+      const to = yield* entryAlloc(get(dst, Vma.mm), vpn, 1);
+      const error = to === 0 ? -ENOMEM : yield* copyHugePmd(dst, src, to, at, vpn);
+      if (error === -ENOMEM) return error;
+      entry = error === 0 ? 0 : yield* entryGet(at, level);
+    }
     if ((entry & PTE_TABLE) !== 0) {
       // The child gets the upper tables that the parent has, even where nothing hangs below them (copy_pmd_range begins with pmd_alloc).
       if (level > 1 && (yield* entryAlloc(get(dst, Vma.mm), vpn, level - 1)) === 0) return -ENOMEM;

@@ -18,9 +18,11 @@ import {
   FMODE_WRITE,
   INODE_DISK,
   INODE_PIPE,
+  kindIsHugetlb,
   kindIsRegular,
   LOFF_LIMIT,
 } from './file-types.ts';
+import { hugetlbFallocate } from './hugetlbfs.ts';
 import { maxBytes } from './read-write.ts';
 import { shmemFallocate } from './shmem-fallocate.ts';
 import { File, type FileRef, Inode, type MmRef, Process, type ProcessRef } from './types.ts';
@@ -57,6 +59,7 @@ export function* fallocateFor(file: FileRef, mode: number, offset: number, lengt
   const limit = mm === 0 ? Infinity : rlimit(mm, RLIMIT_FSIZE);
   let error = 0;
   if (get(inode, Inode.kind) === INODE_DISK) error = yield* diskFallocate(inode, mode, offset, length, limit);
+  else if (kindIsHugetlb(get(inode, Inode.kind))) error = yield* hugetlbFallocate(inode, file, mode, offset, length, mm);
   else error = yield* shmemFallocate(inode, mode, offset, length, limit, mm);
   yield* upWrite(inode + Inode.lock);
   return error;

@@ -11,11 +11,18 @@ export const INODE_DISK = 5;
 export const INODE_PIPE = 6;
 /** A process (pidfd_open). */
 export const INODE_PIDFD = 7;
+/** hugetlbfs: memfd_create(MFD_HUGETLB), and the file behind MAP_HUGETLB. */
+export const INODE_HUGETLB = 8;
+export const INODE_HUGETLB_ANON = 9;
 
 /** Whether the pages of an inode are shared memory. */
 export const kindIsShmem = (kind: number): boolean => kind <= INODE_SYSV;
 /** Whether an inode is a regular file. */
-export const kindIsRegular = (kind: number): boolean => kind <= INODE_DISK;
+export const kindIsRegular = (kind: number): boolean => kind <= INODE_DISK || kind >= INODE_HUGETLB;
+/** is_file_hugepages: whether the pages of an inode are huge pages of a pool. */
+export const kindIsHugetlb = (kind: number): boolean => kind >= INODE_HUGETLB;
+/** Whether an inode can have seals (memfd_file_seals_ptr). */
+export const kindHasSeals = (kind: number): boolean => kind <= INODE_SYSV || kind >= INODE_HUGETLB;
 
 // File modes (our own numbering above the first two).
 export const FMODE_READ = 1;

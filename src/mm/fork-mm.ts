@@ -12,6 +12,7 @@ import { anonVmaFork } from './anon-vma.ts';
 import { copyPageRange } from './copy-page-range.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet } from './file.ts';
+import { hugetlbDupVmaPrivate } from './hugetlb-vma.ts';
 import { vmaIntervalTreeInsertAfter } from './interval-tree.ts';
 import { getMmRss } from './mm-counters.ts';
 import {
@@ -28,7 +29,7 @@ import { mmapWriteLock, mmapWriteUnlock, vmaMarkAttached, vmaStartWrite } from '
 import { mmAlloc, mmput } from './process.ts';
 import { File, Inode, Mm, type MmRef, type ProcessRef, Vma, type VmaRef } from './types.ts';
 import { enoughMemory, vmStatAccount, vmUnacctMemory } from './util.ts';
-import { VM_ACCOUNT, VM_DONTCOPY, VM_LOCKED_MASK, VM_NOHUGEPAGE, VM_WIPEONFORK } from './vm-flags.ts';
+import { VM_ACCOUNT, VM_DONTCOPY, VM_HUGETLB, VM_LOCKED_MASK, VM_NOHUGEPAGE, VM_WIPEONFORK } from './vm-flags.ts';
 import { vmOpen } from './vm-ops.ts';
 import { isSharedMaywrite, vmAreaDup, vmAreaFree, vmaPages } from './vma.ts';
 import { firstVma, vmaTreeInsert } from './vma-tree.ts';
@@ -119,6 +120,8 @@ function* dupVma(mm: MmRef, vma: VmaRef): Op<number> {
     return -ENOMEM;
   }
   set(copy, Vma.flags, flags & ~VM_LOCKED_MASK);
+  // Reservations are the parent's.
+  if ((flags & VM_HUGETLB) !== 0) hugetlbDupVmaPrivate(copy);
   vmaMarkAttached(copy);
   vmaTreeInsert(mm, copy);
   add(mm, Mm.mapCount, 1);

@@ -8,6 +8,7 @@
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, entryClearBits, entryGet, folioTrylock, folioUnlock, spinUnlock } from '../kernel/ops.ts';
+import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio, pageIsCompound } from '../memory/folio.ts';
 import { PG_ACTIVE, PG_LRU, PG_REFERENCED, PG_UNEVICTABLE } from '../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageMapcount, pageMapping, setPagePrev } from '../memory/state.ts';
 import { PTE_ACCESSED } from '../pagetable/canonical.ts';
@@ -17,7 +18,9 @@ import { vmNormalPage } from './memory.ts';
 import { tlbRemoveEntry } from './mmu-gather.ts';
 import { pteLockptr, ptePage, ptePresent } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { folioPteBatch } from './pte-batch.ts';
 import { TTU_IGNORE_MLOCK, tryToUnmap } from './rmap-walk.ts';
+import { splitFolioOf } from './split-folio.ts';
 import { folioGet, folioPut, folioTestAnon } from './swap.ts';
 import type { GatherRef, Page, Vpn } from './types.ts';
 import { folioIsolateLru, folioPutbackLru, reclaimPages } from './vmscan.ts';
@@ -33,8 +36,44 @@ export function* coldOrPageoutPteRange(tlb: GatherRef, pmdp: number, start: Vpn,
   while (ptep !== 0 && vpn < end) {
     const pte = yield* entryGet(ptep, 0);
     const page = ptePresent(pte) ? vmNormalPage(pte) : 0;
-    const order = page === 0 || folioTestAnon(page) ? 0 : folioOrder(page);
-    const count = order === 0 ? 1 : yield* pteBatch(page, order, ptep, end - vpn);
+    const large = page !== 0 && pageIsCompound(page);
+    const order = page === 0 || large || folioTestAnon(page) ? 0 : folioOrder(page);
+    const count = large ? yield* folioPteBatch(ptep, pte, end - vpn) : order === 0 ? 1 : yield* pteBatch(page, order, ptep, end - vpn);
+    if (large) {
+      const folio = pageFolio(page);
+      if (count < compoundPages(page)) {
+        // Only a part is meant: it is split, if it is ours alone.
+        let split = 1;
+        if (!folioMaybeMappedShared(folio) && (yield* folioTrylock(folio)) !== 0) {
+          yield* folioGet(folio);
+          yield* spinUnlock(pteLockptr(ptep));
+          split = yield* splitFolioOf(folio);
+          if (split !== 0) yield* folioUnlock(folio);
+          yield* folioPut(folio);
+          ptep = yield* pteOffsetMapLock(pmdp, vpn);
+          if (ptep === 0) break;
+        }
+        if (split === 0) continue;
+        vpn++;
+        ptep += step;
+        continue;
+      }
+      if ((pageFlags[folio] & PG_LRU) !== 0 && folioMapcount(folio) === count) {
+        if (pageout === 0)
+          for (let i = 0; i < count; i++) {
+            if (((yield* entryClearBits(ptep + i * step, 0, PTE_ACCESSED)) & PTE_ACCESSED) !== 0) tlbRemoveEntry(tlb, vpn + i, vpn + i + 1);
+          }
+        if (pageout === 0) yield* clearFlags(folio, (pageFlags[folio] & PG_UNEVICTABLE) !== 0 ? PG_REFERENCED : PG_REFERENCED | PG_ACTIVE);
+        else if ((yield* isolateForReclaim(folio)) !== 0) {
+          if (first === 0) first = folio;
+          else setPagePrev(last, folio);
+          last = folio;
+        }
+      }
+      vpn += count;
+      ptep += count * step;
+      continue;
+    }
     if (count < 2 ** order && !maybeMappedShared(page, order) && (yield* folioTrylock(page)) !== 0) {
       // Only a part of a large folio is meant: the entries' lock must go while it is split, and they are looked at again.
       yield* folioGet(page);
@@ -75,7 +114,7 @@ function isOurs(page: Page, order: number): boolean {
 }
 
 /** folio_isolate_lru for a list of pages to reclaim; 1 when isolated. The unevictable ones go back at once. */
-function* isolateForReclaim(page: Page): Op<number> {
+export function* isolateForReclaim(page: Page): Op<number> {
   yield* clearFlags(page, PG_REFERENCED);
   if ((yield* folioIsolateLru(page)) === 0) return 0;
   if ((pageFlags[page] & PG_UNEVICTABLE) === 0) return 1;

@@ -14,6 +14,7 @@ import { fileGet, filePut } from './file.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, INODE_DISK } from './file-types.ts';
 import { madviseGuardInstall, madviseGuardRemove } from './guard.ts';
 import { faultinPageRange } from './gup.ts';
+import { hstateVma, hugePages } from './hugetlb-resv.ts';
 import {
   allocMadv,
   freeMadv,
@@ -82,7 +83,7 @@ import { vmaIsAnonymous } from './vm-ops.ts';
 import { isSharedMaywrite } from './vma.ts';
 import { vmaModifyFlags, vmaResetFlags } from './vma-merge.ts';
 import { findVma, findVmaPrev } from './vma-tree.ts';
-import { unmapPageRange, ZAP_RECLAIM_PT } from './zap.ts';
+import { unmapPageRange, unmapSingleVma, ZAP_RECLAIM_PT } from './zap.ts';
 
 // --- the call ---------------------------------------------------------------------------------------------------------------
 
@@ -343,8 +344,17 @@ function* madviseUpdateVma(madv: MadvRef, newFlags: number): Op<number> {
 
 // --- pages ------------------------------------------------------------------------------------------------------------------
 
+/** madvise_dontneed_free of huge pages: from the start of one, and no part of one, so that nothing goes that was not meant. */
+function* hugetlbDontneed(tlb: number, vma: VmaRef, start: Vpn, end: Vpn, behavior: number): Op<number> {
+  const size = hugePages(hstateVma(vma));
+  if (behavior === MADV_FREE || start % size !== 0) return -EINVAL;
+  const last = Math.floor(end / size) * size;
+  return last > start ? yield* unmapSingleVma(tlb, vma, start, last, 0) : 0;
+}
+
 /** madvise_dontneed_free. */
 function* madviseDontneedFree(tlb: number, vma: VmaRef, start: Vpn, end: Vpn, behavior: number): Op<number> {
+  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return yield* hugetlbDontneed(tlb, vma, start, end, behavior);
   const forbidden = behavior === MADV_DONTNEED_LOCKED ? VM_PFNMAP : VM_PFNMAP | VM_LOCKED;
   if ((get(vma, Vma.flags) & forbidden) !== 0) return -EINVAL;
   if (behavior !== MADV_FREE) return yield* unmapPageRange(tlb, vma, start, end, ZAP_RECLAIM_PT);

@@ -9,7 +9,7 @@ import type { Op } from '../kernel/op.ts';
 import { downWrite, get, set, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { pageMapcount, pageRefcount } from '../memory/state.ts';
-import { EBUSY, EFAULT, EINVAL, ENODEV, EPERM } from './errno.ts';
+import { EBUSY, EFAULT, EINVAL, EPERM } from './errno.ts';
 import { fdPublish, intArgument } from './file.ts';
 import {
   F_ALL_SEALS,
@@ -20,8 +20,9 @@ import {
   F_SEAL_SHRINK,
   F_SEAL_WRITE,
   FMODE_WRITE,
+  INODE_HUGETLB,
   INODE_MEMFD,
-  kindIsShmem,
+  kindHasSeals,
   MFD_ALL_FLAGS,
   MFD_ALLOW_SEALING,
   MFD_EXEC,
@@ -30,6 +31,7 @@ import {
   O_LARGEFILE,
 } from './file-types.ts';
 import { LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { hugetlbFileSetup } from './hugetlbfs.ts';
 import { freeName, mappingAllowWritable, mappingDenyWritable, nameAppend, newName } from './inode.ts';
 import { shmemFileSetup } from './shmem.ts';
 import { File, type FileRef, Inode, type InodeRef, type MmRef, type NameRef, Process, type ProcessRef } from './types.ts';
@@ -68,12 +70,10 @@ export function* sysMemfdCreate(process: ProcessRef, nameAddress: number, flagsA
   const mm = get(process, Process.mm);
   const name = yield* memfdName(mm, nameAddress);
   if (name < 0) return name;
-  if ((flags & MFD_HUGETLB) !== 0) {
-    // No pool of huge pages: no size is known.
-    freeName(name);
-    return -ENODEV;
-  }
-  const file: FileRef = yield* shmemFileSetup(INODE_MEMFD, name, 0, VM_NORESERVE, mm);
+  const file: FileRef =
+    (flags & MFD_HUGETLB) !== 0
+      ? yield* hugetlbFileSetup(INODE_HUGETLB, name, 0, VM_NORESERVE, (flags >>> MFD_HUGE_SHIFT) & 63)
+      : yield* shmemFileSetup(INODE_MEMFD, name, 0, VM_NORESERVE, mm);
   if (file < 0) return file;
   set(file, File.flags, get(file, File.flags) | O_LARGEFILE);
   const inode = get(file, File.inode);
@@ -87,7 +87,7 @@ export function* sysMemfdCreate(process: ProcessRef, nameAddress: number, flagsA
 /** F_GET_SEALS: the seals, or −EINVAL where there can be none. */
 export function memfdGetSeals(file: FileRef): number {
   const inode = get(file, File.inode);
-  return kindIsShmem(get(inode, Inode.kind)) ? get(inode, Inode.seals) : -EINVAL;
+  return kindHasSeals(get(inode, Inode.kind)) ? get(inode, Inode.seals) : -EINVAL;
 }
 
 /** memfd_wait_for_pins: whether a page of the file is held by somebody who may write to it without mapping it. */
@@ -111,7 +111,7 @@ export function* memfdAddSeals(file: FileRef, seals: number): Op<number> {
 }
 
 function* addSealsLocked(inode: InodeRef, asked: number): Op<number> {
-  if (!kindIsShmem(get(inode, Inode.kind))) return -EINVAL;
+  if (!kindHasSeals(get(inode, Inode.kind))) return -EINVAL;
   const old = get(inode, Inode.seals);
   if ((old & F_SEAL_SEAL) !== 0) return -EPERM;
   let seals = asked;
@@ -132,7 +132,7 @@ function* addSealsLocked(inode: InodeRef, asked: number): Op<number> {
 /** memfd_check_seals_mmap: the flags of a new mapping as seals allow them, or −EPERM. */
 export function memfdCheckSealsMmap(file: FileRef, vmFlags: number): number {
   const inode = get(file, File.inode);
-  if (!kindIsShmem(get(inode, Inode.kind)) || (get(inode, Inode.seals) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) === 0) return vmFlags;
+  if (!kindHasSeals(get(inode, Inode.kind)) || (get(inode, Inode.seals) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) === 0) return vmFlags;
   if ((vmFlags & VM_SHARED) === 0) return vmFlags;
   if ((vmFlags & VM_WRITE) !== 0) return -EPERM;
   return vmFlags & ~VM_MAYWRITE;

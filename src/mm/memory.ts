@@ -5,9 +5,10 @@
  * and has changed nothing; the caller holds the mmap lock for reading or the VMA's lock (FAULT_FLAG_VMA_LOCK).
  */
 
-import { entryAt, pageOfEntry, tableEntries } from '../kernel/arch.ts';
+import { entryAt, entryStride, pageOfEntry, tableEntries } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
+  add,
   allocPage,
   entryGet,
   entryGetAndClear,
@@ -17,6 +18,7 @@ import {
   folioTrylock,
   folioUnlock,
   get,
+  refAdd,
   set,
   setFlags,
   spinLock,
@@ -24,12 +26,16 @@ import {
   switched,
 } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio, pageIsCompound } from '../memory/folio.ts';
 import { __GFP_ZERO } from '../memory/gfp.ts';
 import { PG_ANON_EXCLUSIVE, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageMapcount, pageRefcount } from '../memory/state.ts';
 import { PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { anonVmaPrepareFault } from './anon-vma.ts';
 import { globals } from './globals.ts';
+import { doHugePmdAnonymousPage, hugePmdSetAccessed, pmdTransHuge, wpHugePmd } from './huge-memory.ts';
+import { hasOrder, highestOrder, pmdOrder, TVA_PAGEFAULT, thpVmaAllowableOrders, thpVmaSuitableOrders, vmaThpGfpMask } from './huge-orders.ts';
+import { hugetlbFault } from './hugetlb.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { checkStableAddressSpace } from './mm-flags-ops.ts';
 import {
@@ -37,6 +43,7 @@ import {
   isSwapPte,
   mkPte,
   PTE_MARKER_POISONED,
+  PTE_PAYLOAD,
   pmdAlloc,
   pmdInstall,
   pteAlloc,
@@ -58,7 +65,7 @@ import { folioAddFileRmap, folioAddNewAnonRmap, folioMoveAnonRmap, folioRemoveRm
 import { folioAddLruVma, folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
 import { Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_MAYSHARE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
-import { mapPages, pageMkwrite, vmFault, vmOpsHasMapPages, vmOpsHasPageMkwrite } from './vm-ops.ts';
+import { mapPages, pageMkwrite, vmaIsAnonymous, vmFault, vmOpsHasMapPages, vmOpsHasPageMkwrite } from './vm-ops.ts';
 import { vmaPageProt } from './vm-prot.ts';
 import {
   allocVmf,
@@ -68,6 +75,7 @@ import {
   freeVmf,
   VM_FAULT_DONE_COW,
   VM_FAULT_ERROR,
+  VM_FAULT_FALLBACK,
   VM_FAULT_HWPOISON,
   VM_FAULT_LOCKED,
   VM_FAULT_NOPAGE,
@@ -89,14 +97,13 @@ export function vmNormalPage(pte: number): Page {
 
 /** handle_mm_fault: VM_FAULT_* of an access to a page of a VMA. */
 export function* handleMmFault(vma: VmaRef, vpn: Vpn, flags: number): Op<number> {
-  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return VM_FAULT_SIGBUS;
   const vmf = allocVmf();
   set(vmf, Vmf.vma, vma);
   set(vmf, Vmf.mm, get(vma, Vma.mm));
   set(vmf, Vmf.vpn, vpn);
   set(vmf, Vmf.pgoff, get(vma, Vma.pgoff) + vpn - get(vma, Vma.start));
   set(vmf, Vmf.flags, flags);
-  const result = yield* handlePteFault(vmf);
+  const result = (get(vma, Vma.flags) & VM_HUGETLB) !== 0 ? yield* hugetlbFault(vmf) : yield* handlePteFault(vmf);
   const unused = get(vmf, Vmf.prealloc);
   if (unused !== 0) yield* pteFree(unused);
   freeVmf(vmf);
@@ -107,6 +114,8 @@ function* handlePteFault(vmf: VmfRef): Op<number> {
   const pmdp = yield* pmdAlloc(get(vmf, Vmf.mm), get(vmf, Vmf.vpn));
   if (pmdp === 0) return VM_FAULT_OOM;
   set(vmf, Vmf.pmdp, pmdp);
+  const huge = yield* handleHugeFault(vmf, pmdp);
+  if ((huge & VM_FAULT_FALLBACK) === 0) return huge;
   // The table may go while no lock is held; until the grace period ends it can be read all the same.
   yield* pteMap();
   const pmd = yield* entryGet(pmdp, 1);
@@ -138,6 +147,22 @@ function* handlePteFault(vmf: VmfRef): Op<number> {
   if (!switched(SW.spuriousNoFlush)) yield* flushTlbRange(get(vmf, Vmf.mm), get(vmf, Vmf.vpn), get(vmf, Vmf.vpn) + 1);
   yield* spinUnlock(lock);
   return 0;
+}
+
+/** The part of __handle_mm_fault for huge pages: VM_FAULT_FALLBACK when entries of the lowest level have to do. */
+function* handleHugeFault(vmf: VmfRef, pmdp: number): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const seen = yield* entryGet(pmdp, 1);
+  if (seen === 0) {
+    if (get(globals, Globals.thpUsed) === 0 || !vmaIsAnonymous(vma)) return VM_FAULT_FALLBACK;
+    if (!hasOrder(thpVmaAllowableOrders(vma, get(vma, Vma.flags), TVA_PAGEFAULT, 1 << pmdOrder()), pmdOrder())) return VM_FAULT_FALLBACK;
+    const made = yield* doHugePmdAnonymousPage(vmf);
+    if ((made & VM_FAULT_FALLBACK) !== 0) add(globals, Globals.thpFaultFallback, 1);
+    return made;
+  }
+  if (!pmdTransHuge(seen)) return VM_FAULT_FALLBACK;
+  if ((get(vmf, Vmf.flags) & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0 && !pteWrite(seen)) return yield* wpHugePmd(vmf, seen);
+  return yield* hugePmdSetAccessed(vmf, seen);
 }
 
 /** pte_offset_map_lock for the page of a fault: its entry (Vmf.ptep) with the lock held, or 0 when the table has gone: the access is tried again. */
@@ -177,6 +202,37 @@ function* doSwapPage(vmf: VmfRef): Op<number> {
   return now === pte ? VM_FAULT_SIGBUS : 0;
 }
 
+/** pte_range_none: that many entries are empty. */
+function* pteRangeNone(ptep: number, pages: number): Op<boolean> {
+  for (let i = 0; i < pages; i++) if ((yield* entryGet(ptep + i * entryStride(0), 0)) !== 0) return false;
+  return true;
+}
+
+/** alloc_anon_folio: the largest folio that may be, that there is memory for and room around the page; a small page at least, 0 without memory. */
+function* allocAnonFolio(vmf: VmfRef): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const vpn = get(vmf, Vmf.vpn);
+  let orders = get(globals, Globals.thpUsed) === 0 ? 0 : thpVmaAllowableOrders(vma, get(vma, Vma.flags), TVA_PAGEFAULT, (1 << pmdOrder()) - 1);
+  orders = thpVmaSuitableOrders(vma, vpn, orders);
+  if (orders !== 0) {
+    yield* pteMap();
+    const pmd = yield* entryGet(get(vmf, Vmf.pmdp), 1);
+    while (orders !== 0) {
+      const order = highestOrder(orders);
+      if ((pmd & PTE_TABLE) !== 0 && (yield* pteRangeNone(entryAt(tablePage(pmd), 0, vpn - (vpn % 2 ** order)), 2 ** order))) break;
+      orders &= ~(1 << order);
+    }
+    yield* pteUnmap();
+  }
+  while (orders !== 0) {
+    const order = highestOrder(orders);
+    const folio = yield* allocPage(vmaThpGfpMask(vma) | __GFP_ZERO, order);
+    if (folio !== 0) return folio;
+    orders &= ~(1 << order);
+  }
+  return yield* allocPage(faultGfp(vmf, __GFP_ZERO), 0);
+}
+
 /** maybe_mkwrite: write access when the VMA allows it. */
 const maybeMkwrite = (pte: number, vma: VmaRef): number => ((get(vma, Vma.flags) & VM_WRITE) !== 0 ? pteSet(pte, PTE_WRITE) : pte);
 
@@ -204,26 +260,30 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
     const failed = yield* anonVmaPrepareFault(vma, get(vmf, Vmf.flags));
     if (failed !== 0) return failed;
   }
-  const page = yield* allocPage(faultGfp(vmf, __GFP_ZERO), 0);
-  if (page === 0) return VM_FAULT_OOM;
-  yield* setFlags(page, PG_UPTODATE);
-  const entry = maybeMkwrite(pteMkdirty(pteMkyoung(mkPte(page, vmaPageProt(vma)))), vma);
+  const folio = yield* allocAnonFolio(vmf);
+  if (folio === 0) return VM_FAULT_OOM;
+  yield* setFlags(folio, PG_UPTODATE);
+  const pages = compoundPages(folio);
+  const first = vpn - (vpn % pages);
+  const entry = maybeMkwrite(pteMkdirty(pteMkyoung(mkPte(folio, vmaPageProt(vma)))), vma);
   const ptep = yield* lockPte(vmf);
-  if (ptep === 0 || (yield* entryGet(ptep, 0)) !== 0) {
+  const from = ptep - (vpn - first) * entryStride(0);
+  if (ptep === 0 || !(yield* pteRangeNone(from, pages))) {
     if (ptep !== 0) yield* spinUnlock(pteLockptr(ptep));
-    yield* folioPut(page);
+    yield* folioPut(folio);
     return 0;
   }
   const unstable = yield* checkStableAddressSpace(mm);
   if (unstable !== 0) {
     yield* spinUnlock(pteLockptr(ptep));
-    yield* folioPut(page);
+    yield* folioPut(folio);
     return unstable;
   }
-  yield* addMmCounter(mm, MM_ANONPAGES, 1);
-  yield* folioAddNewAnonRmap(page, vma, vpn);
-  yield* folioAddLruVma(page, vma);
-  yield* entrySet(ptep, 0, entry);
+  if (pages > 1) yield* refAdd(folio, pages - 1);
+  yield* addMmCounter(mm, MM_ANONPAGES, pages);
+  yield* folioAddNewAnonRmap(folio, vma, first);
+  yield* folioAddLruVma(folio, vma);
+  for (let i = 0; i < pages; i++) yield* entrySet(from + i * entryStride(0), 0, entry + i * PTE_PAYLOAD);
   yield* spinUnlock(pteLockptr(ptep));
   return 0;
 }
@@ -408,8 +468,16 @@ function* doWpPage(vmf: VmfRef, lock: number): Op<number> {
   return yield* wpPageCopy(vmf, page);
 }
 
+/** __wp_can_reuse_large_anon_folio: all references are mappings of this address space, where each page can be mapped but once. */
+function* wpCanReuseLargeAnonFolio(folio: Page): Op<boolean> {
+  // With one page left it is better given up (and split, in time).
+  if (folioMapcount(folio) <= 1 || folioMaybeMappedShared(folio) || (pageFlags[folio] & PG_SWAPCACHE) !== 0) return false;
+  return (yield* refAdd(folio, 0)) === folioMapcount(folio);
+}
+
 /** wp_can_reuse_anon_folio: nobody else holds a reference. */
 function* wpCanReuseAnonFolio(page: Page, vma: VmaRef): Op<boolean> {
+  if (pageIsCompound(page)) return yield* wpCanReuseLargeAnonFolio(pageFolio(page));
   const byMapcount = switched(SW.wpReuseByMapcount);
   if (byMapcount ? pageMapcount[page] > 1 : pageRefcount[page] > ((pageFlags[page] & PG_SWAPCACHE) !== 0 ? 2 : 1)) return false;
   if ((yield* folioTrylock(page)) === 0) return false;

@@ -80,9 +80,21 @@ export function* mincorePteRange(walk: MmWalkRef, pmdp: number, from: Vpn, to: V
   return yield* spinUnlock(lock);
 }
 
+/** mincore_pte_range of a huge page. */
+export function mincoreHuge(walk: MmWalkRef, from: Vpn, to: Vpn): number {
+  for (let vpn = from; vpn < to; vpn++) answer(walk, vpn, 1);
+  return 0;
+}
+
 /** mincore_unmapped_range: pages without a table. */
 export function mincoreUnmappedRange(walk: MmWalkRef, from: Vpn, to: Vpn): number {
   for (let vpn = from; vpn < to; vpn++) answer(walk, vpn, mincorePage(get(walk, MmWalk.vma), vpn));
+  return 0;
+}
+
+/** mincore_hugetlb: pages of a huge page, of which there is one, or none (an empty entry or a marker). */
+export function mincoreHugetlb(walk: MmWalkRef, pte: number, from: Vpn, to: Vpn): number {
+  for (let vpn = from; vpn < to; vpn++) answer(walk, vpn, pte !== 0 && pteMarker(pte) === 0 ? 1 : 0);
   return 0;
 }
 

@@ -9,6 +9,7 @@ import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, get, set, spinUnlock, switched, writeOnce } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { compoundPages, pageIsCompound } from '../memory/folio.ts';
 import { pageIndex, pageMapping, pageShift } from '../memory/state.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { pageCacheEntry } from './filemap.ts';
@@ -21,6 +22,7 @@ import { vmaSupportsMlock } from './mmap-region.ts';
 import { walkPageRange } from './pagewalk.ts';
 import { pteLockptr, ptePage, ptePresent } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { folioPteBatch } from './pte-batch.ts';
 import { mlockFolio, munlockFolio } from './swap.ts';
 import { Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { CAP_IPC_LOCK, canDoMlock, capable, pfnDown, RLIMIT_MEMLOCK, rlimit } from './util.ts';
@@ -188,7 +190,14 @@ export function* mlockPteRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: V
     const pte = yield* entryGet(ptep, 0);
     const page = ptePresent(pte) ? vmNormalPage(pte) : 0;
     if (page !== 0) {
-      if (folioOrder(page) !== 0) yield* mlockLargeFolio(page, locked, vpn, start, end, ptep);
+      if (pageIsCompound(page)) {
+        // allow_mlock_munlock: it is locked only when all of it is mapped here, and unlocked with any part.
+        const count = yield* folioPteBatch(ptep, pte, end - vpn);
+        if (!locked) yield* munlockFolio(page);
+        else if (count === compoundPages(page)) yield* mlockFolio(page);
+        vpn += count - 1;
+        ptep += (count - 1) * entryStride(0);
+      } else if (folioOrder(page) !== 0) yield* mlockLargeFolio(page, locked, vpn, start, end, ptep);
       else if (locked) yield* mlockFolio(page);
       else yield* munlockFolio(page);
     }

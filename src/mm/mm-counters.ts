@@ -2,15 +2,16 @@
 
 import type { Op } from '../kernel/op.ts';
 import { atomicAdd, get, set } from '../kernel/ops.ts';
+import { pageFolio } from '../memory/folio.ts';
 import { PG_ANON, PG_SWAPBACKED } from '../memory/page-flags.ts';
 import { pageFlags } from '../memory/state.ts';
 import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, Mm, type MmRef, type Page } from './types.ts';
 
 /** mm_counter_file: shared memory counts apart from files. */
-export const fileCounter = (page: Page): number => ((pageFlags[page] & PG_SWAPBACKED) !== 0 ? MM_SHMEMPAGES : MM_FILEPAGES);
+export const fileCounter = (page: Page): number => ((pageFlags[pageFolio(page)] & PG_SWAPBACKED) !== 0 ? MM_SHMEMPAGES : MM_FILEPAGES);
 
 /** mm_counter: which counter a mapped page belongs to. */
-export const mmCounter = (page: Page): number => ((pageFlags[page] & PG_ANON) !== 0 ? MM_ANONPAGES : fileCounter(page));
+export const mmCounter = (page: Page): number => ((pageFlags[pageFolio(page)] & PG_ANON) !== 0 ? MM_ANONPAGES : fileCounter(page));
 
 /** add_mm_counter. */
 export function* addMmCounter(mm: MmRef, member: number, delta: number): Op<number> {

@@ -9,8 +9,9 @@ import type { Op } from '../kernel/op.ts';
 import { add, get, set } from '../kernel/ops.ts';
 import { EACCES, ENODEV, ENOMEM, EOPNOTSUPP } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
-import { INODE_DISK, INODE_TMPFS, kindIsShmem } from './file-types.ts';
+import { INODE_DISK, INODE_TMPFS, kindIsHugetlb, kindIsShmem } from './file-types.ts';
 import { globals } from './globals.ts';
+import { hugetlbfsMmap } from './hugetlbfs.ts';
 import { mappingMapWritable, mappingUnmapWritable } from './inode.ts';
 import { MMF_HAS_MDWE, MMF_VM_MERGE_ANY } from './mm-flags.ts';
 import { newVms, unmapRegion, vmsAbort, vmsCleanUpArea, vmsClearTree, vmsComplete, vmsGather } from './munmap.ts';
@@ -47,7 +48,8 @@ export function mapDenyWriteExec(mm: MmRef, oldFlags: number, newFlags: number):
 }
 
 /** accountable_mapping: private writable memory is promised, unless the caller waived that. */
-const accountable = (flags: number): boolean => (flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) === VM_WRITE;
+const accountable = (file: FileRef, flags: number): boolean =>
+  (file === 0 || !kindIsHugetlb(get(get(file, File.inode), Inode.kind))) && (flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) === VM_WRITE;
 
 /** ksm_vma_flags: after PR_SET_MEMORY_MERGE every VMA that KSM can work on is its. */
 export function ksmVmaFlags(mm: MmRef, flags: number): number {
@@ -68,7 +70,8 @@ function* mmapFile(vma: VmaRef): Op<number> {
     // Only DAX files keep the promise of MAP_SYNC.
     if ((get(vma, Vma.highFlags) & VMH_SYNC) !== 0) return -EOPNOTSUPP;
     set(vma, Vma.ops, VMOPS_DISK);
-  } else if (kind === INODE_TMPFS && get(inode, Inode.nlink) !== 0) set(vma, Vma.ops, VMOPS_SHMEM);
+  } else if (kindIsHugetlb(kind)) return yield* hugetlbfsMmap(vma);
+  else if (kind === INODE_TMPFS && get(inode, Inode.nlink) !== 0) set(vma, Vma.ops, VMOPS_SHMEM);
   else if (kindIsShmem(kind)) set(vma, Vma.ops, VMOPS_SHMEM_ANON);
   else return -ENODEV;
   return 0;
@@ -114,7 +117,7 @@ function* mapRange(mm: MmRef, vms: VmsRef, file: FileRef, vpn: Vpn, pages: numbe
     return -ENOMEM;
   }
   let promised = 0;
-  if (accountable(flags)) {
+  if (accountable(file, flags)) {
     // What the old mapping was promised goes over to the new one.
     const charged = pages - get(vms, Vms.nrAccounted);
     if (charged !== 0) {

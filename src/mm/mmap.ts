@@ -5,16 +5,18 @@
  * Invariants: checks come in Linux's order, so the first thing wrong decides the errno; nothing is changed before the last of them.
  */
 
-import { codec, spanPages } from '../kernel/arch.ts';
+import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { pageShift } from '../memory/state.ts';
 import { EACCES, EAGAIN, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from './errno.ts';
 import { fdGet, filePut } from './file.ts';
-import { FMODE_READ, FMODE_WRITE, kindIsRegular } from './file-types.ts';
+import { FMODE_READ, FMODE_WRITE, INODE_HUGETLB_ANON, kindIsHugetlb, kindIsRegular } from './file-types.ts';
 import { globals } from './globals.ts';
 import { mmPopulate } from './gup.ts';
+import { hstateSizelog, hugeBytes, hugetlbFileSetup } from './hugetlbfs.ts';
+import { nameOf } from './inode.ts';
 import { memfdCheckSealsMmap } from './memfd.ts';
 import {
   LEGACY_MAP_MASK,
@@ -42,8 +44,7 @@ import {
 } from './mman.ts';
 import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { mmapRegion } from './mmap-region.ts';
-import { doMunmap } from './munmap.ts';
-import { File, type FileRef, Globals, Inode, Mm, type MmRef, Process, type ProcessRef, type Vpn } from './types.ts';
+import { File, type FileRef, Globals, Inode, Mm, type MmRef, type NameRef, Process, type ProcessRef, type Vpn } from './types.ts';
 import { getUnmappedArea, mmapMinAddr } from './unmapped-area.ts';
 import { canDoMlock, mlockFutureOk, OVERCOMMIT_NEVER, pfnDown, pfnUp } from './util.ts';
 import {
@@ -69,9 +70,6 @@ import { findVmaIntersection } from './vma-tree.ts';
 
 export { exitMmap } from './exit-mmap.ts';
 export { expandStackLocked } from './stack.ts';
-
-const MAP_HUGE_2MB = 21;
-const MAP_HUGE_1GB = 30;
 
 /** calc_vm_prot_bits: VM_READ, VM_WRITE, VM_EXEC of PROT_*. */
 export const calcVmProtBits = (prot: number): number =>
@@ -156,7 +154,9 @@ export function* doMmap(mm: MmRef, file: FileRef, address: number, length: numbe
   let offset = pgoff;
   // Memory has offsets of its own: private memory its address, so that neighbours continue each other.
   if (file === 0) offset = (flags & MAP_TYPE) === MAP_SHARED ? 0 : vpn;
-  if ((flags & MAP_NORESERVE) !== 0 && get(globals, Globals.overcommitMemory) !== OVERCOMMIT_NEVER) vmFlags |= VM_NORESERVE;
+  // Huge pages are never overcommitted unless that is asked for, whatever holds for others.
+  const huge = file !== 0 && kindIsHugetlb(get(get(file, File.inode), Inode.kind));
+  if ((flags & MAP_NORESERVE) !== 0 && (huge || get(globals, Globals.overcommitMemory) !== OVERCOMMIT_NEVER)) vmFlags |= VM_NORESERVE;
   const result = yield* mmapRegion(mm, file, vpn, pages, vmFlags, (flags & MAP_SYNC) !== 0 ? VMH_SYNC : 0, offset);
   if (result < 0) return result;
   if ((vmFlags & VM_LOCKED) !== 0 || (flags & (MAP_POPULATE | MAP_NONBLOCK)) === MAP_POPULATE) set(mm, Mm.populate, pages);
@@ -188,28 +188,11 @@ export function* vmMmapPgoff(mm: MmRef, file: FileRef, address: number, length: 
   return result;
 }
 
-/**
- * Memory of huge pages (MAP_HUGETLB): the pool is empty, so reserving fails, after everything else was found right and what MAP_FIXED replaces is gone.
- * Always -errno.
- */
-function* mmapHugetlb(mm: MmRef, address: number, length: number, flags: number): Op<number> {
-  const log = (flags >>> MAP_HUGE_SHIFT) & MAP_HUGE_MASK;
-  if (log !== 0 && log !== MAP_HUGE_2MB && log !== MAP_HUGE_1GB) return -EINVAL;
-  const size = log === 0 ? spanPages(1) : 2 ** (log - pageShift);
-  const pages = Math.ceil(pfnUp(length) / size) * size;
-  const type = flags & MAP_TYPE;
-  if (pages === 0 || (type !== MAP_PRIVATE && type !== MAP_SHARED && type !== MAP_SHARED_VALIDATE) || (flags & MAP_GROWSDOWN) !== 0) return -EINVAL;
-  if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) === 0) return -ENOMEM;
-  const vpn = address / (1 << pageShift);
-  if (vpn % size !== 0) return -EINVAL;
-  if (vpn > get(mm, Mm.taskSize) - pages) return -ENOMEM;
-  yield* mmapWriteLock(mm);
-  let error = 0;
-  if ((flags & MAP_FIXED_NOREPLACE) === 0) error = yield* doMunmap(mm, vpn, pages);
-  else if (findVmaIntersection(mm, vpn, vpn + pages) !== 0) error = -EEXIST;
-  yield* mmapWriteUnlock(mm);
-  return error === 0 ? -ENOMEM : error;
-}
+/** HUGETLB_ANON_FILE. */
+const anonHugeName = (): NameRef => nameOf('anon_hugepage');
+
+/** ALIGN of a number of bytes. */
+const alignUp = (bytes: number, unit: number): number => Math.ceil(bytes / unit) * unit;
 
 /** mmap(2): the address, or -errno. */
 export function* sysMmap(process: ProcessRef, address: number, length: number, prot: number, flags: number, fd: number, offset: number): Op<number> {
@@ -217,15 +200,26 @@ export function* sysMmap(process: ProcessRef, address: number, length: number, p
   // 2^64 stands for the last, odd, offsets of 64 bits.
   if (offset % (1 << pageShift) !== 0 || offset >= 2 ** 64) return -EINVAL;
   let file = 0;
+  let size = length;
   if ((flags & MAP_ANONYMOUS) === 0) {
     file = yield* fdGet(process, fd);
     if (file < 0) return -EBADF;
-    if ((flags & MAP_HUGETLB) !== 0) {
+    const inode = get(file, File.inode);
+    if (kindIsHugetlb(get(inode, Inode.kind))) size = alignUp(length, hugeBytes(get(inode, Inode.hstate)));
+    else if ((flags & MAP_HUGETLB) !== 0) {
       yield* filePut(file);
       return -EINVAL;
     }
-  } else if ((flags & MAP_HUGETLB) !== 0) return yield* mmapHugetlb(mm, address, length, flags);
-  const result = yield* vmMmapPgoff(mm, file, address, length, prot, flags, pfnDown(offset));
+  } else if ((flags & MAP_HUGETLB) !== 0) {
+    const log = (flags >>> MAP_HUGE_SHIFT) & MAP_HUGE_MASK;
+    const h = hstateSizelog(log);
+    if (h === 0) return -EINVAL;
+    size = alignUp(length, hugeBytes(h));
+    // Reserved is what the mapping reserves.
+    file = yield* hugetlbFileSetup(INODE_HUGETLB_ANON, anonHugeName(), size, VM_NORESERVE, log);
+    if (file < 0) return file;
+  }
+  const result = yield* vmMmapPgoff(mm, file, address, size, prot, flags, pfnDown(offset));
   if (file !== 0) yield* filePut(file);
   return result;
 }

@@ -12,9 +12,12 @@ import { downWrite, entryGet, entryGetAndClear, entrySet, flushTlbRange, get, sp
 import { SW } from '../kernel/switches.ts';
 import { tableLock } from '../kernel/table-lock.ts';
 import { PTE_SOFT_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { moveHugePmd, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
+import { moveHugetlbPageTables } from './hugetlb-vma.ts';
 import { entryAlloc, entryPointer, pteAlloc, pteLockptr, ptePresent, pteSet, tablePage } from './pgtable.ts';
 import { anonVmaLock } from './rmap.ts';
 import { File, Inode, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { VM_HUGETLB } from './vm-flags.ts';
 import { findVmaIntersection } from './vma-tree.ts';
 
 const PMD = 1;
@@ -34,6 +37,7 @@ const upperLock = (mm: MmRef, at: number, level: number): number => (level < top
  * asked when a table could not be made.
  */
 export function* movePageTables(source: VmaRef, from: Vpn, target: VmaRef, to: Vpn, pages: number, needRmapLocks: number): Op<number> {
+  if ((get(source, Vma.flags) & VM_HUGETLB) !== 0) return yield* moveHugetlbPageTables(source, target, from, to, pages);
   const end = from + pages;
   const distance = to - from;
   let vpn = from - alignable(source, from, target, to, pages);
@@ -79,15 +83,30 @@ function* moveExtent(source: VmaRef, target: VmaRef, vpn: Vpn, to: Vpn, end: Vpn
   }
   const extent = extentOf(vpn, to, end, PMD);
   const old = yield* entryPointer(mm, vpn, PMD);
-  if (old === 0 || ((yield* entryGet(old, PMD)) & PTE_TABLE) === 0) return vpn + extent;
+  let entry = old === 0 ? 0 : yield* entryGet(old, PMD);
+  if (entry === 0) return vpn + extent;
   const fresh = yield* entryAlloc(mm, to, PMD);
   if (fresh === 0) return 0;
+  if (pmdTransHuge(entry)) {
+    if (extent === spanPages(PMD) && (yield* moveHuge(source, vpn, old, fresh, needRmapLocks)) !== 0) return vpn + extent;
+    yield* splitHugePmd(source, old, vpn);
+    entry = yield* entryGet(old, PMD);
+  }
+  if ((entry & PTE_TABLE) === 0) return vpn + extent;
   if (extent === spanPages(PMD) && movesTables() && (yield* moveTable(source, vpn, old, fresh, PMD)) !== 0) return vpn + extent;
   const newPtep = yield* pteAlloc(mm, to);
   if (newPtep === 0) return 0;
   const table = tablePage(yield* entryGet(old, PMD));
   yield* movePtes(source, target, entryAt(table, 0, vpn), newPtep, vpn, extent, needRmapLocks);
   return vpn + extent;
+}
+
+/** move_pgt_entry of a huge page: 1 when done. */
+function* moveHuge(source: VmaRef, vpn: Vpn, old: number, fresh: number, needRmapLocks: number): Op<number> {
+  if (needRmapLocks !== 0) yield* takeRmapLocks(source);
+  const moved = yield* moveHugePmd(source, vpn, old, fresh);
+  if (needRmapLocks !== 0) yield* dropRmapLocks(source);
+  return moved;
 }
 
 /**

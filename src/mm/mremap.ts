@@ -14,6 +14,8 @@ import { unlinkAnonVmas } from './anon-vma.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { mmPopulate } from './gup.ts';
+import { hstateVma, hugePages } from './hugetlb-resv.ts';
+import { clearVmaResvHugePages } from './hugetlb-vma.ts';
 import { MAP_FIXED } from './mman.ts';
 import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { movePageTables } from './move-page-tables.ts';
@@ -21,7 +23,7 @@ import { doMunmap, doVmiMunmap } from './munmap.ts';
 import { Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { getUnmappedArea } from './unmapped-area.ts';
 import { enoughMemory, mayExpandVm, mlockFutureOk, vmAcctMemory, vmStatAccount, vmUnacctMemory } from './util.ts';
-import { VM_ACCOUNT, VM_DONTEXPAND, VM_LOCKED, VM_LOCKED_MASK, VM_MAYSHARE, VM_PFNMAP, VM_SHARED } from './vm-flags.ts';
+import { VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_LOCKED_MASK, VM_MAYSHARE, VM_PFNMAP, VM_SHARED } from './vm-flags.ts';
 import { VMOPS_SHM } from './vm-ops-types.ts';
 import { vmaIsSealed } from './vma.ts';
 import { copyVma, vmaMergeExtend } from './vma-merge.ts';
@@ -43,7 +45,8 @@ export function* sysMremap(process: ProcessRef, address: number, oldLength: numb
   set(vrm, Vrm.oldLen, alignedPages(oldLength));
   set(vrm, Vrm.newLen, alignedPages(newLength));
   set(vrm, Vrm.flags, flags);
-  set(vrm, Vrm.newAddr, impliesNewAddress(flags) ? newAddress / 2 ** pageShift : 0);
+  // As it was given, also where nobody asked for it: huge pages must not be moved to an odd place that is not meant.
+  set(vrm, Vrm.newAddr, newAddress / 2 ** pageShift);
   yield* mmapWriteLock(mm);
   set(vrm, Vrm.locked, 1);
   const result = moveOnly(vrm) ? yield* remapMove(vrm) : yield* remapOne(vrm);
@@ -95,11 +98,20 @@ function* remapOne(vrm: VrmRef): Op<number> {
   return impliesNewAddress(get(vrm, Vrm.flags)) ? yield* mremapTo(vrm) : yield* mremapAt(vrm);
 }
 
+/** align_hugetlb: lengths become whole huge pages; places must be, and no mapping grows, whose reservation would not fit. */
+function alignHugetlb(vrm: VrmRef, vma: VmaRef): boolean {
+  const size = hugePages(hstateVma(vma));
+  set(vrm, Vrm.oldLen, Math.ceil(get(vrm, Vrm.oldLen) / size) * size);
+  set(vrm, Vrm.newLen, Math.ceil(get(vrm, Vrm.newLen) / size) * size);
+  return get(vrm, Vrm.addr) % size === 0 && get(vrm, Vrm.newAddr) % size === 0 && get(vrm, Vrm.newLen) <= get(vrm, Vrm.oldLen);
+}
+
 /** check_prep_vma. */
 function checkPrepVma(vrm: VrmRef): number {
   const vma = get(vrm, Vrm.vma);
   if (vma === 0) return -EFAULT;
   if (vmaIsSealed(vma)) return -EPERM;
+  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0 && !alignHugetlb(vrm, vma)) return -EINVAL;
   const mm = get(vrm, Vrm.mm);
   const flags = get(vrm, Vrm.flags);
   const addr = get(vrm, Vrm.addr);
@@ -306,6 +318,7 @@ function* moveVma(vrm: VrmRef): Op<number> {
     set(vrm, Vrm.addr, to);
     error = -ENOMEM;
   }
+  if (error === 0 && (get(source, Vma.flags) & VM_HUGETLB) !== 0) yield* clearVmaResvHugePages(source);
   // Both places count for a moment, which is no peak.
   const hiwater = get(mm, Mm.hiwaterVm);
   statAccount(vrm, get(vrm, Vrm.newLen));

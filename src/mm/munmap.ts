@@ -25,7 +25,7 @@ import { vmClose } from './vm-ops.ts';
 import { removeVma, splitVmaUnchecked, unlinkFileVma, vmaIsSealed, vmaPages } from './vma.ts';
 import { findVma, vmaTreeRemove } from './vma-tree.ts';
 import { allocVms, freeVms, Vms, type VmsRef } from './vmg.ts';
-import { unmapPageRange, ZAP_DROP_MARKER } from './zap.ts';
+import { unmapSingleVma, ZAP_DROP_MARKER, ZAP_UNMAP } from './zap.ts';
 
 /** init_vma_munmap: the state of unmapping [start, end), whose first VMA is `vma` (0 when nothing is mapped there). */
 export function newVms(mm: MmRef, vma: VmaRef, start: Vpn, end: Vpn, unlock: number): VmsRef {
@@ -142,7 +142,7 @@ export function* freePgtables(tlb: GatherRef, mm: MmRef, first: VmaRef, count: n
 export function* unmapVmas(tlb: GatherRef, first: VmaRef, count: number): Op<number> {
   let vma = first;
   for (let left = count; left > 0; left--) {
-    yield* unmapPageRange(tlb, vma, get(vma, Vma.start), get(vma, Vma.end), ZAP_DROP_MARKER);
+    yield* unmapSingleVma(tlb, vma, get(vma, Vma.start), get(vma, Vma.end), ZAP_DROP_MARKER | ZAP_UNMAP);
     vma = get(vma, Vma.next);
   }
   return 0;
@@ -152,7 +152,7 @@ export function* unmapVmas(tlb: GatherRef, first: VmaRef, count: number): Op<num
 export function* unmapRegion(vma: VmaRef, prev: VmaRef, next: VmaRef): Op<number> {
   const mm = get(vma, Vma.mm);
   const tlb = yield* tlbGather(mm);
-  yield* unmapPageRange(tlb, vma, get(vma, Vma.start), get(vma, Vma.end), ZAP_DROP_MARKER);
+  yield* unmapSingleVma(tlb, vma, get(vma, Vma.start), get(vma, Vma.end), ZAP_DROP_MARKER | ZAP_UNMAP);
   yield* freePgdRange(tlb, mm, get(vma, Vma.start), get(vma, Vma.end), prev === 0 ? 0 : get(prev, Vma.end), next === 0 ? Infinity : get(next, Vma.start));
   return yield* tlbFinish(tlb);
 }

@@ -18,6 +18,7 @@ import {
   INODE_PIDFD,
   INODE_PIPE,
   INODE_TMPFS,
+  kindIsHugetlb,
   kindIsRegular,
   O_ACCMODE,
   O_CREAT,
@@ -31,6 +32,7 @@ import {
 } from './file-types.ts';
 import { LAST_INDEX } from './filemap.ts';
 import { globals } from './globals.ts';
+import { hugetlbSetSize } from './hugetlbfs.ts';
 import { freeName, igrab, iput, NAME_MAX, nameAppend, nameEquals, newInode, newName } from './inode.ts';
 import { DIRECTORY_DISK, DIRECTORY_TMPFS, pathBegin, pathDirectory, pathStep } from './paths.ts';
 import { maxBytes } from './read-write.ts';
@@ -216,6 +218,7 @@ function* setSize(inode: InodeRef, bytes: number, mm: MmRef): Op<number> {
   // inode_newsize_ok
   if (bytes > get(inode, Inode.size) && (bytes > rlimit(mm, RLIMIT_FSIZE) || bytes > maxBytes(inode))) error = -EFBIG;
   else if (get(inode, Inode.kind) === INODE_DISK) error = yield* diskSetSize(inode, bytes);
+  else if (kindIsHugetlb(get(inode, Inode.kind))) error = yield* hugetlbSetSize(inode, bytes);
   else error = yield* shmemSetSize(inode, bytes, mm);
   yield* upWrite(inode + Inode.lock);
   return error;

@@ -11,6 +11,8 @@ import { add, entryGet, get, kfree, kmalloc, set, spinUnlock } from '../kernel/o
 import { PTE_SOFT_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { EFAULT, EINVAL, ENOMEM, ENOSPC, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
+import { hugePmdPage } from './huge-memory.ts';
+import { lockHuge } from './huge-walks.ts';
 import { vmNormalPage } from './memory.ts';
 import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_PAGEMAP_SCAN } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
@@ -21,6 +23,7 @@ import { folioTestAnon } from './swap.ts';
 import {
   PAGE_IS_FILE,
   PAGE_IS_GUARD,
+  PAGE_IS_HUGE,
   PAGE_IS_PFNZERO,
   PAGE_IS_PRESENT,
   PAGE_IS_SOFT_DIRTY,
@@ -163,6 +166,23 @@ export function* pagemapScanPmdEntry(walk: MmWalkRef, pmdp: number, start: Vpn, 
     if (interesting(scan, categories)) result = output(scan, categories, vpn, vpn + 1);
     ptep += entryStride(0);
   }
+  yield* spinUnlock(lock);
+  return result;
+}
+
+/** pagemap_scan_thp_entry: of pages that one entry maps. */
+export function* pagemapScanHuge(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+  const scan = get(walk, MmWalk.arg);
+  const lock = yield* lockHuge(walk, pmdp);
+  if (lock === 0) return 0;
+  const pmd = yield* entryGet(pmdp, 1);
+  let categories = get(scan, PmScan.vmaCategory) | PAGE_IS_HUGE | PAGE_IS_PRESENT;
+  if ((pmd & PTE_UFFD_WP) === 0) categories |= PAGE_IS_WRITTEN;
+  if ((pmd & PTE_SOFT_DIRTY) !== 0 && get(globals, Globals.softDirty) !== 0) categories |= PAGE_IS_SOFT_DIRTY;
+  const folio = hugePmdPage(pmd);
+  if (folio === 0) categories |= PAGE_IS_PFNZERO;
+  else if (!folioTestAnon(folio)) categories |= PAGE_IS_FILE;
+  const result = interesting(scan, categories) ? output(scan, categories, start, end) : 0;
   yield* spinUnlock(lock);
   return result;
 }

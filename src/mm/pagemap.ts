@@ -3,12 +3,14 @@
  *
  * Invariant: looking changes nothing.
  */
-import { entryStride } from '../kernel/arch.ts';
+import { entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, set, spinUnlock } from '../kernel/ops.ts';
-import { pageMapcount } from '../memory/state.ts';
+import { precisePageMapcount } from '../memory/folio.ts';
 import { PTE_SOFT_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { globals } from './globals.ts';
+import { hugePmdPage } from './huge-memory.ts';
+import { lockHuge } from './huge-walks.ts';
 import { vmNormalPage } from './memory.ts';
 import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_PAGEMAP } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
@@ -81,6 +83,28 @@ export function* pagemapPmdRange(walk: MmWalkRef, pmdp: number, start: Vpn, end:
   return yield* spinUnlock(lock);
 }
 
+/**
+ * pagemap_pmd_range_thp: of a page that one entry maps with others. Whether it is mapped but once is asked of the first page each time, as Linux does.
+ */
+export function* pagemapHuge(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+  const into = get(walk, MmWalk.arg);
+  const lock = yield* lockHuge(walk, pmdp);
+  if (lock === 0) return 0;
+  const pmd = yield* entryGet(pmdp, 1);
+  const folio = hugePmdPage(pmd);
+  let flags = PM_PRESENT;
+  if ((pmd & PTE_SOFT_DIRTY) !== 0 && get(globals, Globals.softDirty) !== 0) flags |= PM_SOFT_DIRTY;
+  if ((pmd & PTE_UFFD_WP) !== 0) flags |= PM_UFFD_WP;
+  if (folio !== 0 && !folioTestAnon(folio)) flags |= PM_FILE;
+  if (folio !== 0 && precisePageMapcount(folio) === 1) flags |= PM_MMAP_EXCLUSIVE;
+  for (let vpn = start; vpn < end; vpn++) {
+    const at = vpn - get(into, Pagemap.start);
+    if (get(into, Pagemap.showPfn) !== 0) set(into, Pagemap.frames + at, ptePfn(pmd) + (vpn % spanPages(1)));
+    set(into, Pagemap.flags + at, get(into, Pagemap.flags + at) | flags);
+  }
+  return yield* spinUnlock(lock);
+}
+
 /** pte_to_pagemap_entry: the flags of an entry that is not empty. The frame field of swap-type entries is type and offset as they stand there. */
 function entryFlags(pte: number): number {
   let flags = (pte & PTE_SOFT_DIRTY) !== 0 && get(globals, Globals.softDirty) !== 0 ? PM_SOFT_DIRTY : 0;
@@ -92,7 +116,7 @@ function entryFlags(pte: number): number {
   const page = vmNormalPage(pte);
   if (page !== 0) {
     if (!folioTestAnon(page)) flags |= PM_FILE;
-    if (pageMapcount[page] === 1) flags |= PM_MMAP_EXCLUSIVE;
+    if (precisePageMapcount(page) === 1) flags |= PM_MMAP_EXCLUSIVE;
   }
   return flags | PM_PRESENT;
 }

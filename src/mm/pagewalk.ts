@@ -12,6 +12,8 @@ import { entryGet, get, set, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { EINVAL } from './errno.ts';
+import { pmdTransHuge } from './huge-memory.ts';
+import { walkHugetlbRange } from './hugetlb-walk.ts';
 import { initMm } from './init-mm.ts';
 import {
   ACTION_AGAIN,
@@ -36,9 +38,9 @@ import { mmapAssertLocked, mmapAssertWriteLocked, vmaAssertLocked, vmaAssertWrit
 import { pteLockptr, tablePage } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
-import { VM_PFNMAP } from './vm-flags.ts';
+import { VM_HUGETLB, VM_PFNMAP } from './vm-flags.ts';
 import { findVma } from './vma-tree.ts';
-import { walkHole, walkPmdEntry, walkPteEntry, walkTest } from './walk-ops.ts';
+import { walkHole, walkHugeEntry, walkPmdEntry, walkPteEntry, walkTest } from './walk-ops.ts';
 
 // --- locks ------------------------------------------------------------------------------------------------------------------
 
@@ -164,6 +166,7 @@ function* walkVma(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
     // Nothing there has a struct page; who wants to hear of every address hears of a hole.
     return walkHas(ops, HAS_HOLE) ? Math.min(walkHole(walk, start, end), 0) : 0;
   }
+  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return yield* walkHugetlbRange(walk, start, end);
   return yield* walkTable(walk, get(get(walk, MmWalk.mm), Mm.pgd), topLevel, start, end);
 }
 
@@ -185,6 +188,10 @@ function* walkTable(walk: MmWalkRef, table: Page, level: number, start: Vpn, end
         // It went while we came: the entry is looked at again.
         if (error === 0 && get(walk, MmWalk.action) === ACTION_AGAIN) continue;
       }
+    } else if (level === 1 && get(walk, MmWalk.noVma) === 0 && pmdTransHuge(entry)) {
+      set(walk, MmWalk.action, ACTION_CONTINUE);
+      error = yield* walkHugeEntry(walk, at, vpn, next);
+      if (error === 0 && get(walk, MmWalk.action) === ACTION_AGAIN) continue;
     }
     if (error !== 0) return error;
     vpn = next;

@@ -13,6 +13,7 @@ import { ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
 import { dupMm } from './fork-mm.ts';
 import { globals } from './globals.ts';
+import { mmPutHugeZeroFolio } from './huge-zero.ts';
 import { MMF_TOPDOWN } from './mm-flags.ts';
 import { exitMmap } from './mmap.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
@@ -72,6 +73,7 @@ export function* mmgetNotZero(mm: MmRef): Op<number> {
 export function* mmput(mm: MmRef): Op<number> {
   if ((yield* atomicAdd(mm, Mm.users, -1)) !== 0) return 0;
   yield* exitMmap(mm);
+  yield* mmPutHugeZeroFolio(mm);
   return yield* mmdrop(mm);
 }
 

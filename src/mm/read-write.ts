@@ -24,6 +24,7 @@ import {
   FMODE_WRITE,
   INODE_DISK,
   INODE_PIPE,
+  kindIsHugetlb,
   kindIsRegular,
   MAX_LFS_FILESIZE,
   O_APPEND,
@@ -34,6 +35,7 @@ import {
   SEEK_SET,
 } from './file-types.ts';
 import { filemapGetEntry, folioTestUptodate, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { hugetlbRead } from './hugetlbfs.ts';
 import { pipeRead, pipeWrite } from './pipe.ts';
 import { pageCacheAsyncRa, pageCacheSyncRa } from './readahead.ts';
 import { SGP_READ, shmemGetFolio, shmemWriteBegin, shmemWriteEnd } from './shmem.ts';
@@ -237,6 +239,7 @@ function* vfsRead(file: FileRef, mm: MmRef, address: number, length: number, pos
   const kind = get(inode, Inode.kind);
   if (kind === INODE_PIPE) return yield* pipeRead(file, mm, address, count);
   if (!kindIsRegular(kind)) return -EINVAL;
+  if (kindIsHugetlb(kind)) return yield* hugetlbRead(inode, mm, address, count, position);
   return kind === INODE_DISK ? yield* diskRead(file, mm, address, count, position) : yield* shmemRead(inode, mm, address, count, position);
 }
 
@@ -247,7 +250,7 @@ function* vfsWrite(file: FileRef, mm: MmRef, address: number, length: number, po
   const count = Math.min(length, maxCount());
   const kind = get(get(file, File.inode), Inode.kind);
   if (kind === INODE_PIPE) return yield* pipeWrite(file, mm, address, count);
-  if (!kindIsRegular(kind)) return -EINVAL;
+  if (!kindIsRegular(kind) || kindIsHugetlb(kind)) return -EINVAL;
   return yield* fileWrite(file, mm, address, count, position, positionOfFile);
 }
 

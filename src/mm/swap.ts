@@ -13,6 +13,7 @@ import {
   PG_ANON,
   PG_ANON_EXCLUSIVE,
   PG_DIRTY,
+  PG_HUGETLB,
   PG_LRU,
   PG_MLOCKED,
   PG_PARTIALLY_MAPPED,
@@ -23,6 +24,7 @@ import {
 } from '../memory/page-flags.ts';
 import { knownPageOfPfn, pageFlags, pageNext, pageRefcount, pfnOfPage, setPageFlags, setPageIndex, setPageMapping, setPageNext } from '../memory/state.ts';
 import { deferredSplitUnqueue } from './deferred-split.ts';
+import { freeHugeFolio } from './hugetlb-pool.ts';
 import { type Page, Vma, type VmaRef } from './types.ts';
 import { VM_LOCKED, VM_SPECIAL } from './vm-flags.ts';
 
@@ -48,6 +50,7 @@ export function* folioPutRefs(folio: Page, refs: number): Op<number> {
 
 /** Frees a folio to which nobody has a reference any longer (free_unref_folios). */
 export function* freeFolio(folio: Page): Op<number> {
+  if ((pageFlags[folio] & PG_HUGETLB) !== 0) return yield* freeHugeFolio(folio);
   const order = compoundOrder(folio);
   if (order > 0) yield* deferredSplitUnqueue(folio);
   yield* clearFlags(folio, PG_CLEARED_AT_FREE);

@@ -68,7 +68,23 @@ export const Globals = defineStruct('globals', {
   zones: array(8, 'ref:zone'),
   /** Inverse of the soft TLB's generation: grows with every flush of everything. */
   tlbGeneration: 'number',
+  /** Transparent huge pages (mm/huge-orders.ts): `enabled`, `defrag`, use_zero_page off, and by order (bits) what each size says. */
   thpEnabled: 'number',
+  thpDefrag: 'number',
+  /** 1 once huge pages may have been made. */
+  thpUsed: 'number',
+  /** vmstat thp_fault_fallback: faults that huge pages were allowed for and small ones had to do. */
+  thpFaultFallback: 'count',
+  thpNoZeroPage: 'number',
+  thpOrdersAlways: 'flags',
+  thpOrdersMadvise: 'flags',
+  thpOrdersInherit: 'flags',
+  /** The same of shared memory (mm/shmem-huge.ts). */
+  shmemHuge: 'number',
+  shmemOrdersAlways: 'flags',
+  shmemOrdersMadvise: 'flags',
+  shmemOrdersInherit: 'flags',
+  shmemOrdersWithinSize: 'flags',
   /** Large folios of which a part is not mapped any longer (mm/deferred-split.ts): first, last, and the lock of the list. */
   splitListFirst: 'page',
   splitListLast: 'page',

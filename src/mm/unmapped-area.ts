@@ -10,8 +10,9 @@ import { codec, spanPages } from '../kernel/arch.ts';
 import { get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { EINVAL, ENOMEM, EPERM } from './errno.ts';
-import { INODE_DISK } from './file-types.ts';
+import { INODE_DISK, kindIsHugetlb } from './file-types.ts';
 import { globals } from './globals.ts';
+import { hugePages } from './hugetlb-resv.ts';
 import { MMF_TOPDOWN } from './mm-flags.ts';
 import { MAP_32BIT, MAP_ABOVE4G, MAP_FIXED } from './mman.ts';
 import { File, type FileRef, Globals, Inode, Mm, type MmRef, type Vpn } from './types.ts';
@@ -93,7 +94,7 @@ function hintIsFreeX86(mm: MmRef, hint: Vpn, pages: number): boolean {
 }
 
 /** arch_get_unmapped_area of x86-64: bottom-up. */
-function bottomUpX86(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number): number {
+function bottomUpX86(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number, align: number): number {
   const low32 = (flags & MAP_32BIT) !== 0;
   const begin = low32 ? pagesAt(0x40000000) : get(mm, Mm.mmapLegacyBase);
   const window = mapWindow(mm);
@@ -104,12 +105,12 @@ function bottomUpX86(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: num
     const vma = findVma(mm, hint);
     if (end - pages >= hint && (vma === 0 || hint + pages <= vmStartGap(vma))) return hint;
   }
-  const found = gapBottomUp(mm, pages, begin, end, 0, pgoff);
+  const found = gapBottomUp(mm, pages, begin, end, align, align === 0 ? pgoff : 0);
   return found < 0 ? -ENOMEM : found;
 }
 
 /** arch_get_unmapped_area_topdown of x86-64. */
-function topDownX86(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number): number {
+function topDownX86(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number, align: number): number {
   if (pages > get(mm, Mm.taskSize)) return -ENOMEM;
   // Below 2 GiB the old layout is searched.
   if ((flags & MAP_32BIT) === 0) {
@@ -117,14 +118,14 @@ function topDownX86(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: numb
     const low = (flags & MAP_ABOVE4G) !== 0 ? pagesAt(2 ** 32) : 1;
     let high = get(mm, Mm.mmapBase);
     if (hint > mapWindow(mm)) high += get(mm, Mm.taskSize) - mapWindow(mm);
-    const found = gapTopDown(mm, pages, low, high, 0, pgoff);
+    const found = gapTopDown(mm, pages, low, high, align, align === 0 ? pgoff : 0);
     if (found >= 0) return found;
   }
-  return bottomUpX86(mm, hint, pages, pgoff, flags);
+  return bottomUpX86(mm, hint, pages, pgoff, flags, align);
 }
 
 /** generic_get_unmapped_area and generic_get_unmapped_area_topdown. */
-function genericArea(mm: MmRef, hint: Vpn, pages: number, topDown: boolean): number {
+function genericArea(mm: MmRef, hint: Vpn, pages: number, topDown: boolean, align: number): number {
   const window = mapWindow(mm);
   const end = hint > window ? get(mm, Mm.taskSize) : window;
   const min = pfnUp(mmapMinAddr());
@@ -135,18 +136,18 @@ function genericArea(mm: MmRef, hint: Vpn, pages: number, topDown: boolean): num
     if (end - pages >= hint && hint >= min && (vma === 0 || hint + pages <= vmStartGap(vma)) && (prev === 0 || hint >= vmEndGap(prev))) return hint;
   }
   if (topDown) {
-    const found = gapTopDown(mm, pages, 1, get(mm, Mm.mmapBase) + end - window, 0, 0);
+    const found = gapTopDown(mm, pages, 1, get(mm, Mm.mmapBase) + end - window, align, 0);
     if (found >= 0) return found;
   }
-  const found = gapBottomUp(mm, pages, topDown ? taskUnmappedBase(mm) : get(mm, Mm.mmapBase), end, 0, 0);
+  const found = gapBottomUp(mm, pages, topDown ? taskUnmappedBase(mm) : get(mm, Mm.mmapBase), end, align, 0);
   return found < 0 ? -ENOMEM : found;
 }
 
-/** mm_get_unmapped_area_vmflags: the layout's own search, for a hint of whole pages (0: none). */
-function archArea(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number): number {
+/** mm_get_unmapped_area_vmflags: the layout's own search, for a hint of whole pages (0: none). `align`: the place is a multiple of one page more than this. */
+function archArea(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number, align: number): number {
   const topDown = (get(mm, Mm.flags) & MMF_TOPDOWN) !== 0;
-  if (!isX86_64()) return genericArea(mm, hint, pages, topDown);
-  return topDown ? topDownX86(mm, hint, pages, pgoff, flags) : bottomUpX86(mm, hint, pages, pgoff, flags);
+  if (!isX86_64()) return genericArea(mm, hint, pages, topDown, align);
+  return topDown ? topDownX86(mm, hint, pages, pgoff, flags, align) : bottomUpX86(mm, hint, pages, pgoff, flags, align);
 }
 
 /** __thp_get_unmapped_area: a place where the object's huge pages lie aligned; 0 when there is no point in that, or no room. */
@@ -154,13 +155,20 @@ function thpArea(mm: MmRef, hint: Vpn, pages: number, pgoff: Vpn, flags: number)
   const size = spanPages(1);
   const firstHuge = Math.ceil(pgoff / size) * size;
   if (pgoff + pages - firstHuge < size) return 0;
-  const found = archArea(mm, hint, pages + size, pgoff, flags);
+  const found = archArea(mm, hint, pages + size, pgoff, flags, 0);
   if (found < 0) return 0;
   if (found === hint) return hint;
   const shift = (((pgoff - found) % size) + size) % size;
   // The search from above leaves the room for alignment below, where it is of no use to the next mapping.
   if ((get(mm, Mm.flags) & MMF_TOPDOWN) !== 0 && shift === 0) return found + size;
   return found + shift;
+}
+
+/** hugetlb_get_unmapped_area: whole huge pages at a multiple of their size. */
+function hugetlbArea(mm: MmRef, size: number, at: Vpn, pages: number, pgoff: Vpn, flags: number): number {
+  if (pages % size !== 0) return -EINVAL;
+  if ((flags & MAP_FIXED) !== 0) return at % size !== 0 ? -EINVAL : at;
+  return archArea(mm, Math.ceil(at / size) * size, pages, pgoff, flags, size - 1);
 }
 
 /**
@@ -172,13 +180,17 @@ export function getUnmappedArea(mm: MmRef, file: FileRef, address: number, pages
   if (pages > taskSize) return -ENOMEM;
   const at = address / (1 << pageShift);
   let found = 0;
-  if ((flags & MAP_FIXED) !== 0) found = at;
+  const inode = file === 0 ? 0 : get(file, File.inode);
+  if (inode !== 0 && kindIsHugetlb(get(inode, Inode.kind))) {
+    found = hugetlbArea(mm, hugePages(get(inode, Inode.hstate)), at, pages, pgoff, flags);
+    if (found < 0) return found;
+  } else if ((flags & MAP_FIXED) !== 0) found = at;
   else {
     // Files of a disk, and private memory of whole huge pages without a hint, prefer an aligned place.
     const disk = file !== 0 && get(get(file, File.inode), Inode.kind) === INODE_DISK;
     const offset = file === 0 ? 0 : pgoff;
     if (hasThp() && (disk || (file === 0 && shared === 0 && at === 0 && pages % spanPages(1) === 0))) found = thpArea(mm, at, pages, offset, flags);
-    if (found === 0) found = archArea(mm, at, pages, offset, flags);
+    if (found === 0) found = archArea(mm, at, pages, offset, flags, 0);
     if (found < 0) return found;
   }
   if (found > taskSize - pages) return -ENOMEM;

@@ -8,3 +8,5 @@ export const VMOPS_SHMEM_ANON = 2;
 export const VMOPS_DISK = 3;
 /** An attached SysV segment (shm_vm_ops). */
 export const VMOPS_SHM = 4;
+/** Huge pages of a pool (hugetlb_vm_ops). */
+export const VMOPS_HUGETLB = 5;

@@ -8,13 +8,14 @@ import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { diskPageMkwrite } from './disk.ts';
 import { filemapFault, filemapMapPages } from './filemap-fault.ts';
+import { hugetlbMaySplit, hugetlbVmClose, hugetlbVmOpen } from './hugetlb-vma.ts';
 import { shmClose, shmOpen } from './shm.ts';
 import { shmemFault } from './shmem.ts';
-import { Vma, type VmaRef } from './types.ts';
-import { VMOPS_DISK, VMOPS_SHM, VMOPS_SHMEM, VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
+import { Vma, type VmaRef, type Vpn } from './types.ts';
+import { VMOPS_DISK, VMOPS_HUGETLB, VMOPS_SHM, VMOPS_SHMEM, VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
 import { VM_FAULT_SIGBUS, Vmf, type VmfRef } from './vmf.ts';
 
-export { VMOPS_ANON, VMOPS_DISK, VMOPS_SHM, VMOPS_SHMEM, VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
+export { VMOPS_ANON, VMOPS_DISK, VMOPS_HUGETLB, VMOPS_SHM, VMOPS_SHMEM, VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
 
 /** vm_ops->fault: VM_FAULT_* with the page, referenced, in `Vmf.page` (and locked with VM_FAULT_LOCKED). */
 export function* vmFault(vmf: VmfRef): Op<number> {
@@ -37,17 +38,22 @@ export function* pageMkwrite(vmf: VmfRef): Op<number> {
 /** vm_ops->open: the VMA was copied (split, fork, mremap). */
 export function* vmOpen(vma: VmaRef): Op<number> {
   if (get(vma, Vma.ops) === VMOPS_SHM) return yield* shmOpen(vma);
+  if (get(vma, Vma.ops) === VMOPS_HUGETLB) return yield* hugetlbVmOpen(vma);
   return 0;
 }
 
 /** vm_ops->close: the VMA goes. */
 export function* vmClose(vma: VmaRef): Op<number> {
   if (get(vma, Vma.ops) === VMOPS_SHM) return yield* shmClose(vma);
+  if (get(vma, Vma.ops) === VMOPS_HUGETLB) return yield* hugetlbVmClose(vma);
   return 0;
 }
 
+/** vm_ops->may_split: 0, or why a VMA cannot be cut at a page. */
+export const vmMaySplit = (vma: VmaRef, vpn: Vpn): number => (get(vma, Vma.ops) === VMOPS_HUGETLB ? hugetlbMaySplit(vma, vpn) : 0);
+
 /** A VMA that must hear of its end is not merged away (vma_merge: vm_ops->close). */
-export const vmOpsHasClose = (vma: VmaRef): boolean => get(vma, Vma.ops) === VMOPS_SHM;
+export const vmOpsHasClose = (vma: VmaRef): boolean => get(vma, Vma.ops) === VMOPS_SHM || get(vma, Vma.ops) === VMOPS_HUGETLB;
 
 export const vmOpsHasMapPages = (vma: VmaRef): boolean => {
   const ops = get(vma, Vma.ops);

@@ -14,6 +14,7 @@ import { get, set } from '../kernel/ops.ts';
 import { anonVmaClone, chainIsSingular } from './anon-vma.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet } from './file.ts';
+import { vmaAdjustTransHuge } from './huge-memory.ts';
 import { vmaStartWrite } from './mmap-lock.ts';
 import { type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_IGNORE_MERGE, VM_SPECIAL, VM_STICKY } from './vm-flags.ts';
@@ -126,6 +127,7 @@ function* commitMerge(vmg: VmgRef): Op<number> {
     remove2 = 0;
   }
   yield* vmaPrepare(vma, adjust, 0);
+  yield* vmaAdjustTransHuge(vma, start, end, get(vmg, Vmg.adjustMiddleStart) !== 0 ? middle : 0);
   if (remove !== 0) vmaTreeRemove(mm, remove);
   if (remove2 !== 0) vmaTreeRemove(mm, remove2);
   // Whichever of two neighbours shrinks does so first.

@@ -13,11 +13,13 @@ import { anonTreesInsert, anonTreesRemove, anonVmaClone, anonVmaLockWrite, anonV
 import { EINVAL, ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
 import { globals } from './globals.ts';
+import { vmaAdjustTransHuge } from './huge-memory.ts';
+import { hugetlbSplit } from './hugetlb-vma.ts';
 import { vmaIntervalTreeInsert, vmaIntervalTreeRemove } from './interval-tree.ts';
 import { vmaMarkAttached, vmaMarkDetached, vmaStartWrite } from './mmap-lock.ts';
 import { type AnonVmaRef, File, Globals, Inode, type InodeRef, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
-import { VM_MAYWRITE, VM_SEALED, VM_SHARED, VM_WRITE } from './vm-flags.ts';
-import { vmClose, vmOpen } from './vm-ops.ts';
+import { VM_HUGETLB, VM_MAYWRITE, VM_SEALED, VM_SHARED, VM_WRITE } from './vm-flags.ts';
+import { vmClose, vmMaySplit, vmOpen } from './vm-ops.ts';
 import { vmaTreeAdjust, vmaTreeInsert } from './vma-tree.ts';
 
 /** vm_area_alloc: a detached VMA of an mm without range, or 0. */
@@ -202,6 +204,8 @@ export function* removeVma(vma: VmaRef): Op<number> {
 export function* splitVmaUnchecked(vma: VmaRef, vpn: Vpn, newBelow: number): Op<number> {
   const start = get(vma, Vma.start);
   if (vpn <= start || vpn >= get(vma, Vma.end)) return -EINVAL;
+  const refused = vmMaySplit(vma, vpn);
+  if (refused !== 0) return refused;
   const fresh = yield* vmAreaDup(vma);
   if (fresh === 0) return -ENOMEM;
   if (newBelow !== 0) set(fresh, Vma.end, vpn);
@@ -220,6 +224,8 @@ export function* splitVmaUnchecked(vma: VmaRef, vpn: Vpn, newBelow: number): Op<
   yield* vmaStartWrite(vma);
   yield* vmaStartWrite(fresh);
   yield* vmaPrepare(vma, 0, fresh);
+  yield* vmaAdjustTransHuge(vma, start, vpn, 0);
+  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) yield* hugetlbSplit(vma, vpn);
   const mm = get(vma, Vma.mm);
   if (newBelow !== 0) {
     set(vma, Vma.pgoff, get(vma, Vma.pgoff) + vpn - start);
@@ -239,6 +245,7 @@ export function* splitVma(vma: VmaRef, vpn: Vpn, newBelow: number): Op<number> {
 export function* vmaShrink(vma: VmaRef, start: Vpn, end: Vpn, pgoff: Vpn): Op<number> {
   yield* vmaStartWrite(vma);
   yield* vmaPrepare(vma, 0, 0);
+  yield* vmaAdjustTransHuge(vma, start, end, 0);
   set(vma, Vma.pgoff, pgoff);
   vmaTreeAdjust(get(vma, Vma.mm), vma, start, end);
   return yield* vmaComplete(vma, 0, 0, 0, 0);

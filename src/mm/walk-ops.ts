@@ -4,12 +4,13 @@
  * A function returns 0 to go on; anything else ends the walk and is its result (of a test: above 0 passes the VMA over). It may set the walk's action.
  */
 import type { Op } from '../kernel/op.ts';
-import { add, entryGet, get } from '../kernel/ops.ts';
+import { add, entryGet, get, spinUnlock } from '../kernel/ops.ts';
 import { clearRefsPteRange, clearRefsTestWalk } from './clear-refs.ts';
 import { guardRemovePteRange } from './guard-entries.ts';
+import { clearRefsHuge, coldOrPageoutHuge, freeHuge, lockHuge, mlockHuge, walkSplitHuge } from './huge-walks.ts';
 import { coldOrPageoutPteRange } from './madvise-cold.ts';
 import { freePteRange } from './madvise-free.ts';
-import { mincorePteRange, mincoreUnmappedRange } from './mincore.ts';
+import { mincoreHuge, mincorePteRange, mincoreUnmappedRange } from './mincore.ts';
 import { mlockPteRange } from './mlock.ts';
 import {
   MmWalk,
@@ -28,8 +29,8 @@ import {
   WALK_PTDUMP,
   WalkCount,
 } from './mm-walk.ts';
-import { pagemapPmdRange } from './pagemap.ts';
-import { pagemapScanPmdEntry, pagemapScanPteHole, pagemapScanTestWalk } from './pagemap-scan.ts';
+import { pagemapHuge, pagemapPmdRange } from './pagemap.ts';
+import { pagemapScanHuge, pagemapScanPmdEntry, pagemapScanPteHole, pagemapScanTestWalk } from './pagemap-scan.ts';
 import { ptePresent } from './pgtable.ts';
 import type { Vpn } from './types.ts';
 
@@ -69,6 +70,36 @@ export function* walkPmdEntry(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vp
       return yield* pagemapScanPmdEntry(walk, pmdp, start, end);
     default:
       return 0;
+  }
+}
+
+/** The part of mm_walk_ops.pmd_entry for an entry that maps a huge page, of which [start, end) is meant. ACTION_AGAIN: the entry is another one now. */
+export function* walkHugeEntry(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+  switch (get(walk, MmWalk.ops)) {
+    case WALK_FREE:
+      return yield* freeHuge(walk, pmdp, start, end);
+    case WALK_COLD:
+      return yield* coldOrPageoutHuge(walk, pmdp, start, end, 0);
+    case WALK_PAGEOUT:
+      return yield* coldOrPageoutHuge(walk, pmdp, start, end, 1);
+    case WALK_MLOCK:
+      return yield* mlockHuge(walk, pmdp);
+    case WALK_CLEAR_REFS:
+      return yield* clearRefsHuge(walk, pmdp);
+    case WALK_GUARD_REMOVE:
+      return 0;
+    case WALK_MINCORE: {
+      const lock = yield* lockHuge(walk, pmdp);
+      if (lock === 0) return 0;
+      mincoreHuge(walk, start, end);
+      return yield* spinUnlock(lock);
+    }
+    case WALK_PAGEMAP:
+      return yield* pagemapHuge(walk, pmdp, start, end);
+    case WALK_PAGEMAP_SCAN:
+      return yield* pagemapScanHuge(walk, pmdp, start, end);
+    default:
+      return yield* walkSplitHuge(walk, pmdp, start);
   }
 }
 

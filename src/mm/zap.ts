@@ -9,6 +9,8 @@ import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/a
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entryGetAndClear, get, spinUnlock } from '../kernel/ops.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { pmdTransHuge, splitHugePmd, zapHugePmd } from './huge-memory.ts';
+import { hugetlbZapBegin, hugetlbZapEnd, unmapHugepageRange } from './hugetlb-vma.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { vmNormalPage } from './memory.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
@@ -19,7 +21,7 @@ import { freePte, tryGetAndClearPmd, tryToFreePte } from './pt-reclaim.ts';
 import { folioRemoveRmap } from './rmap.ts';
 import { folioMarkAccessed, folioMarkDirty, folioTestAnon } from './swap.ts';
 import { type GatherRef, Inode, type InodeRef, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
-import { VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
+import { VM_HUGETLB, VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
 
 /** ZAP_FLAG_DROP_MARKER: guard and other markers go as well. */
 export const ZAP_DROP_MARKER = 1;
@@ -27,6 +29,8 @@ export const ZAP_DROP_MARKER = 1;
 export const ZAP_RECLAIM_PT = 2;
 /** Private copies stay (`even_cows` false). */
 export const ZAP_KEEP_COWS = 4;
+/** ZAP_FLAG_UNMAP: the VMA goes with what it maps. */
+export const ZAP_UNMAP = 8;
 
 /** unmap_page_range: what a VMA maps in [start, end), which lies in it. */
 export function* unmapPageRange(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
@@ -41,7 +45,13 @@ function* zapTable(tlb: GatherRef, vma: VmaRef, mm: MmRef, table: Page, level: n
   while (vpn < end) {
     const next = entryEnd(vpn, end, level);
     const at = entryAt(table, level, vpn);
-    const entry = yield* entryGet(at, level);
+    let entry = yield* entryGet(at, level);
+    if (level === 1 && pmdTransHuge(entry)) {
+      // A part goes page by page.
+      if (next - vpn !== spanPages(1)) yield* splitHugePmd(vma, at, vpn);
+      else if ((yield* zapHugePmd(tlb, vma, at, vpn)) !== 0) entry = 0;
+      if (entry !== 0) entry = yield* entryGet(at, level);
+    }
     if ((entry & PTE_TABLE) !== 0) {
       if (level > 1) yield* zapTable(tlb, vma, mm, tablePage(entry), level - 1, vpn, next, flags);
       else yield* zapPteRange(tlb, vma, mm, at, vpn, next, flags);
@@ -97,10 +107,20 @@ function* zapNonpresentPte(ptep: number, pte: number, flags: number): Op<number>
   return 0;
 }
 
+/** unmap_single_vma between hugetlb_zap_begin() and hugetlb_zap_end(): what a VMA of whatever kind maps in [start, end). With ZAP_UNMAP the VMA goes. */
+export function* unmapSingleVma(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
+  if ((get(vma, Vma.flags) & VM_HUGETLB) === 0) return yield* unmapPageRange(tlb, vma, start, end, flags);
+  // A mapping that failed has lost its file already, and maps nothing.
+  if (get(vma, Vma.file) === 0) return 0;
+  yield* hugetlbZapBegin(vma);
+  yield* unmapHugepageRange(tlb, vma, start, end, 0);
+  return yield* hugetlbZapEnd(vma, (flags & ZAP_UNMAP) !== 0);
+}
+
 /** zap_page_range_single: what a VMA maps in a part of it, with a gather of its own. */
 export function* zapPageRangeSingle(vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
   const tlb = yield* tlbGather(get(vma, Vma.mm));
-  yield* unmapPageRange(tlb, vma, start, end, flags);
+  yield* unmapSingleVma(tlb, vma, start, end, flags);
   return yield* tlbFinish(tlb);
 }
 

@@ -7,11 +7,14 @@
 import { get, set } from '../../memory/heap.ts';
 import { globals } from '../../mm/globals.ts';
 import { Globals, Mm, Process as ProcessStruct } from '../../mm/types.ts';
+import { hugePoolSetting } from '../hugetlb-settings.ts';
 import { Machine, type MachineOptions } from '../machine.ts';
 import { readProcMem, writeProcMem } from '../proc/mem.ts';
 import { scanPagemap, writeClearRefs } from '../proc/pagemap.ts';
 import type { Process } from '../process.ts';
+import { thpSetting } from '../thp-settings.ts';
 import { fileView, viewProcess } from '../view.ts';
+import { hugePools } from '../view-hugetlb.ts';
 import type { TraceHeader } from './format.ts';
 import { type Fault, type FileView, HARNESS_END, HARNESS_START, type PagemapScan, type PagemapScanResult, type ProcessView, type TraceHost } from './host.ts';
 
@@ -42,8 +45,12 @@ export function createTraceMachine(header: TraceHeader, options: MachineOptions 
     const field = SYSCTLS[name.replace(/^vm\./, '')];
     if (name.startsWith('vm.') && field !== undefined) set(globals, field, Number(value));
   }
+  for (const [name, value] of Object.entries(header.config)) if (name.startsWith('thp.')) thpSetting(thpPath(name))?.write(String(value));
   return new MachineHost(machine, header);
 }
+
+/** The file of a header's entry: `thp.enabled`, `thp.64kB.enabled`. */
+const thpPath = (name: string): string => `/sys/kernel/mm/transparent_hugepage/${name.slice(4).replace(/^(\d+kB)\./, 'hugepages-$1/')}`;
 
 class MachineHost implements TraceHost {
   readonly machine: Machine;
@@ -181,7 +188,11 @@ class MachineHost implements TraceHost {
     this.machine.enter();
     const name = /^\/proc\/sys\/vm\/(\w+)$/.exec(path)?.[1];
     const field = name === undefined ? undefined : SYSCTLS[name];
-    if (field !== undefined) {
+    const pool = hugePoolSetting(path);
+    const thp = thpSetting(path);
+    if (thp !== undefined) thp.write(value);
+    else if (pool !== undefined) pool.write(this.machine.kernel, Number(value));
+    else if (field !== undefined) {
       set(globals, field, Number(value));
       // Each of the two forms of the limit switches the other off (overcommit_ratio_handler, overcommit_kbytes_handler).
       if (name === 'overcommit_ratio') set(globals, Globals.overcommitKbytes, 0);
@@ -192,6 +203,10 @@ class MachineHost implements TraceHost {
 
   setting(path: string): string {
     this.machine.enter();
+    const pool = hugePoolSetting(path);
+    const thp = thpSetting(path);
+    if (thp !== undefined) return thp.read();
+    if (pool !== undefined) return String(pool.read());
     const field = SYSCTLS[/^\/proc\/sys\/vm\/(\w+)$/.exec(path)?.[1] ?? ''];
     return field !== undefined ? String(get(globals, field)) : (this.#settings.get(path) ?? '');
   }
@@ -211,7 +226,9 @@ class MachineHost implements TraceHost {
   }
 
   counters(): Readonly<Record<string, number>> {
-    return {};
+    this.machine.enter();
+    const pool = hugePools(4).find((p) => p.kilobytes === 2048);
+    return pool === undefined ? {} : { HugeTotal: pool.nr, HugeFree: pool.free, HugeRsvd: pool.resv, HugeSurp: pool.surplus };
   }
 }
 

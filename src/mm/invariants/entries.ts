@@ -20,6 +20,7 @@ import {
   pageIndex,
   pageMapcount,
   pageMapping,
+  pageNext,
   pageOfPfn,
   pagePincount,
   pagePrivate,
@@ -210,6 +211,12 @@ function checkTables(census: Census, found: Findings): Uint8Array {
       if (pagePrivate[page] !== 0) found.add('lock', `the lock of table ${page} of mm ${mm} is held by task ${pagePrivate[page] - 1}`);
       found.equal('I2', `table ${page} of mm ${mm}: references`, pageRefcount[page], 1);
       for (const frame of tableFrames(table)) isTable[frame] = 1;
+      // Tables in reserve for huge entries.
+      if (level === 1)
+        for (let kept = pageNext[page]; kept !== 0; kept = pageNext[kept]) {
+          isTable[kept] = 1;
+          bytes += accountedBytes(0);
+        }
       if (mm !== kernel && level < topLevel && !vmas.some((vma) => get(vma, Vma.start) < vpn + tableSpan(level) && get(vma, Vma.end) > vpn))
         found.add('I2', `mm ${mm}: the table ${page} of level ${level} at vpn ${hex(vpn)} serves no VMA`);
     }

@@ -1,0 +1,57 @@
+/** Pools of huge pages at boot (hugetlb_init and hugetlb_add_hstate of mm/hugetlb.c; hugepagesz= and hugepages=). */
+import { spanPages, topLevel } from '../kernel/arch.ts';
+import { alloc, get, set } from '../memory/heap.ts';
+import { globals } from '../mm/globals.ts';
+import { FAULT_MUTEXES, FaultMutex, Hstate, type HstateRef, Hugetlb, MAX_HSTATES } from '../mm/hugetlb-types.ts';
+import { Globals } from '../mm/types.ts';
+import type { EntryCodec } from '../pagetable/canonical.ts';
+
+/** A size of huge pages: entries of a level that map one together. */
+export interface HugeSize {
+  readonly level: number;
+  readonly entries: number;
+  readonly order: number;
+}
+
+/** The sizes of huge pages of a mode, smallest first (arch_hugetlb_valid_size). Levels above pud hold no pages of users. */
+export function hugeSizes(codec: EntryCodec): HugeSize[] {
+  const sizes: HugeSize[] = [];
+  codec.levels.forEach((level, i) => {
+    if (i > 0 && i <= Math.min(2, topLevel) && level.leaves) sizes.push({ level: i, entries: 1, order: Math.log2(spanPages(i)) });
+  });
+  return sizes.sort((a, b) => a.order - b.order).slice(0, MAX_HSTATES);
+}
+
+/** Makes the pools of a mode, all empty; the default size is that of a pmd entry. */
+export function bootHugetlb(codec: EntryCodec): void {
+  const hugetlb = alloc(Hugetlb);
+  set(globals, Globals.hugetlb, hugetlb);
+  for (let i = 0; i < FAULT_MUTEXES; i++) set(hugetlb, Hugetlb.mutexes + i, alloc(FaultMutex));
+  const sizes = hugeSizes(codec);
+  sizes.forEach((size, i) => {
+    const h: HstateRef = alloc(Hstate);
+    set(h, Hstate.order, size.order);
+    set(h, Hstate.level, size.level);
+    set(h, Hstate.entries, size.entries);
+    set(hugetlb, Hugetlb.hstates + i, h);
+  });
+  set(hugetlb, Hugetlb.count, sizes.length);
+  set(
+    hugetlb,
+    Hugetlb.default,
+    Math.max(
+      0,
+      sizes.findIndex((s) => s.level === 1 && s.entries === 1),
+    ),
+  );
+}
+
+/** The pool of a size in KiB, 0 for none. */
+export function poolOf(kilobytes: number, pageShift: number): HstateRef {
+  const hugetlb = get(globals, Globals.hugetlb);
+  for (let i = 0; i < get(hugetlb, Hugetlb.count); i++) {
+    const h = get(hugetlb, Hugetlb.hstates + i);
+    if (2 ** (get(h, Hstate.order) + pageShift - 10) === kilobytes) return h;
+  }
+  return 0;
+}

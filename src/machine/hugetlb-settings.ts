@@ -1,0 +1,40 @@
+/** Files of /sys/kernel/mm/hugepages and /proc/sys/vm that set pools of huge pages. */
+import { get } from '../memory/heap.ts';
+import { pageShift } from '../memory/state.ts';
+import { globals } from '../mm/globals.ts';
+import { Hstate, Hugetlb } from '../mm/hugetlb-types.ts';
+import { Globals } from '../mm/types.ts';
+import { poolOf } from './boot-hugetlb.ts';
+import type { Kernel } from './kernel.ts';
+
+export interface PoolSetting {
+  read(): number;
+  write(kernel: Kernel, value: number): void;
+}
+
+const FIELDS: Readonly<Record<string, number>> = {
+  nr_hugepages: Hstate.nr,
+  nr_hugepages_mempolicy: Hstate.nr,
+  nr_overcommit_hugepages: Hstate.overcommit,
+  free_hugepages: Hstate.freePages,
+  resv_hugepages: Hstate.resv,
+  surplus_hugepages: Hstate.surplus,
+};
+
+/** The setting behind a path, of the mounted machine; undefined where there is none. */
+export function hugePoolSetting(path: string): PoolSetting | undefined {
+  const sysfs = /^\/sys\/kernel\/mm\/hugepages\/hugepages-(\d+)kB\/(\w+)$/.exec(path);
+  const sysctl = /^\/proc\/sys\/vm\/(nr_\w*hugepages\w*)$/.exec(path);
+  const hugetlb = get(globals, Globals.hugetlb);
+  const pool = sysfs ? poolOf(Number(sysfs[1]), pageShift) : sysctl ? get(hugetlb, Hugetlb.hstates + get(hugetlb, Hugetlb.default)) : 0;
+  const name = sysfs?.[2] ?? sysctl?.[1] ?? '';
+  const field = FIELDS[name];
+  if (pool === 0 || field === undefined) return undefined;
+  return {
+    read: () => get(pool, field),
+    write: (kernel, value) => {
+      if (field === Hstate.nr) kernel.setMaxHugePages(pool, value);
+      else if (field === Hstate.overcommit) kernel.setOvercommitHugePages(pool, value);
+    },
+  };
+}

@@ -1,0 +1,90 @@
+/**
+ * /sys/kernel/mm/transparent_hugepage: the files by which transparent huge pages are set, for the mounted machine (mm/huge_memory.c, mm/shmem.c).
+ *
+ * What khugepaged goes by is kept by whoever asks (there is no khugepaged that would run of its own accord).
+ */
+import { codec } from '../kernel/arch.ts';
+import { get, set } from '../memory/heap.ts';
+import { globals } from '../mm/globals.ts';
+import { hasPmdLeaves, pmdOrder } from '../mm/huge-orders.ts';
+import { Globals } from '../mm/types.ts';
+
+const DIRECTORY = '/sys/kernel/mm/transparent_hugepage/';
+
+const ENABLED = ['never', 'madvise', 'always'];
+const DEFRAG = ['madvise', 'always', 'defer', 'defer+madvise', 'never'];
+const SHMEM = ['never', 'always', 'within_size', 'advise', 'deny', 'force'];
+
+/** Fields with a set of orders for each word that a size may say. */
+const SIZES = {
+  enabled: { always: Globals.thpOrdersAlways, madvise: Globals.thpOrdersMadvise, inherit: Globals.thpOrdersInherit },
+  shmem_enabled: {
+    always: Globals.shmemOrdersAlways,
+    advise: Globals.shmemOrdersMadvise,
+    inherit: Globals.shmemOrdersInherit,
+    within_size: Globals.shmemOrdersWithinSize,
+  },
+} as const;
+
+/** A setting: its value as the file shows it within brackets, and how to change it. */
+export interface Setting {
+  read(): string;
+  /** @throws {RangeError} for what the file does not take */
+  write(value: string): void;
+}
+
+/** One of several words, kept as its place. */
+const choice = (field: number, words: readonly string[]): Setting => ({
+  read: () => words[get(globals, field)],
+  write: (value) => {
+    const at = words.indexOf(value);
+    if (at < 0) throw new RangeError(`"${value}" is none of ${words.join(', ')}`);
+    set(globals, field, at);
+    noteUse();
+  },
+});
+
+/** What a size says: in which of the sets its order is. */
+function sizeSetting(kind: keyof typeof SIZES, order: number): Setting {
+  const fields: Readonly<Record<string, number>> = SIZES[kind];
+  return {
+    read: () => Object.keys(fields).find((word) => (get(globals, fields[word]) & (1 << order)) !== 0) ?? 'never',
+    write: (value) => {
+      if (value !== 'never' && fields[value] === undefined) throw new RangeError(`"${value}" is none of never, ${Object.keys(fields).join(', ')}`);
+      for (const field of Object.values(fields)) set(globals, field, get(globals, field) & ~(1 << order));
+      if (value !== 'never') set(globals, fields[value], get(globals, fields[value]) | (1 << order));
+      noteUse();
+    },
+  };
+}
+
+/** From the first setting that allows any on large folios may be anywhere. */
+function noteUse(): void {
+  const fields = [Globals.thpEnabled, Globals.thpOrdersAlways, Globals.thpOrdersMadvise, Globals.shmemHuge, Globals.shmemOrdersAlways];
+  if (fields.some((field) => get(globals, field) !== 0)) set(globals, Globals.thpUsed, 1);
+}
+
+/** The setting behind a path; undefined where the machine has no such file. */
+export function thpSetting(path: string): Setting | undefined {
+  if (!path.startsWith(DIRECTORY) || !hasPmdLeaves()) return undefined;
+  const name = path.slice(DIRECTORY.length);
+  const size = /^hugepages-(\d+)kB\/(enabled|shmem_enabled)$/.exec(name);
+  if (size) {
+    const order = Math.log2((Number(size[1]) * 1024) / 2 ** codec.pageShift);
+    return Number.isInteger(order) && order >= 1 && order <= pmdOrder() ? sizeSetting(size[2] as keyof typeof SIZES, order) : undefined;
+  }
+  if (name === 'enabled') return choice(Globals.thpEnabled, ENABLED);
+  if (name === 'defrag') return choice(Globals.thpDefrag, DEFRAG);
+  if (name === 'shmem_enabled') return choice(Globals.shmemHuge, SHMEM);
+  if (name === 'use_zero_page')
+    return { read: () => String(1 - get(globals, Globals.thpNoZeroPage)), write: (value) => set(globals, Globals.thpNoZeroPage, Number(value) === 0 ? 1 : 0) };
+  if (name === 'hpage_pmd_size') return { read: () => String(2 ** (pmdOrder() + codec.pageShift)), write: () => undefined };
+  return undefined;
+}
+
+/** What a kernel comes up with: huge pages nowhere, and the size of the pmd level goes by that. */
+export function bootThp(): void {
+  if (!hasPmdLeaves()) return;
+  set(globals, Globals.thpOrdersInherit, 1 << pmdOrder());
+  set(globals, Globals.shmemOrdersInherit, 1 << pmdOrder());
+}

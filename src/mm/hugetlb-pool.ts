@@ -1,0 +1,336 @@
+/**
+ * Pools of huge pages (mm/hugetlb.c: dequeue_hugetlb_folio_vma, alloc_hugetlb_folio, free_huge_folio, gather_surplus_pages, set_max_huge_pages; subpools).
+ *
+ * Invariants, under `Hugetlb.lock`: `freePages` of the `nr` pages are on the free list, with reference count 0; `resv` of the free ones are promised, never more
+ * than there are; who has no reservation takes a page only while `freePages > resv`. A page that took a reservation carries
+ * PG_HUGETLB_RESTORE_RESERVE until it is mapped or in a file for good; freed before that, it gives the reservation back. Surplus pages leave the
+ * pool when they are freed.
+ */
+import type { Op } from '../kernel/op.ts';
+import { add, allocPage, clearFlags, freePage, get, refAdd, set, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { compoundOrder, destroyCompound } from '../memory/folio.ts';
+import { __GFP_COMP, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
+import {
+  PG_ANON,
+  PG_ANON_EXCLUSIVE,
+  PG_DIRTY,
+  PG_HUGETLB,
+  PG_HUGETLB_RESTORE_RESERVE,
+  PG_HUGETLB_TEMPORARY,
+  PG_REFERENCED,
+  PG_UPTODATE,
+} from '../memory/page-flags.ts';
+import { pageFlags, pageNext, pageOrder, pagePrivate, setPageIndex, setPageMapping, setPageNext, setPagePrivate } from '../memory/state.ts';
+import { ENOMEM, ENOSPC } from './errno.ts';
+import { globals } from './globals.ts';
+import { hstateVma, inodeOfVma, vmaCommitReservation, vmaEndReservation, vmaNeedsReservation } from './hugetlb-resv.ts';
+import { Hstate, type HstateRef, Hugetlb, type HugetlbRef, Subpool, type SubpoolRef } from './hugetlb-types.ts';
+import { Globals, Inode, type Page, type VmaRef, type Vpn } from './types.ts';
+
+export const hugetlb = (): HugetlbRef => get(globals, Globals.hugetlb);
+/** hugetlb_lock. */
+const hugetlbLock = (): number => hugetlb() + Hugetlb.lock;
+export const hstateAt = (index: number): HstateRef => get(hugetlb(), Hugetlb.hstates + index);
+export const defaultHstate = (): HstateRef => (get(hugetlb(), Hugetlb.count) === 0 ? 0 : hstateAt(get(hugetlb(), Hugetlb.default)));
+
+/** hstate_sizelog: the pool of a size given by its logarithm in bytes, the default's for 0; 0 where there is no such size. */
+export function hstateOfOrder(order: number): HstateRef {
+  for (let i = 0; i < get(hugetlb(), Hugetlb.count); i++) if (get(hstateAt(i), Hstate.order) === order) return hstateAt(i);
+  return 0;
+}
+
+/** folio_hstate. */
+export const folioHstate = (page: Page): HstateRef => hstateOfOrder(pageOrder[page]);
+
+// --- free list --------------------------------------------------------------------------------------------------------------
+
+/** enqueue_hugetlb_folio: a page without references goes to the free list. */
+function enqueue(h: HstateRef, page: Page): void {
+  setPageNext(page, get(h, Hstate.free));
+  set(h, Hstate.free, page);
+  add(h, Hstate.freePages, 1);
+}
+
+/** A page off the free list, which is not empty. */
+function unlinkFree(h: HstateRef): Page {
+  const page = get(h, Hstate.free);
+  set(h, Hstate.free, pageNext[page]);
+  setPageNext(page, 0);
+  add(h, Hstate.freePages, -1);
+  return page;
+}
+
+/** dequeue_hugetlb_folio_vma: a page with one reference, 0 when none is free, or none that is not promised (`unreserved`). Needs hugetlb_lock. */
+function* dequeue(h: HstateRef, unreserved: boolean): Op<number> {
+  if (get(h, Hstate.freePages) === 0) return 0;
+  if (unreserved && get(h, Hstate.freePages) <= get(h, Hstate.resv)) return 0;
+  const page = unlinkFree(h);
+  yield* refAdd(page, 1);
+  return page;
+}
+
+// --- pages of the buddy allocator ---------------------------------------------------------------------------------------------
+
+/** only_alloc_fresh_hugetlb_folio: a page that is in no pool yet, with reference count 0; 0 without memory. */
+function* allocFresh(h: HstateRef): Op<number> {
+  const page = yield* allocPage(GFP_HIGHUSER_MOVABLE | __GFP_COMP, get(h, Hstate.order));
+  if (page === 0) return 0;
+  yield* setFlags(page, PG_HUGETLB);
+  yield* refAdd(page, -1);
+  return page;
+}
+
+/** update_and_free_hugetlb_folio: a page that left its pool goes back to where pages come from. */
+function* giveBack(page: Page): Op<number> {
+  yield* clearFlags(page, PG_HUGETLB | PG_HUGETLB_TEMPORARY | PG_HUGETLB_RESTORE_RESERVE | PG_ANON | PG_UPTODATE | PG_DIRTY | PG_REFERENCED);
+  const order = compoundOrder(page);
+  destroyCompound(page);
+  return yield* freePage(page, order);
+}
+
+/** alloc_surplus_hugetlb_folio: one more page than the pool has, where overcommit allows; reference count 0, counted. 0 for none. */
+function* allocSurplus(h: HstateRef): Op<number> {
+  yield* spinLock(hugetlbLock());
+  const allowed = get(h, Hstate.surplus) < get(h, Hstate.overcommit);
+  yield* spinUnlock(hugetlbLock());
+  if (!allowed) return 0;
+  const page = yield* allocFresh(h);
+  if (page === 0) return 0;
+  yield* spinLock(hugetlbLock());
+  // The limit may have been reached meanwhile.
+  if (get(h, Hstate.surplus) >= get(h, Hstate.overcommit)) {
+    yield* spinUnlock(hugetlbLock());
+    yield* giveBack(page);
+    return 0;
+  }
+  add(h, Hstate.nr, 1);
+  add(h, Hstate.surplus, 1);
+  yield* spinUnlock(hugetlbLock());
+  return page;
+}
+
+// --- subpools ---------------------------------------------------------------------------------------------------------------
+
+/** hugepage_subpool_get_pages: how many of `delta` pages the pool itself must promise, or −ENOMEM beyond the file system's limit. */
+export function* subpoolGetPages(spool: SubpoolRef, delta: number): Op<number> {
+  if (spool === 0) return delta;
+  yield* spinLock(spool + Subpool.lock);
+  let needed = delta;
+  const max = get(spool, Subpool.maxPages);
+  if (max !== -1 && get(spool, Subpool.usedPages) + delta > max) needed = -ENOMEM;
+  else {
+    if (max !== -1) add(spool, Subpool.usedPages, delta);
+    const reserved = get(spool, Subpool.minPages) === -1 ? 0 : get(spool, Subpool.rsvPages);
+    needed = Math.max(0, delta - reserved);
+    if (reserved !== 0) add(spool, Subpool.rsvPages, needed - delta);
+  }
+  yield* spinUnlock(spool + Subpool.lock);
+  return needed;
+}
+
+/** hugepage_subpool_put_pages: how many of `delta` reservations the pool itself can give up. */
+export function* subpoolPutPages(spool: SubpoolRef, delta: number): Op<number> {
+  if (spool === 0) return delta;
+  yield* spinLock(spool + Subpool.lock);
+  if (get(spool, Subpool.maxPages) !== -1) add(spool, Subpool.usedPages, -delta);
+  let given = delta;
+  const min = get(spool, Subpool.minPages);
+  if (min !== -1 && get(spool, Subpool.usedPages) < min) {
+    const total = get(spool, Subpool.rsvPages) + delta;
+    given = Math.max(0, total - min);
+    set(spool, Subpool.rsvPages, Math.min(total, min));
+  }
+  yield* spinUnlock(spool + Subpool.lock);
+  return given;
+}
+
+// --- reservations -----------------------------------------------------------------------------------------------------------
+
+/** gather_surplus_pages: promises `delta` pages, with surplus ones where too few are free. 0 or −ENOMEM. Needs hugetlb_lock, which it drops meanwhile. */
+function* gatherSurplus(h: HstateRef, delta: number): Op<number> {
+  let needed = get(h, Hstate.resv) + delta - get(h, Hstate.freePages);
+  let list = 0;
+  let allocated = 0;
+  let failed = 0;
+  while (needed > 0 && failed === 0) {
+    yield* spinUnlock(hugetlbLock());
+    for (let i = 0; i < needed && failed === 0; i++) {
+      const page = yield* allocSurplus(h);
+      if (page === 0) failed = 1;
+      else {
+        setPageNext(page, list);
+        list = page;
+        allocated++;
+      }
+    }
+    yield* spinLock(hugetlbLock());
+    // Others have come and gone.
+    needed = get(h, Hstate.resv) + delta - (get(h, Hstate.freePages) + allocated);
+  }
+  const enough = needed <= 0;
+  let keep = 0;
+  if (enough) {
+    keep = needed + allocated;
+    add(h, Hstate.resv, delta);
+  }
+  while (list !== 0 && keep > 0) {
+    const page = list;
+    list = pageNext[page];
+    enqueue(h, page);
+    keep--;
+  }
+  // What is not needed after all.
+  while (list !== 0) {
+    const page = list;
+    list = pageNext[page];
+    setPageNext(page, 0);
+    add(h, Hstate.nr, -1);
+    add(h, Hstate.surplus, -1);
+    yield* spinUnlock(hugetlbLock());
+    yield* giveBack(page);
+    yield* spinLock(hugetlbLock());
+  }
+  return enough ? 0 : -ENOMEM;
+}
+
+/** return_unused_surplus_pages: `unused` promises end, and as many surplus pages go as are free. Needs hugetlb_lock, which it drops meanwhile. */
+function* returnUnusedSurplus(h: HstateRef, unused: number): Op<number> {
+  let left = Math.min(unused, get(h, Hstate.surplus));
+  let list = 0;
+  for (; left > 0 && get(h, Hstate.freePages) > 0; left--) {
+    const page = unlinkFree(h);
+    add(h, Hstate.nr, -1);
+    add(h, Hstate.surplus, -1);
+    setPageNext(page, list);
+    list = page;
+  }
+  add(h, Hstate.resv, -unused);
+  yield* spinUnlock(hugetlbLock());
+  while (list !== 0) {
+    const page = list;
+    list = pageNext[page];
+    setPageNext(page, 0);
+    yield* giveBack(page);
+  }
+  return yield* spinLock(hugetlbLock());
+}
+
+/** hugetlb_acct_memory: promises `delta` pages, or takes promises back. 0 or −ENOMEM. */
+export function* hugetlbAcctMemory(h: HstateRef, delta: number): Op<number> {
+  if (delta === 0) return 0;
+  let error = 0;
+  yield* spinLock(hugetlbLock());
+  if (delta > 0) error = yield* gatherSurplus(h, delta);
+  else yield* returnUnusedSurplus(h, -delta);
+  yield* spinUnlock(hugetlbLock());
+  return error;
+}
+
+// --- a page for a VMA -------------------------------------------------------------------------------------------------------
+
+/**
+ * alloc_hugetlb_folio: a page for a place of a VMA, with one reference: out of the VMA's reservation where it has one, else a free one that is promised to
+ * nobody, else a surplus one. `fromOwner`: a copy of a page for which the reservation was used already. −ENOMEM, or −ENOSPC when the pool is empty.
+ */
+export function* allocHugetlbFolio(vma: VmaRef, vpn: Vpn, fromOwner: number): Op<number> {
+  const h = hstateVma(vma);
+  const spool = get(inodeOfVma(vma), Inode.subpool);
+  let needed = 1;
+  if (fromOwner === 0) {
+    needed = yield* vmaNeedsReservation(h, vma, vpn);
+    if (needed < 0) return -ENOMEM;
+  }
+  let unreserved = 0;
+  if (needed !== 0) {
+    unreserved = yield* subpoolGetPages(spool, 1);
+    if (unreserved < 0) {
+      if (fromOwner === 0) yield* vmaEndReservation(vma);
+      return -ENOSPC;
+    }
+  }
+  yield* spinLock(hugetlbLock());
+  let page = yield* dequeue(h, unreserved !== 0);
+  if (page === 0) {
+    yield* spinUnlock(hugetlbLock());
+    page = yield* allocSurplus(h);
+    if (page === 0) {
+      if (needed !== 0 && unreserved === 0) yield* hugetlbAcctMemory(h, -(yield* subpoolPutPages(spool, 1)));
+      if (fromOwner === 0) yield* vmaEndReservation(vma);
+      return -ENOSPC;
+    }
+    yield* refAdd(page, 1);
+    yield* spinLock(hugetlbLock());
+  }
+  if (unreserved === 0) {
+    yield* setFlags(page, PG_HUGETLB_RESTORE_RESERVE);
+    add(h, Hstate.resv, -1);
+  }
+  yield* spinUnlock(hugetlbLock());
+  setPagePrivate(page, spool);
+  if (fromOwner === 0) {
+    const committed = yield* vmaCommitReservation(h, vma, vpn);
+    // Somebody reserved the page of the file in between: it was promised twice.
+    if (needed === 1 && committed === 0) yield* hugetlbAcctMemory(h, -(yield* subpoolPutPages(spool, 1)));
+  }
+  return page;
+}
+
+/** free_huge_folio: the last reference is gone. */
+export function* freeHugeFolio(page: Page): Op<number> {
+  const h = folioHstate(page);
+  const spool = pagePrivate[page];
+  setPagePrivate(page, 0);
+  setPageMapping(page, 0);
+  setPageIndex(page, 0);
+  const flags = yield* clearFlags(page, PG_ANON | PG_ANON_EXCLUSIVE | PG_HUGETLB_RESTORE_RESERVE | PG_UPTODATE | PG_DIRTY | PG_REFERENCED);
+  let restore = (flags & PG_HUGETLB_RESTORE_RESERVE) !== 0;
+  // A file system below its minimum keeps the page promised to itself.
+  if (!restore && (yield* subpoolPutPages(spool, 1)) === 0) restore = true;
+  yield* spinLock(hugetlbLock());
+  if (restore) add(h, Hstate.resv, 1);
+  const temporary = (pageFlags[page] & PG_HUGETLB_TEMPORARY) !== 0;
+  const surplus = !temporary && get(h, Hstate.surplus) > 0;
+  if (surplus) add(h, Hstate.surplus, -1);
+  if (surplus || temporary) {
+    add(h, Hstate.nr, -1);
+    yield* spinUnlock(hugetlbLock());
+    return yield* giveBack(page);
+  }
+  enqueue(h, page);
+  return yield* spinUnlock(hugetlbLock());
+}
+
+// --- size of a pool ---------------------------------------------------------------------------------------------------------
+
+/** set_max_huge_pages: what is written to nr_hugepages. As many pages as can be had; 0. */
+export function* setMaxHugePages(h: HstateRef, wanted: number): Op<number> {
+  yield* spinLock(hugetlbLock());
+  // Surplus pages become the pool's own first.
+  while (get(h, Hstate.surplus) > 0 && wanted > get(h, Hstate.nr) - get(h, Hstate.surplus)) add(h, Hstate.surplus, -1);
+  while (wanted > get(h, Hstate.nr) - get(h, Hstate.surplus)) {
+    yield* spinUnlock(hugetlbLock());
+    const page = yield* allocFresh(h);
+    yield* spinLock(hugetlbLock());
+    if (page === 0) break;
+    add(h, Hstate.nr, 1);
+    enqueue(h, page);
+  }
+  // Promised pages stay, and so do those in use: they become surplus.
+  const least = Math.max(wanted, get(h, Hstate.resv) + get(h, Hstate.nr) - get(h, Hstate.freePages));
+  while (least < get(h, Hstate.nr) - get(h, Hstate.surplus) && get(h, Hstate.freePages) > 0) {
+    const page = unlinkFree(h);
+    add(h, Hstate.nr, -1);
+    yield* spinUnlock(hugetlbLock());
+    yield* giveBack(page);
+    yield* spinLock(hugetlbLock());
+  }
+  while (wanted < get(h, Hstate.nr) - get(h, Hstate.surplus)) add(h, Hstate.surplus, 1);
+  return yield* spinUnlock(hugetlbLock());
+}
+
+/** What is written to nr_overcommit_hugepages. */
+export function* setOvercommitHugePages(h: HstateRef, pages: number): Op<number> {
+  yield* spinLock(hugetlbLock());
+  set(h, Hstate.overcommit, pages);
+  return yield* spinUnlock(hugetlbLock());
+}

@@ -1,0 +1,94 @@
+/**
+ * Objects of hugetlb (include/linux/hugetlb.h, mm/hugetlb.c): pools of huge pages by size, maps of reservations, subpools, locks of VMAs.
+ *
+ * Units: a pool counts huge pages of its size, maps of reservations count them too; `order` is log2 of the base pages of one.
+ * A huge page is known by its head, whose struct page stands for all of it.
+ */
+import { PG_HUGETLB } from '../memory/page-flags.ts';
+import { pageFlags } from '../memory/state.ts';
+import { array, defineStruct, type Ref } from '../memory/struct.ts';
+import type { Page } from './types.ts';
+
+export type HstateRef = Ref<'hstate'>;
+export type HugetlbRef = Ref<'hugetlb'>;
+export type ResvMapRef = Ref<'resvMap'>;
+export type FileRegionRef = Ref<'fileRegion'>;
+export type SubpoolRef = Ref<'subpool'>;
+export type HugetlbVmaLockRef = Ref<'hugetlbVmaLock'>;
+export type FaultMutexRef = Ref<'faultMutex'>;
+
+/** Most sizes that a mode has (HUGE_MAX_HSTATE). */
+export const MAX_HSTATES = 8;
+/** hugetlb_fault_mutex_table's length. */
+export const FAULT_MUTEXES = 8;
+
+/** struct hstate: the pool of one size. Counters are guarded by `Hugetlb.lock`. */
+export const Hstate = defineStruct('hstate', {
+  /** log2 of the base pages of a huge page (huge_page_order). */
+  order: 'number',
+  /** Level of its entries, and how many of them one page takes (1, or a contiguous group). */
+  level: 'number',
+  entries: 'count',
+  /** First of the free pages, chained by the column `next`. */
+  free: 'page',
+  /** nr_huge_pages: all that exist. */
+  nr: 'count',
+  freePages: 'count',
+  /** resv_huge_pages: of these, promised. */
+  resv: 'count',
+  /** surplus_huge_pages: beyond the pool's own size, given back when they are free. */
+  surplus: 'count',
+  overcommit: 'count',
+});
+
+/** All of hugetlb. */
+export const Hugetlb = defineStruct('hugetlb', {
+  /** hugetlb_lock. */
+  lock: 'lock',
+  hstates: array(MAX_HSTATES, 'ref:hstate'),
+  count: 'count',
+  /** Number of the size that is taken where none is named (default_hstate_idx). */
+  default: 'number',
+  /** hugetlb_fault_mutex_table: faults on the same page of the same file come one after the other. */
+  mutexes: array(FAULT_MUTEXES, 'ref:faultMutex'),
+});
+
+/** One mutex of the table: a rw_semaphore that is only taken for writing. */
+export const FaultMutex = defineStruct('faultMutex', { mutex: { kind: 'lock', slots: 2 } });
+
+/** struct resv_map: which huge pages of a file are reserved (shared), or of a private mapping have used their reservation. */
+export const ResvMap = defineStruct('resvMap', {
+  refs: 'count',
+  /** Guards the regions. */
+  lock: 'lock',
+  /** Regions in order, apart from each other. */
+  regions: 'ref:fileRegion',
+  /** Descriptors in reserve, so that what was announced (region_chg) can be done without memory (region_add). */
+  cache: 'ref:fileRegion',
+  cacheCount: 'count',
+  /** Announced and neither done nor taken back. */
+  addsInProgress: 'count',
+  /** rw_semaphore rw_sema: what a private mapping has instead of a lock of its VMA. */
+  rwSema: { kind: 'lock', slots: 2 },
+});
+
+/** struct file_region: huge pages [from, to). */
+export const FileRegion = defineStruct('fileRegion', { from: 'count', to: 'count', next: 'ref:fileRegion' });
+
+/** struct hugepage_subpool: limits of a mounted file system. −1 means that there is none. */
+export const Subpool = defineStruct('subpool', {
+  lock: 'lock',
+  count: 'count',
+  maxPages: 'number',
+  usedPages: 'count',
+  hstate: 'ref:hstate',
+  minPages: 'number',
+  /** Of the minimum, what is still reserved in the pool. */
+  rsvPages: 'count',
+});
+
+/** struct hugetlb_vma_lock: faults and walks of a shared mapping hold it for reading, who unshares its tables for writing. */
+export const HugetlbVmaLock = defineStruct('hugetlbVmaLock', { refs: 'count', rwSema: { kind: 'lock', slots: 2 }, vma: 'ref:vma' });
+
+/** folio_test_hugetlb. */
+export const folioTestHugetlb = (page: Page): boolean => (pageFlags[page] & PG_HUGETLB) !== 0;

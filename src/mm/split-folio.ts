@@ -1,0 +1,195 @@
+/**
+ * Splitting a large folio into small pages (mm/huge_memory.c: __folio_split; the parts that migrate its mappings: mm/rmap.c try_to_migrate, mm/migrate.c
+ * remove_migration_ptes).
+ *
+ * Invariants: the folio is locked, and the caller has one reference; its entries are migration entries while its references are frozen, so that nobody can
+ * come to it; pages that nobody maps afterwards are free, and pages full of zeroes give way to the zero page.
+ */
+import { codec } from '../kernel/arch.ts';
+import type { Op } from '../kernel/op.ts';
+import { downWrite, entryGet, entryGetAndClear, entrySet, flushTlbRange, folioUnlock, get, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
+import { compoundPages, destroyCompound, folioMapcount, subPage } from '../memory/folio.ts';
+import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_MLOCKED } from '../memory/page-flags.ts';
+import {
+  pageFlags,
+  pageIndex,
+  pageMapping,
+  pageOfPfn,
+  pageRefcount,
+  pfnOfPage,
+  setPageFlags,
+  setPageIndex,
+  setPageMapping,
+  setPageNext,
+  setPageRefcount,
+  wordShift,
+  words,
+} from '../memory/state.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_SOFT_DIRTY, PTE_SWAP, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { deferredSplitUnqueue } from './deferred-split.ts';
+import { EAGAIN, EBUSY } from './errno.ts';
+import { globals } from './globals.ts';
+import { pmdTransHuge, splitHugePmd } from './huge-memory.ts';
+import { anonVmaIntervalTreeIterFirst, anonVmaIntervalTreeIterNext } from './interval-tree.ts';
+import { addMmCounter } from './mm-counters.ts';
+import {
+  entryPointer,
+  mkPte,
+  mkSwapPte,
+  pteLockptr,
+  pteMkdirty,
+  pteMkold,
+  pteMkspecial,
+  pteMkwrite,
+  pteMkyoung,
+  ptePage,
+  ptePresent,
+  pteSet,
+  swapOffset,
+  swapType,
+} from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { anonVmaLock, folioAddAnonRmapPtes, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
+import { folioPut } from './swap.ts';
+import { AnonVma, type AnonVmaRef, Avc, Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { VM_LOCKED } from './vm-flags.ts';
+import { vmaPageProt } from './vm-prot.ts';
+
+/** Bits that a migration entry keeps of the entry that it stands for: young and dirty go with the offset (make_writable_migration_entry and its kin). */
+const YOUNG = 1;
+const DIRTY = 2;
+const WRITE = 4;
+const EXCLUSIVE = 8;
+
+/** The swap type of migration entries here: any of them, since what they keep stands in the offset. */
+const migrationType = (): number => codec.typeOf('migration', 'read');
+
+/** is_migration_entry. */
+export const isMigrationEntry = (pte: number): boolean => (pte & PTE_SWAP) !== 0 && swapType(pte) === migrationType();
+
+/** split_folio of an anonymous folio to order 0. 0; −EAGAIN or −EBUSY when somebody has a reference beside the caller. The lock is gone when it was split. */
+export function* splitFolioOf(folio: Page): Op<number> {
+  if ((pageFlags[folio] & PG_ANON) === 0) return -EBUSY;
+  const anonVma = pageMapping[folio];
+  if (anonVma === 0) return -EBUSY;
+  const lock = anonVmaLock(anonVma);
+  yield* downWrite(lock);
+  const error = yield* splitLocked(folio, anonVma);
+  yield* upWrite(lock);
+  return error;
+}
+
+function* splitLocked(folio: Page, anonVma: AnonVmaRef): Op<number> {
+  const pages = compoundPages(folio);
+  // can_split_folio.
+  if (pageRefcount[folio] !== folioMapcount(folio) + 1) return -EAGAIN;
+  yield* walkMappings(folio, anonVma, pages, 1);
+  if ((yield* refFreeze(folio, 1)) === 0) {
+    yield* walkMappings(folio, anonVma, pages, 0);
+    return -EAGAIN;
+  }
+  yield* deferredSplitUnqueue(folio);
+  takeApart(folio, pages);
+  yield* walkMappings(folio, anonVma, pages, 0);
+  // The tails were held while they had no mapping; the head keeps the caller's reference.
+  const first = pfnOfPage(folio);
+  for (let i = 1; i < pages; i++) {
+    const page = pageOfPfn(first + i);
+    yield* folioUnlock(page);
+    yield* folioPut(page);
+  }
+  yield* folioUnlock(folio);
+  return 0;
+}
+
+/** __split_folio_to_order: every page is a folio of its own, locked, with one reference. */
+function takeApart(folio: Page, pages: number): void {
+  const flags = pageFlags[folio];
+  const mapping = pageMapping[folio];
+  const index = pageIndex[folio];
+  for (let i = 1; i < pages; i++) subPage(folio, i);
+  destroyCompound(folio);
+  const first = pfnOfPage(folio);
+  const kept = pageFlags[folio] & ~PG_ANON_EXCLUSIVE;
+  for (let i = 1; i < pages; i++) {
+    const page = pageOfPfn(first + i);
+    setPageFlags(page, kept | PG_LOCKED | (pageFlags[page] & PG_ANON_EXCLUSIVE));
+    setPageMapping(page, mapping);
+    setPageIndex(page, index + i);
+    setPageRefcount(page, 1);
+    if ((flags & PG_MLOCKED) !== 0) setPageNext(page, 0);
+  }
+  setPageRefcount(folio, 1);
+}
+
+/** try_to_migrate (`unmap`) or remove_migration_ptes for all mappings of the pages that are, or were, a folio's. */
+function* walkMappings(folio: Page, anonVma: AnonVmaRef, pages: number, unmap: number): Op<number> {
+  const index = pageIndex[folio];
+  let avc = anonVmaIntervalTreeIterFirst(anonVma + AnonVma.tree, index, index + pages - 1);
+  while (avc !== 0) {
+    const vma = get(avc, Avc.vma);
+    const base = get(vma, Vma.start) - get(vma, Vma.pgoff) + index;
+    const from = Math.max(base, get(vma, Vma.start));
+    const to = Math.min(base + pages, get(vma, Vma.end));
+    for (let vpn = from; vpn < to; vpn++) yield* oneMapping(folio, vma, vpn, vpn - base, unmap);
+    avc = anonVmaIntervalTreeIterNext(avc, index, index + pages - 1);
+  }
+  return 0;
+}
+
+/** What walkMappings does at one place: `part` is the page's place in the folio. */
+function* oneMapping(folio: Page, vma: VmaRef, vpn: Vpn, part: number, unmap: number): Op<number> {
+  const pmdp = yield* entryPointer(get(vma, Vma.mm), vpn, 1);
+  if (pmdp === 0) return 0;
+  if (unmap !== 0 && pmdTransHuge(yield* entryGet(pmdp, 1))) {
+    if (ptePage(yield* entryGet(pmdp, 1)) !== folio) return 0;
+    yield* splitHugePmd(vma, pmdp, vpn);
+  }
+  const ptep = yield* pteOffsetMapLock(pmdp, vpn);
+  if (ptep === 0) return 0;
+  const pfn = pfnOfPage(folio) + part;
+  const pte = yield* entryGet(ptep, 0);
+  if (unmap !== 0) {
+    if (ptePresent(pte) && ptePage(pte) === pageOfPfn(pfn)) yield* toMigration(vma, vpn, ptep);
+  } else if (isMigrationEntry(pte) && Math.floor(swapOffset(pte) / 16) === pfn) yield* fromMigration(vma, ptep, pte, pageOfPfn(pfn));
+  return yield* spinUnlock(pteLockptr(ptep));
+}
+
+/** The part of try_to_migrate_one for an entry. */
+function* toMigration(vma: VmaRef, vpn: Vpn, ptep: number): Op<number> {
+  const pte = yield* entryGetAndClear(ptep, 0);
+  yield* flushTlbRange(get(vma, Vma.mm), vpn, vpn + 1);
+  const page = ptePage(pte);
+  let kept = (pte & PTE_ACCESSED) !== 0 ? YOUNG : 0;
+  if ((pte & PTE_DIRTY) !== 0) kept |= DIRTY;
+  if ((pte & PTE_WRITE) !== 0) kept |= WRITE;
+  if (pageAnonExclusive(page)) kept |= EXCLUSIVE;
+  yield* entrySet(ptep, 0, mkSwapPte(migrationType(), pfnOfPage(page) * 16 + kept, pte & (PTE_SOFT_DIRTY | PTE_UFFD_WP)));
+  yield* folioRemoveRmap(page, vma);
+  return yield* folioPut(page);
+}
+
+/** remove_migration_pte. */
+function* fromMigration(vma: VmaRef, ptep: number, old: number, page: Page): Op<number> {
+  const kept = swapOffset(old) % 16;
+  if (isZeroFilled(page) && (pageFlags[page] & PG_MLOCKED) === 0 && (get(vma, Vma.flags) & VM_LOCKED) === 0 && compoundPages(page) === 1) {
+    // try_to_map_unused_to_zeropage.
+    yield* addMmCounter(get(vma, Vma.mm), MM_ANONPAGES, -1);
+    return yield* entrySet(ptep, 0, pteMkspecial(mkPte(get(globals, Globals.zeroPage), vmaPageProt(vma))));
+  }
+  setPageRefcount(page, pageRefcount[page] + 1);
+  let pte = mkPte(page, vmaPageProt(vma));
+  pte = (kept & YOUNG) !== 0 ? pteMkyoung(pte) : pteMkold(pte);
+  if ((kept & DIRTY) !== 0) pte = pteMkdirty(pte);
+  if ((kept & WRITE) !== 0) pte = pteMkwrite(pte);
+  pte = pteSet(pte, old & (PTE_SOFT_DIRTY | PTE_UFFD_WP));
+  yield* folioAddAnonRmapPtes(page, 1, vma, (kept & EXCLUSIVE) !== 0 ? 1 : 0);
+  return yield* entrySet(ptep, 0, pte);
+}
+
+/** memchr_inv(page, 0). */
+function isZeroFilled(page: Page): boolean {
+  const at = page << wordShift;
+  for (let i = 0; i < 1 << wordShift; i++) if (words[at + i] !== 0) return false;
+  return true;
+}

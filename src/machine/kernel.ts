@@ -2,7 +2,7 @@
 import { direct } from 'pxd:direct';
 import { step } from 'pxd:step';
 import type { Direct } from '../kernel/compile/program-types.ts';
-import { advance, beginTask, type Descriptor, EVERYWHERE, NOWHERE, TASK, useStack } from '../kernel/compile/runtime.ts';
+import { advance, callTask, type Descriptor, EVERYWHERE, NOWHERE, TASK, useStack } from '../kernel/compile/runtime.ts';
 import { type Op, operations, runNative } from '../kernel/op.ts';
 import * as source from '../mm/index.ts';
 
@@ -42,22 +42,25 @@ const stack = new Float64Array(STACK);
 /** The stack holds nothing but zeroes: every call has ended, and frames are zeroed when they end. */
 let clean = false;
 
-/** Runs a kernel function of the step program as the only task. */
-function runSteps(where: Uint8Array<ArrayBuffer>, descriptor: Descriptor, ...args: number[]): number {
+/** Runs a kernel function of the step program as the only task; arguments beyond its parameters are not looked at. */
+function runSteps(where: Uint8Array<ArrayBuffer>, descriptor: Descriptor, a: number, b: number, c: number, d: number, e: number, f: number, g: number): number {
   useStack(stack, where);
   if (!clean) stack.fill(0);
   clean = false;
-  beginTask(0, STACK, descriptor, args);
-  const places = TASK;
-  while (advance(0)) {
-    const { name, effect, enabled } = operations[stack[places.code] | 0];
-    const a = stack[places.a];
-    const b = stack[places.b];
-    const c = stack[places.c];
-    const d = stack[places.d];
-    if (enabled !== undefined && !enabled(a, b, c, d)) throw new Error(`a lone task waits for ever: ${name}(${a}, ${b}, ${c}, ${d})`);
-    stack[places.result] = effect(a, b, c, d);
-  }
+  if (callTask(0, STACK, descriptor, a, b, c, d, e, f, g)) while (performNext() && advance(0));
   clean = true;
   return stack[TASK.result];
+}
+
+/** Performs what the task is about to do. */
+function performNext(): true {
+  const places = TASK;
+  const { name, effect, enabled } = operations[stack[places.code] | 0];
+  const a = stack[places.a];
+  const b = stack[places.b];
+  const c = stack[places.c];
+  const d = stack[places.d];
+  if (enabled !== undefined && !enabled(a, b, c, d)) throw new Error(`a lone task waits for ever: ${name}(${a}, ${b}, ${c}, ${d})`);
+  stack[places.result] = effect(a, b, c, d);
+  return true;
 }

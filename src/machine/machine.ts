@@ -33,6 +33,8 @@ export class Machine {
   readonly codec: EntryCodec;
   readonly state: MachineState;
   readonly kernel: Kernel;
+  /** The kernel's, at hand: to look for it among all functions takes longer than a walk of page tables. */
+  readonly userFault: Kernel['userFault'];
   readonly tlb: SoftTlb;
   readonly options: MachineOptions;
   readonly #flush: (mm: number, start: number, end: number) => void;
@@ -46,6 +48,7 @@ export class Machine {
     this.codec = booted.codec;
     this.state = booted.state;
     this.kernel = kernelOf(options.program ?? 'direct');
+    this.userFault = this.kernel.userFault;
     this.tlb = new SoftTlb(booted.state);
     this.#flush = (mm, start, end) => this.tlb.flush(mm, start, end);
     this.enter();

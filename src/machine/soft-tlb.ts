@@ -44,7 +44,8 @@ export class SoftTlb {
 
   /** Takes up the memory again after RAM grew: growing detaches what was seen before. */
   #renew(): void {
-    if (this.#buffer === this.#state.ram.buffer) return;
+    // What is detached has no length; to ask the memory for its buffer takes longer than all else here.
+    if (this.#tags.length !== 0) return;
     this.#buffer = this.#state.ram.buffer;
     this.#tags = new Float64Array(this.#buffer, 0, (TLB_CPUS * CPU_BYTES) / 8);
     this.#pages = new Int32Array(this.#buffer, 0, (TLB_CPUS * CPU_BYTES) / 4);
@@ -72,7 +73,7 @@ export class SoftTlb {
 
   /** The page of RAM for an access, or 0: ask the mm. */
   lookup(cpu: number, vpn: number, access: number): number {
-    if (this.#buffer.byteLength === 0) this.#renew();
+    this.#renew();
     const i = vpn & (TLB_ENTRIES - 1);
     return this.#tags[cpu * 2048 + access * 512 + i] === vpn + 1 ? this.#pages[cpu * 4096 + 3072 + i] : 0;
   }

@@ -90,7 +90,7 @@ export function removeFromFreeList(zone: ZoneRef, page: number, order: number, t
 /** expand: gives back the upper halves until a block of `order` remains. */
 export function expand(zone: ZoneRef, frame: number, from: number, order: number, type: number): void {
   const base = basePfn;
-  for (let o = from - 1; o >= order; o--) addToFreeList(zone, pageOfPfn(base + frame + 2 ** o), o, type);
+  for (let o = from - 1; o >= order; o--) addToFreeList(zone, pageOfPfn(base + frame + (1 << o)), o, type);
 }
 
 /** Order of the block that a frontier starts with: the largest that is aligned and fits. */
@@ -160,7 +160,7 @@ const mergeable = (type: number): boolean => type < MIGRATE_PCPTYPES;
 
 /** __free_one_page: joins a block with its free buddies and puts what comes out on its list. */
 export function freeOneBlock(zone: ZoneRef, frame: number, order: number, type: number): void {
-  account(zone, type, 2 ** order);
+  account(zone, type, 1 << order);
   insertBlock(zone, frame, order, type, false);
 }
 

@@ -94,6 +94,8 @@ let framesPerGroup = 16;
 let groupShift = 4;
 let basePfn = 0;
 let state: MachineState | undefined;
+/** Another number whenever frames may be at other places in RAM than before. */
+export let placed = 0;
 
 /** Heap slots with a fixed meaning. */
 const SLOT_TOP = 1;
@@ -148,6 +150,7 @@ export const mounted = (): MachineState => state as MachineState;
 
 /** Takes over the arrays of the mounted state after they were replaced by larger ones. */
 function adopt(s: MachineState): void {
+  placed++;
   heap = s.heap as Float64Array<ArrayBuffer>;
   words = s.words as Int32Array<ArrayBuffer>;
   bytes = new Uint8Array(s.ram.buffer);
@@ -256,6 +259,8 @@ function takeJournalUp(s: MachineState): void {
 
 /** A point that `undo` can return to. */
 export const journalMark = (): number => journalTop;
+/** What was recorded since a mark: from there on three words a write (array, index, old value), up to `journalMark()`. */
+export const journalWord = (at: number): number => journal[at];
 
 /** Hash of all that differs from the moment when recording started, its two halves. */
 export const stateHash = (): { low: number; high: number } => ({ low: hashLow, high: hashHigh });
@@ -459,6 +464,7 @@ export const pfnOfPage = (page: number): number => groupPfn[page >> groupShift] 
 export const pagesEnd = (): number => heap[SLOT_GROUPS] << groupShift;
 
 function backGroup(group: number): number {
+  placed++;
   const place = heap[SLOT_GROUPS];
   const s = mounted();
   if (place * GROUP_BYTES >= s.ram.buffer.byteLength) growRam(s, place + 1);

@@ -117,6 +117,36 @@ export function beginTask(base: number, size: number, descriptor: AnyDescriptor,
 }
 
 /**
+ * Makes a task, in an area that is zero but for its header, and runs it as `advance` does: without writing its first frame to read it again. Arguments
+ * beyond the parameters are not looked at.
+ */
+export function callTask(
+  base: number,
+  size: number,
+  descriptor: AnyDescriptor,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+  e: number,
+  f: number,
+  g: number,
+): boolean {
+  const stack = S;
+  const places = TASK;
+  T.base = base;
+  T.limit = base + size;
+  stack[base + places.size] = size;
+  stack[base + places.result] = 0;
+  if (descriptor.enter(base + TASK_HEADER, a, b, c, d, e, f, g)) {
+    stack[base + places.frame] = T.fp - base;
+    return true;
+  }
+  stack[base + places.result] = T.rv;
+  return false;
+}
+
+/**
  * Runs the task at `base` until it is about to perform an operation (true: `S[base + TASK.code]` and its arguments) or has ended (false: its result
  * is `S[base + TASK.result]`). The result of the operation before, in the same place, is handed over.
  */

@@ -1,5 +1,8 @@
 /** What scenarios set up most: mappings, pages that were touched, files. All of it by system calls; whatever fails throws. */
+import { spanPages } from '../kernel/arch.ts';
+import { codecFor } from '../machine/boot.ts';
 import type { Process } from '../machine/process.ts';
+import { thpSetting } from '../machine/thp-settings.ts';
 import { PxdError } from '../pagetable/error.ts';
 import type { Stage } from './scenario.ts';
 
@@ -82,4 +85,30 @@ export function diskFile(stage: Stage, pages: number): number {
   const fd = withName(stage, '/var/tmp/pxd/file', (name) => must(stage.process, 'open', name, 0o102, 0o600));
   must(stage.process, 'ftruncate', fd, pages * stage.page);
   return fd;
+}
+
+/** MADV_HUGEPAGE. */
+const MADV_HUGEPAGE = 14;
+
+/** Families whose kernels have transparent huge pages in all modes of ours; 64-bit powerpc has them, too. */
+const THP: readonly string[] = ['x86', 'arm64', 'riscv', 's390', 'loongarch'];
+
+/** Whether a mode's kernel has transparent huge pages: entries of the level above the lowest that map memory. */
+export const hasThp = (mode: string): boolean => THP.includes(codecFor(mode).mode.family) && codecFor(mode).levels[1].leaves;
+
+/** Pages of one huge page. */
+export const hugePages = (): number => spanPages(1);
+
+/** From now on faults make huge pages of so many that are mapped at a page. */
+export function adviseHuge(stage: Stage, vpn: number, count: number): void {
+  stage.machine.enter();
+  thpSetting('/sys/kernel/mm/transparent_hugepage/enabled')?.write('madvise');
+  must(stage.process, 'madvise', vpn * stage.page, count * hugePages() * stage.page, MADV_HUGEPAGE);
+}
+
+/** Maps so many huge pages of private anonymous memory at a page, which is a multiple of their size; faults make huge pages of them. */
+export function mapHuge(stage: Stage, vpn: number, count: number): void {
+  stage.machine.enter();
+  map(stage, vpn, count * hugePages());
+  adviseHuge(stage, vpn, count);
 }

@@ -41,6 +41,10 @@ import e33 from './e33.ts';
 import e33Truncate from './e33-truncate.ts';
 import e36 from './e36.ts';
 import e37 from './e37.ts';
+import e50 from './e50.ts';
+import e51 from './e51.ts';
+import e53 from './e53.ts';
+import e54 from './e54.ts';
 import e55 from './e55.ts';
 import e81 from './e81.ts';
 import e81Table from './e81-table.ts';
@@ -116,6 +120,10 @@ export const catalogue: readonly Scenario[] = [
   e33Truncate,
   e36,
   e37,
+  e50,
+  e51,
+  e53,
+  e54,
   e55,
   e81,
   e81Table,

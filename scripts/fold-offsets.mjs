@@ -12,11 +12,15 @@ import { build } from 'esbuild';
 /** Folders whose files know structs. */
 const FOLDERS = ['src/memory', 'src/kernel', 'src/mm', 'src/machine'];
 
+/** References and numbers of pages: whole numbers of 32 bits, whoever wrote them. */
+const isSmall = (field) => field !== undefined && field.slots === 1 && /^(ref:|page$)/.test(field.kind);
+
 /** All files that describe structs, and what each of their exported structs' fields are: path → export → field → offset. */
 async function layoutsOf(root) {
   const files = FOLDERS.flatMap((folder) => readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((f) => join(root, folder, f)));
   const defining = files.filter((f) => f.endsWith('.ts') && /\bdefineStruct\(/.test(readFileSync(f, 'utf8')) && !f.endsWith('/struct.ts'));
-  const contents = defining.map((f, i) => `export * as m${i} from ${JSON.stringify(f)};`).join('\n');
+  const struct = defining.length > 0 ? `export { layouts } from ${JSON.stringify(join(root, 'src/memory/struct.ts'))};` : '';
+  const contents = `${defining.map((f, i) => `export * as m${i} from ${JSON.stringify(f)};`).join('\n')}\n${struct}`;
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: root },
     bundle: true,
@@ -26,16 +30,27 @@ async function layoutsOf(root) {
     logLevel: 'silent',
   });
   const modules = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`);
+  /** Fields' offsets as text; with a sign where the field holds a small integer. */
+  const textOf = (struct) =>
+    Object.fromEntries(
+      Object.entries(struct)
+        .filter(([name, offset]) => typeof offset === 'number' && name !== '$type')
+        .map(([name, offset]) => [name, `${isSmall(modules.layouts[struct.$type].fields.get(name)) ? '+' : ''}${offset}`]),
+    );
   return new Map(
     defining.map((file, i) => [
       basename(file),
-      new Map(Object.entries(modules[`m${i}`]).filter(([, value]) => typeof value === 'object' && value !== null && typeof value.$type === 'number')),
+      new Map(
+        Object.entries(modules[`m${i}`])
+          .filter(([, value]) => typeof value === 'object' && value !== null && typeof value.$type === 'number')
+          .map(([name, struct]) => [name, textOf(struct)]),
+      ),
     ]),
   );
 }
 
 /** `get(vma, 3    )`: a read of a field whose offset is a number by now, of an object that a name or another such read gives. */
-const READ = /\bget\(([A-Za-z_]\w*|\$heap\[[^[\]]*\]), (\d+)( *)\)/;
+const READ = /\bget\(([A-Za-z_]\w*|\$h\[[^[\]]*\]|\(\$h\[[^[\]]*\]\|0\)), (\+?)(\d+)( *)\)/;
 
 /**
  * Reads of fields as reads of the heap's array, in the direct program: engines stop inlining calls in large functions. Every character keeps its place.
@@ -45,11 +60,14 @@ export function inlineReads(text, stateModule) {
   if (!/\bget\b[^;]*from '[^']*\/(ops|heap)\.ts'/.test(text)) return text;
   let inlined = text;
   for (;;) {
-    const next = inlined.replace(READ, (whole, object, offset) => `$heap[${object}+${offset}]`.padEnd(whole.length));
+    const next = inlined.replace(READ, (whole, object, small, offset) => {
+      const read = `$h[${object}+${offset}]`;
+      return (small && read.length + 4 <= whole.length ? `(${read}|0)` : read).padEnd(whole.length);
+    });
     if (next === inlined) break;
     inlined = next;
   }
-  return inlined === text ? text : `${inlined}\nimport { heap as $heap } from ${JSON.stringify(stateModule)};\n`;
+  return inlined === text ? text : `${inlined}\nimport { heap as $h } from ${JSON.stringify(stateModule)};\n`;
 }
 
 /** A function from source text to the same text with offsets for fields. */
@@ -70,7 +88,7 @@ export async function offsetFolder(root) {
     const pattern = new RegExp(`(?<![\\w.$'"])(${[...known.keys()].join('|')})\\.(\\$size|[A-Za-z]\\w*)(?![\\w(])`, 'g');
     return text.replace(pattern, (whole, struct, field) => {
       const offset = known.get(struct)[field];
-      return typeof offset === 'number' ? String(offset).padEnd(whole.length) : whole;
+      return offset === undefined ? whole : offset.padEnd(whole.length);
     });
   };
 }

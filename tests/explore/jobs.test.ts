@@ -50,20 +50,26 @@ describe('plans', () => {
   });
 });
 
+/** Jobs that are searched quickly, and are split and have violations all the same. */
+const quick = jobs().filter(({ id, variant }) => id !== 'E17' && (id !== 'E28' || variant === 'late'));
+
 describe(`rows (small programs from seed ${SEED})`, () => {
   let reference: string[];
+  /** Those of `quick`. */
+  let quickReference: string[];
   beforeAll(() => {
     reference = texts(jobs().map((job) => checkVariant(scenarioOf(catalogue, job), job.variant, job.mode, { now })));
-    expect(reference.length).toBeGreaterThan(8);
+    quickReference = reference.filter((_, i) => quick.some((job) => jobKey(job) === jobKey(jobs()[i])));
+    expect([reference.length, quickReference.length]).toEqual([jobs().length, small.length + 1]);
   });
 
   it('are those of checkVariant, twice', async () => {
-    for (let i = 0; i < 2; i++) expect(texts((await make()).rows)).toEqual(reference);
+    for (let i = 0; i < 2; i++) expect(texts((await make({ jobs: quick })).rows)).toEqual(quickReference);
   });
 
   it('do not hang on splitting', async () => {
-    const { rows, file } = await make({ splitAfter: 1 });
-    expect(texts(rows)).toEqual(reference);
+    const { rows, file } = await make({ jobs: quick, splitAfter: 1 });
+    expect(texts(rows)).toEqual(quickReference);
     // It was split.
     expect(file.match(/^\{"subtree":/gm)?.length ?? 0).toBeGreaterThan(10);
     const large = { jobs: jobs().slice(1, 2), reduce: false };
@@ -85,10 +91,12 @@ describe(`rows (small programs from seed ${SEED})`, () => {
       const heard: number[] = [];
       try {
         for (const splitAfter of threads === 2 ? [1, Number.POSITIVE_INFINITY] : [1]) {
-          const { rows, complete } = await make({ executor, splitAfter });
-          expect(texts(rows)).toEqual(reference);
+          const all = threads === 2 && splitAfter === 1;
+          const { rows, complete } = await make({ executor, splitAfter, ...(all ? {} : { jobs: quick }) });
+          expect(texts(rows)).toEqual(all ? reference : quickReference);
           expect(complete).toBe(true);
         }
+        if (threads !== 1) return;
         const plan = planOf(jobs().slice(1, 2), catalogue);
         await runJobs({ plan, scenarios: catalogue, executor, now, limits: { reduce: false }, onProgress: ({ states }) => heard.push(states) });
         expect(heard.length).toBeGreaterThan(0);
@@ -152,7 +160,8 @@ describe('threads', () => {
     writeFileSync(file, TWICE);
     const scenarios = await loadScenarios(file);
     const all = scenarios.flatMap((scenario) => Object.keys(scenario.variants).map((variant) => ({ scenario, variant, mode: MODE })));
-    const pool = workerPool({ threads: 1, files: [file] });
+    // With the catalogue: what threads run is bundled once.
+    const pool = workerPool({ threads: 1, catalogue: CATALOGUE, files: [file] });
     try {
       const { rows } = await runJobs({ plan: planOf(jobsOf(all), scenarios), scenarios, executor: pool, now });
       expect(texts(rows)).toEqual(texts(all.map(({ scenario, variant }) => checkVariant(scenario, variant, MODE, { now }))));

@@ -17,6 +17,7 @@ export interface CheckCommandOptions {
   readonly memory?: number;
   readonly reduce: boolean;
   readonly json?: boolean;
+  readonly times: boolean;
   readonly junit?: string;
   readonly replay?: string;
   /** The format; of `--diagram` alone `text`. */
@@ -66,6 +67,8 @@ export function withCheckOptions(command: Command): Command {
     .option('--memory <MB>', 'memory that the table of states may take (default 1024)', whole(1, 1_000_000, 'a number of megabytes'))
     .option('--no-reduce', 'stop before every operation, also where no other task or hardware takes notice')
     .option('--json', 'one object a line')
+    .addOption(new Option('--times', 'say how long rows took').default(true).hideHelp())
+    .option('--no-times', 'every time is 0: two runs print the same, byte for byte')
     .option('--junit <file>', 'write the results as JUnit XML, too')
     .option('--diagram [format]', `draw what breaks a rule: ${FORMATS.join(', ')}`)
     .option('-o, --output <file>', 'write the diagram there (where there are several: one file each)')

@@ -74,7 +74,8 @@ async function check(io: Io, items: readonly Item[], options: CheckCommandOption
     items.find(({ scenario, variant, mode }) => scenario.id === row.id && variant === row.variant && mode === row.mode) as Item;
   const { refuserOf } = await import('../check/undo.ts');
   const refuse = await refuserOf(items);
-  const onRow = (row: Row): void => {
+  const onRow = (found: Row): void => {
+    const row = options.times ? found : { ...found, ms: 0 };
     refuse(itemOf(row), row.invariant, row.schedule);
     rows.push(row);
     printRow(io, printer, row, options);
@@ -117,7 +118,8 @@ function writeJunit({ junit }: CheckCommandOptions, rows: readonly Row[]): void 
 /** `--merge`. The exit code: 1 also when something is missing. */
 async function merged(io: Io, files: readonly string[], options: CheckCommandOptions): Promise<number> {
   const { gapsOf, merge } = await import('../check/merge.ts');
-  const found = await merge(files, options);
+  const all = await merge(files, options);
+  const found = options.times ? all : { ...all, rows: all.rows.map((row) => ({ ...row, ms: 0 })) };
   const printer = new RowPrinter(
     io,
     found.rows.map(({ id, variant, mode, invariant }) => ({ scenario: { id, variants: { [variant]: { rule: invariant ?? [] } } }, variant, mode })),

@@ -3,7 +3,7 @@ import { entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entrySet, spinUnlock } from '../kernel/ops.ts';
 import { ENOMEM } from './errno.ts';
-import { entryPointer, isGuardPte, mkPteMarker, PTE_MARKER_GUARD, pteAlloc, pteLockptr } from './pgtable.ts';
+import { entryPointer, isGuardPte, mkPteMarker, NO_TABLE, PTE_MARKER_GUARD, pteAlloc, pteLockptr } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import type { MmRef, Vpn } from './types.ts';
 
@@ -14,7 +14,10 @@ import type { MmRef, Vpn } from './types.ts';
 export function* installMarkers(mm: MmRef, start: Vpn, end: Vpn, blind: number): Op<number> {
   let vpn = start;
   while (vpn < end) {
-    if ((yield* pteAlloc(mm, vpn)) === 0) return -ENOMEM;
+    const made = yield* pteAlloc(mm, vpn);
+    if (made === 0) return -ENOMEM;
+    // A huge page is taken away in part, or as a whole, as anything else that is mapped.
+    if (made === NO_TABLE) return 1;
     const pmdp = yield* entryPointer(mm, vpn, 1);
     let ptep = yield* pteOffsetMapLock(pmdp, vpn);
     // It was reclaimed at once: again.

@@ -259,7 +259,7 @@ function* madviseVmaBehavior(madv: MadvRef): Op<number> {
     case MADV_DONTNEED_LOCKED:
       return yield* madviseDontneedFree(get(madv, Madv.tlb), vma, start, end, behavior);
     case MADV_COLLAPSE:
-      return yield* madviseCollapse(vma, start, end);
+      return yield* madviseCollapse(madv, vma, start, end);
     case MADV_GUARD_INSTALL:
       return yield* madviseGuardInstall(vma, start, end);
     case MADV_GUARD_REMOVE:

@@ -141,16 +141,20 @@ export function* pteAlloc(mm: MmRef, vpn: Vpn): Op<number> {
   return yield* entryAlloc(mm, vpn, 0);
 }
 
-/** pmd_alloc and its kin: the entry of a page at a level, with all tables made that were missing; 0 when there is no memory. */
+/** Not a pointer: a huge page is mapped where a table should lead further. */
+export const NO_TABLE = -1;
+
+/** pmd_alloc and its kin: the entry of a page at a level, with all tables made that were missing; 0 when there is no memory, NO_TABLE where a huge page is mapped. */
 export function* entryAlloc(mm: MmRef, vpn: Vpn, level: number): Op<number> {
   let table = get(mm, Mm.pgd);
   for (let l = topLevel; l > level; l--) {
     const at = entryAt(table, l, vpn);
     let entry = yield* entryGet(at, l);
-    if ((entry & PTE_TABLE) === 0) {
+    if (entry === 0) {
       entry = yield* installTable(mm, table, at, l);
       if (entry === 0) return 0;
     }
+    if ((entry & PTE_TABLE) === 0) return NO_TABLE;
     table = tablePage(entry);
   }
   return entryAt(table, level, vpn);
@@ -163,7 +167,7 @@ export function* installTable(mm: MmRef, table: Page, at: number, level: number)
   const lock = upperLock(mm, table, level);
   yield* spinLock(lock);
   let entry = yield* entryGet(at, level);
-  if ((entry & PTE_TABLE) === 0 || switched(SW.tableNoRecheck)) {
+  if (entry === 0 || switched(SW.tableNoRecheck)) {
     entry = mkPte(fresh, PTE_TABLE);
     if (switched(SW.locksNotSplit)) shareLock(fresh, mm + Mm.pageTableLock);
     add(mm, Mm.pgtablesBytes, accounted(level - 1));
@@ -209,7 +213,7 @@ export function* pmdInstall(mm: MmRef, pmdp: number, fresh: Page): Op<number> {
   const lock = upperLock(mm, pageOfEntry(pmdp, 1), 1);
   let installed = 0;
   yield* spinLock(lock);
-  if (((yield* entryGet(pmdp, 1)) & PTE_TABLE) === 0 || switched(SW.tableNoRecheck)) {
+  if ((yield* entryGet(pmdp, 1)) === 0 || switched(SW.tableNoRecheck)) {
     add(mm, Mm.pgtablesBytes, accounted(0));
     if (switched(SW.locksNotSplit)) shareLock(fresh, mm + Mm.pageTableLock);
     yield* entrySet(pmdp, 1, mkPte(fresh, PTE_TABLE));

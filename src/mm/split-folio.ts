@@ -7,7 +7,7 @@
  */
 import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { downWrite, entryGet, entryGetAndClear, entrySet, flushTlbRange, folioUnlock, get, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
+import { downWrite, entryGet, entryGetAndClear, entrySet, flushTlbRange, folioLock, folioUnlock, get, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
 import { compoundPages, destroyCompound, folioMapcount, subPage } from '../memory/folio.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_MLOCKED } from '../memory/page-flags.ts';
 import {
@@ -50,7 +50,7 @@ import {
 } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { anonVmaLock, folioAddAnonRmapPtes, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
-import { folioPut } from './swap.ts';
+import { folioMarkDirty, folioPut } from './swap.ts';
 import { AnonVma, type AnonVmaRef, Avc, Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_LOCKED } from './vm-flags.ts';
 import { vmaPageProt } from './vm-prot.ts';
@@ -90,6 +90,8 @@ function* splitLocked(folio: Page, anonVma: AnonVmaRef): Op<number> {
   }
   yield* deferredSplitUnqueue(folio);
   takeApart(folio, pages);
+  for (let i = 1; i < pages; i++) yield* folioLock(pageOfPfn(pfnOfPage(folio) + i));
+  for (let i = 0; i < pages; i++) setPageRefcount(pageOfPfn(pfnOfPage(folio) + i), 1);
   yield* walkMappings(folio, anonVma, pages, 0);
   // The tails were held while they had no mapping; the head keeps the caller's reference.
   const first = pfnOfPage(folio);
@@ -102,7 +104,7 @@ function* splitLocked(folio: Page, anonVma: AnonVmaRef): Op<number> {
   return 0;
 }
 
-/** __split_folio_to_order: every page is a folio of its own, locked, with one reference. */
+/** __split_folio_to_order: every page is a folio of its own. Nobody can take a reference of one yet. */
 function takeApart(folio: Page, pages: number): void {
   const flags = pageFlags[folio];
   const mapping = pageMapping[folio];
@@ -110,16 +112,14 @@ function takeApart(folio: Page, pages: number): void {
   for (let i = 1; i < pages; i++) subPage(folio, i);
   destroyCompound(folio);
   const first = pfnOfPage(folio);
-  const kept = pageFlags[folio] & ~PG_ANON_EXCLUSIVE;
+  const kept = pageFlags[folio] & ~(PG_ANON_EXCLUSIVE | PG_LOCKED);
   for (let i = 1; i < pages; i++) {
     const page = pageOfPfn(first + i);
-    setPageFlags(page, kept | PG_LOCKED | (pageFlags[page] & PG_ANON_EXCLUSIVE));
+    setPageFlags(page, kept | (pageFlags[page] & PG_ANON_EXCLUSIVE));
     setPageMapping(page, mapping);
     setPageIndex(page, index + i);
-    setPageRefcount(page, 1);
     if ((flags & PG_MLOCKED) !== 0) setPageNext(page, 0);
   }
-  setPageRefcount(folio, 1);
 }
 
 /** try_to_migrate (`unmap`) or remove_migration_ptes for all mappings of the pages that are, or were, a folio's. */
@@ -161,7 +161,10 @@ function* toMigration(vma: VmaRef, vpn: Vpn, ptep: number): Op<number> {
   yield* flushTlbRange(get(vma, Vma.mm), vpn, vpn + 1);
   const page = ptePage(pte);
   let kept = (pte & PTE_ACCESSED) !== 0 ? YOUNG : 0;
-  if ((pte & PTE_DIRTY) !== 0) kept |= DIRTY;
+  if ((pte & PTE_DIRTY) !== 0) {
+    kept |= DIRTY;
+    yield* folioMarkDirty(page);
+  }
   if ((pte & PTE_WRITE) !== 0) kept |= WRITE;
   if (pageAnonExclusive(page)) kept |= EXCLUSIVE;
   yield* entrySet(ptep, 0, mkSwapPte(migrationType(), pfnOfPage(page) * 16 + kept, pte & (PTE_SOFT_DIRTY | PTE_UFFD_WP)));

@@ -198,18 +198,37 @@ export const SWITCHES = {
   },
   pgdCtorUnlocked: { does: 'a new top table copies what the kernel maps before it takes the lock of the list of all top tables', origin: 'mutation' },
   thpSplitNoFlush: { does: 'a huge entry is split while CPUs may still translate by it', origin: 'mutation' },
-  thpSplitReadsEarly: { does: 'who splits a huge entry goes by the dirty and accessed bits that it had before it was made invalid', origin: 'before 4.16 (mm: do not lose dirty and accessed bits in pmdp_invalidate())' },
+  thpSplitReadsEarly: {
+    does: 'who splits a huge entry goes by the dirty and accessed bits that it had before it was made invalid',
+    origin: 'before 4.16 (mm: do not lose dirty and accessed bits in pmdp_invalidate())',
+  },
   thpSplitInstallsFirst: { does: 'who splits a huge entry puts the page table in before it has filled it', origin: 'mutation' },
   thpZapLosesTable: { does: 'who unmaps a huge page forgets the page table that was kept for it', origin: 'mutation' },
-  hugeZeroShrinkUnchecked: { does: 'the shrinker of the huge zero page looks whether anybody has it, and gives it back without looking again', origin: 'mutation' },
+  hugeZeroShrinkUnchecked: {
+    does: 'the shrinker of the huge zero page looks whether anybody has it, and gives it back without looking again',
+    origin: 'mutation',
+  },
   hugeZeroPlainGet: { does: 'who takes the huge zero page adds to its users without looking whether there are any left', origin: 'mutation' },
   hugetlbNoFaultMutex: { does: 'two faults of hugetlb may be on the same page of a file at the same time', origin: 'before 2.6.17' },
   hugetlbVmaUnlocked: { does: 'nobody takes the lock of a hugetlb VMA', origin: 'before 6.1 (40549ba8f8e0), where i_mmap_rwsem stood in for it' },
-  hugetlbCowStrict: { does: 'a write to a private huge page counts who has references, as one to a small page does', origin: 'proposed in April 2024, not in Linux' },
+  hugetlbCowStrict: {
+    does: 'a write to a private huge page counts who has references, as one to a small page does',
+    origin: 'proposed in April 2024, not in Linux',
+  },
   hugetlbCowNoRecheck: { does: 'a write to a private huge page that had to let its locks go does not look again what is mapped', origin: 'mutation' },
-  hugetlbZapNoRestore: { does: 'a private huge page that is thrown away does not give its reservation back', origin: 'before 6.9 (mm/hugetlb: restore the reservation if needed)' },
-  hugetlbUnshareNoFlush: { does: 'who leaves a shared page table of huge pages keeps what CPUs have translated by it until its gather ends', origin: 'before 5.16 (a4a118f2eead)' },
+  hugetlbZapNoRestore: {
+    does: 'a private huge page that is thrown away does not give its reservation back',
+    origin: 'before 6.9 (mm/hugetlb: restore the reservation if needed)',
+  },
+  hugetlbUnshareNoFlush: {
+    does: 'who leaves a shared page table of huge pages keeps what CPUs have translated by it until its gather ends',
+    origin: 'before 5.16 (a4a118f2eead)',
+  },
   hugetlbPunchNoMutex: { does: 'a hole is punched into a hugetlb file without keeping faults on its pages out', origin: 'before 4.3' },
+  hugetlbMoveSplitsFirst: {
+    does: 'mremap cuts a hugetlb VMA at the ends of what it moves before it copies it, so that what stays keeps its reservations',
+    origin: 'repair, not in Linux (docs/findings.md)',
+  },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

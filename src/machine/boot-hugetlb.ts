@@ -1,4 +1,5 @@
 /** Pools of huge pages at boot (hugetlb_init and hugetlb_add_hstate of mm/hugetlb.c; hugepagesz= and hugepages=). */
+import { pageSizes } from '../arch/linux/page-sizes.ts';
 import { spanPages, topLevel } from '../kernel/arch.ts';
 import { alloc, get, set } from '../memory/heap.ts';
 import { globals } from '../mm/globals.ts';
@@ -16,8 +17,12 @@ export interface HugeSize {
 /** The sizes of huge pages of a mode, smallest first (arch_hugetlb_valid_size). Levels above pud hold no pages of users. */
 export function hugeSizes(codec: EntryCodec): HugeSize[] {
   const sizes: HugeSize[] = [];
+  const shifts = pageSizes(codec.mode)
+    .filter((size) => size.hugetlb)
+    .map((size) => size.shift);
   codec.levels.forEach((level, i) => {
-    if (i > 0 && i <= Math.min(2, topLevel) && level.leaves) sizes.push({ level: i, entries: 1, order: Math.log2(spanPages(i)) });
+    if (i > 0 && i <= Math.min(2, topLevel) && level.leaves && shifts.includes(level.shift))
+      sizes.push({ level: i, entries: 1, order: Math.log2(spanPages(i)) });
   });
   return sizes.sort((a, b) => a.order - b.order).slice(0, MAX_HSTATES);
 }

@@ -25,7 +25,7 @@ import { getUnmappedArea } from './unmapped-area.ts';
 import { enoughMemory, mayExpandVm, mlockFutureOk, vmAcctMemory, vmStatAccount, vmUnacctMemory } from './util.ts';
 import { VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_LOCKED_MASK, VM_MAYSHARE, VM_PFNMAP, VM_SHARED } from './vm-flags.ts';
 import { VMOPS_SHM } from './vm-ops-types.ts';
-import { vmaIsSealed } from './vma.ts';
+import { splitVma, vmaIsSealed } from './vma.ts';
 import { copyVma, vmaMergeExtend } from './vma-merge.ts';
 import { findVma, findVmaIntersection, vmaLookup } from './vma-tree.ts';
 import { REMAP_EXPAND, REMAP_NO_RESIZE, REMAP_SHRINK, Vrm, type VrmRef } from './vrm.ts';
@@ -293,6 +293,10 @@ function* moveVma(vrm: VrmRef): Op<number> {
   if (!(yield* calcCharge(vrm))) return -ENOMEM;
   yield* vmaStartWrite(get(vrm, Vrm.vma));
   const old = get(vrm, Vrm.vma);
+  if ((get(old, Vma.flags) & VM_HUGETLB) !== 0 && switched(SW.hugetlbMoveSplitsFirst)) {
+    const cut = yield* splitAround(old, get(vrm, Vrm.addr), get(vrm, Vrm.addr) + get(vrm, Vrm.oldLen));
+    if (cut !== 0) return cut;
+  }
   const from = get(vrm, Vrm.addr);
   const to = get(vrm, Vrm.newAddr);
   const length = get(vrm, Vrm.oldLen);
@@ -326,6 +330,12 @@ function* moveVma(vrm: VrmRef): Op<number> {
   else yield* unmapSourceVma(vrm);
   set(mm, Mm.hiwaterVm, hiwater);
   return error !== 0 ? error : to;
+}
+
+/** Cuts a VMA so that it is [start, end) alone. 0 or −errno. */
+function* splitAround(vma: VmaRef, start: Vpn, end: Vpn): Op<number> {
+  const error = start > get(vma, Vma.start) ? yield* splitVma(vma, start, 1) : 0;
+  return error === 0 && end < get(vma, Vma.end) ? yield* splitVma(vma, end, 0) : error;
 }
 
 /** dontunmap_complete: the old VMA stays, empty, unlocked. */

@@ -8,6 +8,7 @@ import { takeCensus } from './census.ts';
 import { checkDirty } from './dirty.ts';
 import { checkEntries } from './entries.ts';
 import { Findings } from './findings.ts';
+import { checkHugetlb } from './hugetlb.ts';
 import { checkObjects } from './objects.ts';
 import { checkPages } from './pages.ts';
 import { checkVmas } from './vmas.ts';
@@ -36,5 +37,6 @@ export function checkMachine(options: CheckOptions = {}): string[] {
   const counted = checkEntries(census, found);
   checkPages(census, counted, counted.isTable, options.leaks === true, found);
   checkDirty(census, found);
+  checkHugetlb(census, found);
   return found.result;
 }

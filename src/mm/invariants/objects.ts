@@ -8,8 +8,11 @@ import { XaNode } from '../../memory/xarray.ts';
 import { CmaBits, memory, Pageblocks } from '../../memory/zone.ts';
 import { BLOCK_UNWRITTEN } from '../file-types.ts';
 import { globals } from '../globals.ts';
+import { privateRef } from '../hugetlb-resv.ts';
+import { HugetlbVmaLock, ResvMap } from '../hugetlb-types.ts';
 import { NR_FILES } from '../process.ts';
 import { Block, File, Globals, Inode, Mm, Process, Shm, Vma } from '../types.ts';
+import { VM_HUGETLB, VM_MAYSHARE } from '../vm-flags.ts';
 import { type Census, liveOf } from './census.ts';
 import type { Findings } from './findings.ts';
 
@@ -39,6 +42,8 @@ function hiddenRefs(ref: number, reach: (target: number, from: string, type: num
     const extents = get(ref, Inode.extents);
     if (extents !== 0) reachExtents(extents, reach);
   }
+  if (heap[ref] === Vma.$type && (get(ref, Vma.flags) & VM_HUGETLB) !== 0 && privateRef(ref) !== 0)
+    reach(privateRef(ref), `vma ${ref}.privateData`, (get(ref, Vma.flags) & VM_MAYSHARE) !== 0 ? HugetlbVmaLock.$type : ResvMap.$type);
   if (heap[ref] === XaNode.$type && get(ref, XaNode.shift) > 0)
     for (let i = 0; i < 64; i++) {
       const child = heap[ref + XaNode.slots + i];

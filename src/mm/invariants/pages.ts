@@ -9,6 +9,7 @@ import { get } from '../../memory/heap.ts';
 import {
   PG_ANON,
   PG_BUDDY,
+  PG_HUGETLB,
   PG_LOCKED,
   PG_LRU,
   PG_MLOCKED,
@@ -167,7 +168,8 @@ function checkUsedPage(page: number, census: Census, { mapcount, entire }: Count
   if ((flags & (PG_BUDDY | PG_PCP)) !== 0) found.add('I25', `page ${page} is in use, but says that it is free`);
   if ((flags & PG_LOCKED) !== 0) found.add('lock', `page ${page} is locked`);
   if ((flags & PG_WRITEBACK) !== 0) found.add('I25', `page ${page} is under writeback`);
-  if ((flags & PG_ANON) !== 0 && folioMapcount(page) > 0 && (flags & PG_LRU) === 0) found.add('I25', `anonymous page ${page} is on no LRU list`);
+  if ((flags & (PG_ANON | PG_HUGETLB)) === PG_ANON && folioMapcount(page) > 0 && (flags & PG_LRU) === 0)
+    found.add('I25', `anonymous page ${page} is on no LRU list`);
   if ((flags & PG_MLOCKED) !== 0 && (flags & PG_UNEVICTABLE) === 0) found.add('I25', `page ${page} is mlocked, but evictable`);
   if (!leaks && (flags & PG_UNEVICTABLE) !== 0 && pageNext[page] > folioMapcount(page))
     found.add('I25', `page ${page} is locked by ${pageNext[page]} of ${folioMapcount(page)} mappings`);

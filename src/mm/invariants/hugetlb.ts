@@ -1,0 +1,86 @@
+/**
+ * Pools of huge pages: what they count (I25), what the pages of address spaces are counted as (I12), and that every reservation is somebody's (I24).
+ *
+ * A reservation belongs to a place of a private mapping, by its owner's VMAs, that has not used it yet, or to a page of a file that is reserved and not there.
+ */
+import { compoundOrder } from '../../memory/folio.ts';
+import { get } from '../../memory/heap.ts';
+import { PG_HUGETLB } from '../../memory/page-flags.ts';
+import { pageFlags, pageIndex, pageNext, pageRefcount, pagesEnd } from '../../memory/state.ts';
+import { PTE_PRESENT } from '../../pagetable/canonical.ts';
+import { globals } from '../globals.ts';
+import { HPAGE_RESV_OWNER, hstateVma, hugecacheOffset, hugePages, isVmaResvSet, privateRef } from '../hugetlb-resv.ts';
+import { FileRegion, Hstate, type HstateRef, Hugetlb, ResvMap } from '../hugetlb-types.ts';
+import { Globals, Inode, Mm, Vma } from '../types.ts';
+import { VM_HUGETLB, VM_MAYSHARE } from '../vm-flags.ts';
+import { type Census, eachXaEntry, liveOf } from './census.ts';
+import type { Findings } from './findings.ts';
+
+/** Huge pages of [from, to) that lie in the regions of a map. */
+function inRegions(map: number, from: number, to: number): number {
+  let sum = 0;
+  for (let rg = get(map, ResvMap.regions); rg !== 0; rg = get(rg, FileRegion.next)) {
+    const first = Math.max(from, get(rg, FileRegion.from));
+    const last = Math.min(to, get(rg, FileRegion.to));
+    if (last > first) sum += last - first;
+  }
+  return sum;
+}
+
+/** The reservations of a size that somebody has. */
+function owned(h: HstateRef, census: Census): number {
+  let sum = 0;
+  for (const vma of liveOf(census, Vma)) {
+    const flags = get(vma, Vma.flags);
+    if ((flags & VM_HUGETLB) === 0 || (flags & VM_MAYSHARE) !== 0 || get(vma, Vma.file) === 0 || hstateVma(vma) !== h) continue;
+    if (privateRef(vma) === 0 || !isVmaResvSet(vma, HPAGE_RESV_OWNER)) continue;
+    const from = hugecacheOffset(h, vma, get(vma, Vma.start));
+    const to = hugecacheOffset(h, vma, get(vma, Vma.end));
+    sum += to - from - inRegions(privateRef(vma), from, to);
+  }
+  for (const inode of liveOf(census, Inode)) {
+    if (get(inode, Inode.hstate) !== h || get(inode, Inode.resvMap) === 0) continue;
+    sum += inRegions(get(inode, Inode.resvMap), 0, Number.MAX_SAFE_INTEGER);
+    eachXaEntry(inode + Inode.pages, () => sum--);
+  }
+  return sum;
+}
+
+function checkPool(h: HstateRef, census: Census, found: Findings): void {
+  const name = `pool of order ${get(h, Hstate.order)}`;
+  let free = 0;
+  for (let page = get(h, Hstate.free); page !== 0 && free <= get(h, Hstate.nr); page = pageNext[page]) {
+    free++;
+    if (pageRefcount[page] !== 0 || (pageFlags[page] & PG_HUGETLB) === 0)
+      found.add('I25', `${name}: page ${page} is free, but has ${pageRefcount[page]} references`);
+  }
+  let used = 0;
+  for (let page = 1; page < pagesEnd(); page++)
+    if ((pageFlags[page] & PG_HUGETLB) !== 0 && pageRefcount[page] > 0 && compoundOrder(page) === get(h, Hstate.order)) used++;
+  found.equal('I25', `${name}: free pages`, get(h, Hstate.freePages), free);
+  found.equal('I25', `${name}: pages`, get(h, Hstate.nr), free + used);
+  found.equal('I24', `${name}: reserved pages`, get(h, Hstate.resv), owned(h, census));
+  if (get(h, Hstate.resv) > free) found.add('I24', `${name}: ${get(h, Hstate.resv)} pages are reserved, ${free} are free`);
+}
+
+/** hugetlb_usage of each address space; not where tables are shared, whose pages count for who made them. */
+function checkUsage(census: Census, found: Findings): void {
+  for (const { mm, vmas, entries, tables } of census.spaces) {
+    if (tables.some(({ page, level }) => level === 1 && pageIndex[page] !== 0)) continue;
+    let pages = 0;
+    for (const vma of vmas) {
+      if ((get(vma, Vma.flags) & VM_HUGETLB) === 0) continue;
+      const size = hugePages(hstateVma(vma));
+      for (const { vpn, pte } of entries)
+        if (vpn >= get(vma, Vma.start) && vpn < get(vma, Vma.end) && vpn % size === 0 && (pte & PTE_PRESENT) !== 0) pages += size;
+    }
+    found.equal('I12', `mm ${mm}: pages of hugetlb`, get(mm, Mm.hugetlbPages), pages);
+  }
+}
+
+export function checkHugetlb(census: Census, found: Findings): void {
+  const hugetlb = get(globals, Globals.hugetlb);
+  if (hugetlb === 0) return;
+  for (let i = 0; i < get(hugetlb, Hugetlb.count); i++) checkPool(get(hugetlb, Hugetlb.hstates + i), census, found);
+  checkUsage(census, found);
+}

@@ -15,6 +15,9 @@ export const INODE_PIDFD = 7;
 export const INODE_HUGETLB = 8;
 export const INODE_HUGETLB_ANON = 9;
 
+/** Secret memory (memfd_secret). Its number stands between those of the others, so that ranges of kinds stay what they are. */
+export const INODE_SECRETMEM = 6.5;
+
 /** Whether the pages of an inode are shared memory. */
 export const kindIsShmem = (kind: number): boolean => kind <= INODE_SYSV;
 /** Whether an inode is a regular file. */

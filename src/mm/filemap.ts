@@ -28,6 +28,8 @@ import { PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageFlags, pageMapping, pagePrivate, setPageIndex, setPageMapping, setPagePrivate } from '../memory/state.ts';
 import { xaErase, xaFind, xaLoad, xaStore } from '../memory/xarray.ts';
 import { EEXIST, ENOMEM } from './errno.ts';
+import { INODE_SECRETMEM } from './file-types.ts';
+import { secretmemFreeFolio } from './secretmem.ts';
 import { folioPut } from './swap.ts';
 import { Inode, type InodeRef, type Page } from './types.ts';
 
@@ -105,6 +107,7 @@ export function* filemapRemoveFolio(inode: InodeRef, page: Page, index: number):
   if (pagePrivate[page] !== 0) setPagePrivate(page, 0);
   yield* spinUnlock(inode + Inode.pagesLock);
   yield* clearFlags(page, PG_READAHEAD);
+  if (get(inode, Inode.kind) === INODE_SECRETMEM) yield* secretmemFreeFolio(page);
   return yield* folioPut(page);
 }
 

@@ -15,12 +15,13 @@ import type { Op } from '../kernel/op.ts';
 import { entryGet, get, localIrqDisable, localIrqEnable, mappingGet, readOnce, setFlags, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { pageFolio } from '../memory/folio.ts';
-import { PG_HUGETLB, PG_REFERENCED } from '../memory/page-flags.ts';
+import { PG_HEAD, PG_HUGETLB, PG_REFERENCED } from '../memory/page-flags.ts';
 import { pageFlags } from '../memory/state.ts';
 import { PTE_PROTNONE, PTE_READ, PTE_SPECIAL, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { canSetDirectMap } from './direct-map.ts';
 import { mmSetHasPinnedFlag } from './dma-pinned.ts';
 import { EFAULT, EINVAL, EOVERFLOW } from './errno.ts';
-import { kindIsShmem } from './file-types.ts';
+import { INODE_SECRETMEM, kindIsShmem } from './file-types.ts';
 import { gupCall, gupFlags } from './gup-calls.ts';
 import { gupFastUnpinUserPages, gupMustUnshare, gupPutFolio, sanityCheckPinnedPage, sharingState, tryGrabFolioFast } from './gup-pin.ts';
 import {
@@ -41,6 +42,7 @@ import {
 } from './gup-types.ts';
 import { ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { pteMap, pteUnmap } from './pgtable-generic.ts';
+import { folioIsSecretmem } from './secretmem.ts';
 import { folioTestAnon } from './swap.ts';
 import { Inode, Mm, type MmRef, type Page, type Vpn } from './types.ts';
 
@@ -64,13 +66,17 @@ const mayFollow = (pte: number, follFlags: number): boolean =>
  */
 function* folioAllowed(folio: Page, follFlags: number): Op<boolean> {
   const lasting = FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE;
-  if ((follFlags & lasting) !== lasting || switched(SW.gupFastAnyFile)) return true;
+  const anyFile = (follFlags & lasting) !== lasting || switched(SW.gupFastAnyFile);
+  // Where the kernel can take pages out of its own map, one that it has no mapping of is nobody's to look at.
+  const secret = canSetDirectMap() && !switched(SW.gupFastSecretEarly) && (pageFlags[folio] & PG_HEAD) === 0;
+  if (anyFile && !secret) return true;
   if ((pageFlags[folio] & PG_HUGETLB) !== 0) return true;
   let mapping = yield* mappingGet(folio);
   if (mapping === 0) return false;
   if (folioTestAnon(folio)) return true;
   if (switched(SW.gupFastMappingTwice)) mapping = yield* mappingGet(folio);
-  return kindIsShmem(get(mapping, Inode.kind));
+  if (get(mapping, Inode.kind) === INODE_SECRETMEM) return false;
+  return anyFile || kindIsShmem(get(mapping, Inode.kind));
 }
 
 /** What gup_fast_pte_range does for one entry, which stands at `ptep` in the table of `pmd`: its page, referenced or pinned, or 0. */
@@ -78,6 +84,7 @@ function* gupFastPte(pmdp: number, pmd: number, ptep: number, follFlags: number)
   const pte = yield* entryGet(ptep, 0);
   if (!mayFollow(pte, follFlags)) return 0;
   const page = ptePage(pte);
+  if (switched(SW.gupFastSecretEarly) && (yield* folioIsSecretmem(page))) return 0;
   const early = switched(SW.gupFastLooksEarly) ? yield* lookSharing(page) : 0;
   if ((yield* tryGrabFolioFast(page, 1, follFlags)) === 0) return 0;
   let valid = switched(SW.gupFastNoTableReload) || (yield* entryGet(pmdp, 1)) === pmd;

@@ -45,6 +45,7 @@ import { handleMmFault, vmNormalPage } from './memory.ts';
 import { mmapAssertLocked, mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { PTE_PAYLOAD, pteClear, pteLockptr, ptePage, ptePfn, ptePresent, pteSet, tablePage, upperLock } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { vmaIsSecretmem } from './secretmem.ts';
 import { folioMarkAccessed, folioMarkDirty, folioTestDirty } from './swap.ts';
 import { Globals, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import {
@@ -96,6 +97,7 @@ export function checkVmaFlags(vma: VmaRef, follFlags: number): number {
   const anonymous = get(vma, Vma.ops) === 0;
   if ((vmFlags & (VM_IO | VM_PFNMAP)) !== 0) return -EFAULT;
   if ((follFlags & FOLL_ANON) !== 0 && !anonymous) return -EFAULT;
+  if (vmaIsSecretmem(vma)) return -EFAULT;
   if ((follFlags & FOLL_WRITE) !== 0) {
     // A lasting pin could dirty the page of a file that wants to hear of writes (writable_file_mapping_allowed).
     const lasting = (follFlags & (FOLL_PIN | FOLL_LONGTERM)) === (FOLL_PIN | FOLL_LONGTERM);

@@ -99,8 +99,5 @@ export function* sysPkeyFree(process: ProcessRef, _pkey: number): Op<number> {
 /** map_shadow_stack(2). */
 export const sysMapShadowStack = (_process: ProcessRef, _address: number, _length: number, _flags: number): number => -ENOSYS;
 
-/** memfd_secret(2) where secret memory is not configured (CONFIG_SECRETMEM), or not enabled. */
-export const sysMemfdSecret = (_process: ProcessRef, _flags: number): number => -ENOSYS;
-
 /** getpid(2). */
 export const sysGetpid = (process: ProcessRef): number => get(process, Process.pid);

@@ -9,12 +9,13 @@ import type { Op } from '../kernel/op.ts';
 import { add, get, set } from '../kernel/ops.ts';
 import { EACCES, ENODEV, ENOMEM, EOPNOTSUPP } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
-import { INODE_DISK, INODE_TMPFS, kindIsHugetlb, kindIsShmem } from './file-types.ts';
+import { INODE_DISK, INODE_SECRETMEM, INODE_TMPFS, kindIsHugetlb, kindIsShmem } from './file-types.ts';
 import { globals } from './globals.ts';
 import { hugetlbfsMmap } from './hugetlbfs.ts';
 import { mappingMapWritable, mappingUnmapWritable } from './inode.ts';
 import { MMF_HAS_MDWE, MMF_VM_MERGE_ANY } from './mm-flags.ts';
 import { newVms, unmapRegion, vmsAbort, vmsCleanUpArea, vmsClearTree, vmsComplete, vmsGather } from './munmap.ts';
+import { secretmemMmap } from './secretmem.ts';
 import { shmMmap } from './shm.ts';
 import { shmemZeroSetup } from './shmem.ts';
 import { File, type FileRef, Globals, Inode, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -73,6 +74,7 @@ function* mmapFile(vma: VmaRef): Op<number> {
   } else if (kindIsHugetlb(kind)) return yield* hugetlbfsMmap(vma);
   else if (kind === INODE_TMPFS && get(inode, Inode.nlink) !== 0) set(vma, Vma.ops, VMOPS_SHMEM);
   else if (kindIsShmem(kind)) set(vma, Vma.ops, VMOPS_SHMEM_ANON);
+  else if (kind === INODE_SECRETMEM) return secretmemMmap(vma);
   else return -ENODEV;
   return 0;
 }

@@ -12,7 +12,7 @@ import { SW } from '../kernel/switches.ts';
 import { pageShift } from '../memory/state.ts';
 import { EACCES, EAGAIN, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from './errno.ts';
 import { fdGet, filePut } from './file.ts';
-import { FMODE_READ, FMODE_WRITE, INODE_HUGETLB_ANON, kindIsHugetlb, kindIsRegular } from './file-types.ts';
+import { FMODE_READ, FMODE_WRITE, INODE_HUGETLB_ANON, INODE_SECRETMEM, kindIsHugetlb, kindIsRegular } from './file-types.ts';
 import { globals } from './globals.ts';
 import { mmPopulate } from './gup.ts';
 import { hstateSizelog, hugeBytes, hugetlbFileSetup } from './hugetlbfs.ts';
@@ -107,7 +107,7 @@ function fileVmFlags(file: FileRef, flags: number, prot: number, given: number):
     if ((mode & FMODE_WRITE) === 0) vmFlags &= ~(VM_MAYWRITE | VM_SHARED);
   }
   if ((mode & FMODE_READ) === 0) return -EACCES;
-  if (!kindIsRegular(get(get(file, File.inode), Inode.kind))) return -ENODEV;
+  if (!kindIsRegular(get(get(file, File.inode), Inode.kind)) && get(get(file, File.inode), Inode.kind) !== INODE_SECRETMEM) return -ENODEV;
   if ((vmFlags & (VM_GROWSDOWN | VM_GROWSUP)) !== 0) return -EINVAL;
   return memfdCheckSealsMmap(file, vmFlags);
 }

@@ -17,6 +17,7 @@ import {
   INODE_DISK,
   INODE_PIDFD,
   INODE_PIPE,
+  INODE_SECRETMEM,
   INODE_TMPFS,
   kindIsHugetlb,
   kindIsRegular,
@@ -37,6 +38,7 @@ import { freeName, igrab, iput, NAME_MAX, nameAppend, nameEquals, newInode, newN
 import { DIRECTORY_DISK, DIRECTORY_TMPFS, pathBegin, pathDirectory, pathStep } from './paths.ts';
 import { maxBytes } from './read-write.ts';
 import { forcePageCacheReadahead } from './readahead.ts';
+import { secretmemSetSize } from './secretmem.ts';
 import { shmemGetInode, shmemSetSize } from './shmem.ts';
 import { File, type FileRef, Globals, Inode, type InodeRef, type MmRef, Name, type NameRef, Process, type ProcessRef } from './types.ts';
 import { getUserByte } from './uaccess.ts';
@@ -233,6 +235,7 @@ export function* sysFtruncate(process: ProcessRef, fd: number, bytes: number): O
   // A pidfd is a regular file to look at, which no attribute can be set of.
   let error = get(inode, Inode.kind) === INODE_PIDFD ? -EOPNOTSUPP : -EINVAL;
   if (kindIsRegular(get(inode, Inode.kind)) && (get(file, File.mode) & FMODE_WRITE) !== 0) error = yield* setSize(inode, bytes, get(process, Process.mm));
+  if (get(inode, Inode.kind) === INODE_SECRETMEM) error = yield* secretmemSetSize(inode, bytes);
   yield* filePut(file);
   return error;
 }

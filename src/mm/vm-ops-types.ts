@@ -10,3 +10,5 @@ export const VMOPS_DISK = 3;
 export const VMOPS_SHM = 4;
 /** Huge pages of a pool (hugetlb_vm_ops). */
 export const VMOPS_HUGETLB = 5;
+/** Secret memory (secretmem_vm_ops). */
+export const VMOPS_SECRETMEM = 16;

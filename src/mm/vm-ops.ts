@@ -9,10 +9,11 @@ import { get } from '../kernel/ops.ts';
 import { diskPageMkwrite } from './disk.ts';
 import { filemapFault, filemapMapPages } from './filemap-fault.ts';
 import { hugetlbMaySplit, hugetlbVmClose, hugetlbVmOpen } from './hugetlb-vma.ts';
+import { secretmemFault } from './secretmem.ts';
 import { shmClose, shmOpen } from './shm.ts';
 import { shmemFault } from './shmem.ts';
 import { Vma, type VmaRef, type Vpn } from './types.ts';
-import { VMOPS_DISK, VMOPS_HUGETLB, VMOPS_SHM, VMOPS_SHMEM, VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
+import { VMOPS_DISK, VMOPS_HUGETLB, VMOPS_SECRETMEM, VMOPS_SHM, VMOPS_SHMEM, VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
 import { VM_FAULT_SIGBUS, Vmf, type VmfRef } from './vmf.ts';
 
 export { VMOPS_ANON, VMOPS_DISK, VMOPS_HUGETLB, VMOPS_SHM, VMOPS_SHMEM, VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
@@ -22,6 +23,7 @@ export function* vmFault(vmf: VmfRef): Op<number> {
   const ops = get(get(vmf, Vmf.vma), Vma.ops);
   if (ops === VMOPS_DISK) return yield* filemapFault(vmf);
   if (ops === VMOPS_SHMEM || ops === VMOPS_SHMEM_ANON || ops === VMOPS_SHM) return yield* shmemFault(vmf);
+  if (ops === VMOPS_SECRETMEM) return yield* secretmemFault(vmf);
   return VM_FAULT_SIGBUS;
 }
 

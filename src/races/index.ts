@@ -50,6 +50,7 @@ import e81 from './e81.ts';
 import e81Table from './e81-table.ts';
 import e82 from './e82.ts';
 import e82Flush from './e82-flush.ts';
+import e83 from './e83.ts';
 import e86 from './e86.ts';
 import e87 from './e87.ts';
 import e87Exit from './e87-exit.ts';
@@ -129,6 +130,7 @@ export const catalogue: readonly Scenario[] = [
   e81Table,
   e82,
   e82Flush,
+  e83,
   e86,
   e87,
   e87Exit,

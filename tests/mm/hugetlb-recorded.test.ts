@@ -1,0 +1,24 @@
+/** hugetlb as Linux 6.18 does it: recordings of a real kernel played on the machine, results, page states and pools compared after each operation. */
+import { describe, expect, test } from 'vitest';
+import { conformTrace } from '../../src/machine/trace/conform.ts';
+import { nameOf, readTrace, traceFiles } from '../machine/trace/traces.ts';
+
+/** Plays gigabytes: by night. */
+const slow = (file: string): boolean => nameOf(file) === 'hugetlb_1g' && process.env.PXD_NIGHTLY !== '1';
+const files = traceFiles(['hugetlb']).filter((file) => !slow(file));
+/** Of the random ones some, but for the night. */
+const chosen = files.filter((file, i) => process.env.PXD_NIGHTLY === '1' || !/_r\d+$/.test(nameOf(file)) || nameOf(file) === 'hugetlb_r021' || i % 5 === 0);
+
+describe('recordings of Linux 6.18', () => {
+  test('the kept recordings are there: hugetlb_pmd_sharing, hugetlb_memfd, hugetlb_fork_cow, hugetlb_r021', () => {
+    expect(files.map(nameOf)).toEqual(
+      expect.arrayContaining(['hugetlb_pmd_sharing', 'hugetlb_memfd', 'hugetlb_fork_cow', 'hugetlb_r021', 'hugetlb_pool_resize']),
+    );
+  });
+
+  test.each(chosen.map((file) => [nameOf(file), file]))('%s', (trace, file) => {
+    const { ops, differences, first } = conformTrace(readTrace(file));
+    expect({ trace, differences, first }).toEqual({ trace, differences: 0, first: undefined });
+    expect(ops).toBeGreaterThan(2);
+  });
+});

@@ -1,0 +1,134 @@
+/** Features of transparent huge pages (area G), each shown by a machine; what a real kernel does is compared by recordings (tests/machine/trace). */
+import { expect, test } from 'vitest';
+import { spanPages } from '../../src/kernel/arch.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import { PAGE } from '../../src/machine/proc/view.ts';
+import type { Process } from '../../src/machine/process.ts';
+import { thpSetting } from '../../src/machine/thp-settings.ts';
+import { viewProcess } from '../../src/machine/view.ts';
+import { set } from '../../src/memory/heap.ts';
+import { globals } from '../../src/mm/globals.ts';
+import { checkMachine } from '../../src/mm/invariants/index.ts';
+import { Globals } from '../../src/mm/types.ts';
+
+const DIRECTORY = '/sys/kernel/mm/transparent_hugepage/';
+const BASE = 0x10000000;
+const MADV_DONTNEED = 4;
+const MADV_FREE = 8;
+const MADV_HUGEPAGE = 14;
+const MADV_NOHUGEPAGE = 15;
+const MADV_COLLAPSE = 25;
+
+function start(settings: Readonly<Record<string, string>>): { machine: Machine; p: Process; map(pages: number): void } {
+  const machine = new Machine({ ramBytes: 2 ** 28 });
+  for (const [name, value] of Object.entries(settings)) thpSetting(`${DIRECTORY}${name}`)?.write(value);
+  const p = machine.spawn();
+  return { machine, p, map: (pages) => expect(p.syscall('mmap', BASE, pages * 4096, 3, 0x32, -1, 0)).toBe(BASE) };
+}
+
+const store = (p: Process, page: number, value = 1n): unknown => p.store(BigInt(BASE + page * 4096), 8, value);
+
+/** Runs of pages: how many, what, the order of their folio, and `P` when one entry maps it. */
+function runs(machine: Machine, p: Process): string[] {
+  const list: { text: string; count: number }[] = [];
+  for (const page of viewProcess(machine, p.ref, 0).vmas.flatMap((vma) => vma.pages)) {
+    const text = `${page.kind} ${page.order}${(page.flags & PAGE.PMD_MAPPED) !== 0 ? ' P' : ''}`;
+    if (list.at(-1)?.text === text) (list.at(-1) as { count: number }).count++;
+    else list.push({ text, count: 1 });
+  }
+  machine.enter();
+  expect(checkMachine()).toEqual([]);
+  return list.map(({ text, count }) => `${count} ${text}`);
+}
+
+test('F216 a fault in an aligned range maps one folio by one entry above the lowest level', () => {
+  const { machine, p, map } = start({ enabled: 'always' });
+  map(1024);
+  store(p, 7);
+  expect(runs(machine, p)).toEqual(['512 page 9 P']);
+  expect(spanPages(1)).toBe(512);
+});
+
+test('F217 sizes below: as many entries in a row as the folio has pages', () => {
+  const { machine, p, map } = start({ 'hugepages-64kB/enabled': 'always' });
+  map(512);
+  store(p, 21);
+  expect(runs(machine, p)).toEqual(['16 page 4']);
+  expect(viewProcess(machine, p.ref, 0).vmas[0].pages.map((page) => [page.vpn, page.index])).toEqual(
+    Array.from({ length: 16 }, (_, i) => [BASE / 4096 + 16 + i, i]),
+  );
+});
+
+test.each([
+  ['never', 0, false],
+  ['never', MADV_HUGEPAGE, false],
+  ['madvise', 0, false],
+  ['madvise', MADV_HUGEPAGE, true],
+  ['always', 0, true],
+  ['always', MADV_NOHUGEPAGE, false],
+] as const)('F218 enabled=%s, advice %i: huge %s', (enabled, advice, huge) => {
+  const { machine, p, map } = start({ enabled });
+  map(512);
+  if (advice !== 0) expect(p.syscall('madvise', BASE, 512 * 4096, advice)).toBe(0);
+  expect(viewProcess(machine, p.ref, 0).vmas[0].thpEligible).toBe(huge);
+  store(p, 0);
+  expect(runs(machine, p)).toEqual([huge ? '512 page 9 P' : '1 page 0']);
+});
+
+test('F219 files of settings: every word that they take comes back, others are refused', () => {
+  start({});
+  const words: Readonly<Record<string, readonly string[]>> = {
+    enabled: ['always', 'madvise', 'never'],
+    defrag: ['always', 'defer', 'defer+madvise', 'madvise', 'never'],
+    shmem_enabled: ['always', 'within_size', 'advise', 'never', 'deny', 'force'],
+    'hugepages-64kB/enabled': ['always', 'inherit', 'madvise', 'never'],
+    'hugepages-64kB/shmem_enabled': ['always', 'inherit', 'within_size', 'advise', 'never'],
+  };
+  for (const [name, values] of Object.entries(words))
+    for (const value of values) {
+      const setting = thpSetting(`${DIRECTORY}${name}`);
+      setting?.write(value);
+      expect(setting?.read()).toBe(value);
+      expect(() => setting?.write('sometimes')).toThrow(RangeError);
+    }
+  expect(thpSetting(`${DIRECTORY}hugepages-2048kB/enabled`)?.read()).toBe('inherit');
+  expect(thpSetting(`${DIRECTORY}hugepages-4kB/enabled`)).toBeUndefined();
+  expect(thpSetting(`${DIRECTORY}hpage_pmd_size`)?.read()).toBe('2097152');
+});
+
+test('F237 a folio is split where only a part of it is meant; pages of zeroes become the zero page', () => {
+  const { machine, p, map } = start({ enabled: 'always' });
+  map(512);
+  store(p, 3, 5n);
+  store(p, 500, 6n);
+  expect(p.syscall('madvise', BASE, 8 * 4096, MADV_FREE)).toBe(0);
+  expect(runs(machine, p)).toEqual(['3 zero 0', '1 page 0', '496 zero 0', '1 page 0', '11 zero 0']);
+  expect([p.load(BigInt(BASE + 3 * 4096), 8), p.load(BigInt(BASE + 500 * 4096), 8)]).toEqual([5n, 6n]);
+});
+
+test('F238 a page table is kept for each huge page, so that a split needs no memory', () => {
+  const { machine, p, map } = start({ enabled: 'always' });
+  map(1024);
+  store(p, 0);
+  store(p, 512);
+  const bytes = (): number => viewProcess(machine, p.ref, 0).counters.pageTableBytes;
+  const before = bytes();
+  // Every allocation from now on fails.
+  machine.enter();
+  set(globals, Globals.failAllocation, -1);
+  expect(p.syscall('madvise', BASE + 4096, 4096, MADV_DONTNEED)).toBe(0);
+  set(globals, Globals.failAllocation, 0);
+  expect(bytes()).toBe(before);
+  expect(runs(machine, p)).toEqual(['511 page 9', '512 page 9 P']);
+});
+
+test('F222 MADV_COLLAPSE: what is there is done, a part is refused, small pages become a huge one', () => {
+  const { machine, p, map } = start({ enabled: 'never' });
+  map(1024);
+  store(p, 1, 8n);
+  expect(p.syscall('madvise', BASE, 512 * 4096, MADV_COLLAPSE)).toBe(0);
+  expect(runs(machine, p)).toEqual(['512 page 9 P']);
+  expect(p.load(BigInt(BASE + 4096), 8)).toBe(8n);
+  expect(p.syscall('madvise', BASE, 512 * 4096, MADV_COLLAPSE)).toBe(0);
+  expect(p.syscall('madvise', BASE + 512 * 4096, 512 * 4096, MADV_COLLAPSE)).toBe(-22);
+});

@@ -18,7 +18,7 @@ import { isCowMapping } from './copy-page-range.ts';
 import { ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
 import { FOLL_GET, FOLL_LONGTERM, FOLL_PIN, FOLL_WRITE, PageVector, type PageVectorRef } from './gup-types.ts';
-import { folioMarkDirty, folioPut, folioPutRefs, folioTestDirty, freeFolio } from './swap.ts';
+import { folioMarkDirty, folioPutRefs, folioTestDirty, freeFolio } from './swap.ts';
 import { Globals, type Page, Vma, type VmaRef } from './types.ts';
 
 export const isZeroPage = (page: Page): boolean => page === get(globals, Globals.zeroPage);
@@ -171,9 +171,14 @@ export function* unpinUserPagesDirtyLock(vector: PageVectorRef, makeDirty: numbe
   return 0;
 }
 
-/** put_page for all pages of a vector. */
+/** release_pages: of all pages of a vector, folio by folio. */
 export function* putUserPages(vector: PageVectorRef): Op<number> {
-  for (let i = 0; i < get(vector, PageVector.count); i++) yield* folioPut(get(vector, PageVector.pages + i));
+  let i = 0;
+  while (i < get(vector, PageVector.count)) {
+    const refs = folioRun(vector, i);
+    yield* folioPutRefs(pageFolio(get(vector, PageVector.pages + i)), refs);
+    i += refs;
+  }
   shorten(vector, 0);
   return 0;
 }

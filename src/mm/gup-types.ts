@@ -1,7 +1,7 @@
 /** What callers of get_user_pages ask for (FOLL_*, include/linux/mm_types.h and mm/internal.h), and what a call works on. */
 
 import { get, set } from '../kernel/ops.ts';
-import { nextPage } from '../memory/folio.ts';
+import { nextPage, pageFolio, subPage, subPageIndex } from '../memory/folio.ts';
 import { allocObject, freeObject } from '../memory/state.ts';
 import { array, defineStruct, type Ref } from '../memory/struct.ts';
 
@@ -78,7 +78,12 @@ export const freePageVector = (vector: PageVectorRef): void => freeObject(vector
 /** record_subpages: puts `count` pages of one folio behind those that a vector has: they begin `offset` behind one of its pages. */
 export function recordSubpages(vector: PageVectorRef, page: number, offset: number, count: number): void {
   const at = get(vector, PageVector.count);
-  for (let i = 0; i < count; i++) set(vector, PageVector.pages + at + i, nextPage(page, offset + i));
+  if (count === 1) set(vector, PageVector.pages + at, nextPage(page, offset));
+  else {
+    const folio = pageFolio(page);
+    const from = subPageIndex(page) + offset;
+    for (let i = 0; i < count; i++) set(vector, PageVector.pages + at + i, subPage(folio, from + i));
+  }
   set(vector, PageVector.count, at + count);
 }
 

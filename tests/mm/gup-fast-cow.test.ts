@@ -7,14 +7,20 @@
  * for writing. Which way a pin takes follows from the state of the page; that it took it is told by the functions that it came through.
  */
 import { describe, expect, it } from 'vitest';
+import { loadEntry, spanPages } from '../../src/kernel/arch.ts';
 import { randomNumbers } from '../../src/kernel/choose.ts';
+import { codecFor } from '../../src/machine/boot.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { Process } from '../../src/machine/process.ts';
+import { thpSetting } from '../../src/machine/thp-settings.ts';
+import { compoundPages } from '../../src/memory/folio.ts';
 import { get } from '../../src/memory/heap.ts';
 import { pageRefcount, wordShift, words } from '../../src/memory/state.ts';
 import { haveGupFast } from '../../src/mm/gup-fast.ts';
 import { allocPageVector, FOLL_LONGTERM, FOLL_WRITE, freePageVector, PageVector } from '../../src/mm/gup-types.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
+import { ptePage } from '../../src/mm/pgtable.ts';
+import { PTE_HUGE, PTE_PRESENT, PTE_TABLE } from '../../src/pagetable/canonical.ts';
 import { traced } from './support/traced.ts';
 
 const MODES = ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k', 'arm-short'] as const;
@@ -49,7 +55,12 @@ type State = (typeof STATES)[number];
 const AFTER = ['nothing', 'fork', 'mprotect', 'unmap'] as const;
 type After = (typeof AFTER)[number];
 
+/** What maps the pages: entries of single pages; one entry of a huge page; entries of the lowest level of such a page; a folio of the smallest order above. */
+const SIZES = ['small', 'huge', 'split', 'large'] as const;
+type Size = (typeof SIZES)[number];
+
 interface Case {
+  readonly size: Size;
   readonly kind: Kind;
   readonly shared: boolean;
   readonly write: boolean;
@@ -107,7 +118,7 @@ function expectedBranch({ kind, shared, write, fast, longterm, state }: Case): B
 const reliable = ({ shared, write, longterm, state }: Case): boolean => shared || write || longterm || (state !== 'missing' && state !== 'read');
 
 const say = (c: Case): string =>
-  `${c.kind} ${c.shared ? 'shared' : 'private'}, ${c.state}: pin for ${c.write ? 'writing' : 'reading'}, ${c.fast ? 'fast' : 'slow'}${c.longterm ? ', long' : ''}; then ${c.after}`;
+  `${c.size === 'small' ? '' : `${c.size} `}${c.kind} ${c.shared ? 'shared' : 'private'}, ${c.state}: pin for ${c.write ? 'writing' : 'reading'}, ${c.fast ? 'fast' : 'slow'}${c.longterm ? ', long' : ''}; then ${c.after}`;
 
 /** One process's world for one case. */
 class World {
@@ -126,6 +137,34 @@ class World {
     const result = (this.p.syscall as (name: string, ...args: number[]) => number).call(this.p, name, ...args);
     if (result < 0) throw new Error(`${name} fails with errno ${-result}`);
     return result;
+  }
+
+  /** Anonymous memory that is given large folios; of huge pages all, of which a part is looked at. */
+  large(size: Size): void {
+    this.machine.enter();
+    const pmd = spanPages(1);
+    const kb = (pages: number): number => (pages * this.size) / 1024;
+    thpSetting(`/sys/kernel/mm/transparent_hugepage/hugepages-${kb(pmd)}kB/enabled`)?.write(size === 'large' ? 'never' : 'always');
+    thpSetting(`/sys/kernel/mm/transparent_hugepage/hugepages-${kb(4)}kB/enabled`)?.write(size === 'large' ? 'always' : 'never');
+    this.call('mmap', AT * this.size, pmd * this.size, 3, 0x32, -1, 0);
+    if (size === 'split') {
+      // Another protection for a part, and back: the entry is split, the folio is not.
+      expect(this.p.store(BigInt((AT + PAGES) * this.size), 4, 0n)).toBeUndefined();
+      this.call('mprotect', (AT + PAGES) * this.size, this.size, 1);
+      this.call('mprotect', (AT + PAGES) * this.size, this.size, 3);
+    }
+  }
+
+  /** What maps the first page: an entry of the level above the lowest, or one of the lowest, of a folio of which order. */
+  mappedBy(): string {
+    this.machine.enter();
+    const pmdp = traced('entryPointer', this.p.mm, AT, 1).result;
+    const pmd = pmdp === 0 ? 0 : loadEntry(pmdp, 1);
+    if ((pmd & PTE_HUGE) !== 0) return 'huge';
+    const pte = (pmd & PTE_TABLE) === 0 ? 0 : loadEntry(traced('entryPointer', this.p.mm, AT, 0).result, 0);
+    if ((pte & PTE_PRESENT) === 0) return 'nothing';
+    const pages = compoundPages(ptePage(pte));
+    return pages === spanPages(1) ? 'split' : pages > 1 ? 'large' : 'small';
   }
 
   file(kind: Kind): number {
@@ -175,8 +214,8 @@ function content(machine: Machine, vector: number): number[] {
   return Array.from({ length: get(vector, PageVector.count) }, (_, i) => words[get(vector, PageVector.pages + i) << wordShift]);
 }
 
-/** Plays a case; what went wrong. */
-function play(machine: Machine, c: Case): string[] {
+/** Plays a case; what went wrong. `met` is told how large folios were mapped when the pin came. */
+function play(machine: Machine, c: Case, met: Set<string>): string[] {
   const wrong: string[] = [];
   const check = (what: string, got: unknown, want: unknown): void => {
     if (JSON.stringify(got) !== JSON.stringify(want)) wrong.push(`${say(c)}: ${what}: ${JSON.stringify(got)}, not ${JSON.stringify(want)}`);
@@ -186,7 +225,8 @@ function play(machine: Machine, c: Case): string[] {
   const { kernel } = machine;
   const children: Process[] = [];
   const fd = c.kind === 'anon' ? -1 : world.file(c.kind);
-  world.call('mmap', AT * size, PAGES * size, 3, (c.kind === 'anon' ? 0x20 : 0) | (c.shared ? 1 : 2) | 0x10, fd, 0);
+  if (c.size !== 'small') world.large(c.size);
+  else world.call('mmap', AT * size, PAGES * size, 3, (c.kind === 'anon' ? 0x20 : 0) | (c.shared ? 1 : 2) | 0x10, fd, 0);
   let held: (() => number[]) | undefined;
   if (c.state === 'read') world.load();
   else if (c.state !== 'missing') world.store(100);
@@ -203,15 +243,16 @@ function play(machine: Machine, c: Case): string[] {
     else children.push(child);
   }
 
+  if (c.size !== 'small') met.add(world.mappedBy());
   machine.enter();
   const vector = allocPageVector();
   const flags = (c.write ? FOLL_WRITE : 0) | (c.longterm ? FOLL_LONGTERM : 0);
   const { result, through } = traced(c.fast ? 'pinUserPagesFast' : 'pinUserPagesUnlocked', p.mm, AT, PAGES, flags, vector);
   const branch = expectedBranch(c);
-  check('way', branchOf(result, through), branch);
+  if (c.size === 'small') check('way', branchOf(result, through), branch);
   check('result', result, branch === 'refused' ? EFAULT : PAGES);
   check('pinned', get(vector, PageVector.count), branch === 'refused' ? 0 : PAGES);
-  if (branch === 'fast') check('no lock', through.has('mmapReadLock'), false);
+  if (branch === 'fast' && c.size !== 'split') check('no lock', through.has('mmapReadLock'), false);
   else if (c.fast && haveGupFast() && c.state !== 'missing') check('tried without a lock', through.has('gupFastRange'), true);
   check('machine with pins', checkMachine({ roots: [vector] }), []);
 
@@ -256,32 +297,38 @@ function play(machine: Machine, c: Case): string[] {
 const SHARE = process.env.PXD_NIGHTLY ? 1 : 24;
 const SEED = 5;
 
+/** Modes whose entries of the pmd level map memory. */
+const hasHuge = (mode: string): boolean => codecFor(mode)?.levels.some((level) => level.name === 'pmd' && level.leaves) === true;
+
 /** The cases of a kind of memory that are played. */
-function casesOf(kind: Kind, shared: boolean): Case[] {
+function casesOf(kind: Kind, shared: boolean, size: Size): Case[] {
   const found: Case[] = [];
   for (const state of STATES)
     for (const write of [false, true])
       for (const fast of [true, false])
-        for (const longterm of [false, true]) for (const after of AFTER) found.push({ kind, shared, write, fast, longterm, state, after });
-  const chance = randomNumbers(SEED + 2 * KINDS.indexOf(kind) + (shared ? 1 : 0));
+        for (const longterm of [false, true]) for (const after of AFTER) found.push({ size, kind, shared, write, fast, longterm, state, after });
+  const chance = randomNumbers(SEED + 16 * SIZES.indexOf(size) + 2 * KINDS.indexOf(kind) + (shared ? 1 : 0));
   return found.filter(() => chance(SHARE) === 0);
 }
 
 describe.each(MODES)('pins and copies in %s', (mode) => {
   const reached = new Map<Branch, number>();
+  const met = new Set<string>();
   const machine = new Machine({ mode, ramBytes: 16 * 2 ** 20 });
   const free = (): number => pageRefcount.reduce((sum, count) => sum + (count > 0 ? 1 : 0), 0);
 
-  it.each(KINDS.flatMap((kind) => [[kind, 'private'] as const, [kind, 'shared'] as const]))(
-    '%s %s',
-    (kind, sharing) => {
-      const cases = casesOf(kind, sharing === 'shared');
+  const small = KINDS.flatMap((kind) => [[kind, 'private', 'small'] as const, [kind, 'shared', 'small'] as const]);
+  const sized = hasHuge(mode) ? SIZES.filter((size) => size !== 'small').map((size) => ['anon', 'private', size] as const) : [];
+  it.each([...small, ...sized])(
+    '%s %s %s',
+    (kind, sharing, size) => {
+      const cases = casesOf(kind, sharing === 'shared', size);
       machine.enter();
       const pages = free();
       const wrong = cases.flatMap((c) => {
         const branch = expectedBranch(c);
-        reached.set(branch, (reached.get(branch) ?? 0) + 1);
-        return play(machine, c);
+        if (size === 'small') reached.set(branch, (reached.get(branch) ?? 0) + 1);
+        return play(machine, c, met);
       });
       expect(wrong.slice(0, 10)).toEqual([]);
       machine.enter();
@@ -290,6 +337,10 @@ describe.each(MODES)('pins and copies in %s', (mode) => {
     },
     240_000,
   );
+
+  it('has met large folios in every form', () => {
+    for (const form of hasHuge(mode) ? ['huge', 'split', 'large'] : []) expect(met).toContain(form);
+  });
 
   it('has taken every way', () => {
     machine.enter();

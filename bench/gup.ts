@@ -1,0 +1,103 @@
+/**
+ * How fast get_user_pages of a machine is, by the page, over small entries, contiguous ones and huge ones, next to the kernel that runs this (`gup.c`): the slow way as
+ * MADV_POPULATE_READ of memory that is there, which is nothing else; the fast way by itself, where the kernel's figure also has a slot of a pipe a page. The slow
+ * way must be no slower over contiguous entries than over as many of single pages. Both sides count the best of several rounds, in turn.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Machine } from '../src/machine/machine.ts';
+import { thpSetting } from '../src/machine/thp-settings.ts';
+import { allocPageVector } from '../src/mm/gup-types.ts';
+import { type BenchRow, report } from './report.ts';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const SPAN = 2 ** 21;
+const PAGES = SPAN / 4096;
+const BASE = 0x40000000;
+/** Calls that are timed together: few, since what else this computer does is no part of them. */
+const CALLS = 4;
+const GROUPS = 60;
+const ROUNDS = 5;
+const [MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_POPULATE_READ] = [14, 15, 22];
+const SIZES = { '4K': undefined, '64K': 'hugepages-64kB/enabled', '2M': 'enabled' } as const;
+
+/** Best nanoseconds a page. */
+type Figures = Map<string, number>;
+const keepBest = (figures: Figures, name: string, ns: number): void => void figures.set(name, Math.min(ns, figures.get(name) ?? Infinity));
+
+function timed(figures: Figures, name: string, run: () => void): void {
+  for (let group = 0; group < GROUPS; group++) {
+    const start = process.hrtime.bigint();
+    for (let i = 0; i < CALLS; i++) run();
+    keepBest(figures, name, Number(process.hrtime.bigint() - start) / CALLS / PAGES);
+  }
+}
+
+function measure(figures: Figures, size: keyof typeof SIZES): void {
+  const machine = new Machine({ ramBytes: 2 ** 28 });
+  const p = machine.spawn();
+  machine.enter();
+  const file = SIZES[size];
+  if (file !== undefined) thpSetting(`/sys/kernel/mm/transparent_hugepage/${file}`)?.write('madvise');
+  if (p.syscall('mmap', BASE, SPAN, 3, 0x32, -1, 0) !== BASE) throw new Error('mmap fails');
+  p.syscall('madvise', BASE, SPAN, file === undefined ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+  for (let i = 0; i < PAGES; i++) p.fault(BASE / 4096 + i, 'write');
+  machine.enter();
+  const vector = allocPageVector();
+  const { kernel } = machine;
+  for (let round = 0; round < 3; round++) {
+    timed(figures, `slow, ${size}`, () => {
+      if (p.syscall('madvise', BASE, SPAN, MADV_POPULATE_READ) !== 0) throw new Error('MADV_POPULATE_READ fails');
+    });
+    timed(figures, `slow with references, ${size}`, () => {
+      if (kernel.getUserPagesUnlocked(p.mm, BASE / 4096, PAGES, 0, vector) !== PAGES) throw new Error('get_user_pages comes short');
+      kernel.putUserPages(vector);
+    });
+    timed(figures, `fast, ${size}`, () => {
+      if (kernel.getUserPagesFastOnly(p.mm, BASE / 4096, PAGES, 0, vector) !== PAGES) throw new Error('get_user_pages_fast comes short');
+      kernel.putUserPages(vector);
+    });
+  }
+}
+
+const dir = mkdtempSync(join(tmpdir(), 'pxd-bench-'));
+try {
+  const ours: Figures = new Map();
+  const theirs: Figures = new Map();
+  const program = join(dir, 'gup');
+  const compiled = process.platform === 'linux' && spawnSync('cc', ['-O2', '-o', program, join(here, 'gup.c')], { stdio: 'ignore' }).status === 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const size of Object.keys(SIZES)) measure(ours, size as keyof typeof SIZES);
+    if (compiled)
+      for (const line of spawnSync(program, { encoding: 'utf8' }).stdout.trim().split('\n')) {
+        const found = /^(.*) ([\d.]+)$/.exec(line);
+        if (found) keepBest(theirs, found[1], Number(found[2]));
+      }
+  }
+  const row = (name: string, reference: string, referenceValue: number | null, goal: string | null): BenchRow => ({
+    name,
+    value: ours.get(name) as number,
+    unit: 'ns a page',
+    reference,
+    referenceValue,
+    goal,
+    limit: null,
+    better: 'lower',
+  });
+  const rows: BenchRow[] = [];
+  for (const size of Object.keys(SIZES)) {
+    for (const way of ['slow', 'fast']) {
+      const name = `${way}, ${size}`;
+      const kernel = theirs.get(name) ?? null;
+      rows.push(row(name, kernel === null ? 'not to be measured here' : way === 'slow' ? 'running kernel' : 'running kernel, vmsplice', kernel, null));
+    }
+    const name = `slow with references, ${size}`;
+    rows.push(size === '4K' ? row(name, '-', null, null) : row(name, 'slow with references, 4K', ours.get('slow with references, 4K') as number, '<=1'));
+  }
+  report(rows, process.argv.includes('--json'));
+} finally {
+  rmSync(dir, { recursive: true, force: true });
+}

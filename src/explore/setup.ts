@@ -1,6 +1,7 @@
 /** What scenarios set up most: mappings, pages that were touched, files. All of it by system calls; whatever fails throws. */
 import { spanPages } from '../kernel/arch.ts';
 import { codecFor } from '../machine/boot.ts';
+import { hugePoolSetting } from '../machine/hugetlb-settings.ts';
 import type { Process } from '../machine/process.ts';
 import { thpSetting } from '../machine/thp-settings.ts';
 import { PxdError } from '../pagetable/error.ts';
@@ -111,4 +112,27 @@ export function mapHuge(stage: Stage, vpn: number, count: number): void {
   stage.machine.enter();
   map(stage, vpn, count * hugePages());
   adviseHuge(stage, vpn, count);
+}
+
+export const MAP_NORESERVE = 0x4000;
+const MAP_HUGETLB = 0x40000;
+
+/** Whether a mode's kernel has pages of hugetlb of the size of one huge page, and room for some in a scenario's RAM. */
+export const hasHugetlb = hasThp;
+
+/** So many pages in the pool of the default size of huge pages. */
+export function hugePool(stage: Stage, pages: number): void {
+  stage.machine.enter();
+  hugePoolSetting('/proc/sys/vm/nr_hugepages')?.write(stage.machine.kernel, pages);
+}
+
+/** Maps so many pages of hugetlb at a page, private ones of no file or as said. */
+export function mapHugetlb(
+  stage: Stage,
+  vpn: number,
+  count: number,
+  { flags = MAP_PRIVATE | MAP_ANONYMOUS, ...rest }: Mapping = {},
+  process = stage.process,
+): void {
+  map(stage, vpn, count * hugePages(), { ...rest, flags: flags | MAP_HUGETLB }, process);
 }

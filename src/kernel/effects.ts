@@ -7,7 +7,7 @@
  */
 import { addEntireMapcount, addPageMapcounts, nextPage, pageFolio } from '../memory/folio.ts';
 import { get } from '../memory/heap.ts';
-import { PG_LOCKED, PG_TAIL } from '../memory/page-flags.ts';
+import { PG_HUGETLB, PG_LOCKED, PG_TAIL } from '../memory/page-flags.ts';
 import {
   allocObject,
   freeObject,
@@ -191,7 +191,9 @@ export function refAdd(page: number, delta: number): number {
   if ((pageFlags[page] & PG_TAIL) !== 0) throw new KernelBug('I1', `page ${page} is a tail: the references are its folio's`);
   const value = pageRefcount[page] + delta;
   if (value < 0) throw new KernelBug('I1', `page ${page}: reference count falls below zero`);
-  if (running !== 0 && delta > 0 && value === delta) throw new KernelBug('I1', `task ${current} takes a reference to page ${page}, which is free`);
+  // What lies in a pool of hugetlb has no references either (folio_ref_unfreeze), and leaves it under the pool's lock.
+  if (running !== 0 && delta > 0 && value === delta && (pageFlags[page] & PG_HUGETLB) === 0)
+    throw new KernelBug('I1', `task ${current} takes a reference to page ${page}, which is free`);
   setPageRefcount(page, value);
   return value;
 }

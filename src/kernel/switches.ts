@@ -229,6 +229,7 @@ export const SWITCHES = {
     does: 'mremap cuts a hugetlb VMA at the ends of what it moves before it copies it, so that what stays keeps its reservations',
     origin: 'repair, not in Linux (docs/findings.md)',
   },
+  collapseNoFlush: { does: 'who collapses a range into a huge page lets CPUs use its small pages while he copies them', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 
 export type SwitchName = keyof typeof SWITCHES;

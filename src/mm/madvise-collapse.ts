@@ -20,8 +20,10 @@ import {
   setFlags,
   spinLock,
   spinUnlock,
+  switched,
   upWrite,
 } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { folioMapcount, pageFolio, pageIsCompound, subPage } from '../memory/folio.ts';
 import { __GFP_ZERO, GFP_TRANSHUGE } from '../memory/gfp.ts';
 import { PG_LOCKED, PG_LRU, PG_UPTODATE } from '../memory/page-flags.ts';
@@ -187,7 +189,7 @@ function* collapseLocked(mm: MmRef, vma: VmaRef, vpn: Vpn, folio: Page): Op<numb
   // pmdp_collapse_flush: no CPU comes to the pages by this place any longer, and whoever walks without locks sees that the entry has changed.
   yield* spinLock(lock);
   const old = yield* entryGetAndClear(pmdp, 1);
-  yield* flushTlbRange(mm, vpn, vpn + spanPages(1));
+  if (!switched(SW.collapseNoFlush)) yield* flushTlbRange(mm, vpn, vpn + spanPages(1));
   yield* spinUnlock(lock);
   const table = tablePage(old);
   const first = entryAt(table, 0, vpn);

@@ -43,9 +43,12 @@ import e36 from './e36.ts';
 import e37 from './e37.ts';
 import e50 from './e50.ts';
 import e51 from './e51.ts';
+import e52 from './e52.ts';
 import e53 from './e53.ts';
 import e54 from './e54.ts';
 import e55 from './e55.ts';
+import e68 from './e68.ts';
+import e74 from './e74.ts';
 import e81 from './e81.ts';
 import e81Table from './e81-table.ts';
 import e82 from './e82.ts';
@@ -59,9 +62,11 @@ import e90 from './e90.ts';
 import guardInstall from './guard-install.ts';
 import gupTableFree from './gup-table-free.ts';
 import pagemapScan from './pagemap-scan.ts';
+import r01 from './r01.ts';
 import r02 from './r02.ts';
 import r05 from './r05.ts';
 import r05File from './r05-file.ts';
+import r06 from './r06.ts';
 import r07 from './r07.ts';
 import r07Truncate from './r07-truncate.ts';
 import r08 from './r08.ts';
@@ -123,9 +128,12 @@ export const catalogue: readonly Scenario[] = [
   e37,
   e50,
   e51,
+  e52,
   e53,
   e54,
   e55,
+  e68,
+  e74,
   e81,
   e81Table,
   e82,
@@ -139,9 +147,11 @@ export const catalogue: readonly Scenario[] = [
   guardInstall,
   gupTableFree,
   pagemapScan,
+  r01,
   r02,
   r05,
   r05File,
+  r06,
   r07,
   r07Truncate,
   r08,

@@ -1,0 +1,55 @@
+/**
+ * R01: get_user_pages_fast() against a collapse into a huge page: it has come down by an entry that has been emptied since, to a table whose entries are still there.
+ *
+ * The collapse empties the upper entry first and counts references then; the walk takes its reference first and reads the upper entry again then. Where flushes are
+ * interrupts that wait for the walk, as on x86 without RCU for tables, the second look is not needed.
+ *
+ * Where huge pages have an entry of their own: x86, arm64, s390 and others.
+ */
+import { pageAt } from '../explore/look.ts';
+import { call, scenario, task } from '../explore/scenario.ts';
+import { adviseHuge, hasThp, hugePages, map, store, WINDOW } from '../explore/setup.ts';
+import { get } from '../memory/heap.ts';
+import { allocPageVector, FOLL_WRITE, PageVector } from '../mm/gup-types.ts';
+
+const MADV_COLLAPSE = 25;
+
+export default scenario({
+  id: 'R01',
+  title: 'get_user_pages_fast() pins a page while MADV_COLLAPSE makes a huge page of its range',
+  source: '70cbc3cc78a9 (mm: gup: fix the fast GUP race against THP collapse)',
+  modes: hasThp,
+  machine: { ramBytes: 16 * 2 ** 20 },
+  setup(stage) {
+    const { machine, notes } = stage;
+    map(stage, WINDOW, hugePages());
+    store(stage, WINDOW, 1);
+    adviseHuge(stage, WINDOW, 1);
+    machine.enter();
+    notes.vector = allocPageVector();
+  },
+  roots: ({ notes }) => [notes.vector],
+  hardware: ({ notes }) => ({ ipis: notes.ipis === 1 }),
+  tasks: {
+    pin: ({ process, notes }) => task(call('pinUserPagesFast', process.mm, WINDOW, 1, FOLL_WRITE, notes.vector)),
+    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE)),
+  },
+  holds: {
+    I5: ({ process, notes, results }) => {
+      const pinned = get(notes.vector, PageVector.pages);
+      const mapped = pageAt(process.ref, WINDOW);
+      return results.pin[0] !== 1 || pinned === mapped ? undefined : `page ${pinned} is pinned, and the process has page ${mapped} in its place`;
+    },
+  },
+  variants: {
+    'entry-only': {
+      switches: ['gupFastNoTableReload'],
+      expect: 'violation',
+      rule: ['I5', 'I8', 'I26'],
+      preemptions: 2,
+      note: 'only the entry of the lowest level is read again, which nobody has changed yet',
+    },
+    'entry-only-ipi': { switches: ['gupFastNoTableReload'], notes: { ipis: 1 }, expect: 'clean', note: 'the flush of the collapse waits for the walk' },
+    fixed: { expect: 'clean' },
+  },
+});

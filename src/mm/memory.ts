@@ -62,6 +62,7 @@ import {
 } from './pgtable.ts';
 import { pteMap, pteOffsetMapLock, pteUnmap } from './pgtable-generic.ts';
 import { folioAddFileRmap, folioAddNewAnonRmap, folioMoveAnonRmap, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
+import { isMigrationEntry } from './split-folio.ts';
 import { folioAddLruVma, folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
 import { Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_MAYSHARE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
@@ -193,6 +194,8 @@ function* doPteMissing(vmf: VmfRef): Op<number> {
 function* doSwapPage(vmf: VmfRef): Op<number> {
   const pte = get(vmf, Vmf.origPte);
   if (isSwapPte(pte) && isGuardPte(pte)) return VM_FAULT_SIGSEGV;
+  // migration_entry_wait: the access is tried again until the folio is split.
+  if (isMigrationEntry(pte)) return 0;
   if ((pteMarker(pte) & PTE_MARKER_POISONED) !== 0) return VM_FAULT_HWPOISON;
   // A marker that has vanished meanwhile is no error.
   const ptep = yield* lockPte(vmf);

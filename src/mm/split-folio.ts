@@ -61,7 +61,7 @@ const DIRTY = 2;
 const WRITE = 4;
 const EXCLUSIVE = 8;
 
-/** The swap type of migration entries here: any of them, since what they keep stands in the offset. */
+/** The swap type of migration entries here: one of them, since what they keep stands in the offset; −1 where the mode has none. */
 const migrationType = (): number => codec.typeOf('migration', 'read');
 
 /** is_migration_entry. */

@@ -19,8 +19,9 @@ import { isSwapPte, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { freePte, tryGetAndClearPmd, tryToFreePte } from './pt-reclaim.ts';
 import { folioRemoveRmap } from './rmap.ts';
+import { isMigrationEntry } from './split-folio.ts';
 import { folioMarkAccessed, folioMarkDirty, folioTestAnon } from './swap.ts';
-import { type GatherRef, Inode, type InodeRef, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { type GatherRef, Inode, type InodeRef, MM_ANONPAGES, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
 
 /** ZAP_FLAG_DROP_MARKER: guard and other markers go as well. */
@@ -72,7 +73,7 @@ function* zapPteRange(tlb: GatherRef, vma: VmaRef, mm: MmRef, pmdp: number, star
     const pte = yield* entryGet(ptep, 0);
     if (pte !== 0) {
       if (ptePresent(pte)) skipped += yield* zapPresentPte(tlb, vma, mm, ptep, pte, vpn, flags);
-      else skipped += yield* zapNonpresentPte(ptep, pte, flags);
+      else skipped += yield* zapNonpresentPte(mm, ptep, pte, flags);
     }
     ptep += step;
   }
@@ -101,7 +102,13 @@ function* zapPresentPte(tlb: GatherRef, vma: VmaRef, mm: MmRef, ptep: number, se
 }
 
 /** zap_nonpresent_ptes for one entry: markers stay unless asked for; 1 when it stays. */
-function* zapNonpresentPte(ptep: number, pte: number, flags: number): Op<number> {
+function* zapNonpresentPte(mm: MmRef, ptep: number, pte: number, flags: number): Op<number> {
+  if (isMigrationEntry(pte)) {
+    // Whoever splits the folio has the page; it will find this entry gone.
+    yield* entryGetAndClear(ptep, 0);
+    yield* addMmCounter(mm, MM_ANONPAGES, -1);
+    return 0;
+  }
   if (isSwapPte(pte) && (flags & ZAP_DROP_MARKER) === 0) return 1;
   yield* entryGetAndClear(ptep, 0);
   return 0;

@@ -1,11 +1,13 @@
 /** The kernel's map of RAM and what changes its attributes, in formats that differ: read back by the reader of page tables, which knows nothing of the mm. */
 import { describe, expect, test } from 'vitest';
+import { MemoryBytes, openSource } from '../../src/image/index.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { LINEAR_BBML2, LINEAR_PAGES } from '../../src/mm/direct-map.ts';
 import { EINVAL } from '../../src/mm/errno.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { directMapVpn } from '../../src/mm/kernel-layout.ts';
 import { CPA_NP, CPA_NX, CPA_P, CPA_RO, CPA_RW, CPA_X } from '../../src/mm/set-memory.ts';
+import { compileMode, extentsOf, readPageTables, rootFromRegisters } from '../../src/pagetable/index.ts';
 import { kernelExtents, leafSizes } from './support/kernel-extents.ts';
 
 const MODES = ['x86-4level', 'arm64-4k-48', 's390x', 'riscv-sv39', 'ppc-8xx-4k', 'ppc64-radix-4k'];
@@ -33,6 +35,21 @@ describe.each(MODES)('%s', (mode) => {
     expect(checkMachine()).toEqual([]);
     expect(machine.kernel.makeDirectMap(RAM / machine.pageSize, 0)).toBe(-EINVAL);
   });
+});
+
+test.each(MODES)('%s: a capture has the kernel as a root of its own, with the same pages', async (mode) => {
+  const machine = booted(mode);
+  machine.spawn();
+  machine.kernel.vmalloc(3);
+  const image = await openSource(new MemoryBytes(Buffer.concat(machine.capture())), { codecs: {} });
+  const root = image.capture?.roots.find((r) => r.mode === 'kernel');
+  expect(root).toMatchObject({ pid: 0 });
+  const compiled = compileMode(machine.codec.mode, '6.18');
+  const tables = readPageTables(compiled, image, rootFromRegisters(compiled, root?.registers ?? {}, 'kernel'));
+  const { columns } = extentsOf(tables, { half: 'kernel' });
+  const pages = Array.from({ length: columns.length }, (_, i) => columns.pages[i]).reduce((a, b) => a + b, 0);
+  expect(pages).toBe(RAM / machine.pageSize + 3);
+  expect(columns.length).toBe(kernelExtents(machine).length);
 });
 
 test('leaves are the largest that the mode has', () => {

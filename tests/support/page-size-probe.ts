@@ -2,9 +2,12 @@
 import { pageSizes } from '../../src/arch/linux/page-sizes.ts';
 import type { PagingMode } from '../../src/arch/mode.ts';
 import { codecFor } from '../../src/machine/boot.ts';
+import { poolOf } from '../../src/machine/boot-hugetlb.ts';
 import { Machine } from '../../src/machine/machine.ts';
+import { get } from '../../src/memory/heap.ts';
 import { LINEAR_BBML2 } from '../../src/mm/direct-map.ts';
 import { PAGE_KERNEL } from '../../src/mm/kernel-map.ts';
+import { Mm } from '../../src/mm/types.ts';
 import { kernelExtents, userExtents } from '../mm/support/kernel-extents.ts';
 
 export type PageUse = 'thp' | 'hugetlb' | 'vmap' | 'directMap';
@@ -43,5 +46,19 @@ export function probe(mode: PagingMode, shift: number, use: PageUse): boolean {
     process.store(BigInt(start), 4, 1n);
     return has(userExtents(machine, process.pid));
   }
-  return false;
+  return hugetlb(machine, shift) && has(userExtents(machine, machine.processes[0].pid));
+}
+
+const MAP_HUGETLB = 0x40000;
+
+/** Maps a page of a pool and stores to it; whether there was one. */
+function hugetlb(machine: Machine, shift: number): boolean {
+  const pool = poolOf(2 ** (shift - 10), machine.pageShift);
+  if (pool === 0) return false;
+  machine.kernel.setMaxHugePages(pool, 1);
+  const process = machine.spawn();
+  const limit = get(process.mm, Mm.taskSize) * machine.pageSize;
+  const at = Math.floor(limit / 4 / 2 ** shift) * 2 ** shift;
+  if (process.syscall('mmap', at, 2 ** shift, 3, 0x32 | MAP_HUGETLB | (shift << 26), -1, 0) !== at) return false;
+  return process.store(BigInt(at), 4, 1n) === undefined;
 }

@@ -64,6 +64,7 @@ import gupTableFree from './gup-table-free.ts';
 import pagemapScan from './pagemap-scan.ts';
 import r01 from './r01.ts';
 import r02 from './r02.ts';
+import r03 from './r03.ts';
 import r05 from './r05.ts';
 import r05File from './r05-file.ts';
 import r06 from './r06.ts';
@@ -149,6 +150,7 @@ export const catalogue: readonly Scenario[] = [
   pagemapScan,
   r01,
   r02,
+  r03,
   r05,
   r05File,
   r06,

@@ -23,6 +23,8 @@ export function hugeSizes(codec: EntryCodec): HugeSize[] {
   codec.levels.forEach((level, i) => {
     if (i > 0 && i <= Math.min(2, topLevel) && level.leaves && shifts.includes(level.shift))
       sizes.push({ level: i, entries: 1, order: Math.log2(spanPages(i)) });
+    if (i <= 1 && level.contShift !== 0 && shifts.includes(level.contShift))
+      sizes.push({ level: i, entries: 2 ** (level.contShift - level.shift), order: level.contShift - codec.pageShift });
   });
   return sizes.sort((a, b) => a.order - b.order).slice(0, MAX_HSTATES);
 }

@@ -10,9 +10,10 @@ import { codec, entryAt, entryStride, pageOfEntry, spanPages, topLevel } from '.
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entryGetAndClear, entrySet, get } from '../kernel/ops.ts';
 import { tableLock } from '../kernel/table-lock.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_HUGE } from '../pagetable/canonical.ts';
+import { subPage } from '../memory/folio.ts';
+import { PTE_ACCESSED, PTE_CONT, PTE_DIRTY, PTE_HUGE } from '../pagetable/canonical.ts';
 import { Hstate, type HstateRef } from './hugetlb-types.ts';
-import { entryAlloc, entryPointer, mkPte, PTE_PAYLOAD, pteLockptr, pteSet } from './pgtable.ts';
+import { entryAlloc, entryPointer, mkPte, PTE_PAYLOAD, pteLockptr, ptePage, ptePresent, pteSet } from './pgtable.ts';
 import { Mm, type MmRef, type Page, type Vpn } from './types.ts';
 
 /** huge_pte_alloc: the first entry of a page, with all tables made that were missing; 0 without memory. */
@@ -39,7 +40,7 @@ export const tableSpan = (h: HstateRef): number => (get(h, Hstate.level) === top
 export const nextTable = (h: HstateRef, vpn: Vpn): Vpn => (Math.floor(vpn / tableSpan(h)) + 1) * tableSpan(h);
 
 /** Bits that tell a leaf of an upper level, or a group, from an ordinary entry. */
-const hugeBits = (h: HstateRef): number => (get(h, Hstate.level) > 0 ? PTE_HUGE : 0);
+export const hugeBits = (h: HstateRef): number => (get(h, Hstate.level) > 0 ? PTE_HUGE : 0) | (get(h, Hstate.entries) > 1 ? PTE_CONT : 0);
 
 /** arch_make_huge_pte: the entry of a huge page under a protection. */
 export const mkHugePte = (h: HstateRef, page: Page, prot: number): number => pteSet(mkPte(page, prot), hugeBits(h));
@@ -59,10 +60,17 @@ export function* hugePtepGet(h: HstateRef, ptep: number): Op<number> {
 /** How far the frame of an entry of a group lies behind the first's, where each maps its own piece. */
 const pieceOf = (h: HstateRef, pte: number, i: number): number => pte + i * spanPages(get(h, Hstate.level)) * PTE_PAYLOAD;
 
+/** Marks the first pages of the pieces of a page as parts of it. */
+function markPieces(head: Page, pieces: number, pages: number): void {
+  for (let i = 1; i < pieces; i++) subPage(head, i * pages);
+}
+
 /** set_huge_pte_at: writes the entry of a page, all of its group. */
 export function* setHugePteAt(h: HstateRef, ptep: number, pte: number): Op<number> {
   const level = get(h, Hstate.level);
   const entries = get(h, Hstate.entries);
+  // Who comes upon a piece in an entry must find its folio.
+  if (entries > 1 && ptePresent(pte)) markPieces(ptePage(pte), entries, spanPages(level));
   for (let i = 0; i < entries; i++) yield* entrySet(ptep + i * entryStride(level), level, pte === 0 ? 0 : pieceOf(h, pte, i));
   return 0;
 }

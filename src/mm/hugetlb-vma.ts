@@ -15,7 +15,7 @@ import { PTE_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { isCowMapping } from './copy-page-range.ts';
 import { folioNeedsCowForDma } from './dma-pinned.ts';
 import { EINVAL, ENOMEM } from './errno.ts';
-import { hugePteLockptr, hugePteOffset, hugePtepGet, hugePtepGetAndClear, nextTable, setHugePteAt, tableSpan } from './huge-leaf.ts';
+import { hugeBits, hugePteLockptr, hugePteOffset, hugePtepGet, hugePtepGetAndClear, nextTable, setHugePteAt, tableSpan } from './huge-leaf.ts';
 import {
   hugetlbVmaLockAlloc,
   hugetlbVmaLockFree,
@@ -48,7 +48,7 @@ import { hugePmdUnshare, hugePteAllocVma, hugetlbPmdShared } from './hugetlb-sha
 import { Hstate, type HstateRef, Hugetlb, ResvMap } from './hugetlb-types.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { tlbFinish, tlbFlushTlb, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
-import { pteClear, pteModify, ptePage, ptePresent, pteWrprotect } from './pgtable.ts';
+import { pteClear, pteModify, ptePage, ptePresent, pteSet, pteWrprotect } from './pgtable.ts';
 import { folioGet, folioMarkDirty, folioPut, folioTestAnon } from './swap.ts';
 import { type GatherRef, Inode, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_MAYSHARE } from './vm-flags.ts';
@@ -326,7 +326,7 @@ export function* hugetlbChangeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn
     }
     if (ptePresent(yield* hugePtepGet(h, ptep))) {
       const pte = yield* hugePtepGetAndClear(h, ptep);
-      yield* setHugePteAt(h, ptep, pteModify(pte, prot));
+      yield* setHugePteAt(h, ptep, pteSet(pteModify(pte, prot), hugeBits(h)));
       tlbRemoveEntry(tlb, vpn, vpn + hugePages(h));
       changed++;
     }

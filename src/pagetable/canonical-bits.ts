@@ -5,7 +5,7 @@
  * the payload, below 2^33: a page frame number in pages of the mode, or of a swap-type entry `offset * 32 + type`.
  *
  * Invariants: exactly one of PRESENT, SWAP and TABLE is set in an entry that is not empty; PROTNONE comes with PRESENT and without READ, WRITE,
- * EXEC and USER; HUGE stands on every leaf above the lowest level and nowhere else; SWP_EXCLUSIVE comes with SWAP.
+ * EXEC and USER; HUGE stands on every leaf above the lowest level and nowhere else; CONT on leaves only; SWP_EXCLUSIVE comes with SWAP.
  */
 
 /** Maps memory: `pte_present()`. */
@@ -35,8 +35,11 @@ export const PTE_SWP_EXCLUSIVE = 8192;
 /** Points to a table of the level below; payload is the page frame number of its (first) page. */
 export const PTE_TABLE = 16384;
 
+/** One of a group of leaves that hardware may take for one (arm64's contiguous bit): each maps its own piece. */
+export const PTE_CONT = 32768;
+
 /** All bits that have a meaning. */
-export const PTE_BITS = 32767;
+export const PTE_BITS = 65535;
 /** What a payload is multiplied with. */
 export const PAYLOAD_UNIT = 2 ** 20;
 /** Payloads are below this. */

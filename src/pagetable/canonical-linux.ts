@@ -8,6 +8,7 @@
 import { holds, type Word } from '../arch/notation.ts';
 import {
   PTE_ACCESSED,
+  PTE_CONT,
   PTE_DIRTY,
   PTE_EXEC,
   PTE_HUGE,
@@ -137,7 +138,28 @@ export class LinuxLevel {
     const none = (bits & PTE_PROTNONE) !== 0;
     const wanted = none ? PTE_READ | PTE_USER : bits & RIGHTS;
     const word = this.#made(this.#protFor(wanted), none ? bits & ~PTE_WRITE : bits, pfn);
-    return this.#set(none ? this.#inaccessible(word, bits) : word, pfn);
+    const made = this.#set(none ? this.#inaccessible(word, bits) : word, pfn);
+    // Nobody may use a page without rights: how many entries map it is of no interest then.
+    return (bits & PTE_CONT) === 0 || none ? made : this.#grouped(made);
+  }
+
+  /** log2 of the bytes that a group of this level's leaves maps, each its own piece; 0 where Linux makes no such groups. */
+  get contShift(): number {
+    const groups = this.level.forms.filter((f) => f.kind === 'leaf').flatMap((f) => f.groups);
+    const entries = groups.find((g) => g.group.address === 'advance')?.group.entries;
+    if (entries === undefined) return 0;
+    const shift = this.level.level.shift + Math.log2(entries);
+    return this.#linux.hasEdit(`arch_make_huge_pte shift=${shift}`) ? shift : 0;
+  }
+
+  /** A leaf as one of a group. */
+  #grouped(word: Word): Word {
+    if (this.contShift === 0) throw new RangeError(`${this.#mode.mode.name}: Linux makes no groups of leaves of level ${this.level.level.name}`);
+    const group = formOf(this.level, word.lo, word.hi)?.groups.find((g) => g.group.address === 'advance');
+    if (group === undefined) throw new RangeError(`${this.#mode.mode.name}: no group of level ${this.level.level.name} holds such a leaf`);
+    // A negated atom is a field that is not zero.
+    const set = group.when[0].map(({ mask, value, negated }) => (negated ? mask : value));
+    return { lo: set.reduce((lo, w) => lo | w.lo, word.lo) >>> 0, hi: set.reduce((hi, w) => hi | w.hi, word.hi) >>> 0 };
   }
 
   get #pages(): number {
@@ -286,7 +308,8 @@ export class LinuxLevel {
     const word = { lo, hi };
     const open = holds(form.allows.present, lo, hi) ? rightsBits(form, word) : 0;
     const rights = (open & ~PTE_USER) === 0 ? PTE_PROTNONE : open;
-    const bits = PTE_PRESENT | rights | this.#statesOf(word, form) | (this.#lowest ? 0 : PTE_HUGE);
+    const grouped = this.contShift !== 0 && form.groups.some((g) => holds(g.when, lo, hi));
+    const bits = PTE_PRESENT | rights | this.#statesOf(word, form) | (this.#lowest ? 0 : PTE_HUGE) | (grouped ? PTE_CONT : 0);
     return { bits, payload: addressUnits(form.address, lo, hi, this.#mode.mode.pageShift), form };
   }
 

@@ -67,6 +67,8 @@ export interface CodecLevel {
   readonly empty: { readonly lo: number; readonly hi: number };
   /** Linux writes leaves at this level. */
   readonly leaves: boolean;
+  /** log2 of the bytes that a group of leaves of this level maps (PTE_CONT), 0 where there are none. */
+  readonly contShift: number;
   /** Bits that an entry of this level keeps, set or clear. */
   readonly supports: number;
   /** The like of entries with PROTNONE (loongarch cannot keep ACCESSED there: it is what makes an entry valid). */
@@ -411,6 +413,7 @@ function levelOf(mode: CompiledMode, linux: LinuxLevel, m: LevelMemory): CodecLe
     secondWord: level.level.companion === undefined ? 1 : -level.level.companion / 4,
     empty: { lo: m.emptyLo, hi: m.emptyHi },
     leaves: linux.leaves,
+    contShift: linux.contShift,
     supports: supportsOf(linux),
     supportsNone: supportsNone(linux),
     swapOffsets: plan && linux.swaps ? Math.min(2 ** totalWidth(mode, level), PAYLOAD_LIMIT / 32) : 0,

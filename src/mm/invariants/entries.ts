@@ -30,7 +30,7 @@ import {
   pfnOfPage,
 } from '../../memory/state.ts';
 import { xaLoad } from '../../memory/xarray.ts';
-import { PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
+import { PTE_CONT, PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
 import { globals } from '../globals.ts';
 import { isGuardPte, isSwapPte, pteMarker, ptePfn, ptePresent } from '../pgtable.ts';
 import { Avc, File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Vma } from '../types.ts';
@@ -98,7 +98,10 @@ class EntryCheck {
 
   #count({ pte, level }: Entry): void {
     const page = this.#pageOf(pte);
-    if (level > 0) this.entire.set(page, (this.entire.get(page) ?? 0) + 1);
+    // Of a group of entries the first maps the whole.
+    if ((pte & PTE_CONT) !== 0) {
+      if (pageFolio(page) === page) this.entire.set(page, (this.entire.get(page) ?? 0) + 1);
+    } else if (level > 0) this.entire.set(page, (this.entire.get(page) ?? 0) + 1);
     else if (page !== this.#zero) this.mapcount[page]++;
   }
 
@@ -123,7 +126,8 @@ class EntryCheck {
     this.#count(entry);
     const folio = pageFolio(page);
     const pflags = pageFlags[folio];
-    if (level > 0 && 2 ** compoundOrder(page) !== spanPages(level)) this.#found.add('I11', `${where}: maps a folio of order ${compoundOrder(page)} as a whole`);
+    if (level > 0 && (pte & PTE_CONT) === 0 && 2 ** compoundOrder(page) !== spanPages(level))
+      this.#found.add('I11', `${where}: maps a folio of order ${compoundOrder(page)} as a whole`);
     if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return;
     rss[(pflags & PG_ANON) !== 0 ? MM_ANONPAGES : (pflags & PG_SWAPBACKED) !== 0 ? MM_SHMEMPAGES : MM_FILEPAGES] += spanPages(level);
     if (pageRefcount[folio] === 0) this.#found.add('I1', `${where}: maps page ${page}, which is free`);

@@ -50,7 +50,6 @@ import { folioMarkAccessed, folioMarkDirty, folioTestDirty } from './swap.ts';
 import { Globals, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import {
   VM_ACCESS_FLAGS,
-  VM_HUGETLB,
   VM_IO,
   VM_LOCKONFAULT,
   VM_MAYREAD,
@@ -104,7 +103,6 @@ export function checkVmaFlags(vma: VmaRef, follFlags: number): number {
     if (lasting && !anonymous && (vmFlags & (VM_WRITE | VM_SHARED)) === (VM_WRITE | VM_SHARED) && vmOpsHasPageMkwrite(vma)) return -EFAULT;
     if ((vmFlags & VM_WRITE) === 0) {
       if ((follFlags & FOLL_FORCE) === 0) return -EFAULT;
-      if ((vmFlags & VM_HUGETLB) !== 0) return -EFAULT;
       // A forced write must end in a private copy: what nobody may ever write stays as it is.
       if (!isCowMapping(vmFlags)) return -EFAULT;
     }

@@ -23,7 +23,7 @@ import { get } from '../memory/heap.ts';
 import { PG_TABLE } from '../memory/page-flags.ts';
 import { ARRAY, GROUP_BYTES, heap, pageOfPfn, pageShift, peekObject, wordShift } from '../memory/state.ts';
 import { layouts } from '../memory/struct.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_TABLE } from '../pagetable/canonical.ts';
 
 /** Ways to touch a place. */
 export const READ = 0;
@@ -157,7 +157,7 @@ function touchWalk(cpu: number, mm: number, pgd: number, vpn: number, used: numb
     if ((entry & PTE_TABLE) === 0) {
       if (entry === 0) return;
       if ((entry & used) !== used) touchEntry(at, WRITE);
-      if (content >= 0) touch(WORDS + (leafPage(entry, level, vpn) << wordShift), content);
+      if (content >= 0 && (entry & PTE_PRESENT) !== 0) touch(WORDS + (leafPage(entry, level, vpn) << wordShift), content);
       return;
     }
     table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
@@ -173,7 +173,8 @@ function touchLeaf(table: number, vpn: number, used: number, content: number): v
   const at = entryAt(table, 0, vpn);
   const entry = loadEntry(at, 0);
   touchEntry(at, entry !== 0 && (entry & used) !== used ? WRITE : READ);
-  if (content >= 0 && entry !== 0) touch(WORDS + (pageOfPfn((entry - (entry & 0xfffff)) / 1048576) << wordShift), content);
+  // What is not present names no frame: to look for it would back one.
+  if (content >= 0 && (entry & PTE_PRESENT) !== 0) touch(WORDS + (pageOfPfn((entry - (entry & 0xfffff)) / 1048576) << wordShift), content);
 }
 
 function touchUser(task: TaskRef, mm: number, pgd: number, vpn: number, used: number, content: number): void {

@@ -1,7 +1,8 @@
 /**
  * npm run reductions -- [ID…] [--mode MODE] [--limit SECONDS] [--bound N]
  *
- * What the reductions of the search save, measured: each variant of the catalogue searched to its end with nothing hidden, then with more and more; states,
+ * What the reductions of the search save, measured: each variant of the catalogue searched to its end with nothing hidden, the same with steps asleep
+ * (explore/sleep.ts: as many states by fewer transitions), then with more and more hidden; states,
  * transitions, time, and the ratio of states. All must reach the same endings (results and memory, whatever translations CPUs are left with) and break
  * the same rules: whoever does not makes the exit code 1.
  */
@@ -29,7 +30,8 @@ const hiding =
     searchReduced(scenario, staged, options, undefined, given);
 
 const WAYS: readonly (readonly [string, How])[] = [
-  ['none', search],
+  ['none', (scenario, staged, options) => search(scenario, staged, { ...options, sleep: false })],
+  ['sleep', search],
   ['releases', hiding({ apart: false })],
   ['+ apart', hiding({ guarded: false })],
   ['+ guarded', hiding()],

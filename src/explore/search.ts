@@ -5,7 +5,8 @@
  * then part of the state); what is found first under the smallest bound has the fewest preemptions. Actions of hardware are no preemptions.
  */
 import { KernelBug } from '../kernel/bug.ts';
-import { ACTOR_BASE, type Action, type SchedulerMark } from '../kernel/scheduler.ts';
+import { changesNothing, IDLE_BASE } from '../kernel/hardware.ts';
+import { ACTOR_BASE, type Action } from '../kernel/scheduler.ts';
 import { startJournal, stopJournal } from '../memory/state.ts';
 import { PxdError } from '../pagetable/error.ts';
 import { Circles } from './circles.ts';
@@ -13,8 +14,10 @@ import { endingFault } from './ending.ts';
 import { hashTask, hashWhole, taskHash, whole } from './hash.ts';
 import type { Reduction } from './reduction.ts';
 import type { Check, Scenario, Stage } from './scenario.ts';
+import { Sleep } from './sleep.ts';
 import type { Staged } from './stage.ts';
 import { Visited } from './visited.ts';
+import { type Frame, Way } from './way.ts';
 
 export interface SearchOptions {
   /** Preemptions that a schedule may have: switches away from a task that could go on. Default: any number. */
@@ -29,6 +32,8 @@ export interface SearchOptions {
   readonly visited?: Visited;
   /** Operations that are no scheduling points (reduction.ts); its facts are those that all parts of a search go by. */
   readonly reduction?: Reduction;
+  /** Sleep sets (sleep.ts), where they may be. Default true; to switch them off is for those who measure. */
+  readonly sleep?: boolean;
   /** Hears of every broken rule; the search goes on beside it. Default: it ends with the first. */
   readonly collect?: (violation: Violation) => void;
 }
@@ -70,20 +75,6 @@ export interface SearchResult extends Progress {
   readonly bytes: number;
 }
 
-/** A state on the way from the beginning to where the search is. */
-interface Frame {
-  readonly mark: SchedulerMark;
-  readonly actions: readonly Action[];
-  next: number;
-  /** Task that ran last, −1 at the beginning. */
-  readonly last: Action;
-  readonly preemptions: number;
-  readonly low: number;
-  readonly high: number;
-  /** Beginnings that were known when it was met. */
-  readonly begun: number;
-}
-
 /**
  * Bits of a visited state's word: the fewest preemptions it was met with; whether it is on the way to where the search is; whether the bound cuts off
  * some of its branches then; whether this search has met it, or met it with fewer preemptions, and not one before it in the same table.
@@ -92,6 +83,8 @@ export const PREEMPTIONS = 0xff;
 const ON_PATH = 0x100;
 export const CUT = 0x200;
 export const FRESH = 0x400;
+/** From this bit on: what slept whenever the state was met (sleep.ts). */
+const SLEEP = 11;
 /** Transitions between two looks at the time. */
 const LOOK = 512;
 
@@ -99,7 +92,34 @@ const LOOK = 512;
 class Cycle extends KernelBug {}
 
 export function search(scenario: Scenario, staged: Staged, options: SearchOptions = {}): SearchResult {
+  if (maySleep(scenario, staged, options)) {
+    const found: Violation[] = [];
+    const { collect } = options;
+    const search = new Search(
+      scenario,
+      staged,
+      { ...options, ...(collect ? { collect: (violation: Violation) => found.push(violation) } : {}) },
+      undefined,
+      true,
+    );
+    const result = search.run();
+    if (!search.circular) {
+      for (const violation of found) collect?.(violation);
+      return result;
+    }
+  }
   return new Search(scenario, staged, options).run();
+}
+
+/** Whether steps may be put to sleep: in searches of all schedules that are made as a whole, where all is known of what steps touch. */
+function maySleep(scenario: Scenario, { scheduler, racy }: Staged, { preemptions, prefix, visited, reduction, sleep, collect }: SearchOptions): boolean {
+  // What comes behind a state that breaks a rule is met on other ways, where steps sleep.
+  if (collect !== undefined && scenario.always !== undefined) return false;
+  if (sleep === false || racy === true || reduction !== undefined || visited !== undefined || prefix !== undefined) return false;
+  const { ipis, storeBuffers, tornEntries, asids, device, guards } = scheduler.options;
+  return (
+    (preemptions ?? Number.POSITIVE_INFINITY) === Number.POSITIVE_INFINITY && !ipis && !storeBuffers && !tornEntries && !asids && !device && guards !== false
+  );
 }
 
 /** Beginnings of runs, in the order of the search, no longer than `depth`, such that what lies below them is all there is (subtrees.ts). */
@@ -119,7 +139,7 @@ class Search {
   readonly #bound: number;
   readonly #options: SearchOptions;
   readonly #visited: Visited;
-  readonly #frames: Frame[] = [];
+  readonly #way = new Way();
   readonly #tasks: number;
   #transitions = 0;
   #endings = 0;
@@ -131,6 +151,9 @@ class Search {
   #circular = false;
   #unclear = false;
   #violation: Violation | undefined;
+  /** What sleeps in the state that was met; which of what slept there before is to be taken, −1 in a new state. */
+  #asleep = 0;
+  #awake = -1;
   /** Whether the last action led to a new state, and which. */
   #entered = false;
   #enteredLow = 0;
@@ -141,7 +164,9 @@ class Search {
   readonly #circles: Circles | undefined;
   readonly #checks: readonly [rule: string, holds: Check<Stage>][];
 
-  constructor(scenario: Scenario, staged: Staged, options: SearchOptions, horizon = Number.POSITIVE_INFINITY) {
+  readonly #sleep: Sleep | undefined;
+
+  constructor(scenario: Scenario, staged: Staged, options: SearchOptions, horizon = Number.POSITIVE_INFINITY, sleeps = false) {
     this.#horizon = horizon;
     this.#scenario = scenario;
     this.#staged = staged;
@@ -152,7 +177,13 @@ class Search {
     this.#parts = new Int32Array(512 * this.#tasks);
     this.#checks = Object.entries(scenario.always ?? {});
     const all = horizon === Number.POSITIVE_INFINITY && this.#bound === Number.POSITIVE_INFINITY;
-    if (all) this.#circles = new Circles();
+    if (sleeps) this.#sleep = new Sleep(staged);
+    else if (all) this.#circles = new Circles();
+  }
+
+  /** Whether some way came back to itself. */
+  get circular(): boolean {
+    return this.#circular;
   }
 
   run(): SearchResult {
@@ -194,14 +225,14 @@ class Search {
     let top = 0;
     for (; scheduler.schedule.length < prefix.length; top++)
       if (!this.#follow(prefix[scheduler.schedule.length], prefix.length)) return this.#visited.full || this.#contradicted;
-    while (this.#frames.length > top) {
-      const frame = this.#frames[this.#frames.length - 1];
-      if (frame.next === frame.actions.length) {
+    while (this.#way.length > top) {
+      const frame = this.#way.last;
+      if (frame.next === frame.count) {
         if (!this.#leave(frame)) return false;
         continue;
       }
       const action = frame.actions[frame.next++];
-      const preemptions = frame.preemptions + (isPreemption(frame, action) ? 1 : 0);
+      const preemptions = frame.preemptions + (frame.isPreemption(action) ? 1 : 0);
       if (preemptions > this.#bound) {
         this.#cut++;
         continue;
@@ -210,19 +241,20 @@ class Search {
       if (!this.#take(frame, action, preemptions)) return false;
       if (++this.#transitions % LOOK === 0 && this.#options.stop?.(this.#progress())) return true;
       if (this.#visited.full || this.#contradicted) return true;
+      if (this.#circular && this.#sleep !== undefined) return true;
     }
     // What else the states of the prefix lead to is not this search's.
     if (top > 0) this.#unclear = this.#circles?.hasWayOut(top - 1) === false;
-    for (const { low, high } of this.#frames) this.#clearPath(low, high);
-    this.#frames.length = 0;
+    for (; this.#way.length > 0; this.#way.pop()) this.#clearPath(this.#way.last.low, this.#way.last.high);
     return false;
   }
 
   #progress(): Progress {
     let share = 0;
     let part = 1;
-    for (const { actions, next } of this.#frames) {
-      part /= actions.length;
+    for (let depth = 0; depth < this.#way.length; depth++) {
+      const { count, next } = this.#way.at(depth);
+      part /= count;
       share += part * (next - 1);
     }
     return { states: this.#visited.size, transitions: this.#transitions, depth: this.#depth, share: Math.min(1, Math.max(0, share)) };
@@ -230,11 +262,11 @@ class Search {
 
   /** Goes one action of the prefix: what comes before it in its frame belongs to subtrees before, what comes after to those after. */
   #follow(action: Action, length: number): boolean {
-    const frame = this.#frames[this.#frames.length - 1];
+    const frame = this.#way.last;
     if (this.#visited.full || this.#contradicted) return false;
-    frame.next = frame.actions.indexOf(action) + 1;
+    frame.next = frame.actions.slice(0, frame.count).indexOf(action) + 1;
     if (frame.next === 0) throw new PxdError('usage', `action ${action} of a subtree may not happen where it is to: the subtree is of another scenario`);
-    return this.#take(frame, action, frame.preemptions + (isPreemption(frame, action) ? 1 : 0), length);
+    return this.#take(frame, action, frame.preemptions + (frame.isPreemption(action) ? 1 : 0), length);
   }
 
   /** Whether the search hides what it should not: it is to be made again. */
@@ -266,20 +298,26 @@ class Search {
     const { scheduler } = this.#staged;
     this.#entered = false;
     try {
+      const depth = this.#way.length - 1;
+      const sleep = this.#sleep;
+      // Alone it has nobody to sleep for.
+      const notes = sleep !== undefined && (frame.next < frame.count || sleep.isAsked(depth));
+      if (notes) sleep.begin(action);
       this.#step(action);
       this.#hashAfter(action);
       this.#always();
-      const depth = this.#frames.length - 1;
-      this.#enter(action < ACTOR_BASE ? action : frame.last, preemptions, scheduler.schedule.length < prefix);
+      const asleep = notes ? sleep.end(depth, action) : 0;
+      this.#enter(action < ACTOR_BASE ? action : frame.last, preemptions, scheduler.schedule.length < prefix, asleep);
       // An end.
-      if (this.#entered && this.#frames.length - 1 === depth) this.#circles?.leadsOut(depth);
+      if (this.#entered && this.#way.length - 1 === depth) this.#circles?.leadsOut(depth);
       return true;
     } catch (error) {
+      this.#sleep?.drop();
       const found = violationOf(error, scheduler.schedule.slice(), preemptions);
       if (this.#options.collect !== undefined) {
         this.#options.collect(found);
         this.#leaveEntered();
-        this.#circles?.leadsOut(this.#frames.length - 1);
+        this.#circles?.leadsOut(this.#way.length - 1);
         return true;
       }
       this.#violation = error instanceof Cycle ? { ...found, cycle: { low: frame.low, high: frame.high, preemptions: frame.preemptions } } : found;
@@ -297,7 +335,7 @@ class Search {
   /** The tasks' own parts behind the last frame: as in that frame, but for the one that moved. */
   #hashAfter(action: Action): void {
     const words = 2 * this.#tasks;
-    const at = this.#frames.length * words;
+    const at = this.#way.length * words;
     if (at + words > this.#parts.length) {
       const larger = new Int32Array(2 * (at + words));
       larger.set(this.#parts);
@@ -314,11 +352,11 @@ class Search {
   }
 
   /** A state is met: makes a frame of it when it is new, or `always`. @throws {KernelBug} when it is an end that must not be */
-  #enter(last: Action, preemptions: number, always = false): void {
+  #enter(last: Action, preemptions: number, always = false, asleep = 0): void {
     const { scheduler } = this.#staged;
     let low = 0;
     let high = 0;
-    const parts = this.#frames.length * 2 * this.#tasks;
+    const parts = this.#way.length * 2 * this.#tasks;
     for (let i = parts; i < parts + 2 * this.#tasks; i += 2) {
       low = (low + this.#parts[i]) | 0;
       high = (high + this.#parts[i + 1]) | 0;
@@ -333,45 +371,77 @@ class Search {
     }
     // Without one, preemptions are no reason to explore a state again.
     const paid = this.#bound === Number.POSITIVE_INFINITY ? 0 : preemptions;
-    if (!this.#meet(low, high, paid, always)) return;
+    if (!this.#meet(low, high, paid, always, asleep)) return;
     this.#entered = true;
     this.#enteredLow = low;
     this.#enteredHigh = high;
     const { done } = scheduler;
-    const mark = scheduler.mark();
     const limited = this.#horizon !== Number.POSITIVE_INFINITY;
-    if (limited && (this.#frames.length >= this.#horizon || done)) {
+    if (limited && (this.#way.length >= this.#horizon || done)) {
       this.beginnings.push(scheduler.schedule.slice());
       this.#clearPath(low, high);
       return;
     }
     if (done) {
       this.#endings++;
+      const mark = scheduler.mark();
       const fault = endingFault(this.#scenario, this.#staged);
       scheduler.rewind(mark);
       if (fault) throw fault;
       this.#clearPath(low, high);
       return;
     }
-    const actions = scheduler.actions();
-    scheduler.checkDeadlock(actions);
-    const frame = { mark, actions: lastFirst(actions, last), next: 0, last, preemptions, low, high, begun: this.beginnings.length };
-    this.#frames.push(frame);
-    this.#circles?.meet(this.#frames.length - 1);
-    this.#depth = Math.max(this.#depth, this.#frames.length);
-    if (this.#bound !== Number.POSITIVE_INFINITY && actions.some((action) => isPreemption(frame, action) && preemptions + 1 > this.#bound))
-      this.#noteCut(low, high, paid);
+    const frame = this.#way.push(scheduler, last, preemptions);
+    frame.low = low;
+    frame.high = high;
+    frame.begun = this.beginnings.length;
+    if (this.#sleep !== undefined) this.#leaveAsleep(frame, this.#sleep);
+    this.#circles?.meet(this.#way.length - 1);
+    this.#depth = Math.max(this.#depth, this.#way.length);
+    if (preemptions + 1 > this.#bound && frame.preempts) this.#noteCut(low, high, paid);
+  }
+
+  /** Takes what sleeps off what is to be taken, and what would change nothing. */
+  #leaveAsleep(frame: Frame, sleep: Sleep): void {
+    const { options, pgdOf } = this.#staged.scheduler;
+    sleep.enter(this.#way.length - 1, this.#asleep);
+    let count = 0;
+    for (let i = 0; i < frame.count; i++) {
+      const action = frame.actions[i];
+      const bit = sleep.bitOf(action);
+      // Met again, only what sleeps no more is taken.
+      if (this.#awake !== -1 ? (bit & this.#awake) === 0 : (bit & this.#asleep) !== 0) continue;
+      if (action >= ACTOR_BASE && changesNothing(action, options, pgdOf)) continue;
+      frame.actions[count++] = action;
+    }
+    frame.count = count;
   }
 
   /** Looks a state up and notes it with the preemptions that it took. False when it is known with no more than these. @throws {KernelBug} I27 */
-  #meet(low: number, high: number, preemptions: number, always: boolean): boolean {
+  #meet(low: number, high: number, preemptions: number, always: boolean, asleep: number): boolean {
     const at = this.#visited.find(low, high);
-    if (at < 0) return this.#visited.add(low, high, Math.min(preemptions, PREEMPTIONS) | ON_PATH | FRESH);
+    this.#asleep = asleep;
+    this.#awake = -1;
+    if (at < 0) return this.#visited.add(low, high, Math.min(preemptions, PREEMPTIONS) | ON_PATH | FRESH | (asleep << SLEEP));
     const word = this.#visited.word(at);
+    if (this.#sleep !== undefined && (word & ON_PATH) === 0) {
+      const before = word >>> SLEEP;
+      this.#awake = before & ~asleep;
+      this.#asleep = before & asleep;
+      if (this.#awake !== 0) {
+        this.#visited.setWord(at, (word & ((1 << SLEEP) - 1)) | ON_PATH | (this.#asleep << SLEEP));
+        return true;
+      }
+    }
+    // Hardware that reads what it has read before changes nothing, whoever waits for what.
+    if (this.#sleep !== undefined && this.#isIdle(low, high)) {
+      this.#matched++;
+      return false;
+    }
     if ((word & ON_PATH) !== 0) {
       this.#circular = true;
       this.#checkProgress(low, high);
-    } else this.#circles?.leadsTo(this.#frames.length - 1, low, high);
+    } else this.#circles?.leadsTo(this.#way.length - 1, low, high);
     if ((word & ON_PATH) !== 0 || (word & PREEMPTIONS) <= preemptions) {
       if (always) this.#visited.setWord(at, word | ON_PATH);
       else this.#matched++;
@@ -380,6 +450,12 @@ class Search {
     if ((word & CUT) !== 0) this.#cutStates--;
     this.#visited.setWord(at, preemptions | ON_PATH | FRESH);
     return true;
+  }
+
+  /** Whether hardware that nobody waits for has left the state as it was. */
+  #isIdle(low: number, high: number): boolean {
+    const frame = this.#way.last;
+    return frame.low === low && frame.high === high && frame.actions[frame.next - 1] >= IDLE_BASE;
   }
 
   #noteCut(low: number, high: number, preemptions: number): void {
@@ -393,8 +469,9 @@ class Search {
   /** The last state of the way is left for good. False when what it ends in breaks a rule. */
   #leave(frame: Frame): boolean {
     this.#clearPath(frame.low, frame.high);
-    this.#frames.pop();
-    if (this.#circles?.leave(this.#frames.length, frame.low, frame.high)) {
+    this.#way.pop();
+    this.#sleep?.leave(this.#way.length);
+    if (this.#circles?.leave(this.#way.length, frame.low, frame.high)) {
       const schedule = this.#staged.scheduler.schedule.slice(0, frame.mark.actions);
       const stuck = new KernelBug('I27', 'livelock: from here on no task gets to its end, whoever goes when');
       const found = violationOf(stuck, schedule, frame.preemptions);
@@ -403,7 +480,7 @@ class Search {
         return false;
       }
       this.#options.collect(found);
-      if (this.#frames.length > 0) this.#circles.leadsOut(this.#frames.length - 1);
+      if (this.#way.length > 0) this.#circles.leadsOut(this.#way.length - 1);
     }
     // A way that leads nowhere new is a beginning too: the states on it are met nowhere else.
     if (this.#horizon !== Number.POSITIVE_INFINITY && frame.begun === this.beginnings.length)
@@ -428,30 +505,16 @@ class Search {
   #checkProgress(low: number, high: number): void {
     let moved = 0;
     let able = 0;
-    for (let i = this.#frames.length - 1; i >= 0; i--) {
-      const { actions, next, low: l, high: h } = this.#frames[i];
-      if (l === low && h === high) this.#circles?.leadsBack(this.#frames.length - 1, i);
+    for (let i = this.#way.length - 1; i >= 0; i--) {
+      const { actions, count, next, low: l, high: h } = this.#way.at(i);
+      if (l === low && h === high) this.#circles?.leadsBack(this.#way.length - 1, i);
       const taken = actions[next - 1];
       if (taken < ACTOR_BASE) moved |= 1 << taken;
-      for (const action of actions) if (action < ACTOR_BASE) able |= 1 << action;
+      for (let k = 0; k < count; k++) if (actions[k] < ACTOR_BASE) able |= 1 << actions[k];
       if (l === low && h === high) break;
     }
     if (moved !== 0 && (able & ~moved) === 0) throw new Cycle('I27', 'livelock: tasks go round and come back to where they were');
   }
-}
-
-/** A switch away from a task that could go on. Hardware is no task. */
-function isPreemption({ actions, last }: Frame, action: Action): boolean {
-  return action < ACTOR_BASE && last >= 0 && action !== last && actions.includes(last);
-}
-
-/** The task that ran last goes on first: the first run of a search is one without preemptions. */
-function lastFirst(actions: Action[], last: Action): Action[] {
-  let at = actions.indexOf(last);
-  if (at <= 0) return actions;
-  for (; at > 0; at--) actions[at] = actions[at - 1];
-  actions[0] = last;
-  return actions;
 }
 
 export function violationOf(error: unknown, schedule: readonly Action[], preemptions: number): Violation {

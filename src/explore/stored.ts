@@ -44,6 +44,9 @@ const HARMLESS: ReadonlySet<string> = new Set([
   'sysFork',
 ]);
 
+/** Whether calls of a kernel function leave what is kept as it is. */
+export const isHarmless = (name: string): boolean => HARMLESS.has(name);
+
 const COLUMNS = [StoredWords.mms, StoredWords.vpns, StoredWords.values] as const;
 
 export class StoredMemory {

@@ -27,6 +27,9 @@ const LEFT: Readonly<Record<string, (args: readonly number[], result: number) =>
   sysMremap: (args, result) => (result !== args[1] ? 0 : -1),
 };
 
+/** Whether calls of a kernel function are asked what they left. */
+export const takesAway = (name: string): boolean => name in LEFT;
+
 /** A call begins: what CPUs translate now is older than it. Only for calls that take something away, so that others leave no trace in the state. */
 export function noteCallBegins(task: number, { run }: Call): void {
   if (run.name in LEFT) tlbCallBegins(task);

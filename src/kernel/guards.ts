@@ -35,8 +35,12 @@ export const setGuards = (on: boolean): void => {
   checking = on;
 };
 
+/** Slots that plain code read while `on`, as many of them as there is room for; for who asks what steps have to do with each other (explore/steps.ts). */
+export const accessLog = { on: false, count: 0, slots: new Float64Array(256) };
+
 /** An access of the running task to a field, to be asked while `checking`. @throws {KernelBug} guard */
 export function checkAccess(ref: number, field: number, write: boolean): void {
+  if (accessLog.on) accessLog.slots[accessLog.count++ & 255] = ref + field;
   const name = layouts[heap[ref]]?.guards.get(field);
   if (name === undefined) {
     if (!(heap[ref] > 0)) deadObject(ref, field, write);

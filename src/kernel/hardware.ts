@@ -24,7 +24,7 @@ import {
   Task,
   type TaskRef,
 } from './task.ts';
-import { evict, speculate, takeIpi, tlbFind } from './tlb.ts';
+import { evict, speculate, speculatesInVain, takeIpi, tlbFind } from './tlb.ts';
 
 export interface HardwareOptions {
   /** Virtual pages whose translations any CPU may read ahead of time, at any moment, on the CPUs whose address space is loaded. */
@@ -88,19 +88,21 @@ export function settleHardware(): void {
   rcuBarrier();
 }
 
-/** Adds what hardware may do now to a list of actions. */
-export function hardwareActions(options: HardwareOptions, found: number[]): void {
-  const pages = options.speculate ?? [];
-  if (options.rcuCallbacks && rcuCallbackReady() !== 0) found.push(RCU_CALLBACK);
+/** Writes what hardware may do now into a list that has `count` actions: how many it has then. */
+export function hardwareActions(options: HardwareOptions, found: number[], count: number): number {
+  const pages = options.speculate;
+  let n = count;
+  if (options.rcuCallbacks && rcuCallbackReady() !== 0) found[n++] = RCU_CALLBACK;
   for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) {
     const number = get(cpu, Cpu.number);
-    if (get(cpu, Cpu.ipi) !== 0 && !irqsOff(cpu)) found.push(IPI_BASE + number);
-    if (get(cpu, Cpu.stores) !== 0) found.push(DRAIN_BASE + number);
-    if (options.evict) for (let i = 0; i < get(cpu, Cpu.count); i++) found.push(EVICT_BASE + number * EVICT_SPAN + i);
-    if (get(cpu, Cpu.mm) === 0) continue;
+    if (get(cpu, Cpu.ipi) !== 0 && !irqsOff(cpu)) found[n++] = IPI_BASE + number;
+    if (get(cpu, Cpu.stores) !== 0) found[n++] = DRAIN_BASE + number;
+    if (options.evict) for (let i = 0; i < get(cpu, Cpu.count); i++) found[n++] = EVICT_BASE + number * EVICT_SPAN + i;
+    if (pages === undefined || get(cpu, Cpu.mm) === 0) continue;
     // What a CPU holds already it does not read again.
-    for (let i = 0; i < pages.length; i++) if (tlbFind(cpu, get(cpu, Cpu.mm), pages[i]) < 0) found.push(SPECULATE_BASE + number * SPECULATE_SPAN + i);
+    for (let i = 0; i < pages.length; i++) if (tlbFind(cpu, get(cpu, Cpu.mm), pages[i]) < 0) found[n++] = SPECULATE_BASE + number * SPECULATE_SPAN + i;
   }
+  return n;
 }
 
 function irqsOff(cpu: number): boolean {
@@ -119,6 +121,15 @@ export function performHardware(action: number, options: HardwareOptions, pgdOf:
   else if (action === RCU_CALLBACK) runRcuCallback();
   else if (action >= DRAIN_BASE) drainOldest(cpuOf(action - DRAIN_BASE));
   else takeIpi(cpuOf(action - IPI_BASE));
+}
+
+/** Whether hardware that reads ahead would find nothing new. False for what else it does. */
+export function changesNothing(action: number, options: HardwareOptions, pgdOf: (mm: number) => number): boolean {
+  if (action < SPECULATE_BASE) return false;
+  const cpu = cpuOf(Math.floor((action - SPECULATE_BASE) / SPECULATE_SPAN));
+  const mm = get(cpu, Cpu.mm);
+  const pgd = get(cpu, Cpu.pgd) !== 0 ? get(cpu, Cpu.pgd) : pgdOf(mm);
+  return speculatesInVain(cpu, mm, pgd, (options.speculate as number[])[(action - SPECULATE_BASE) % SPECULATE_SPAN]);
 }
 
 export type HardwareKind = 'interrupt' | 'drain' | 'callback' | 'evict' | 'speculate';

@@ -207,12 +207,14 @@ export function assertHeld(lock: number, mode: number, orMode = mode): void {
 /** The running task is about to wait for a lock. @throws {KernelBug} I21, I22, I23 */
 export function wants(lock: number, mode: number): void {
   if (running === 0) return;
-  if (mode !== HELD_SPIN) mightSleep(`takes ${called(lock, mode)}`);
+  if (mode !== HELD_SPIN && isAtomic(running)) mightSleep(`takes ${called(lock, mode)}`);
   // Readers may come twice in Linux only where no writer can come between.
   if (mode !== HELD_VMA && (mode === HELD_FOLIO ? holds(lock, HELD_FOLIO) : holds(lock, HELD_READ, HELD_WRITE) || holds(lock, HELD_SPIN)))
     throw new KernelBug('I22', `task ${numberOf(running)} takes ${called(lock, mode)}, which it holds already`);
   learn(lock, mode);
 }
+
+const isAtomic = (task: TaskRef): boolean => heap[task + Task.atomicDepth] > 0 || heap[task + Task.irqsOff] > 0 || heap[task + Task.rcuDepth] > 0;
 
 /** The running task does something that may sleep. @throws {KernelBug} I21 */
 export function mightSleep(what: string): void {
@@ -271,8 +273,7 @@ export function downgraded(lock: number): void {
 
 /** A task's call returns. @throws {KernelBug} I23 when it keeps a lock */
 export function checkReturn(task: TaskRef, what: string): void {
-  const locks = heldBy(task);
-  if (locks.length > 0) throw new KernelBug('I23', `task ${numberOf(task)} returns from ${what} with ${locks.join(', ')}`);
+  if (heap[task + Task.heldCount] > 0) throw new KernelBug('I23', `task ${numberOf(task)} returns from ${what} with ${heldBy(task).join(', ')}`);
   if (heap[task + Task.rcuDepth] !== 0) throw new KernelBug('I23', `task ${numberOf(task)} returns from ${what} within an RCU read section`);
   if (heap[task + Task.irqsOff] !== 0) throw new KernelBug('I23', `task ${numberOf(task)} returns from ${what} with interrupts off`);
 }

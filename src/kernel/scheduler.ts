@@ -148,9 +148,15 @@ export class Scheduler {
   /** Every action that may happen now, tasks first. */
   actions(): Action[] {
     const found: Action[] = [];
-    for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) found.push(get(task, Task.number));
-    hardwareActions(this.options, found);
+    this.actionsInto(found);
     return found;
+  }
+
+  /** The same, written into a list from its beginning: how many they are. */
+  actionsInto(found: Action[]): number {
+    let count = 0;
+    for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) found[count++] = get(task, Task.number);
+    return hardwareActions(this.options, found, count);
   }
 
   /** Tasks that are not done. */
@@ -286,7 +292,18 @@ export class Scheduler {
   // --- back ----------------------------------------------------------------------------------------------------------------
 
   mark(): SchedulerMark {
-    return { journal: journalMark(), actions: this.schedule.length, saved: this.#savedTop, low: stateHashLow(), high: stateHashHigh() };
+    const mark = { journal: 0, actions: 0, saved: 0, low: 0, high: 0 };
+    this.markInto(mark);
+    return mark;
+  }
+
+  /** The same, written into a mark that is there. */
+  markInto(mark: { -readonly [K in keyof SchedulerMark]: number }): void {
+    mark.journal = journalMark();
+    mark.actions = this.schedule.length;
+    mark.saved = this.#savedTop;
+    mark.low = stateHashLow();
+    mark.high = stateHashHigh();
   }
 
   /** Takes back all actions since a mark. */

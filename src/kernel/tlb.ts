@@ -267,6 +267,22 @@ export function speculate(cpu: CpuRef, mm: number, pgd: number, vpn: number): bo
   return true;
 }
 
+/** Whether that would learn nothing, and set no bit. */
+export function speculatesInVain(cpu: CpuRef, mm: number, pgd: number, vpn: number): boolean {
+  if ((heap[kernelState() + KernelState.hardware] & HW_WALK_CACHES) !== 0) return false;
+  let table = pgd;
+  for (let level = topLevel; level > 0; level--) {
+    if ((pageFlags[table] & PG_TABLE) === 0) return false;
+    const entry = loadEntry(entryAt(table, level, vpn), level);
+    if ((entry & PTE_TABLE) === 0) return entry === 0;
+    table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
+  }
+  const entry = loadEntry(entryAt(table, 0, vpn), 0);
+  if ((entry & (PTE_READ | PTE_WRITE | PTE_EXEC)) !== 0 && (entry & PTE_PROTNONE) === 0) return false;
+  for (let i = 0; i < get(cpu, Cpu.count); i++) if (serves(cpu, i, mm) && get(cpu, Cpu.tables + i) === table) return true;
+  return false;
+}
+
 const NEEDED = [PTE_READ, PTE_WRITE, PTE_EXEC];
 
 /**

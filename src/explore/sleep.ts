@@ -1,0 +1,114 @@
+/**
+ * Sleep sets (Godefroid): steps that need not be taken, since what they lead to is met on a way that was gone before.
+ *
+ * When all that follows a step t from a state has been searched, and an independent step u is taken there, t is put to sleep: u and then t leads where t and then u
+ * led. It sleeps until a step is taken that depends on it. Every state is met all the same, by fewer steps, and each for the first time on the same way as without
+ * sleep: the first of all runs that lead there has no step that sleeps, or moving that to the front would give a run before it.
+ *
+ * With a table of states the set that a state was met with is kept (SLEEP bits of its word): met again, those of them are taken that sleep no more,
+ * and what both sets hold is kept.
+ *
+ * What is asked of a search: that it sees all schedules (a bound on preemptions is one on orders), and that no way comes back to itself. When one
+ * does, the search is made again awake (search.ts): whether tasks can go round for ever hangs on steps that sleep. It is noticed before anything is missed. Take the first
+ * state left for good from which tasks can go round for ever: the step t towards that sleeps there, so it was taken, at a state before, and what that led to was left
+ * before; but the steps from there on go the same round.
+ *
+ * Invariants: a set is bits, one for each of the first BITS actions that were met; other actions never sleep.
+ */
+import type { Action } from '../kernel/scheduler.ts';
+import type { Staged } from './stage.ts';
+import { Steps } from './steps.ts';
+
+/** Actions that may sleep. */
+const BITS = 20;
+
+export class Sleep {
+  readonly #steps: Steps;
+  /** By action. */
+  readonly #bits = new Int32Array(1 << 16);
+  #given = 0;
+  /** By depth of the way and bit of an action: the record of its step, of those that sleep there or were taken there. */
+  #records = new Int32Array(512 * BITS);
+  /** By depth: what sleeps there, what was taken there and may sleep, records that are of states above. */
+  #asleep = new Int32Array(512);
+  #taken = new Int32Array(512);
+  #kept = new Int32Array(512);
+
+  constructor(staged: Staged) {
+    this.#steps = new Steps(staged);
+  }
+
+  /** The bit of an action, 0 when it never sleeps. */
+  bitOf(action: Action): number {
+    const known = this.#bits[action];
+    if (known !== 0 || this.#given === BITS) return known;
+    return (this.#bits[action] = 1 << this.#given++);
+  }
+
+  /** Whether anything sleeps at a depth, or was taken there and may sleep. */
+  isAsked(depth: number): boolean {
+    return (this.#asleep[depth] | this.#taken[depth]) !== 0;
+  }
+
+  /** A step is about to be taken. */
+  begin(action: Action): void {
+    this.#steps.begin(action);
+  }
+
+  /** It broke a rule: it will not sleep. */
+  drop(): void {
+    this.#steps.drop();
+  }
+
+  /** A step was taken from the state at a depth: what sleeps where it leads. From now on it may sleep itself. */
+  end(depth: number, action: Action): number {
+    const steps = this.#steps;
+    const record = steps.end();
+    const row = depth * BITS;
+    const candidates = this.#asleep[depth] | this.#taken[depth];
+    let asleep = 0;
+    for (let rest = candidates; rest !== 0; ) {
+      const bit = rest & -rest;
+      rest ^= bit;
+      if (steps.independent(this.#records[row + 31 - Math.clz32(bit)], record)) asleep |= bit;
+    }
+    const own = this.bitOf(action);
+    if (own !== 0) {
+      this.#taken[depth] |= own;
+      this.#records[row + 31 - Math.clz32(own)] = record;
+    }
+    return asleep;
+  }
+
+  /** The way goes on with a state at a depth, where a set of what sleeps above sleeps. */
+  enter(depth: number, asleep: number): void {
+    if (depth >= this.#asleep.length) this.#grow();
+    this.#asleep[depth] = asleep;
+    this.#taken[depth] = 0;
+    this.#kept[depth] = this.#steps.count;
+    const row = depth * BITS;
+    for (let rest = asleep; rest !== 0; ) {
+      const bit = rest & -rest;
+      rest ^= bit;
+      const at = row + 31 - Math.clz32(bit);
+      this.#records[at] = this.#records[at - BITS];
+    }
+  }
+
+  /** The state at a depth is left. */
+  leave(depth: number): void {
+    this.#steps.cut(this.#kept[depth]);
+  }
+
+  #grow(): void {
+    const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
+      const larger = new Int32Array(2 * old.length);
+      larger.set(old);
+      return larger;
+    };
+    this.#records = grown(this.#records);
+    this.#asleep = grown(this.#asleep);
+    this.#taken = grown(this.#taken);
+    this.#kept = grown(this.#kept);
+  }
+}

@@ -89,7 +89,7 @@ function* gupFastPte(pmdp: number, pmd: number, ptep: number, follFlags: number)
   if ((yield* tryGrabFolioFast(page, 1, follFlags)) === 0) return 0;
   let valid = switched(SW.gupFastNoTableReload) || (yield* entryGet(pmdp, 1)) === pmd;
   if (valid && !switched(SW.gupFastNoReload)) valid = (yield* entryGet(ptep, 0)) === pte;
-  if (valid && (follFlags & FOLL_LONGTERM) !== 0) valid = yield* folioAllowed(pageFolio(page), follFlags);
+  if (valid && ((follFlags & FOLL_LONGTERM) !== 0 || canSetDirectMap())) valid = yield* folioAllowed(pageFolio(page), follFlags);
   // The flag is looked at after the pin: who shares the page looks for pins before he clears it.
   if (valid && (pte & PTE_WRITE) === 0) valid = !gupMustUnshare(0, follFlags, early !== 0 ? early : yield* lookSharing(page));
   if (!valid) {

@@ -62,6 +62,13 @@ export function load(stage: Stage, vpn: number, process = stage.process): number
   return Number(value);
 }
 
+/** Puts a struct iovec at an address, as wide as the mode's pointers are. */
+export function iovec(stage: Stage, address: number, base: number, length: number, process = stage.process): void {
+  const wide = stage.machine.codec.vaBits > 32 ? 8 : 4;
+  process.store(BigInt(address), wide, BigInt(base));
+  process.store(BigInt(address + wide), wide, BigInt(length));
+}
+
 /** Where names of files are put for a moment. */
 const NAMES = WINDOW - 4096;
 

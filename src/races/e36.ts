@@ -1,6 +1,6 @@
 /** E36: a page that a child has put into a pipe, against the parent's write to it. */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { map, must, store, WINDOW } from '../explore/setup.ts';
+import { iovec, map, must, store, WINDOW } from '../explore/setup.ts';
 import { get } from '../memory/heap.ts';
 import { wordShift, words } from '../memory/state.ts';
 import { File, Inode, Pipe, Process } from '../mm/types.ts';
@@ -27,8 +27,7 @@ export default scenario({
     must(process, 'pipe2', VECTOR * page, 0);
     notes.writer = Number(process.load(BigInt(VECTOR * page + 4), 4));
     store(stage, VECTOR, 0);
-    process.store(BigInt(VECTOR * page), 8, BigInt(WINDOW * page));
-    process.store(BigInt(VECTOR * page + 8), 8, 4n);
+    iovec(stage, VECTOR * page, WINDOW * page, 4);
     notes.child = process.fork().ref;
     machine.enter();
   },

@@ -1,6 +1,6 @@
 /** E87: looking into a process that ends. */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { map, store, WINDOW } from '../explore/setup.ts';
+import { iovec, map, store, WINDOW } from '../explore/setup.ts';
 
 export default scenario({
   id: 'E87-exit',
@@ -14,13 +14,8 @@ export default scenario({
     Object.assign(notes, { reader: reader.ref, pid: process.pid });
     const at = WINDOW + 16;
     map(stage, at, 1, {}, reader);
-    for (const [offset, base] of [
-      [0, at * page + 64],
-      [16, WINDOW * page],
-    ]) {
-      reader.store(BigInt(at * page + offset), 8, BigInt(base));
-      reader.store(BigInt(at * page + offset + 8), 8, 4n);
-    }
+    iovec(stage, at * page, at * page + 64, 4, reader);
+    iovec(stage, at * page + 16, WINDOW * page, 4, reader);
     machine.enter();
   },
   tasks: {

@@ -1,6 +1,6 @@
 /** E87: looking into a process that execs a program with more rights. */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { map, WINDOW } from '../explore/setup.ts';
+import { iovec, map, WINDOW } from '../explore/setup.ts';
 import { codecFor } from '../machine/boot.ts';
 import { set } from '../memory/heap.ts';
 import { Process } from '../mm/types.ts';
@@ -24,13 +24,8 @@ export default scenario({
     map(stage, WINDOW, 1, {}, reader);
     // Where to, and where from: the end of the new program's stack, where its arguments are.
     const top = Math.floor(userLimits(machine.codec.mode).stackTop / page) * page;
-    for (const [at, base] of [
-      [WINDOW * page, WINDOW * page + 64],
-      [WINDOW * page + 16, top - 16],
-    ]) {
-      reader.store(BigInt(at), 8, BigInt(base));
-      reader.store(BigInt(at + 8), 8, 1n);
-    }
+    iovec(stage, WINDOW * page, WINDOW * page + 64, 1, reader);
+    iovec(stage, WINDOW * page + 16, top - 16, 1, reader);
     machine.enter();
   },
   tasks: {

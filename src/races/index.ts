@@ -61,6 +61,7 @@ import e89 from './e89.ts';
 import e90 from './e90.ts';
 import guardInstall from './guard-install.ts';
 import gupTableFree from './gup-table-free.ts';
+import hugetlbMremap from './hugetlb-mremap.ts';
 import pagemapScan from './pagemap-scan.ts';
 import r01 from './r01.ts';
 import r02 from './r02.ts';
@@ -147,6 +148,7 @@ export const catalogue: readonly Scenario[] = [
   e90,
   guardInstall,
   gupTableFree,
+  hugetlbMremap,
   pagemapScan,
   r01,
   r02,

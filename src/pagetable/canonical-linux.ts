@@ -145,6 +145,7 @@ export class LinuxLevel {
 
   /** log2 of the bytes that a group of this level's leaves maps, each its own piece; 0 where Linux makes no such groups. */
   get contShift(): number {
+    if (!this.leaves) return 0;
     const groups = this.level.forms.filter((f) => f.kind === 'leaf').flatMap((f) => f.groups);
     const entries = groups.find((g) => g.group.address === 'advance')?.group.entries;
     if (entries === undefined) return 0;

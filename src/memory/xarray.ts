@@ -204,7 +204,8 @@ function find(root: number, from: number, max: number, mark: number): number {
     }
     if (found !== offset) {
       const unit = 2 ** shift;
-      index = (Math.floor(index / unit) + found - offset) * unit;
+      // The difference first: a sum on the way may lie beyond 2^53.
+      index = (Math.floor(index / unit) + (found - offset)) * unit;
     }
     if (index > max) return -1;
     if (shift === 0) return index;

@@ -94,6 +94,12 @@ function* truncatePartialFolio(inode: InodeRef, index: number, from: number, to:
         const after = Math.floor(until / size);
         if (after < end) splitFolioAt(inode, after);
       }
+      // What stays of the zeroed part must reach the disk (ext4_zero_partial_blocks, after the folio was split).
+      for (let at = Math.floor(begin / size); at * size < until; at++) {
+        const part = pageCacheEntry(inode, at);
+        const whole = begin <= at * size && until >= (at + 1) * size;
+        if (part > 0 && (stays !== 0 || !whole)) yield* folioMarkDirty(part);
+      }
     }
   }
   yield* folioUnlock(page);

@@ -17,7 +17,7 @@ import { kernelText } from './kernel-text.ts';
 import { lockedProgram } from './support/locked-programs.ts';
 
 const SEED = Number(process.env.PXD_SEED ?? Date.now() % 1_000_000);
-const PROGRAMS = Number(process.env.PXD_REDUCTION_PROGRAMS ?? 120);
+const PROGRAMS = Number(process.env.PXD_REDUCTION_PROGRAMS ?? 60);
 /** States after which the plain search of a program is given up. */
 const MOST = 20_000;
 

@@ -163,7 +163,19 @@ describe('xarray', () => {
         expect(xaEmpty(root)).toBe(model.values.size === 0);
         expect(xaCount(root)).toBe(model.values.size);
       }),
-      { numRuns: 150 },
+      {
+        numRuns: 150,
+        // The last index of all, found from its neighbours.
+        examples: [
+          [
+            [
+              [0, MAX - 62, 1, 0],
+              [0, MAX, 1, 0],
+            ] as never,
+            Array.from({ length: 10 }, (_, i): [number, number] => [MAX - i, MAX]),
+          ],
+        ],
+      },
     );
   });
 

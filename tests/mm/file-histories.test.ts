@@ -221,7 +221,19 @@ describe.each(['memfd', 'tmpfs', 'disk'])('content of a %s file', (kind) => {
         expect(get(globals, Globals.committed)).toBe(0);
         expect(pagesInUse()).toBeLessThanOrEqual(before);
       }),
-      { numRuns: 50 },
+      {
+        numRuns: 50,
+        examples: [
+          // A clean folio of two pages, of which one byte is zeroed.
+          [
+            [
+              { what: 'write', at: 0, length: 8192, value: 1 },
+              { what: 'sync', at: 0, length: 1, value: 1 },
+              { what: 'zero', at: 0, length: 1, value: 1 },
+            ],
+          ],
+        ],
+      },
     );
   }, 120_000);
 });

@@ -44,8 +44,13 @@ describe('the catalogue', () => {
   it('breaks the rules that it says', () => {
     forgetOrder();
     for (const scenario of catalogue) {
-      if (scenario.modes && !scenario.modes(MODE)) continue;
-      for (const [name, variant] of Object.entries(scenario.variants)) if (variant.expect === 'violation') note(checkVariant(scenario, name, MODE, options));
+      const mode = scenario.modes?.(MODE) === false ? 's390x' : MODE;
+      for (const [name, variant] of Object.entries(scenario.variants)) {
+        if (variant.expect !== 'violation') continue;
+        const row = checkVariant(scenario, name, mode, options);
+        expect(row.ok, `${scenario.id} ${name}: ${row.message ?? row.result}`).toBe(true);
+        note(row);
+      }
     }
   }, 600_000);
 });

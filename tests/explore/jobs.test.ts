@@ -90,10 +90,12 @@ describe(`rows (small programs from seed ${SEED})`, () => {
       const executor = workerPool({ threads, catalogue: CATALOGUE });
       const heard: number[] = [];
       try {
+        // Threads are what this is about: two of them search all, one and three a few.
+        const few = quick.slice(-4);
         for (const splitAfter of threads === 2 ? [1, Number.POSITIVE_INFINITY] : [1]) {
           const all = threads === 2 && splitAfter === 1;
-          const { rows, complete } = await make({ executor, splitAfter, ...(all ? {} : { jobs: quick }) });
-          expect(texts(rows)).toEqual(all ? reference : quickReference);
+          const { rows, complete } = await make({ executor, splitAfter, ...(all ? {} : { jobs: few }) });
+          expect(texts(rows)).toEqual(all ? reference : quickReference.slice(-few.length));
           expect(complete).toBe(true);
         }
         if (threads !== 1) return;

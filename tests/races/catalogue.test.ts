@@ -1,4 +1,7 @@
-/** The catalogue: every entry behaves in x86-4level as its variants say (the other modes: `npm run races`), and says what it must. */
+/**
+ * The catalogue: what is mended is exhausted in x86-4level (what is broken is found: tests/explore/checkers.test.ts; the other modes: `npm run races`), and every
+ * entry says what it must.
+ */
 import { describe, expect, it } from 'vitest';
 import { checkVariant } from '../../src/explore/check.ts';
 import type { Scenario } from '../../src/explore/scenario.ts';
@@ -6,7 +9,11 @@ import { scenariosOf } from '../../src/explore/validate.ts';
 import { SWITCHES, type SwitchName } from '../../src/kernel/switches.ts';
 import { catalogue } from '../../src/races/index.ts';
 
-const rows = catalogue.flatMap((scenario) => Object.keys(scenario.variants).map((variant): [string, string, Scenario] => [scenario.id, variant, scenario]));
+const rows = catalogue.flatMap((scenario) =>
+  Object.entries(scenario.variants)
+    .filter(([, variant]) => variant.expect === 'clean')
+    .map(([variant]): [string, string, Scenario] => [scenario.id, variant, scenario]),
+);
 
 describe('the catalogue', () => {
   it.each(rows)(

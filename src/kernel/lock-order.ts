@@ -22,6 +22,3 @@ export function isAgainstOrder(held: string, wanted: string): boolean {
   const outer = DECLARED.indexOf(wanted);
   return outer >= 0 && inner > outer;
 }
-
-/** The declared order, for reports and tests. */
-export const declaredOrder = (): readonly string[] => DECLARED;

@@ -117,11 +117,6 @@ export const SWITCHES = {
     does: 'who pins a page of a file for long, for reading, unshares it whether or not the mapping is private',
     origin: '6.9-rc (a12083d721d7: the VMA was not handed on), fixed by 01d89b93e176',
   },
-  gupNoBatch: { does: 'slow get_user_pages comes back for each entry of the lowest level, whatever folio it maps', origin: '6.18' },
-  exclusiveOfTail: {
-    does: 'whether a hugetlb page is exclusive is asked of the part that an entry names, where only the head knows',
-    origin: 'discussed for 6.10 (S01), never released',
-  },
   gupFastNoReload: { does: 'get_user_pages_fast() does not read the entry again once it has a reference to the page', origin: 'mutation' },
   gupFastNoTableReload: {
     does: 'get_user_pages_fast() does not read the entry of the page table again once it has a reference to the page',
@@ -157,7 +152,6 @@ export const SWITCHES = {
   cpaFillLate: { does: 'the table that a leaf of the direct map is split into is filled when it is in the tree already', origin: 'mutation' },
   cpaNoFlush: { does: 'attributes of the direct map change without a flush', origin: 'mutation' },
   vmapPurgeNoFlush: { does: 'areas of vmalloc space that were unmapped go back to the free ones before they are flushed', origin: 'mutation' },
-  secretmemNoFlush: { does: 'a page of secret memory leaves the direct map without a flush', origin: 'mutation' },
   gupFastSecretEarly: {
     does: 'get_user_pages_fast() asks whether a page is secret memory before it has taken it',
     origin: 'mutation',
@@ -197,34 +191,25 @@ export const SWITCHES = {
     origin: 'before 6.5 (146b42e07494, pmdp_get_lockless_sync())',
   },
   pgdCtorUnlocked: { does: 'a new top table copies what the kernel maps before it takes the lock of the list of all top tables', origin: 'mutation' },
-  thpSplitNoFlush: { does: 'a huge entry is split while CPUs may still translate by it', origin: 'mutation' },
   thpSplitReadsEarly: {
     does: 'who splits a huge entry goes by the dirty and accessed bits that it had before it was made invalid',
     origin: 'before 4.16 (mm: do not lose dirty and accessed bits in pmdp_invalidate())',
   },
   thpSplitInstallsFirst: { does: 'who splits a huge entry puts the page table in before it has filled it', origin: 'mutation' },
-  thpZapLosesTable: { does: 'who unmaps a huge page forgets the page table that was kept for it', origin: 'mutation' },
   hugeZeroShrinkUnchecked: {
     does: 'the shrinker of the huge zero page looks whether anybody has it, and gives it back without looking again',
     origin: 'mutation',
   },
   hugeZeroPlainGet: { does: 'who takes the huge zero page adds to its users without looking whether there are any left', origin: 'mutation' },
   hugetlbNoFaultMutex: { does: 'two faults of hugetlb may be on the same page of a file at the same time', origin: 'before 2.6.17' },
-  hugetlbVmaUnlocked: { does: 'nobody takes the lock of a hugetlb VMA', origin: 'before 6.1 (40549ba8f8e0), where i_mmap_rwsem stood in for it' },
   hugetlbCowStrict: {
     does: 'a write to a private huge page counts who has references, as one to a small page does',
     origin: 'proposed in April 2024, not in Linux',
   },
-  hugetlbCowNoRecheck: { does: 'a write to a private huge page that had to let its locks go does not look again what is mapped', origin: 'mutation' },
   hugetlbZapNoRestore: {
     does: 'a private huge page that is thrown away does not give its reservation back',
     origin: 'before 6.9 (mm/hugetlb: restore the reservation if needed)',
   },
-  hugetlbUnshareNoFlush: {
-    does: 'who leaves a shared page table of huge pages keeps what CPUs have translated by it until its gather ends',
-    origin: 'before 5.16 (a4a118f2eead)',
-  },
-  hugetlbPunchNoMutex: { does: 'a hole is punched into a hugetlb file without keeping faults on its pages out', origin: 'before 4.3' },
   hugetlbMoveSplitsFirst: {
     does: 'mremap cuts a hugetlb VMA at the ends of what it moves before it copies it, so that what stays keeps its reservations',
     origin: 'repair, not in Linux (docs/findings.md)',

@@ -31,7 +31,7 @@ export const folioIsLongtermPinnable = (page: Page): boolean => isZeroPage(page)
  */
 export function sharingState(page: Page): number {
   const folio = pageFolio(page);
-  const whole = (pageFlags[folio] & PG_HUGETLB) !== 0 && !switched(SW.exclusiveOfTail);
+  const whole = (pageFlags[folio] & PG_HUGETLB) !== 0;
   return (pageFlags[folio] & PG_ANON) | (pageFlags[whole ? folio : page] & PG_ANON_EXCLUSIVE);
 }
 

@@ -7,8 +7,7 @@
 
 import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, entrySet, get, set, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
-import { SW } from '../kernel/switches.ts';
+import { entryGet, entrySet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { compoundPages, nextPage, pageIsCompound, subPageIndex } from '../memory/folio.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE } from '../memory/page-flags.ts';
 import { pfnOfPage } from '../memory/state.ts';
@@ -177,7 +176,7 @@ function* followPte(vma: VmaRef, vpn: Vpn, ptep: number, follFlags: number, gup:
   let result = pte === 0 ? noPageTable(vma, follFlags) : 0;
   if (ptePresent(pte)) {
     result = yield* followPresent(vma, pte, follFlags);
-    if (result > 0 && gup !== 0 && pageIsCompound(result) && !switched(SW.gupNoBatch)) {
+    if (result > 0 && gup !== 0 && pageIsCompound(result)) {
       const most = Math.min(get(gup, Gup.wanted), entryEnd(vpn, get(vma, Vma.end), 1) - vpn);
       if (most > 1 && ((follFlags & FOLL_WRITE) === 0 || (pte & PTE_WRITE) !== 0)) set(gup, Gup.run, yield* followRun(vma, ptep, pte, result, most, follFlags));
     }

@@ -6,7 +6,7 @@
  * how it is written into each is the codec's matter. Accessed and dirty of a page are those of any of its entries. The lock is that of the table which the
  * entries stand in.
  */
-import { codec, entryAt, entryStride, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
+import { entryStride, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entryGetAndClear, entrySet, get } from '../kernel/ops.ts';
 import { tableLock } from '../kernel/table-lock.ts';
@@ -86,9 +86,3 @@ export function* hugePtepGetAndClear(h: HstateRef, ptep: number): Op<number> {
   }
   return pte;
 }
-
-/** The entry of a page in a table. */
-export const hugeEntryAt = (h: HstateRef, table: Page, vpn: Vpn): number => entryAt(table, get(h, Hstate.level), vpn);
-
-/** Whether software has entries of its own (markers) for pages of a size. */
-export const hasHugeMarkers = (h: HstateRef): boolean => codec.levels[get(h, Hstate.level)].swapOffsets > 0;

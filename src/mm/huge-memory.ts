@@ -310,7 +310,7 @@ export function* splitHugePmd(vma: VmaRef, pmdp: number, vpn: Vpn): Op<number> {
 function* pmdpInvalidate(mm: MmRef, pmdp: number, vpn: Vpn): Op<number> {
   const none = codec.levels[1].supports & PTE_PROTNONE;
   const old = none !== 0 ? yield* entryClearBits(pmdp, 1, PTE_READ | PTE_WRITE | PTE_EXEC, PTE_PROTNONE) : yield* entryGetAndClear(pmdp, 1);
-  if (!switched(SW.thpSplitNoFlush)) yield* flushTlbRange(mm, vpn, vpn + spanPages(1));
+  yield* flushTlbRange(mm, vpn, vpn + spanPages(1));
   return old;
 }
 
@@ -402,7 +402,7 @@ export function* zapHugePmd(tlb: GatherRef, vma: VmaRef, pmdp: number, vpn: Vpn)
   const folio = ptePage(pmd);
   yield* folioRemoveRmapPmd(folio, vma);
   if (folioTestAnon(folio)) {
-    if (!switched(SW.thpZapLosesTable)) yield* zapDepositedTable(mm, pmdp);
+    yield* zapDepositedTable(mm, pmdp);
     yield* addMmCounter(mm, MM_ANONPAGES, -pages);
   } else {
     if ((pmd & PTE_DIRTY) !== 0) yield* folioMarkDirty(folio);

@@ -6,8 +6,7 @@
  * mapping has none.
  */
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, downRead, downWrite, downWriteTrylock, get, kfree, kmalloc, set, switched, upRead, upWrite } from '../kernel/ops.ts';
-import { SW } from '../kernel/switches.ts';
+import { atomicAdd, downRead, downWrite, downWriteTrylock, get, kfree, kmalloc, set, upRead, upWrite } from '../kernel/ops.ts';
 import { ENOMEM } from './errno.ts';
 import { hugetlb } from './hugetlb-pool.ts';
 import { privateRef, vmaPrivateLock } from './hugetlb-resv.ts';
@@ -24,7 +23,6 @@ export const vmaShareableLock = (vma: VmaRef): boolean => (get(vma, Vma.flags) &
 
 /** The rw_semaphore of a VMA, 0 where it has none. */
 function vmaSemaphore(vma: VmaRef): number {
-  if (switched(SW.hugetlbVmaUnlocked)) return 0;
   if (vmaShareableLock(vma)) return privateRef(vma) + HugetlbVmaLock.rwSema;
   return vmaPrivateLock(vma) ? privateRef(vma) + ResvMap.rwSema : 0;
 }

@@ -8,7 +8,6 @@
  * `Vma.privateData` of a hugetlb VMA is four times a reference (the map of a private mapping, the lock of a shared one) and HPAGE_RESV_* of private ones.
  */
 
-import { spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, atomicAdd, get, kfree, kmalloc, kmallocNowait, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { ENOMEM } from './errno.ts';
@@ -68,7 +67,7 @@ function* freeRegions(first: number): Op<number> {
 }
 
 /** Huge pages of [from, to) that lie in regions. Needs the map's lock. */
-function covered(map: ResvMapRef, from: number, to: number): number {
+export function covered(map: ResvMapRef, from: number, to: number): number {
   let sum = 0;
   for (let rg = get(map, ResvMap.regions); rg !== 0; rg = get(rg, FileRegion.next)) {
     const a = Math.max(from, get(rg, FileRegion.from));
@@ -285,6 +284,3 @@ export function* vmaDelReservation(h: HstateRef, vma: VmaRef, vpn: Vpn): Op<numb
   yield* regionAbort(map);
   return yield* regionDel(map, index, index + 1);
 }
-
-/** Whether huge pages of a size are the span of one entry of a level. */
-export const isEntryOf = (h: HstateRef, level: number): boolean => get(h, Hstate.level) === level && spanPages(level) === hugePages(h);

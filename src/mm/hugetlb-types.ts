@@ -1,21 +1,9 @@
-/**
- * Objects of hugetlb (include/linux/hugetlb.h, mm/hugetlb.c): pools of huge pages by size, maps of reservations, subpools, locks of VMAs.
- *
- * Units: a pool counts huge pages of its size, maps of reservations count them too; `order` is log2 of the base pages of one.
- * A huge page is known by its head, whose struct page stands for all of it.
- */
-import { PG_HUGETLB } from '../memory/page-flags.ts';
-import { pageFlags } from '../memory/state.ts';
 import { array, defineStruct, type Ref } from '../memory/struct.ts';
-import type { Page } from './types.ts';
 
 export type HstateRef = Ref<'hstate'>;
 export type HugetlbRef = Ref<'hugetlb'>;
 export type ResvMapRef = Ref<'resvMap'>;
-export type FileRegionRef = Ref<'fileRegion'>;
 export type SubpoolRef = Ref<'subpool'>;
-export type HugetlbVmaLockRef = Ref<'hugetlbVmaLock'>;
-export type FaultMutexRef = Ref<'faultMutex'>;
 
 /** Most sizes that a mode has (HUGE_MAX_HSTATE). */
 export const MAX_HSTATES = 8;
@@ -89,6 +77,3 @@ export const Subpool = defineStruct('subpool', {
 
 /** struct hugetlb_vma_lock: faults and walks of a shared mapping hold it for reading, who unshares its tables for writing. */
 export const HugetlbVmaLock = defineStruct('hugetlbVmaLock', { refs: 'count', rwSema: { kind: 'lock', slots: 2 }, vma: 'ref:vma' });
-
-/** folio_test_hugetlb. */
-export const folioTestHugetlb = (page: Page): boolean => (pageFlags[page] & PG_HUGETLB) !== 0;

@@ -141,6 +141,21 @@ export function* hugetlbZapEnd(vma: VmaRef, last: boolean): Op<number> {
 }
 
 /**
+ * The entry of a page in a table of the address space's own, its lock held; 0 where there is no table, −1 where others shared it: then the address space has
+ * none any longer, and the gather knows.
+ */
+function* lockOwnEntry(tlb: GatherRef, h: HstateRef, mm: number, vpn: Vpn): Op<number> {
+  const ptep = yield* hugePteOffset(mm, vpn, h);
+  if (ptep === 0) return 0;
+  const lock = hugePteLockptr(h, mm, ptep);
+  yield* spinLock(lock);
+  if ((yield* hugePmdUnshare(h, mm, vpn, ptep)) === 0) return ptep;
+  yield* spinUnlock(lock);
+  tlbRemoveEntry(tlb, vpn, nextTable(h, vpn));
+  return -1;
+}
+
+/**
  * __unmap_hugepage_range: what a VMA maps in [start, end), of whole huge pages. With `only` (a page, else 0) that page alone, of which the VMA then knows that it
  * was taken away. Needs the locks of hugetlbZapBegin().
  */
@@ -151,20 +166,13 @@ export function* unmapHugepageRange(tlb: GatherRef, vma: VmaRef, start: Vpn, end
   let vpn = start;
   let unshared = false;
   while (vpn < end) {
-    const ptep = yield* hugePteOffset(mm, vpn, h);
-    if (ptep === 0) {
+    const ptep = yield* lockOwnEntry(tlb, h, mm, vpn);
+    if (ptep <= 0) {
+      if (ptep < 0) unshared = true;
       vpn = nextTable(h, vpn);
       continue;
     }
     const lock = hugePteLockptr(h, mm, ptep);
-    yield* spinLock(lock);
-    if ((yield* hugePmdUnshare(h, mm, vpn, ptep)) !== 0) {
-      yield* spinUnlock(lock);
-      tlbRemoveEntry(tlb, vpn, nextTable(h, vpn));
-      unshared = true;
-      vpn = nextTable(h, vpn);
-      continue;
-    }
     const pte = yield* hugePtepGet(h, ptep);
     if (!ptePresent(pte)) {
       if (pte !== 0) yield* hugePtepGetAndClear(h, ptep);
@@ -177,7 +185,7 @@ export function* unmapHugepageRange(tlb: GatherRef, vma: VmaRef, start: Vpn, end
     }
     vpn += size;
   }
-  if (unshared && !switched(SW.hugetlbUnshareNoFlush)) yield* tlbFlushTlb(tlb);
+  if (unshared) yield* tlbFlushTlb(tlb);
   return 0;
 }
 
@@ -310,17 +318,9 @@ export function* hugetlbChangeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn
   let vpn = start;
   yield* hugetlbZapBegin(vma);
   while (vpn < end) {
-    const ptep = yield* hugePteOffset(mm, vpn, h);
-    if (ptep === 0) {
-      vpn = nextTable(h, vpn);
-      continue;
-    }
-    const lock = hugePteLockptr(h, mm, ptep);
-    yield* spinLock(lock);
-    if ((yield* hugePmdUnshare(h, mm, vpn, ptep)) !== 0) {
-      yield* spinUnlock(lock);
-      changed++;
-      tlbRemoveEntry(tlb, vpn, nextTable(h, vpn));
+    const ptep = yield* lockOwnEntry(tlb, h, mm, vpn);
+    if (ptep <= 0) {
+      if (ptep < 0) changed++;
       vpn = nextTable(h, vpn);
       continue;
     }
@@ -330,7 +330,7 @@ export function* hugetlbChangeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn
       tlbRemoveEntry(tlb, vpn, vpn + hugePages(h));
       changed++;
     }
-    yield* spinUnlock(lock);
+    yield* spinUnlock(hugePteLockptr(h, mm, ptep));
     vpn += hugePages(h);
   }
   yield* tlbFlushTlb(tlb);

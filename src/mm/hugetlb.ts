@@ -273,7 +273,7 @@ function* hugetlbWp(vmf: VmfRef, h: HstateRef, lock: number): Op<number> {
     yield* takeFromChildren(vmf, h, old);
     yield* spinLock(lock);
     const ptep = yield* hugePteOffset(mm, vpn, h);
-    if (ptep === 0 || ((yield* hugePtepGet(h, ptep)) !== pte && !switched(SW.hugetlbCowNoRecheck))) return 0;
+    if (ptep === 0 || (yield* hugePtepGet(h, ptep)) !== pte) return 0;
   }
 }
 
@@ -312,7 +312,7 @@ function* hugetlbCopy(vmf: VmfRef, h: HstateRef, lock: number, old: Page, fresh:
     yield* setFlags(fresh, PG_UPTODATE);
     yield* spinLock(lock);
     const ptep = yield* hugePteOffset(mm, vpn, h);
-    if (ptep !== 0 && ((yield* hugePtepGet(h, ptep)) === pte || switched(SW.hugetlbCowNoRecheck))) {
+    if (ptep !== 0 && (yield* hugePtepGet(h, ptep)) === pte) {
       yield* hugePtepGetAndClear(h, ptep);
       yield* flushTlbRange(mm, vpn, vpn + hugePages(h));
       yield* hugetlbRemoveRmap(old, vma);

@@ -6,8 +6,7 @@
  * Pages leave a file with the fault mutex held, so that no fault can map them meanwhile.
  */
 import type { Op } from '../kernel/op.ts';
-import { add, clearFlags, downWrite, folioLock, folioUnlock, get, refGetUnlessZero, set, setFlags, switched, upWrite } from '../kernel/ops.ts';
-import { SW } from '../kernel/switches.ts';
+import { add, clearFlags, downWrite, folioLock, folioUnlock, get, refGetUnlessZero, set, setFlags, upWrite } from '../kernel/ops.ts';
 import { compoundOrder, folioMapcount, subPage } from '../memory/folio.ts';
 import { clearFrames } from '../memory/huge-frames.ts';
 import { PG_DIRTY, PG_HUGETLB_RESTORE_RESERVE, PG_UPTODATE } from '../memory/page-flags.ts';
@@ -221,8 +220,7 @@ function* removeInodeHugepages(inode: InodeRef, from: number, to: number, trunca
     if (page <= 0 || (yield* refGetUnlessZero(page)) === 0) continue;
     const index = at / size;
     const mutex = faultMutex(inode, index);
-    const serial = !switched(SW.hugetlbPunchNoMutex);
-    if (serial) yield* downWrite(mutex);
+    yield* downWrite(mutex);
     yield* folioLock(page);
     if (pageMapping[page] === inode) {
       if (folioMapcount(page) > 0) yield* unmapFileFolio(h, inode, page, index);
@@ -231,7 +229,7 @@ function* removeInodeHugepages(inode: InodeRef, from: number, to: number, trunca
       if (!truncate) yield* hugetlbUnreservePages(inode, index, index + 1, 1);
     }
     yield* folioUnlock(page);
-    if (serial) yield* upWrite(mutex);
+    yield* upWrite(mutex);
     yield* folioPut(page);
   }
   return truncate ? yield* hugetlbUnreservePages(inode, from, LAST_INDEX, freed) : 0;

@@ -72,19 +72,9 @@ export function* folioAddFileRmapPtes(page: Page, pages: number, vma: VmaRef): O
   return yield* mlockVmaFolio(page, vma);
 }
 
-/** folio_add_file_rmap_pmd. */
-export function* folioAddFileRmapPmd(folio: Page, vma: VmaRef): Op<number> {
-  return yield* entireMapcountAdd(folio, 1, get(vma, Vma.mm));
-}
-
 /** folio_dup_file_rmap_ptes: fork maps pages once more, in the child. */
 export function* folioDupFileRmapPtes(page: Page, pages: number, child: VmaRef): Op<number> {
   return yield* mapcountAdd(page, 1, pages, get(child, Vma.mm));
-}
-
-/** folio_dup_file_rmap_pmd. */
-export function* folioDupFileRmapPmd(folio: Page, child: VmaRef): Op<number> {
-  return yield* entireMapcountAdd(folio, 1, get(child, Vma.mm));
 }
 
 /**

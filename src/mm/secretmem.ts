@@ -8,8 +8,7 @@
  * - Mappings are shared and locked; the size can be set once.
  */
 import type { Op } from '../kernel/op.ts';
-import { allocPage, downRead, folioLock, folioUnlock, get, mappingGet, set, setFlags, switched, upRead } from '../kernel/ops.ts';
-import { SW } from '../kernel/switches.ts';
+import { allocPage, downRead, folioLock, folioUnlock, get, mappingGet, set, setFlags, upRead } from '../kernel/ops.ts';
 import { GFP_HIGHUSER } from '../memory/gfp.ts';
 import { PG_UPTODATE } from '../memory/page-flags.ts';
 import { clearFrame, pageShift, pfnOfPage } from '../memory/state.ts';
@@ -94,7 +93,7 @@ function* newPage(inode: InodeRef, index: number): Op<number> {
     if (error === 0) {
       yield* folioAddLru(page);
       const vpn = directMapVpn(pfnOfPage(page));
-      if (!switched(SW.secretmemNoFlush)) yield* flushTlbKernelRange(vpn, vpn + 1);
+      yield* flushTlbKernelRange(vpn, vpn + 1);
       return page;
     }
     yield* folioUnlock(page);

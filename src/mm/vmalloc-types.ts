@@ -3,7 +3,6 @@ import { array, defineStruct, type Ref } from '../memory/struct.ts';
 
 export type VmapAreaRef = Ref<'vmapArea'>;
 export type VmStructRef = Ref<'vmStruct'>;
-export type VmPagesRef = Ref<'vmPages'>;
 
 // VM_* of an area.
 export const VM_IOREMAP = 0x1;
@@ -11,7 +10,6 @@ export const VM_ALLOC = 0x2;
 export const VM_MAP = 0x4;
 export const VM_USERMAP = 0x8;
 export const VM_NO_GUARD = 0x40;
-export const VM_FLUSH_RESET_PERMS = 0x100;
 export const VM_ALLOW_HUGE_VMAP = 0x400;
 
 /** A range of the space, free or not (struct vmap_area). */

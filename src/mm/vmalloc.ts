@@ -21,7 +21,7 @@ import { FOR_VMAP, hasKernelLayout, leafAllowed, vmallocEnd, vmallocStart } from
 import { kernelPfn, PAGE_KERNEL, vmapRange, vunmapRangeNoflush } from './kernel-map.ts';
 import { Globals, type Page, type Vpn } from './types.ts';
 import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_IOREMAP, VM_MAP, VM_NO_GUARD, VM_PAGES, VmapArea, VmPages, VmStruct, type VmStructRef } from './vmalloc-types.ts';
-import { allocVmapArea, findUnlinkVmapArea, freeVmapAreaNoflush, purgeVmapAreaLazy, vmallocInit, vmapAreaOf } from './vmap-area.ts';
+import { allocVmapArea, findUnlinkVmapArea, freeVmapAreaNoflush, purgeVmapAreaLazy, vmallocInit } from './vmap-area.ts';
 
 // --- areas ------------------------------------------------------------------------------------------------------------------
 
@@ -49,18 +49,6 @@ function* getVmArea(pages: number, align: number, flags: number): Op<number> {
   yield* spinUnlock(globals + Globals.vmapBusyLock);
   return vm;
 }
-
-/** find_vm_area: what is mapped at a page, 0 for nothing. */
-export function* findVmArea(vpn: Vpn): Op<number> {
-  yield* spinLock(globals + Globals.vmapBusyLock);
-  const area = vmapAreaOf(vpn);
-  const vm = area === 0 ? 0 : get(area, VmapArea.vm);
-  yield* spinUnlock(globals + Globals.vmapBusyLock);
-  return vm;
-}
-
-/** get_vm_area_size: pages without the guard. */
-export const vmAreaPages = (vm: VmStructRef): number => get(vm, VmStruct.size) - ((get(vm, VmStruct.flags) & VM_NO_GUARD) !== 0 ? 0 : 1);
 
 /** remove_vm_area: nothing is mapped in the range that begins at a page; its vm_struct, which is the caller's now, or 0. */
 function* removeVmArea(start: Vpn): Op<number> {

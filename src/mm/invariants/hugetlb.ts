@@ -9,23 +9,12 @@ import { PG_HUGETLB } from '../../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageNext, pageRefcount, pagesEnd } from '../../memory/state.ts';
 import { PTE_PRESENT } from '../../pagetable/canonical.ts';
 import { globals } from '../globals.ts';
-import { HPAGE_RESV_OWNER, hstateVma, hugecacheOffset, hugePages, isVmaResvSet, privateRef } from '../hugetlb-resv.ts';
-import { FileRegion, Hstate, type HstateRef, Hugetlb, ResvMap } from '../hugetlb-types.ts';
+import { covered, HPAGE_RESV_OWNER, hstateVma, hugecacheOffset, hugePages, isVmaResvSet, privateRef } from '../hugetlb-resv.ts';
+import { Hstate, type HstateRef, Hugetlb } from '../hugetlb-types.ts';
 import { Globals, Inode, Mm, Vma } from '../types.ts';
 import { VM_HUGETLB, VM_MAYSHARE } from '../vm-flags.ts';
 import { type Census, eachXaEntry, liveOf } from './census.ts';
 import type { Findings } from './findings.ts';
-
-/** Huge pages of [from, to) that lie in the regions of a map. */
-function inRegions(map: number, from: number, to: number): number {
-  let sum = 0;
-  for (let rg = get(map, ResvMap.regions); rg !== 0; rg = get(rg, FileRegion.next)) {
-    const first = Math.max(from, get(rg, FileRegion.from));
-    const last = Math.min(to, get(rg, FileRegion.to));
-    if (last > first) sum += last - first;
-  }
-  return sum;
-}
 
 /** The reservations of a size that somebody has. */
 function owned(h: HstateRef, census: Census): number {
@@ -36,11 +25,11 @@ function owned(h: HstateRef, census: Census): number {
     if (privateRef(vma) === 0 || !isVmaResvSet(vma, HPAGE_RESV_OWNER)) continue;
     const from = hugecacheOffset(h, vma, get(vma, Vma.start));
     const to = hugecacheOffset(h, vma, get(vma, Vma.end));
-    sum += to - from - inRegions(privateRef(vma), from, to);
+    sum += to - from - covered(privateRef(vma), from, to);
   }
   for (const inode of liveOf(census, Inode)) {
     if (get(inode, Inode.hstate) !== h || get(inode, Inode.resvMap) === 0) continue;
-    sum += inRegions(get(inode, Inode.resvMap), 0, Number.MAX_SAFE_INTEGER);
+    sum += covered(get(inode, Inode.resvMap), 0, Number.MAX_SAFE_INTEGER);
     eachXaEntry(inode + Inode.pages, () => sum--);
   }
   return sum;

@@ -5,11 +5,9 @@
  * off, or with nothing). Three ways of freeing: after a grace period; after a flush by interrupts that every CPU has to answer; after a flush that hardware
  * sends around, or a hypervisor does without.
  */
-import { call, scenario, task } from '../explore/scenario.ts';
-import { map, store, WINDOW } from '../explore/setup.ts';
-import { allocPageVector } from '../mm/gup-types.ts';
+import { scenario } from '../explore/scenario.ts';
+import { getPage, loadPage, walkedTable, zapTable } from './support/walked-table.ts';
 
-const MADV_DONTNEED = 4;
 const broken = { expect: 'violation', rule: 'I3', preemptions: 1 } as const;
 const safe = { expect: 'clean' } as const;
 
@@ -17,21 +15,11 @@ export default scenario({
   id: 'A17',
   title: 'a walker without locks is in a page table that is emptied and freed',
   source: "mm/mmu_gather.c, its long comment; powerpc/64s/radix: don't need to broadcast IPI for radix pmd collapse flush (6.1)",
-  setup(stage) {
-    const { machine, notes, tablePages } = stage;
-    map(stage, WINDOW, tablePages);
-    store(stage, WINDOW + 1, 1);
-    machine.enter();
-    notes.vector = allocPageVector();
-  },
-  roots: ({ notes }) => [notes.vector],
+  ...walkedTable,
   hardware: ({ notes }) => ({ ipis: notes.ipis === 1 }),
   tasks: {
-    zap: ({ process, page, tablePages }) => task(call('sysMadvise', process.ref, WINDOW * page, tablePages * page, MADV_DONTNEED)),
-    walker: ({ process, notes }) =>
-      notes.fault === 1
-        ? task(call('threadLoad', process.ref, WINDOW + 1))
-        : task(call('getUserPagesFastOnly', process.mm, WINDOW + 1, 1, 0, notes.vector), call('putUserPages', notes.vector)),
+    zap: zapTable,
+    walker: (stage) => (stage.notes.fault === 1 ? loadPage : getPage('getUserPagesFastOnly'))(stage),
   },
   variants: {
     'rcu-irqs-off': { ...safe, note: 'freed after a grace period, walker with interrupts off' },

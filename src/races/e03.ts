@@ -1,9 +1,8 @@
 /** E03: get_user_pages_fast() pins a page that fork is about to share. */
-import { pageAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-import { get } from '../memory/heap.ts';
-import { allocPageVector, FOLL_WRITE, PageVector } from '../mm/gup-types.ts';
+import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
+import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
   id: 'E03',
@@ -20,13 +19,7 @@ export default scenario({
     fork: ({ process }) => task(call('sysFork', process.ref), call('threadStore', process.ref, WINDOW, 2)),
     pin: ({ process, notes }) => task(call('pinUserPagesFast', process.mm, WINDOW, 1, FOLL_WRITE, notes.vector)),
   },
-  holds: {
-    I5: ({ process, notes, results }) => {
-      const pinned = get(notes.vector, PageVector.pages);
-      const mapped = pageAt(process.ref, WINDOW);
-      return results.pin[0] !== 1 || pinned === mapped ? undefined : `page ${pinned} is pinned, and the process has page ${mapped} in its place`;
-    },
-  },
+  holds: { I5: pinnedStaysMapped },
   variants: {
     'no-count': {
       switches: ['gupFastNoSeq'],

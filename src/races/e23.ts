@@ -1,14 +1,8 @@
 /** E23: writeback takes the right to write away from entries; a CPU that is not flushed writes on unnoticed. */
-import { entryOf, pageAt } from '../explore/look.ts';
+import { pageAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { diskFile, map, store, WINDOW } from '../explore/setup.ts';
-import { get } from '../memory/heap.ts';
-import { PG_DIRTY } from '../memory/page-flags.ts';
-import { pageFlags, pageMapping, wordShift, words } from '../memory/state.ts';
-import { blockState } from '../mm/disk-block.ts';
-import { BLOCK_UNWRITTEN } from '../mm/file-types.ts';
-import { Block } from '../mm/types.ts';
-import { PTE_DIRTY } from '../pagetable/canonical.ts';
+import { dirtyOrOnDisk } from './support/pages.ts';
 
 export default scenario({
   id: 'E23',
@@ -26,15 +20,7 @@ export default scenario({
     thread: ({ process }) => task(call('threadStore', process.ref, WINDOW, 2)),
   },
   holds: {
-    I6: ({ process }) => {
-      const page = pageAt(process.ref, WINDOW);
-      if ((pageFlags[page] & PG_DIRTY) !== 0 || (entryOf(process.ref, WINDOW) & PTE_DIRTY) !== 0) return undefined;
-      const block = blockState(pageMapping[page], 0);
-      const written = block > BLOCK_UNWRITTEN ? get(block, Block.words) : 0;
-      return written === words[page << wordShift]
-        ? undefined
-        : `the disk has ${written}, the page ${words[page << wordShift]}, and nothing says that it is dirty`;
-    },
+    I6: (ending) => dirtyOrOnDisk(ending, pageAt(ending.process.ref, WINDOW)),
   },
   variants: {
     unflushed: {

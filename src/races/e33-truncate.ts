@@ -1,11 +1,10 @@
 /** E33, the other half: the page is truncated while writeback waits for it and a device has it pinned. Writeback must not write what is no longer the file's. */
+import { blockWord } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { diskFile, map, store, WINDOW } from '../explore/setup.ts';
 import { get } from '../memory/heap.ts';
-import { blockState } from '../mm/disk-block.ts';
-import { BLOCK_UNWRITTEN } from '../mm/file-types.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
-import { Block, File, Process } from '../mm/types.ts';
+import { File, Process } from '../mm/types.ts';
 
 export default scenario({
   id: 'E33-truncate',
@@ -34,8 +33,7 @@ export default scenario({
   },
   holds: {
     I6: ({ process, notes }) => {
-      const block = blockState(get(get(process.ref, Process.files + notes.fd), File.inode), 0);
-      const written = block > BLOCK_UNWRITTEN ? get(block, Block.words) : 0;
+      const written = blockWord(get(get(process.ref, Process.files + notes.fd), File.inode), 0);
       return written === 3 ? undefined : `the disk has ${written} after 3 was stored and written`;
     },
   },

@@ -4,17 +4,11 @@
  * fsync() writes what is there. The device writes on without a fault, so that nobody hears of it but by who lets the page go.
  */
 
-import { entryOf } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { diskFile, map, store, WINDOW } from '../explore/setup.ts';
 import { get } from '../memory/heap.ts';
-import { PG_DIRTY } from '../memory/page-flags.ts';
-import { pageFlags, pageMapping, wordShift, words } from '../memory/state.ts';
-import { blockState } from '../mm/disk-block.ts';
-import { BLOCK_UNWRITTEN } from '../mm/file-types.ts';
 import { allocPageVector, FOLL_WRITE, PageVector } from '../mm/gup-types.ts';
-import { Block } from '../mm/types.ts';
-import { PTE_DIRTY } from '../pagetable/canonical.ts';
+import { dirtyOrOnDisk } from './support/pages.ts';
 
 export default scenario({
   id: 'E33',
@@ -37,13 +31,7 @@ export default scenario({
     thread: ({ process }) => task(call('threadStore', process.ref, WINDOW, 2)),
   },
   holds: {
-    I6: ({ process, notes: { page } }) => {
-      if ((pageFlags[page] & PG_DIRTY) !== 0 || (entryOf(process.ref, WINDOW) & PTE_DIRTY) !== 0) return undefined;
-      const block = blockState(pageMapping[page], 0);
-      const written = block > BLOCK_UNWRITTEN ? get(block, Block.words) : 0;
-      const word = words[page << wordShift];
-      return written === word ? undefined : `the disk has ${written}, the page ${word}, and nothing says that it is dirty`;
-    },
+    I6: (ending) => dirtyOrOnDisk(ending, ending.notes.page),
   },
   variants: {
     'dirty-first': {

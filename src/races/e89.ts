@@ -4,31 +4,18 @@
  * Who keeps interrupts off, as get_user_pages_fast() does, is waited for then; who only reads under RCU, as faults do, is not. Where a table's descriptor has
  * place for the callback (CONFIG_PT_RECLAIM since 6.14) nothing needs to be allocated.
  */
-import { call, scenario, task } from '../explore/scenario.ts';
-import { map, store, WINDOW } from '../explore/setup.ts';
-import { allocPageVector } from '../mm/gup-types.ts';
-
-const MADV_DONTNEED = 4;
+import { scenario } from '../explore/scenario.ts';
+import { getPage, loadPage, walkedTable, zapTable } from './support/walked-table.ts';
 
 export default scenario({
   id: 'E89',
   title: 'a page table is given back, without memory for a batch, while somebody walks through it',
   source: 'mm/mmu_gather.c: tlb_remove_table_one(), tlb_remove_table_sync_one(); 718b13861d22 (x86: mm: free page table pages by RCU instead of semi RCU)',
-  setup(stage) {
-    const { machine, notes, tablePages } = stage;
-    map(stage, WINDOW, tablePages);
-    store(stage, WINDOW + 1, 1);
-    machine.enter();
-    notes.vector = allocPageVector();
-  },
-  roots: ({ notes }) => [notes.vector],
+  ...walkedTable,
   hardware: () => ({ ipis: true }),
   tasks: {
-    zap: ({ process, page, tablePages }) => task(call('sysMadvise', process.ref, WINDOW * page, tablePages * page, MADV_DONTNEED)),
-    walker: ({ process, notes }) =>
-      notes.fast === 1
-        ? task(call('getUserPagesFastOnly', process.mm, WINDOW + 1, 1, 0, notes.vector), call('putUserPages', notes.vector))
-        : task(call('threadLoad', process.ref, WINDOW + 1)),
+    zap: zapTable,
+    walker: (stage) => (stage.notes.fast === 1 ? getPage('getUserPagesFastOnly') : loadPage)(stage),
   },
   variants: {
     fault: {

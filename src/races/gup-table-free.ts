@@ -2,28 +2,18 @@
  * Freeing a page table that get_user_pages_fast() is walking: its interrupts are off, which keeps grace periods from ending where tables are freed by RCU, and
  * the flush from being answered where they are freed after it.
  */
-import { call, scenario, task } from '../explore/scenario.ts';
-import { map, store, WINDOW } from '../explore/setup.ts';
-import { allocPageVector } from '../mm/gup-types.ts';
-
-const MADV_DONTNEED = 4;
+import { scenario } from '../explore/scenario.ts';
+import { getPage, walkedTable, zapTable } from './support/walked-table.ts';
 
 export default scenario({
   id: 'gup-table-free',
   title: 'get_user_pages_fast() walks a page table while MADV_DONTNEED empties the table and gives it back',
   source: 'mm/mmu_gather.c: tlb_remove_table_free(), tlb_remove_table_smp_sync(); gup_fast(): local_irq_save()',
-  setup(stage) {
-    const { machine, notes, tablePages } = stage;
-    map(stage, WINDOW, tablePages);
-    store(stage, WINDOW + 1, 1);
-    machine.enter();
-    notes.vector = allocPageVector();
-  },
-  roots: ({ notes }) => [notes.vector],
+  ...walkedTable,
   hardware: ({ notes }) => ({ ipis: notes.ipis === 1 }),
   tasks: {
-    zap: ({ process, page, tablePages }) => task(call('sysMadvise', process.ref, WINDOW * page, tablePages * page, MADV_DONTNEED)),
-    get: ({ process, notes }) => task(call('getUserPagesFastOnly', process.mm, WINDOW + 1, 1, 0, notes.vector), call('putUserPages', notes.vector)),
+    zap: zapTable,
+    get: getPage('getUserPagesFastOnly'),
   },
   variants: {
     'at-once': { switches: ['tableFreeAtOnce'], expect: 'violation', rule: 'I3', preemptions: 1, note: 'freed after a flush that nobody has to answer' },

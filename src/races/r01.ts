@@ -6,11 +6,10 @@
  *
  * Where huge pages have an entry of their own: x86, arm64, s390 and others.
  */
-import { pageAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { adviseHuge, hasThp, hugePages, map, store, WINDOW } from '../explore/setup.ts';
-import { get } from '../memory/heap.ts';
-import { allocPageVector, FOLL_WRITE, PageVector } from '../mm/gup-types.ts';
+import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
+import { pinnedStaysMapped } from './support/pages.ts';
 
 const MADV_COLLAPSE = 25;
 
@@ -34,13 +33,7 @@ export default scenario({
     pin: ({ process, notes }) => task(call('pinUserPagesFast', process.mm, WINDOW, 1, FOLL_WRITE, notes.vector)),
     collapse: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE)),
   },
-  holds: {
-    I5: ({ process, notes, results }) => {
-      const pinned = get(notes.vector, PageVector.pages);
-      const mapped = pageAt(process.ref, WINDOW);
-      return results.pin[0] !== 1 || pinned === mapped ? undefined : `page ${pinned} is pinned, and the process has page ${mapped} in its place`;
-    },
-  },
+  holds: { I5: pinnedStaysMapped },
   variants: {
     'entry-only': {
       switches: ['gupFastNoTableReload'],

@@ -4,11 +4,10 @@
  * One empties the entry and looks for pins then, the other pins and reads the entry again then: whatever their order, one of them notices. Where the entry is
  * the same before and after, as of a page that may only be read, it is the mark that tells.
  */
-import { pageAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-import { get } from '../memory/heap.ts';
-import { allocPageVector, FOLL_WRITE, PageVector } from '../mm/gup-types.ts';
+import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
+import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
   id: 'R02',
@@ -33,13 +32,7 @@ export default scenario({
     ksm: ({ process }) => task(call('ksmProtectPage', process.ref, WINDOW)),
     owner: ({ process }) => task(call('threadStore', process.ref, WINDOW, 2)),
   },
-  holds: {
-    I5: ({ process, notes, results }) => {
-      const pinned = get(notes.vector, PageVector.pages);
-      const mapped = pageAt(process.ref, WINDOW);
-      return results.pin[0] !== 1 || pinned === mapped ? undefined : `page ${pinned} is pinned, and the process has page ${mapped} in its place`;
-    },
-  },
+  holds: { I5: pinnedStaysMapped },
   variants: {
     'no-reload': {
       switches: ['gupFastNoReload'],

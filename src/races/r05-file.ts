@@ -2,11 +2,10 @@
  * R05 of files: a pin for reading that lasts, of a page of the page cache. In a private mapping the owner's next write gives him a copy, so he gets that first;
  * in a shared one nothing is to be unshared, ever.
  */
-import { pageAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { load, MAP_PRIVATE, MAP_SHARED, map, memfd, PROT_READ, WINDOW } from '../explore/setup.ts';
-import { get } from '../memory/heap.ts';
-import { allocPageVector, FOLL_LONGTERM, PageVector } from '../mm/gup-types.ts';
+import { allocPageVector, FOLL_LONGTERM } from '../mm/gup-types.ts';
+import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
   id: 'R05-file',
@@ -25,13 +24,7 @@ export default scenario({
     pin: ({ process, notes }) => task(call('pinUserPagesFast', process.mm, WINDOW, 1, FOLL_LONGTERM, notes.vector)),
     owner: ({ process, notes }) => task(notes.shared === 1 ? call('threadLoad', process.ref, WINDOW) : call('threadStore', process.ref, WINDOW, 2)),
   },
-  holds: {
-    I5: ({ process, notes, results }) => {
-      const pinned = get(notes.vector, PageVector.pages);
-      const mapped = pageAt(process.ref, WINDOW);
-      return results.pin[0] !== 1 || pinned === mapped ? undefined : `page ${pinned} is pinned, and the process has page ${mapped} in its place`;
-    },
-  },
+  holds: { I5: pinnedStaysMapped },
   variants: {
     cached: { switches: ['gupNoUnshare'], expect: 'violation', rule: 'I5', preemptions: 0, note: 'the page of the file is pinned as it is' },
     fixed: { expect: 'clean' },

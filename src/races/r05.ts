@@ -3,11 +3,10 @@
  *
  * The slow way unshares the page by a fault and looks again; fork may share it once more until then.
  */
-import { pageAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-import { get } from '../memory/heap.ts';
-import { allocPageVector, FOLL_LONGTERM, PageVector } from '../mm/gup-types.ts';
+import { allocPageVector, FOLL_LONGTERM } from '../mm/gup-types.ts';
+import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
   id: 'R05',
@@ -27,13 +26,7 @@ export default scenario({
     fork: ({ process }) => task(call('sysFork', process.ref)),
     owner: ({ process }) => task(call('threadStore', process.ref, WINDOW, 2)),
   },
-  holds: {
-    I5: ({ process, notes, results }) => {
-      const pinned = get(notes.vector, PageVector.pages);
-      const mapped = pageAt(process.ref, WINDOW);
-      return results.pin[0] !== 1 || pinned === mapped ? undefined : `page ${pinned} is pinned, and the process has page ${mapped} in its place`;
-    },
-  },
+  holds: { I5: pinnedStaysMapped },
   variants: {
     shared: {
       switches: ['gupNoUnshare'],

@@ -1,0 +1,32 @@
+/** A page table with one page in it that somebody walks to while MADV_DONTNEED empties the table and gives it back: what several entries begin with. */
+import { call, type Stage, type TaskSpec, task } from '../../explore/scenario.ts';
+import { map, store, WINDOW } from '../../explore/setup.ts';
+import { allocPageVector } from '../../mm/gup-types.ts';
+
+const MADV_DONTNEED = 4;
+/** The page that is there. */
+const AT = WINDOW + 1;
+
+export const walkedTable = {
+  setup(stage: Stage): void {
+    const { machine, notes, tablePages } = stage;
+    map(stage, WINDOW, tablePages);
+    store(stage, AT, 1);
+    machine.enter();
+    notes.vector = allocPageVector();
+  },
+  roots: ({ notes }: Stage): number[] => [notes.vector],
+};
+
+/** Empties the table. */
+export const zapTable = ({ process, page, tablePages }: Stage): TaskSpec =>
+  task(call('sysMadvise', process.ref, WINDOW * page, tablePages * page, MADV_DONTNEED));
+
+/** Walks to the page by a function of get_user_pages, and lets it go. */
+export const getPage =
+  (name: 'getUserPagesFastOnly' | 'getUserPagesUnlocked') =>
+  ({ process, notes }: Stage): TaskSpec =>
+    task(call(name, process.mm, AT, 1, 0, notes.vector), call('putUserPages', notes.vector));
+
+/** Walks to it by a fault, or by hardware. */
+export const loadPage = ({ process }: Stage): TaskSpec => task(call('threadLoad', process.ref, AT));

@@ -1,6 +1,6 @@
 /**
  * `npm run features`: the feature table. Names stand in features/names.tsv, what is shown by which test in features/shown.tsv
- * (`id`, `yes` or `partly`, test file, words of the test's title, and for `partly` what is missing). A row that shown.tsv does not list is a no.
+ * (`id`, `yes` or `partly`, test file or entry of the races, words of its title, and for `partly` what is missing). A row that shown.tsv does not list is a no.
  *
  * A claim counts only while its test file exists and has a test of that title; a claim without one is an error (exit code 1).
  * `--totals` prints the totals only; `--check` also compares them with the README.

@@ -30,7 +30,7 @@ const PAGE = 4096;
 const MiB = 2 ** 20;
 const PROGRAM = '/dev/shm/pxd/prog';
 const STACK = 3;
-const [ENOENT, E2BIG, ENOEXEC, EACCES, EFAULT, EINVAL] = [-2, -7, -8, -13, -14, -22];
+const [ENOENT, E2BIG, ENOEXEC, EACCES, EFAULT, EEXIST, EINVAL] = [-2, -7, -8, -13, -14, -17, -22];
 
 function fresh(options: { program?: 'direct' | 'native' | 'step'; mode?: string } = {}): { machine: Machine; p: Process } {
   const machine = new Machine({ ramBytes: 64 * MiB, ...options });
@@ -241,6 +241,14 @@ describe('refusals', () => {
     expect(exec(p, PROGRAM, ['a'])).toBe(EINVAL);
     expect([p.alive, p.exitStatus]).toEqual([false, 11]);
     machine.enter();
+    expect(checkMachine()).toEqual([]);
+  });
+
+  it('F126: a program whose place is its own stack is refused, and the stack is not mapped over', () => {
+    const { p } = fresh();
+    install(p, PROGRAM, elf([{ ...SEGMENTS[0], address: 0x7fff_ffff_e000 }]));
+    expect(exec(p, PROGRAM, ['a'])).toBe(EEXIST);
+    expect([p.alive, p.exitStatus]).toEqual([false, 11]);
     expect(checkMachine()).toEqual([]);
   });
 });

@@ -33,7 +33,7 @@ export const DEFRAG_DEFER_MADVISE = 3;
 export const DEFRAG_NEVER = 4;
 
 /** Families whose kernels have transparent huge pages (HAVE_ARCH_TRANSPARENT_HUGEPAGE). */
-const THP_FAMILIES = ['x86', 'arm64', 'riscv', 's390', 'powerpc', 'loongarch', 'sparc', 'mips', 'arm'];
+const THP_FAMILIES = ['x86', 'arm64', 'riscv', 's390', 'powerpc', 'loongarch', 'sparc64', 'mips', 'arm'];
 
 /** Whether huge pages of one pmd entry exist in the mode. */
 export const hasPmdLeaves = (): boolean => codec.levels[1].leaves && THP_FAMILIES.includes(codec.mode.family);

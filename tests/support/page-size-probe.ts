@@ -4,6 +4,7 @@ import type { PagingMode } from '../../src/arch/mode.ts';
 import { codecFor } from '../../src/machine/boot.ts';
 import { poolOf } from '../../src/machine/boot-hugetlb.ts';
 import { Machine } from '../../src/machine/machine.ts';
+import { thpSetting } from '../../src/machine/thp-settings.ts';
 import { get } from '../../src/memory/heap.ts';
 import { LINEAR_BBML2 } from '../../src/mm/direct-map.ts';
 import { PAGE_KERNEL } from '../../src/mm/kernel-map.ts';
@@ -38,6 +39,11 @@ export function probe(mode: PagingMode, shift: number, use: PageUse): boolean {
     return kernel.makeDirectMap(Math.min(ramBytes, 2 ** (shift + 1)) / machine.pageSize, LINEAR_BBML2) === 0 && has(kernelExtents(machine));
   if (use === 'vmap') return kernel.ioremap(2 ** order, 2 ** order, PAGE_KERNEL) > 0 && has(kernelExtents(machine));
   if (use === 'thp') {
+    // Without settings there are no large folios.
+    thpSetting('/sys/kernel/mm/transparent_hugepage/enabled')?.write('never');
+    const size = thpSetting(`/sys/kernel/mm/transparent_hugepage/hugepages-${2 ** (shift - 10)}kB/enabled`);
+    if (size === undefined) return false;
+    size.write('always');
     const process = machine.spawn();
     const at = Math.max(2 ** shift, 0x10000000);
     const start = Math.ceil(at / 2 ** shift) * 2 ** shift;

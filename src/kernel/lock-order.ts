@@ -3,22 +3,16 @@
  * the other way round. Locks that stand in no list are learned (lockdep.ts).
  */
 
-/** Classes from the outermost to the innermost. */
-const DECLARED: readonly string[] = [
-  'inode.lock',
-  'mm.mmapLock',
-  'inode.invalidateLock',
-  'folio',
-  'inode.iMmapLock',
-  'anonVma.rwsem',
-  'mm.pageTableLock',
-  'page table',
-  'inode.pagesLock',
+/** Classes from the outermost to the innermost: of all memory, and of hugetlb. */
+const DECLARED: readonly (readonly string[])[] = [
+  ['inode.lock', 'mm.mmapLock', 'inode.invalidateLock', 'folio', 'inode.iMmapLock', 'anonVma.rwsem', 'mm.pageTableLock', 'page table', 'inode.pagesLock'],
+  ['faultMutex.mutex', 'hugetlbVmaLock.rwSema', 'inode.iMmapLock', 'hugetlb folio', 'page table'],
 ];
 
 /** Whether a lock of class `wanted` must not be waited for under one of class `held`. */
 export function isAgainstOrder(held: string, wanted: string): boolean {
-  const inner = DECLARED.indexOf(held);
-  const outer = DECLARED.indexOf(wanted);
-  return outer >= 0 && inner > outer;
+  return DECLARED.some((order) => {
+    const outer = order.indexOf(wanted);
+    return outer >= 0 && order.indexOf(held) > outer;
+  });
 }

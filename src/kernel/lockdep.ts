@@ -8,7 +8,8 @@
  *
  * A lock is a heap slot, the negated page of a page table, or (HELD_FOLIO) a page. Its class is the struct and field, or the kind.
  */
-import { FIRST_OBJECT, heap, type MachineState, mounted, SLOT_TOP, setSlot } from '../memory/state.ts';
+import { PG_ANON, PG_HUGETLB } from '../memory/page-flags.ts';
+import { FIRST_OBJECT, heap, type MachineState, mounted, pageFlags, SLOT_TOP, setSlot } from '../memory/state.ts';
 import { fieldName, layouts } from '../memory/struct.ts';
 import { KernelBug } from './bug.ts';
 import { checkInUse, checkLockObject } from './lifetimes.ts';
@@ -48,9 +49,15 @@ export function objectOf(slot: number): number {
   return 0;
 }
 
-/** The class that a lock belongs to: `mm.mmapLock`, `page table`, `folio`. */
+/**
+ * The class that a lock belongs to: `mm.mmapLock`, `page table`, `folio`. Folios of hugetlb are two classes of their own: those of files are locked under
+ * i_mmap_rwsem; anonymous ones are only tried under the mutex of faults, and held when it is given up and taken again (hugetlb_wp).
+ */
 export function lockClass(lock: number, mode: number): string {
-  if (mode === HELD_FOLIO) return 'folio';
+  if (mode === HELD_FOLIO) {
+    if ((pageFlags[lock] & PG_HUGETLB) === 0) return 'folio';
+    return (pageFlags[lock] & PG_ANON) === 0 ? 'hugetlb folio' : 'anonymous hugetlb folio';
+  }
   if (mode === HELD_VMA) return 'vma';
   if (lock < 0) return 'page table';
   const object = objectOf(lock);

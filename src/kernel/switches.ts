@@ -210,6 +210,22 @@ export const SWITCHES = {
     does: 'a private huge page that is thrown away does not give its reservation back',
     origin: 'before 6.9 (mm/hugetlb: restore the reservation if needed)',
   },
+  hugetlbPunchNoMutex: {
+    does: 'pages leave a hugetlb file, with their reservations, without the mutex that keeps faults out',
+    origin: 'before 4.3 (hugetlbfs: truncate_hugepages() takes a range of pages)',
+  },
+  hugetlbTruncateWaits: {
+    does: 'after the size of a hugetlb file has changed, truncate waits until faults that may have seen the old one are over',
+    origin: 'repair, not in Linux (docs/findings.md)',
+  },
+  hugetlbWpNoRecheck: {
+    does: 'who took a huge page away from his children does not look whether he maps it still before he writes to it',
+    origin: 'mutation',
+  },
+  hugetlbZapRestoresLast: {
+    does: 'a private huge page that is thrown away gives its reservation back only when nobody maps it any longer',
+    origin: 'repair, not in Linux (docs/findings.md)',
+  },
   hugetlbMoveSplitsFirst: {
     does: 'mremap cuts a hugetlb VMA at the ends of what it moves before it copies it, so that what stays keeps its reservations',
     origin: 'repair, not in Linux (docs/findings.md)',

@@ -8,7 +8,7 @@
 import type { Op } from '../kernel/op.ts';
 import { atomicAdd, clearFlags, downWrite, get, set, setFlags, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { compoundOrder } from '../memory/folio.ts';
+import { compoundOrder, folioMapcount } from '../memory/folio.ts';
 import { copyFrames } from '../memory/huge-frames.ts';
 import { PG_HUGETLB_RESTORE_RESERVE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { PTE_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
@@ -202,7 +202,8 @@ function* zapHugePage(tlb: GatherRef, vma: VmaRef, h: HstateRef, vpn: Vpn, ptep:
   // A private page gives its reservation back, lest somebody else take it: whoever owns the mapping is sure of a page. Not where the page leaves the pool.
   let adjust = false;
   yield* spinLock(hugetlb() + Hugetlb.lock);
-  if (get(h, Hstate.surplus) === 0 && vmaPrivateLock(vma) && folioTestAnon(page) && !switched(SW.hugetlbZapNoRestore)) {
+  const restores = !switched(SW.hugetlbZapNoRestore) && (!switched(SW.hugetlbZapRestoresLast) || folioMapcount(page) === 0);
+  if (get(h, Hstate.surplus) === 0 && vmaPrivateLock(vma) && folioTestAnon(page) && restores) {
     yield* setFlags(page, PG_HUGETLB_RESTORE_RESERVE);
     adjust = true;
   }

@@ -273,7 +273,7 @@ function* hugetlbWp(vmf: VmfRef, h: HstateRef, lock: number): Op<number> {
     yield* takeFromChildren(vmf, h, old);
     yield* spinLock(lock);
     const ptep = yield* hugePteOffset(mm, vpn, h);
-    if (ptep === 0 || (yield* hugePtepGet(h, ptep)) !== pte) return 0;
+    if ((ptep === 0 || (yield* hugePtepGet(h, ptep)) !== pte) && !switched(SW.hugetlbWpNoRecheck)) return 0;
   }
 }
 

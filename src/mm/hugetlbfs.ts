@@ -6,7 +6,8 @@
  * Pages leave a file with the fault mutex held, so that no fault can map them meanwhile.
  */
 import type { Op } from '../kernel/op.ts';
-import { add, clearFlags, downWrite, folioLock, folioUnlock, get, refGetUnlessZero, set, setFlags, upWrite } from '../kernel/ops.ts';
+import { add, clearFlags, downWrite, folioLock, folioUnlock, get, refGetUnlessZero, set, setFlags, switched, upWrite } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { compoundOrder, folioMapcount, subPage } from '../memory/folio.ts';
 import { clearFrames } from '../memory/huge-frames.ts';
 import { PG_DIRTY, PG_HUGETLB_RESTORE_RESERVE, PG_UPTODATE } from '../memory/page-flags.ts';
@@ -28,7 +29,7 @@ import {
 import { filemapAddFolio, filemapGetEntry, filemapLockFolio, filemapRemoveFolio, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
 import { restoreReserveOnError } from './hugetlb.ts';
 import { faultMutex, hugetlbVmaLockAlloc, hugetlbVmaLockFree, hugetlbVmaLockWrite, hugetlbVmaTrylockWrite, hugetlbVmaUnlockWrite } from './hugetlb-lock.ts';
-import { allocHugetlbFolio, defaultHstate, hstateOfOrder, hugetlbAcctMemory, subpoolGetPages, subpoolPutPages } from './hugetlb-pool.ts';
+import { allocHugetlbFolio, defaultHstate, hstateOfOrder, hugetlb, hugetlbAcctMemory, subpoolGetPages, subpoolPutPages } from './hugetlb-pool.ts';
 import {
   HPAGE_RESV_OWNER,
   hugePages,
@@ -41,7 +42,7 @@ import {
   setVmaResvFlags,
   setVmaResvMap,
 } from './hugetlb-resv.ts';
-import type { HstateRef } from './hugetlb-types.ts';
+import { FAULT_MUTEXES, FaultMutex, type HstateRef, Hugetlb } from './hugetlb-types.ts';
 import { unmapHugepageRange } from './hugetlb-vma.ts';
 import { freeName, iput, newInode } from './inode.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
@@ -220,19 +221,31 @@ function* removeInodeHugepages(inode: InodeRef, from: number, to: number, trunca
     if (page <= 0 || (yield* refGetUnlessZero(page)) === 0) continue;
     const index = at / size;
     const mutex = faultMutex(inode, index);
-    yield* downWrite(mutex);
+    const serial = !switched(SW.hugetlbPunchNoMutex);
+    if (serial) yield* downWrite(mutex);
+    // Mapped again since the caller looked. The locks for that come before the page's.
+    if (folioMapcount(page) > 0) yield* unmapFileFolio(h, inode, page, index);
     yield* folioLock(page);
     if (pageMapping[page] === inode) {
-      if (folioMapcount(page) > 0) yield* unmapFileFolio(h, inode, page, index);
       yield* deleteFromPageCache(inode, page, at);
       freed++;
       if (!truncate) yield* hugetlbUnreservePages(inode, index, index + 1, 1);
     }
     yield* folioUnlock(page);
-    yield* upWrite(mutex);
+    if (serial) yield* upWrite(mutex);
     yield* folioPut(page);
   }
   return truncate ? yield* hugetlbUnreservePages(inode, from, LAST_INDEX, freed) : 0;
+}
+
+/** Faults that may have seen the size of a file before it changed are over afterwards (the repair of docs/findings.md). */
+function* waitForFaults(): Op<number> {
+  for (let i = 0; i < FAULT_MUTEXES; i++) {
+    const mutex = get(hugetlb(), Hugetlb.mutexes + i) + FaultMutex.mutex;
+    yield* downWrite(mutex);
+    yield* upWrite(mutex);
+  }
+  return 0;
 }
 
 // --- size, holes, room --------------------------------------------------------------------------------------------------------
@@ -248,6 +261,7 @@ export function* hugetlbSetSize(inode: InodeRef, bytes: number): Op<number> {
   yield* downWrite(inode + Inode.iMmapLock);
   if (get(inode, Inode.iMmap) !== 0) yield* vmdeleteList(inode, bytes / 2 ** pageShift, LAST_INDEX);
   yield* upWrite(inode + Inode.iMmapLock);
+  if (switched(SW.hugetlbTruncateWaits)) yield* waitForFaults();
   return yield* removeInodeHugepages(inode, bytes / hugeBytes(h), 0, true);
 }
 

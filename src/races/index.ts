@@ -48,6 +48,9 @@ import e53 from './e53.ts';
 import e54 from './e54.ts';
 import e55 from './e55.ts';
 import e68 from './e68.ts';
+import e69 from './e69.ts';
+import e69Truncate from './e69-truncate.ts';
+import e73 from './e73.ts';
 import e74 from './e74.ts';
 import e81 from './e81.ts';
 import e81Table from './e81-table.ts';
@@ -135,6 +138,9 @@ export const catalogue: readonly Scenario[] = [
   e54,
   e55,
   e68,
+  e69,
+  e69Truncate,
+  e73,
   e74,
   e81,
   e81Table,

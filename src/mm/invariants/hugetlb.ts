@@ -1,11 +1,12 @@
 /**
  * Pools of huge pages: what they count (I25), what the pages of address spaces are counted as (I12), and that every reservation is somebody's (I24).
  *
- * A reservation belongs to a place of a private mapping, by its owner's VMAs, that has not used it yet, or to a page of a file that is reserved and not there.
+ * A reservation belongs to a place of a private mapping, by its owner's VMAs, that has not used it yet, or to a page of a file that is reserved and not there. One that
+ * its owner threw away and others have still brings its reservation back when they let it go.
  */
 import { compoundOrder } from '../../memory/folio.ts';
 import { get } from '../../memory/heap.ts';
-import { PG_HUGETLB } from '../../memory/page-flags.ts';
+import { PG_HUGETLB, PG_HUGETLB_RESTORE_RESERVE } from '../../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageNext, pageRefcount, pagesEnd } from '../../memory/state.ts';
 import { PTE_PRESENT } from '../../pagetable/canonical.ts';
 import { globals } from '../globals.ts';
@@ -44,11 +45,16 @@ function checkPool(h: HstateRef, census: Census, found: Findings): void {
       found.add('I25', `${name}: page ${page} is free, but has ${pageRefcount[page]} references`);
   }
   let used = 0;
+  let restoring = 0;
   for (let page = 1; page < pagesEnd(); page++)
-    if ((pageFlags[page] & PG_HUGETLB) !== 0 && pageRefcount[page] > 0 && compoundOrder(page) === get(h, Hstate.order)) used++;
+    if ((pageFlags[page] & PG_HUGETLB) !== 0 && pageRefcount[page] > 0 && compoundOrder(page) === get(h, Hstate.order)) {
+      used++;
+      if ((pageFlags[page] & PG_HUGETLB_RESTORE_RESERVE) !== 0) restoring++;
+    }
   found.equal('I25', `${name}: free pages`, get(h, Hstate.freePages), free);
   found.equal('I25', `${name}: pages`, get(h, Hstate.nr), free + used);
-  found.equal('I24', `${name}: reserved pages`, get(h, Hstate.resv), owned(h, census));
+  found.equal('I24', `${name}: reserved pages`, get(h, Hstate.resv) + restoring, owned(h, census));
+  if (get(h, Hstate.resv) < 0) found.add('I24', `${name}: ${get(h, Hstate.resv)} pages are reserved`);
   if (get(h, Hstate.resv) > free) found.add('I24', `${name}: ${get(h, Hstate.resv)} pages are reserved, ${free} are free`);
 }
 

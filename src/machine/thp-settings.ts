@@ -14,6 +14,8 @@ const DIRECTORY = '/sys/kernel/mm/transparent_hugepage/';
 const ENABLED = ['never', 'madvise', 'always'];
 const DEFRAG = ['madvise', 'always', 'defer', 'defer+madvise', 'never'];
 const SHMEM = ['never', 'always', 'within_size', 'advise', 'deny', 'force'];
+/** What the option huge= of a mount of tmpfs may say. */
+const MOUNT = SHMEM.slice(0, 4);
 
 /** Fields with a set of orders for each word that a size may say. */
 const SIZES = {
@@ -58,9 +60,35 @@ function sizeSetting(kind: keyof typeof SIZES, order: number): Setting {
   };
 }
 
+/** shmem_enabled_store: what a mount could say as well goes for the kernel's own mount. `force` needs the size of a huge page to inherit it, and no other. */
+function shmemEnabled(): Setting {
+  const setting = choice(Globals.shmemHuge, SHMEM);
+  return {
+    read: setting.read,
+    write: (value) => {
+      if (value === 'force' && get(globals, Globals.shmemOrdersInherit) !== 1 << pmdOrder())
+        throw new RangeError('"force" is for the size of a huge page alone');
+      setting.write(value);
+      if (MOUNT.includes(value)) set(globals, Globals.shmemMountHuge, MOUNT.indexOf(value));
+    },
+  };
+}
+
+/** The option huge= of the tmpfs that files with names live on (mount -o remount,huge=…). It counts for files that are made from then on, and faults. */
+export const tmpfsHuge = (): Setting => choice(Globals.tmpfsHuge, MOUNT);
+
 /** From the first setting that allows any on large folios may be anywhere. */
 function noteUse(): void {
-  const fields = [Globals.thpEnabled, Globals.thpOrdersAlways, Globals.thpOrdersMadvise, Globals.shmemHuge, Globals.shmemOrdersAlways];
+  const fields = [
+    Globals.thpEnabled,
+    Globals.thpOrdersAlways,
+    Globals.thpOrdersMadvise,
+    Globals.shmemHuge,
+    Globals.tmpfsHuge,
+    Globals.shmemOrdersAlways,
+    Globals.shmemOrdersMadvise,
+    Globals.shmemOrdersWithinSize,
+  ];
   if (fields.some((field) => get(globals, field) !== 0)) set(globals, Globals.thpUsed, 1);
 }
 
@@ -75,7 +103,7 @@ export function thpSetting(path: string): Setting | undefined {
   }
   if (name === 'enabled') return choice(Globals.thpEnabled, ENABLED);
   if (name === 'defrag') return choice(Globals.thpDefrag, DEFRAG);
-  if (name === 'shmem_enabled') return choice(Globals.shmemHuge, SHMEM);
+  if (name === 'shmem_enabled') return shmemEnabled();
   if (name === 'use_zero_page')
     return { read: () => String(1 - get(globals, Globals.thpNoZeroPage)), write: (value) => set(globals, Globals.thpNoZeroPage, Number(value) === 0 ? 1 : 0) };
   if (name === 'hpage_pmd_size') return { read: () => String(2 ** (pmdOrder() + codec.pageShift)), write: () => undefined };

@@ -7,13 +7,15 @@
 
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, set, spinUnlock, switched, upRead } from '../kernel/ops.ts';
+import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refAdd, refGetUnlessZero, set, spinUnlock, switched, upRead } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { compoundPages, folioTestLarge } from '../memory/folio.ts';
 import { PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
-import { pageFlags, pageMapping, pageShift } from '../memory/state.ts';
+import { pageFlags, pageIndex, pageMapping, pageShift } from '../memory/state.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
-import { filemapGetEntry, folioLeft, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { filemapGetEntry, folioFilePage, folioLeft, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { doSetPmd, pmdTransHuge } from './huge-memory.ts';
 import { setPteRange, vmfLockPte } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { mmapReadUnlock, vmaEndRead } from './mmap-lock.ts';
@@ -200,6 +202,45 @@ function* takeUptodate(inode: InodeRef, index: number): Op<number> {
   return 0;
 }
 
+/** filemap_map_pmd: one entry maps a folio as a whole, or others have done that by now; 0 when it is to be done by entries of the lowest level. Keeps or puts the reference. */
+function* filemapMapPmd(vmf: VmfRef, folio: Page): Op<number> {
+  const pmd = yield* entryGet(get(vmf, Vmf.pmdp), 1);
+  if (pmdTransHuge(pmd)) {
+    yield* folioUnlock(folio);
+    yield* folioPut(folio);
+    return 1;
+  }
+  if (pmd !== 0 || (yield* doSetPmd(vmf, folio)) !== 0) return 0;
+  yield* folioUnlock(folio);
+  return 1;
+}
+
+/** filemap_map_folio_range: maps the pages of a large folio from `index` to `last` where no entry stands; 1 when the faulting page is one of them. */
+function* mapFolioRange(vmf: VmfRef, folio: Page, ptep: number, index: number, last: number): Op<number> {
+  const pgoff = get(vmf, Vmf.pgoff);
+  const stride = entryStride(0);
+  let mapped = 0;
+  let hit = 0;
+  for (let at = index; at <= last; ) {
+    let end = at;
+    while (end <= last && (yield* entryGet(ptep + (end - pgoff) * stride, 0)) === 0) end++;
+    if (end === at) {
+      at++;
+      continue;
+    }
+    // The reference that was taken is the first mapping's.
+    yield* refAdd(folio, mapped === 0 ? end - at - 1 : end - at);
+    yield* setPteRange(vmf, folioFilePage(folio, at), ptep + (at - pgoff) * stride, get(vmf, Vmf.vpn) + at - pgoff, end - at);
+    if (pgoff >= at && pgoff < end) hit = 1;
+    mapped += end - at;
+    at = end;
+  }
+  if (mapped > 0) yield* addMmCounter(get(vmf, Vmf.mm), fileCounter(folio), mapped);
+  yield* folioUnlock(folio);
+  if (mapped === 0) yield* folioPut(folio);
+  return hit;
+}
+
 /** filemap_map_pages: maps what is cached of pages [first, last] where no entry stands. VM_FAULT_NOPAGE when the faulting page was mapped. */
 export function* filemapMapPages(vmf: VmfRef, first: number, last: number): Op<number> {
   const inode = get(get(get(vmf, Vmf.vma), Vma.file), File.inode);
@@ -215,6 +256,7 @@ export function* filemapMapPages(vmf: VmfRef, first: number, last: number): Op<n
     index = index < end ? pageCacheFind(inode, index + 1, end) : -1;
   }
   if (page === 0) return 0;
+  if (folioTestLarge(page) && (yield* filemapMapPmd(vmf, page)) !== 0) return VM_FAULT_NOPAGE;
   const stride = entryStride(0);
   const ptep = yield* vmfLockPte(vmf);
   if (ptep === 0) {
@@ -226,9 +268,13 @@ export function* filemapMapPages(vmf: VmfRef, first: number, last: number): Op<n
   let result = 0;
   while (page !== 0) {
     const at = ptep + (index - pgoff) * stride;
-    if ((yield* entryGet(at, 0)) === 0) {
+    if (folioTestLarge(page)) {
+      const from = index;
+      index = Math.min(end, pageIndex[page] + compoundPages(page) - 1);
+      if ((yield* mapFolioRange(vmf, page, ptep, from, index)) !== 0) result = VM_FAULT_NOPAGE;
+    } else if ((yield* entryGet(at, 0)) === 0) {
       // The reference that was taken is the mapping's.
-      yield* setPteRange(vmf, page, at, get(vmf, Vmf.vpn) + index - pgoff);
+      yield* setPteRange(vmf, page, at, get(vmf, Vmf.vpn) + index - pgoff, 1);
       yield* addMmCounter(get(vmf, Vmf.mm), fileCounter(page), 1);
       if (index === pgoff) result = VM_FAULT_NOPAGE;
       yield* folioUnlock(page);

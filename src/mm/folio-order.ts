@@ -5,13 +5,14 @@
  * folio that Linux would have made of it and its neighbours. A folio of order n starts at a multiple of 2^n, and all its pages are cached and say n.
  */
 
+import { pageIsCompound } from '../memory/folio.ts';
 import { PG_DIRTY } from '../memory/page-flags.ts';
 import { pageFlags, pagePrivate, setPagePrivate } from '../memory/state.ts';
 import { xaLoad } from '../memory/xarray.ts';
 import { Inode, type InodeRef, type Page } from './types.ts';
 
-/** folio_order of a page of the page cache; 0 for what is no page. */
-export const folioOrder = (page: Page): number => (page > 0 ? pagePrivate[page] : 0);
+/** folio_order of a page of a disk file's cache; 0 for what is no page, and for parts of folios that are compound (they say it themselves). */
+export const folioOrder = (page: Page): number => (page > 0 && !pageIsCompound(page) ? pagePrivate[page] : 0);
 
 /** Makes pages [first, first + 2^order) of a file one folio. */
 export function setFolioOrder(inode: InodeRef, first: number, order: number): void {

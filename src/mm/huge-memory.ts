@@ -8,6 +8,7 @@
 import { codec, entryAt, spanPages, storeEntries } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
+  add,
   allocPage,
   entryClearBits,
   entryGet,
@@ -25,6 +26,7 @@ import {
   switched,
 } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { compoundPages } from '../memory/folio.ts';
 import { __GFP_ZERO } from '../memory/gfp.ts';
 import { PG_ANON_EXCLUSIVE, PG_DIRTY, PG_REFERENCED, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageFlags, pageRefcount } from '../memory/state.ts';
@@ -48,7 +50,7 @@ import { deferredSplitFolio } from './deferred-split.ts';
 import { folioNeedsCowForDma } from './dma-pinned.ts';
 import { EAGAIN, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
-import { pmdOrder, thpVmaSuitableOrder, vmaThpGfpMask } from './huge-orders.ts';
+import { hasPmdLeaves, pmdOrder, thpVmaSuitableOrder, vmaThpDisabled, vmaThpGfpMask } from './huge-orders.ts';
 import { isHugeZeroPmd, mmGetHugeZeroFolio } from './huge-zero.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { checkStableAddressSpace } from './mm-flags-ops.ts';
@@ -72,7 +74,15 @@ import {
 } from './pgtable.ts';
 import { mmIncNrPtes, pgtableDeposit, pgtableWithdraw, zapDepositedTable } from './pgtable-deposit.ts';
 import { pmdLockptr } from './pgtable-generic.ts';
-import { folioAddAnonRmapPtes, folioAddNewAnonRmapPmd, folioMoveAnonRmap, folioRemoveRmapPmd, folioTryDupAnonRmapPmd, pageAnonExclusive } from './rmap.ts';
+import {
+  folioAddAnonRmapPtes,
+  folioAddFileRmapPmd,
+  folioAddNewAnonRmapPmd,
+  folioMoveAnonRmap,
+  folioRemoveRmapPmd,
+  folioTryDupAnonRmapPmd,
+  pageAnonExclusive,
+} from './rmap.ts';
 import { folioAddLruVma, folioGet, folioMarkAccessed, folioMarkDirty, folioPut, folioTestAnon } from './swap.ts';
 import { type GatherRef, Globals, MM_ANONPAGES, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_RAND_READ, VM_SEQ_READ, VM_WRITE } from './vm-flags.ts';
@@ -188,6 +198,32 @@ function* newHugePage(vmf: VmfRef): Op<number> {
     yield* pteFree(table);
     yield* folioPut(folio);
   }
+  return result;
+}
+
+/**
+ * do_set_pmd: one entry maps a locked folio of a file as a whole, where nothing is mapped, and keeps the caller's reference; VM_FAULT_FALLBACK when it cannot.
+ * No table is kept in reserve: what it maps can be faulted in again.
+ */
+export function* doSetPmd(vmf: VmfRef, folio: Page): Op<number> {
+  const vma = get(vmf, Vmf.vma);
+  const mm = get(vmf, Vmf.mm);
+  const pmdp = get(vmf, Vmf.pmdp);
+  if (!hasPmdLeaves() || compoundPages(folio) !== spanPages(1) || vmaThpDisabled(vma, get(vma, Vma.flags), true)) return VM_FAULT_FALLBACK;
+  if (!thpVmaSuitableOrder(vma, get(vmf, Vmf.vpn), pmdOrder())) return VM_FAULT_FALLBACK;
+  const lock = pmdLockptr(mm, pmdp);
+  let result = VM_FAULT_FALLBACK;
+  yield* spinLock(lock);
+  if ((yield* entryGet(pmdp, 1)) === 0) {
+    let entry = pteMkyoung(mkHugePmd(folio, vmaPageProt(vma)));
+    if ((get(vmf, Vmf.flags) & FAULT_FLAG_WRITE) !== 0) entry = maybeMkwrite(pteMkdirty(entry), vma);
+    yield* addMmCounter(mm, fileCounter(folio), spanPages(1));
+    yield* folioAddFileRmapPmd(folio, vma);
+    yield* entrySet(pmdp, 1, entry);
+    add(globals, Globals.thpFileMapped, 1);
+    result = 0;
+  }
+  yield* spinUnlock(lock);
   return result;
 }
 

@@ -44,7 +44,9 @@ export const pmdOrder = (): number => Math.log2(spanPages(1));
 /** THP_ORDERS_ALL_ANON: all up to PMD_ORDER but 0 and 1. */
 const anonOrders = (): number => (hasPmdLeaves() ? 2 ** (pmdOrder() + 1) - 1 - 3 : 0);
 /** THP_ORDERS_ALL_FILE_DEFAULT: all that the page cache takes, but 0. */
-export const fileOrders = (): number => (hasPmdLeaves() ? 2 ** (pmdOrder() + 1) - 1 - 1 : 0);
+export const fileOrders = (): number => (hasPmdLeaves() ? 2 ** (maxPageCacheOrder() + 1) - 1 - 1 : 0);
+/** MAX_PAGECACHE_ORDER: a huge page, if Linux's array of pages (two of its levels in one entry) can hold it. */
+export const maxPageCacheOrder = (): number => Math.min(11, pmdOrder());
 
 export const hasOrder = (orders: number, order: number): boolean => (orders & (1 << order)) !== 0;
 /** highest_order, −1 of an empty set. */
@@ -119,15 +121,15 @@ function fileAllowable(vma: VmaRef, vmFlags: number, type: number, orders: numbe
   if (file === 0 || type === TVA_PAGEFAULT) return 0;
   const inode = get(file, File.inode);
   if (get(inode, Inode.kind) === INODE_DISK) return 0;
-  return orders & shmemAllowableHugeOrders(inode, vma, vmFlags, get(vma, Vma.pgoff), type === TVA_FORCED_COLLAPSE ? 1 : 0);
+  return orders & shmemAllowableHugeOrders(inode, vma, vmFlags, get(vma, Vma.pgoff), 0, type === TVA_FORCED_COLLAPSE ? 1 : 0);
 }
 
 /** THPeligible of smaps. */
 export const thpEligible = (vma: VmaRef): boolean => thpVmaAllowableOrders(vma, get(vma, Vma.flags), TVA_SMAPS, -1) !== 0;
 
-/** vma_thp_gfp_mask. */
+/** vma_thp_gfp_mask. `vma` is 0 for write() and fallocate() of shared memory. */
 export function vmaThpGfpMask(vma: VmaRef): number {
-  const advised = (get(vma, Vma.flags) & VM_HUGEPAGE) !== 0;
+  const advised = vma !== 0 && (get(vma, Vma.flags) & VM_HUGEPAGE) !== 0;
   switch (get(globals, Globals.thpDefrag)) {
     case DEFRAG_ALWAYS:
       return GFP_TRANSHUGE | (advised ? 0 : __GFP_NORETRY);

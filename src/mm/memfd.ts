@@ -8,7 +8,8 @@
 import type { Op } from '../kernel/op.ts';
 import { downWrite, get, set, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { pageMapcount, pageRefcount } from '../memory/state.ts';
+import { folioMapcount } from '../memory/folio.ts';
+import { pageRefcount } from '../memory/state.ts';
 import { EBUSY, EFAULT, EINVAL, EPERM } from './errno.ts';
 import { fdPublish, intArgument } from './file.ts';
 import {
@@ -30,7 +31,7 @@ import {
   MFD_NOEXEC_SEAL,
   O_LARGEFILE,
 } from './file-types.ts';
-import { LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { LAST_INDEX, pageCacheEntry, pageCacheFind, pageCacheNext, pagesInCache } from './filemap.ts';
 import { hugetlbFileSetup } from './hugetlbfs.ts';
 import { freeName, mappingAllowWritable, mappingDenyWritable, nameAppend, newName } from './inode.ts';
 import { shmemFileSetup } from './shmem.ts';
@@ -92,9 +93,9 @@ export function memfdGetSeals(file: FileRef): number {
 
 /** memfd_wait_for_pins: whether a page of the file is held by somebody who may write to it without mapping it. */
 function hasPins(inode: InodeRef): boolean {
-  for (let index = pageCacheFind(inode, 0, LAST_INDEX); index >= 0; index = pageCacheFind(inode, index + 1, LAST_INDEX)) {
+  for (let index = pageCacheFind(inode, 0, LAST_INDEX); index >= 0; index = pageCacheFind(inode, pageCacheNext(inode, index), LAST_INDEX)) {
     const page = pageCacheEntry(inode, index);
-    if (page > 0 && pageRefcount[page] - pageMapcount[page] !== 1) return true;
+    if (page > 0 && pageRefcount[page] - folioMapcount(page) !== pagesInCache(inode, page)) return true;
   }
   return false;
 }

@@ -26,14 +26,14 @@ import {
   switched,
 } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio, pageIsCompound } from '../memory/folio.ts';
+import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio, pageIsCompound, subPageIndex } from '../memory/folio.ts';
 import { __GFP_ZERO } from '../memory/gfp.ts';
 import { PG_ANON_EXCLUSIVE, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageMapcount, pageRefcount } from '../memory/state.ts';
 import { PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { anonVmaPrepareFault } from './anon-vma.ts';
 import { globals } from './globals.ts';
-import { doHugePmdAnonymousPage, hugePmdSetAccessed, pmdTransHuge, wpHugePmd } from './huge-memory.ts';
+import { doHugePmdAnonymousPage, doSetPmd, hugePmdSetAccessed, pmdTransHuge, wpHugePmd } from './huge-memory.ts';
 import { hasOrder, highestOrder, pmdOrder, TVA_PAGEFAULT, thpVmaAllowableOrders, thpVmaSuitableOrders, vmaThpGfpMask } from './huge-orders.ts';
 import { hugetlbFault } from './hugetlb.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
@@ -61,12 +61,12 @@ import {
   tablePage,
 } from './pgtable.ts';
 import { pteMap, pteOffsetMapLock, pteUnmap } from './pgtable-generic.ts';
-import { folioAddFileRmap, folioAddNewAnonRmap, folioMoveAnonRmap, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
+import { folioAddFileRmapPtes, folioAddNewAnonRmap, folioMoveAnonRmap, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
 import { isMigrationEntry } from './split-folio.ts';
 import { folioAddLruVma, folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
 import { Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_MAYSHARE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
-import { mapPages, pageMkwrite, vmaIsAnonymous, vmFault, vmOpsHasMapPages, vmOpsHasPageMkwrite } from './vm-ops.ts';
+import { mapPages, pageMkwrite, vmaIsAnonymous, vmaIsShmem, vmFault, vmOpsHasMapPages, vmOpsHasPageMkwrite } from './vm-ops.ts';
 import { vmaPageProt } from './vm-prot.ts';
 import {
   allocVmf,
@@ -308,7 +308,7 @@ function* doReadFault(vmf: VmfRef): Op<number> {
   if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) return result;
   result |= yield* finishFault(vmf);
   const page = get(vmf, Vmf.page);
-  yield* folioUnlock(page);
+  yield* folioUnlock(pageFolio(page));
   if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) yield* folioPut(page);
   return result;
 }
@@ -345,7 +345,7 @@ function* doCowFault(vmf: VmfRef): Op<number> {
   copyFrame(copy, page);
   yield* setFlags(copy, PG_UPTODATE);
   result |= yield* finishFault(vmf);
-  yield* folioUnlock(page);
+  yield* folioUnlock(pageFolio(page));
   yield* folioPut(page);
   if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) yield* folioPut(copy);
   return result;
@@ -365,7 +365,7 @@ function* doSharedFault(vmf: VmfRef): Op<number> {
   }
   result |= yield* finishFault(vmf);
   if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) {
-    yield* folioUnlock(page);
+    yield* folioUnlock(pageFolio(page));
     yield* folioPut(page);
     return result;
   }
@@ -375,7 +375,7 @@ function* doSharedFault(vmf: VmfRef): Op<number> {
 /** fault_dirty_shared_page: the page is dirty from now on; unlocks it. */
 function* faultDirtySharedPage(page: Page): Op<number> {
   yield* folioMarkDirty(page);
-  yield* folioUnlock(page);
+  yield* folioUnlock(pageFolio(page));
   return 0;
 }
 
@@ -400,7 +400,7 @@ function* fetchPage(vmf: VmfRef): Op<number> {
   const result = yield* vmFault(vmf);
   if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY | VM_FAULT_DONE_COW)) !== 0) return result;
   if ((result & VM_FAULT_LOCKED) === 0) {
-    yield* folioLock(get(vmf, Vmf.page));
+    yield* folioLock(pageFolio(get(vmf, Vmf.page)));
     return result | VM_FAULT_LOCKED;
   }
   return result;
@@ -417,21 +417,51 @@ function* finishFault(vmf: VmfRef): Op<number> {
     const unstable = yield* checkStableAddressSpace(get(vmf, Vmf.mm));
     if (unstable !== 0) return unstable;
   }
+  const pmdp = get(vmf, Vmf.pmdp);
+  const large = !cow && pageIsCompound(page);
+  if (large && (yield* entryGet(pmdp, 1)) === 0) {
+    const whole = yield* doSetPmd(vmf, pageFolio(page));
+    if ((whole & VM_FAULT_FALLBACK) === 0) return whole;
+  }
   const ptep = yield* vmfLockPte(vmf);
   if (ptep === 0) return VM_FAULT_NOPAGE;
   const lock = pteLockptr(ptep);
-  if ((yield* entryGet(ptep, 0)) !== 0) {
+  const vpn = get(vmf, Vmf.vpn);
+  let first = vpn;
+  let pages = 1;
+  if (large && fitsAround(vmf, page)) {
+    // All of a large folio of shared memory, where nothing of it is mapped yet.
+    first = vpn - subPageIndex(page);
+    pages = compoundPages(page);
+    if (!(yield* pteRangeNone(ptep - (vpn - first) * entryStride(0), pages))) {
+      first = vpn;
+      pages = 1;
+    }
+  }
+  if (pages === 1 && (yield* entryGet(ptep, 0)) !== 0) {
     yield* spinUnlock(lock);
     return VM_FAULT_NOPAGE;
   }
-  yield* setPteRange(vmf, page, ptep, get(vmf, Vmf.vpn));
-  yield* addMmCounter(get(vmf, Vmf.mm), cow ? MM_ANONPAGES : fileCounter(page), 1);
+  if (pages > 1) yield* refAdd(pageFolio(page), pages - 1);
+  yield* setPteRange(vmf, pages > 1 ? pageFolio(page) : page, ptep - (vpn - first) * entryStride(0), first, pages);
+  yield* addMmCounter(get(vmf, Vmf.mm), cow ? MM_ANONPAGES : fileCounter(page), pages);
   yield* spinUnlock(lock);
   return 0;
 }
 
-/** set_pte_range for one page: mapping a page of an object or its private copy. Needs the entry's lock; the caller counts it. */
-export function* setPteRange(vmf: VmfRef, page: Page, ptep: number, vpn: Vpn): Op<number> {
+/** Whether entries for all pages of a folio around the faulting one lie in its VMA and table. Of other files than shared memory one page is mapped at a time. */
+function fitsAround(vmf: VmfRef, page: Page): boolean {
+  const vma = get(vmf, Vmf.vma);
+  if (!vmaIsShmem(vma)) return false;
+  const before = subPageIndex(page);
+  const behind = compoundPages(page) - before;
+  const vpn = get(vmf, Vmf.vpn);
+  const slot = vpn % tableEntries(0);
+  return vpn - before >= get(vma, Vma.start) && vpn + behind <= get(vma, Vma.end) && slot >= before && slot + behind <= tableEntries(0);
+}
+
+/** set_pte_range: mapping pages of an object in a row, from `vpn` on, or the private copy of one. Needs the entries' lock; the caller counts them. */
+export function* setPteRange(vmf: VmfRef, page: Page, ptep: number, vpn: Vpn, pages: number): Op<number> {
   const vma = get(vmf, Vmf.vma);
   const vmFlags = get(vma, Vma.flags);
   const write = (get(vmf, Vmf.flags) & FAULT_FLAG_WRITE) !== 0;
@@ -441,7 +471,8 @@ export function* setPteRange(vmf: VmfRef, page: Page, ptep: number, vpn: Vpn): O
   if (write && (vmFlags & VM_SHARED) === 0) {
     yield* folioAddNewAnonRmap(page, vma, vpn);
     yield* folioAddLruVma(page, vma);
-  } else yield* folioAddFileRmap(page, vma);
+  } else yield* folioAddFileRmapPtes(page, pages, vma);
+  for (let i = 1; i < pages; i++) yield* entrySet(ptep + i * entryStride(0), 0, entry + i * PTE_PAYLOAD);
   return yield* entrySet(ptep, 0, entry);
 }
 
@@ -525,7 +556,7 @@ function* wpPageShared(vmf: VmfRef, page: Page, lock: number): Op<number> {
   } else {
     yield* wpPageReuse(vmf);
     yield* spinUnlock(lock);
-    yield* folioLock(page);
+    yield* folioLock(pageFolio(page));
   }
   yield* faultDirtySharedPage(page);
   return yield* folioPutResult(page);

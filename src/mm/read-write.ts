@@ -10,6 +10,7 @@
 import { ACCESS_READ, mmuAccess } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
 import { downRead, downWrite, folioUnlock, get, set, upRead, upWrite } from '../kernel/ops.ts';
+import { compoundPages } from '../memory/folio.ts';
 import { PG_READAHEAD } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageShift } from '../memory/state.ts';
 import { diskGetPage, diskSeek, diskWriteBegin, diskWriteEnd } from './disk.ts';
@@ -34,7 +35,8 @@ import {
   SEEK_HOLE,
   SEEK_SET,
 } from './file-types.ts';
-import { filemapGetEntry, folioTestUptodate, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { filemapGetEntry, folioFilePage, folioTestUptodate, LAST_INDEX, pageCacheEntry, pageCacheFind, pageCacheNext } from './filemap.ts';
+import { maxPageCacheOrder } from './huge-orders.ts';
 import { hugetlbRead } from './hugetlbfs.ts';
 import { pipeRead, pipeWrite } from './pipe.ts';
 import { pageCacheAsyncRa, pageCacheSyncRa } from './readahead.ts';
@@ -94,9 +96,10 @@ function* shmemRead(inode: InodeRef, mm: MmRef, to: number, length: number, posi
   while (done < length && position + done < get(inode, Inode.size)) {
     const at = position + done;
     const index = Math.floor(at / size);
-    const page = yield* shmemGetFolio(inode, index, SGP_READ, mm);
-    if (page < 0) return done === 0 && page !== -EINVAL ? page : done;
-    if (page > 0) yield* folioUnlock(page);
+    const folio = yield* shmemGetFolio(inode, index, 0, SGP_READ, mm);
+    if (folio < 0) return done === 0 && folio !== -EINVAL ? folio : done;
+    if (folio > 0) yield* folioUnlock(folio);
+    const page = folio > 0 ? folioFilePage(folio, index) : 0;
     // The size again: nobody keeps the file from being truncated.
     const end = get(inode, Inode.size);
     if (at >= end) {
@@ -165,10 +168,10 @@ export function* kernelReadPage(file: FileRef, index: number, to: Page, mm: MmRe
   const inode = get(file, File.inode);
   if (index * 2 ** pageShift >= get(inode, Inode.size)) return 0;
   const disk = get(inode, Inode.kind) === INODE_DISK;
-  const page = disk ? yield* readablePage(file, inode, index, 1) : yield* shmemGetFolio(inode, index, SGP_READ, mm);
+  const page = disk ? yield* readablePage(file, inode, index, 1) : yield* shmemGetFolio(inode, index, 0, SGP_READ, mm);
   if (page <= 0) return page;
   if (!disk) yield* folioUnlock(page);
-  copyFrame(to, page);
+  copyFrame(to, folioFilePage(page, index));
   yield* folioPut(page);
   return 0;
 }
@@ -179,24 +182,40 @@ export function* kernelReadPage(file: FileRef, index: number, to: Page, mm: MmRe
 function* performWrite(inode: InodeRef, mm: MmRef, from: number, length: number, position: number): Op<number> {
   const size = 2 ** pageShift;
   const disk = get(inode, Inode.kind) === INODE_DISK;
+  // As much at once as a folio can hold (mapping_max_folio_size).
+  const chunk = (get(inode, Inode.orders) & 1) !== 0 ? size * 2 ** maxPageCacheOrder() : size;
   let done = 0;
   let bytes = 0;
   while (done < length) {
     const at = position + done;
-    const offset = at % size;
     // After a short copy only what could be copied is tried again.
-    if (bytes === 0) bytes = Math.min(size - offset, length - done);
+    if (bytes === 0) bytes = Math.min(chunk - (at % chunk), length - done);
     const page = disk
       ? yield* diskWriteBegin(inode, at, Math.min(length - done, MAX_FOLIO_BYTES - (at % MAX_FOLIO_BYTES)))
       : yield* shmemWriteBegin(inode, at, bytes, mm);
     if (page < 0) return done === 0 ? page : done;
-    const copied = copyFromUserAtomic(mm, from + done, page, offset, bytes);
+    const copied = copyToFolio(mm, from + done, page, at, bytes);
     if (disk) yield* diskWriteEnd(inode, page, at, copied);
     else yield* shmemWriteEnd(inode, page, at, copied);
     done += copied;
     bytes = 0;
     // Nothing could be copied with the page locked: fault the buffer in without it.
-    if (copied === 0 && !(yield* faultInReadable(mm, from + done, Math.min(size - offset, length - done)))) return done === 0 ? -EFAULT : done;
+    if (copied === 0 && !(yield* faultInReadable(mm, from + done, Math.min(size - (at % size), length - done)))) return done === 0 ? -EFAULT : done;
+  }
+  return done;
+}
+
+/** copy_folio_from_iter_atomic: as much of `bytes` bytes as lies in the folio from a position on and can be had without a fault. */
+function copyToFolio(mm: MmRef, from: number, folio: Page, position: number, bytes: number): number {
+  const size = 2 ** pageShift;
+  const most = Math.min(bytes, compoundPages(folio) * size - (position % (compoundPages(folio) * size)));
+  let done = 0;
+  while (done < most) {
+    const at = position + done;
+    const part = Math.min(most - done, size - (at % size));
+    const copied = copyFromUserAtomic(mm, from + done, folioFilePage(folio, Math.floor(at / size)), at % size, part);
+    done += copied;
+    if (copied < part) break;
   }
   return done;
 }
@@ -331,10 +350,14 @@ function shmemSeek(inode: InodeRef, offset: number, whence: number): number {
   const size = 2 ** pageShift;
   let index = Math.floor(offset / size);
   if (whence === SEEK_HOLE) {
-    while (index * size < bytes && hasContent(inode, index)) index++;
+    while (index * size < bytes && hasContent(inode, index)) index = pageCacheNext(inode, index);
     return Math.min(Math.max(offset, index * size), bytes);
   }
-  for (index = pageCacheFind(inode, index, LAST_INDEX); index >= 0 && index * size < bytes; index = pageCacheFind(inode, index + 1, LAST_INDEX))
+  for (
+    index = pageCacheFind(inode, index, LAST_INDEX);
+    index >= 0 && index * size < bytes;
+    index = pageCacheFind(inode, pageCacheNext(inode, index), LAST_INDEX)
+  )
     if (hasContent(inode, index)) return Math.max(offset, index * size);
   return -ENXIO;
 }

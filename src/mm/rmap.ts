@@ -60,9 +60,9 @@ export function* folioAddAnonRmapPtes(page: Page, pages: number, vma: VmaRef, ex
   return pageIsCompound(page) ? 0 : yield* mlockVmaFolio(page, vma);
 }
 
-/** folio_add_file_rmap_pte. */
-export function* folioAddFileRmap(page: Page, vma: VmaRef): Op<number> {
-  return yield* folioAddFileRmapPtes(page, 1, vma);
+/** folio_add_file_rmap_pmd. */
+export function* folioAddFileRmapPmd(folio: Page, vma: VmaRef): Op<number> {
+  return yield* entireMapcountAdd(folio, 1, get(vma, Vma.mm));
 }
 
 /** folio_add_file_rmap_ptes. A part of a large folio does not lock it in memory. */

@@ -2,7 +2,8 @@
 
 import type { Op } from '../kernel/op.ts';
 import { folioUnlock, get, set, writeOnce } from '../kernel/ops.ts';
-import { pageShift } from '../memory/state.ts';
+import { compoundPages } from '../memory/folio.ts';
+import { pageIndex, pageShift } from '../memory/state.ts';
 import { EFBIG, EOPNOTSUPP, EPERM } from './errno.ts';
 import { F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_WRITE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from './file-types.ts';
 import { SGP_FALLOC, shmemGetFolio, shmemRecalcInode, shmemTruncateRange } from './shmem.ts';
@@ -36,15 +37,20 @@ export function* shmemFallocate(inode: InodeRef, mode: number, offset: number, l
   if ((seals & F_SEAL_GROW) !== 0 && to > get(inode, Inode.size)) return -EPERM;
   const first = Math.floor(offset / size);
   const end = Math.ceil(to / size);
-  for (let index = first; index < end; index++) {
-    const page = yield* shmemGetFolio(inode, index, SGP_FALLOC, mm);
+  const undo = get(inode, Inode.fallocEnd);
+  if (undo < end) set(inode, Inode.fallocEnd, end);
+  for (let index = first; index < end; ) {
+    const page = yield* shmemGetFolio(inode, index, to, SGP_FALLOC, mm);
     if (page < 0) {
+      set(inode, Inode.fallocEnd, undo);
       if (index > first) {
         yield* truncateInodePagesRange(inode, first * size, index * size, 1);
         yield* shmemRecalcInode(inode, 0, 0);
       }
       return page;
     }
+    // A large one once: to be asked again would give it content, and nobody could tell that it is new.
+    index = pageIndex[page] + compoundPages(page);
     // Dirty, so that memory pressure would swap it out and not drop it.
     yield* folioMarkDirty(page);
     yield* folioUnlock(page);

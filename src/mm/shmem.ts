@@ -8,9 +8,10 @@
 import type { Op } from '../kernel/op.ts';
 import { add, allocPage, folioLock, folioUnlock, get, readOnce, set, setFlags, switched, waitFor } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { compoundPages } from '../memory/folio.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_REFERENCED, PG_SWAPBACKED, PG_UPTODATE } from '../memory/page-flags.ts';
-import { clearFrame, pageShift } from '../memory/state.ts';
+import { clearFrame, knownPageOfPfn, pageIndex, pageShift, pfnOfPage } from '../memory/state.ts';
 import { EEXIST, EFBIG, EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM } from './errno.ts';
 import { fileAlloc, filePut } from './file.ts';
 import {
@@ -25,12 +26,15 @@ import {
   MAX_LFS_FILESIZE,
   O_RDWR,
 } from './file-types.ts';
-import { filemapAddFolio, filemapGetEntry, filemapRemoveFolio, folioLeft, folioTestUptodate, LAST_INDEX } from './filemap.ts';
+import { filemapAddFolio, filemapGetEntry, filemapRemoveFolio, folioFilePage, folioLeft, folioTestUptodate, LAST_INDEX, pageCacheFind } from './filemap.ts';
 import { maybeUnlock } from './filemap-fault.ts';
+import { globals } from './globals.ts';
+import { highestOrder, pmdOrder, thpVmaSuitableOrders, vmaThpGfpMask } from './huge-orders.ts';
 import { freeName, iput, nameOf, newInode } from './inode.ts';
+import { mountHuge, SHMEM_HUGE_NEVER, shmemAllowableHugeOrders } from './shmem-huge.ts';
 import { folioAddLru, folioMarkAccessed, folioMarkDirty, folioPut } from './swap.ts';
-import { truncateInodePagesRange, unmapAgain, unmapMappingRange, zeroSegment } from './truncate.ts';
-import { File, type FileRef, Inode, type InodeRef, type MmRef, type NameRef, type Page, Vma, type VmaRef } from './types.ts';
+import { truncateInodePagesRange, unmapAgain, unmapMappingRange, zeroFolioRange } from './truncate.ts';
+import { File, type FileRef, Globals, Inode, type InodeRef, type MmRef, type NameRef, type Page, Vma, type VmaRef } from './types.ts';
 import { enoughMemory, vmUnacctMemory } from './util.ts';
 import { VM_NORESERVE } from './vm-flags.ts';
 import { VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
@@ -72,8 +76,8 @@ function* reacctSize(mm: MmRef, flags: number, oldBytes: number, newBytes: numbe
 }
 
 /** shmem_inode_acct_blocks: objects with VM_NORESERVE are committed page by page. 0 or −ENOSPC, which a fault answers with SIGBUS. */
-function* acctBlock(mm: MmRef, inode: InodeRef): Op<number> {
-  return (get(inode, Inode.flags) & VM_NORESERVE) !== 0 && (yield* enoughMemory(mm, 1)) !== 0 ? -ENOSPC : 0;
+function* acctBlocks(mm: MmRef, inode: InodeRef, pages: number): Op<number> {
+  return (get(inode, Inode.flags) & VM_NORESERVE) !== 0 && (yield* enoughMemory(mm, pages)) !== 0 ? -ENOSPC : 0;
 }
 
 /** shmem_recalc_inode: gives back what pages that have left the cache counted for; `alloced` and `swapped` are added first. */
@@ -88,19 +92,28 @@ export function* shmemRecalcInode(inode: InodeRef, alloced: number, swapped: num
 
 // --- pages ------------------------------------------------------------------------------------------------------------------
 
+/** Zeroes all pages of a folio. Those that nobody has ever looked at hold zeroes. */
+function clearFolio(folio: Page): void {
+  const first = pfnOfPage(folio);
+  for (let i = 0; i < compoundPages(folio); i++) {
+    const page = knownPageOfPfn(first + i);
+    if (page !== 0) clearFrame(page);
+  }
+}
+
 /** Whether a page of an index lies within the size. */
 const withinSize = (inode: InodeRef, index: number): boolean => index * 2 ** pageShift < get(inode, Inode.size);
 
 /**
- * shmem_get_folio_gfp: the page at an index as `sgp` asks for it, locked and referenced; 0 for a hole that is to stay one; −EINVAL beyond the
- * size, −ENOENT, −ENOMEM, −ENOSPC, −EFBIG. `mm` is the address space that is charged.
+ * shmem_get_folio: the folio at an index as `sgp` asks for it, locked and referenced; 0 for a hole that is to stay one; −EINVAL beyond the
+ * size, −ENOENT, −ENOMEM, −ENOSPC, −EFBIG. `mm` is the address space that is charged, `writeEnd` the byte behind what is about to be written (0: not known).
  */
-export function* shmemGetFolio(inode: InodeRef, index: number, sgp: number, mm: MmRef): Op<number> {
-  return yield* shmemGetFolioGfp(inode, index, sgp, mm, GFP_HIGHUSER_MOVABLE);
+export function* shmemGetFolio(inode: InodeRef, index: number, writeEnd: number, sgp: number, mm: MmRef): Op<number> {
+  return yield* shmemGetFolioGfp(inode, index, writeEnd, sgp, mm, GFP_HIGHUSER_MOVABLE, 0);
 }
 
-/** The same with the flags for a new page. */
-function* shmemGetFolioGfp(inode: InodeRef, index: number, sgp: number, mm: MmRef, gfp: number): Op<number> {
+/** shmem_get_folio_gfp: the same with the flags for new pages, and the fault that asks (or 0). */
+function* shmemGetFolioGfp(inode: InodeRef, index: number, writeEnd: number, sgp: number, mm: MmRef, gfp: number, vmf: VmfRef): Op<number> {
   if (index >= LAST_INDEX) return -EFBIG;
   for (;;) {
     if (sgp <= SGP_CACHE && !withinSize(inode, index)) return -EINVAL;
@@ -124,7 +137,7 @@ function* shmemGetFolioGfp(inode: InodeRef, index: number, sgp: number, mm: MmRe
     } else {
       if (sgp === SGP_READ) return 0;
       if (sgp === SGP_NOALLOC) return -ENOENT;
-      page = yield* allocAndAddFolio(inode, index, mm, gfp);
+      page = yield* allocFolio(inode, index, writeEnd, mm, gfp, vmf);
       if (page === -EEXIST) continue;
       if (page < 0) return page;
       fresh = 1;
@@ -133,13 +146,13 @@ function* shmemGetFolioGfp(inode: InodeRef, index: number, sgp: number, mm: MmRe
     // A new page for fallocate() stays without content, so that it can be told from others if that fails later.
     const content = fresh !== 0 && sgp === SGP_FALLOC ? SGP_WRITE : sgp;
     if (content !== SGP_WRITE && !folioTestUptodate(page)) {
-      clearFrame(page);
+      clearFolio(page);
       yield* setFlags(page, PG_UPTODATE);
     }
     if (sgp > SGP_CACHE || withinSize(inode, index) || switched(SW.faultNoSizeCheck)) return page;
     // The file was truncated since we looked.
     if (fresh !== 0) {
-      yield* filemapRemoveFolio(inode, page, index);
+      yield* filemapRemoveFolio(inode, page, pageIndex[page]);
       yield* shmemRecalcInode(inode, 0, 0);
     }
     yield* folioUnlock(page);
@@ -148,24 +161,64 @@ function* shmemGetFolioGfp(inode: InodeRef, index: number, sgp: number, mm: MmRe
   }
 }
 
-/** shmem_alloc_and_add_folio: a new page without content at an index, locked and referenced; or −EEXIST, −ENOMEM, −ENOSPC. */
-function* allocAndAddFolio(inode: InodeRef, index: number, mm: MmRef, gfp: number): Op<number> {
-  const page = yield* allocPage(gfp, 0);
-  if (page === 0) return -ENOMEM;
-  yield* folioLock(page);
-  yield* setFlags(page, PG_SWAPBACKED);
-  let error = yield* filemapAddFolio(inode, page, index);
-  if (error === 0) {
-    error = yield* acctBlock(mm, inode);
-    if (error === 0) {
-      yield* shmemRecalcInode(inode, 1, 0);
-      yield* folioAddLru(page);
-      return page;
-    }
-    yield* filemapRemoveFolio(inode, page, index);
+/** A new folio without content for an index, of the largest order that is allowed, fits and can be had: locked and referenced; or −EEXIST, −ENOMEM, −ENOSPC. */
+function* allocFolio(inode: InodeRef, index: number, writeEnd: number, mm: MmRef, gfp: number, vmf: VmfRef): Op<number> {
+  const vma = vmf === 0 ? 0 : get(vmf, Vmf.vma);
+  const orders = get(globals, Globals.thpUsed) === 0 ? 0 : shmemAllowableHugeOrders(inode, vma, vma === 0 ? 0 : get(vma, Vma.flags), index, writeEnd, 0);
+  if (orders !== 0) {
+    const folio = yield* allocAndAddFolio(inode, index, mm, vmaThpGfpMask(vma), suitableOrders(inode, vmf, index, orders), 0);
+    // Someone was faster, or it is to be small pages.
+    if (folio > 0 || folio === -EEXIST) return folio;
   }
-  yield* folioUnlock(page);
-  yield* folioPut(page);
+  return yield* allocAndAddFolio(inode, index, mm, gfp, 1, 1);
+}
+
+/** shmem_suitable_orders: those of a set that fit into the VMA and the gap of the cache around an index; when one fits all below it do. */
+function suitableOrders(inode: InodeRef, vmf: VmfRef, index: number, orders: number): number {
+  let left = vmf === 0 ? orders : thpVmaSuitableOrders(get(vmf, Vmf.vma), get(vmf, Vmf.vpn), orders);
+  while (left !== 0) {
+    const order = highestOrder(left);
+    const first = index - (index % 2 ** order);
+    if (pageCacheFind(inode, first, first + 2 ** order - 1) < 0) break;
+    left &= ~(1 << order);
+  }
+  return left;
+}
+
+/**
+ * shmem_alloc_and_add_folio: the largest folio of a set of orders that there is memory for, at the multiple of its size before an index. `last`: there is
+ * nothing smaller to fall back to. −EEXIST, −ENOMEM, −ENOSPC.
+ */
+function* allocAndAddFolio(inode: InodeRef, index: number, mm: MmRef, gfp: number, orders: number, last: number): Op<number> {
+  let folio = 0;
+  let left = orders;
+  let pages = 1;
+  while (left !== 0 && folio === 0) {
+    const order = highestOrder(left);
+    folio = yield* allocPage(gfp, order);
+    pages = 2 ** order;
+    if (folio === 0 && last === 0) {
+      if (order === pmdOrder()) add(globals, Globals.thpFileFallback, 1);
+    }
+    left &= ~(1 << order);
+  }
+  if (folio === 0) return -ENOMEM;
+  const first = index - (index % pages);
+  yield* folioLock(folio);
+  yield* setFlags(folio, PG_SWAPBACKED);
+  let error = yield* filemapAddFolio(inode, folio, first);
+  if (error === 0) {
+    error = yield* acctBlocks(mm, inode, pages);
+    if (error === 0) {
+      yield* shmemRecalcInode(inode, pages, 0);
+      yield* folioAddLru(folio);
+      if (pages === 2 ** pmdOrder()) add(globals, Globals.thpFileAlloc, 1);
+      return folio;
+    }
+    yield* filemapRemoveFolio(inode, folio, first);
+  }
+  yield* folioUnlock(folio);
+  yield* folioPut(folio);
   return error;
 }
 
@@ -189,30 +242,31 @@ export function* shmemFault(vmf: VmfRef): Op<number> {
     const waited = yield* waitForHole(vmf, inode);
     if (waited !== 0) return waited;
   }
-  const page = yield* shmemGetFolioGfp(inode, get(vmf, Vmf.pgoff), SGP_CACHE, get(vma, Vma.mm), faultGfp(vmf, 0));
-  if (page < 0) return page === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
-  set(vmf, Vmf.page, page);
+  const pgoff = get(vmf, Vmf.pgoff);
+  const folio = yield* shmemGetFolioGfp(inode, pgoff, 0, SGP_CACHE, get(vma, Vma.mm), faultGfp(vmf, 0), vmf);
+  if (folio < 0) return folio === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+  set(vmf, Vmf.page, folioFilePage(folio, pgoff));
   return VM_FAULT_LOCKED;
 }
 
 // --- writing ----------------------------------------------------------------------------------------------------------------
 
-/** shmem_write_begin: the page of a write of `length` bytes at `position`, locked and referenced, or −EPERM, … */
+/** shmem_write_begin: the folio of a write of `length` bytes at `position`, locked and referenced, or −EPERM, … */
 export function* shmemWriteBegin(inode: InodeRef, position: number, length: number, mm: MmRef): Op<number> {
   const seals = get(inode, Inode.seals);
   if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
   if ((seals & F_SEAL_GROW) !== 0 && position + length > get(inode, Inode.size)) return -EPERM;
-  return yield* shmemGetFolio(inode, Math.floor(position / 2 ** pageShift), SGP_WRITE, mm);
+  return yield* shmemGetFolio(inode, Math.floor(position / 2 ** pageShift), position + length, SGP_WRITE, mm);
 }
 
-/** shmem_write_end: `copied` bytes were written to the page. */
+/** shmem_write_end: `copied` bytes were written to the folio. */
 export function* shmemWriteEnd(inode: InodeRef, page: Page, position: number, copied: number): Op<number> {
   if (position + copied > get(inode, Inode.size)) set(inode, Inode.size, position + copied);
   if (!folioTestUptodate(page)) {
-    const size = 2 ** pageShift;
+    const size = compoundPages(page) * 2 ** pageShift;
     const from = position % size;
-    zeroSegment(page, 0, from);
-    zeroSegment(page, from + copied, size);
+    zeroFolioRange(page, 0, from);
+    zeroFolioRange(page, from + copied, size);
     yield* setFlags(page, PG_UPTODATE);
   }
   yield* folioMarkDirty(page);
@@ -226,6 +280,8 @@ export function* shmemWriteEnd(inode: InodeRef, page: Page, position: number, co
 /** shmem_truncate_range: the bytes [from, to) are a hole from now on. */
 export function* shmemTruncateRange(inode: InodeRef, from: number, to: number): Op<number> {
   yield* truncateInodePagesRange(inode, from, to, 0);
+  const first = Math.ceil(from / 2 ** pageShift);
+  if (get(inode, Inode.fallocEnd) > first && get(inode, Inode.fallocEnd) * 2 ** pageShift <= to) set(inode, Inode.fallocEnd, first);
   yield* shmemRecalcInode(inode, 0, 0);
   return 0;
 }
@@ -257,6 +313,8 @@ export function* shmemGetInode(kind: number, mode: number, flags: number): Op<nu
   if (inode === 0) return 0;
   set(inode, Inode.seals, F_SEAL_SEAL);
   set(inode, Inode.flags, flags & VM_NORESERVE);
+  // What the mount says when the file is made; `deny` and `force` are no words of a mount.
+  set(inode, Inode.orders, mountHuge(kind) !== SHMEM_HUGE_NEVER ? 1 : 0);
   return inode;
 }
 

@@ -50,6 +50,7 @@ import {
 } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { anonVmaLock, folioAddAnonRmapPtes, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
+import { SPLIT_UNIFORM, splitFileFolio } from './split-file-folio.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
 import { AnonVma, type AnonVmaRef, Avc, Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_LOCKED } from './vm-flags.ts';
@@ -67,9 +68,13 @@ const migrationType = (): number => codec.typeOf('migration', 'read');
 /** is_migration_entry. */
 export const isMigrationEntry = (pte: number): boolean => (pte & PTE_SWAP) !== 0 && swapType(pte) === migrationType();
 
-/** split_folio of an anonymous folio to order 0. 0; −EAGAIN or −EBUSY when somebody has a reference beside the caller. The lock is gone when it was split. */
+/** split_folio to order 0. 0; −EAGAIN or −EBUSY when somebody has a reference beside the caller. The lock is gone when it was split. */
 export function* splitFolioOf(folio: Page): Op<number> {
-  if ((pageFlags[folio] & PG_ANON) === 0) return -EBUSY;
+  if ((pageFlags[folio] & PG_ANON) === 0) {
+    const failed = yield* splitFileFolio(folio, SPLIT_UNIFORM);
+    if (failed === 0) yield* folioUnlock(folio);
+    return failed;
+  }
   const anonVma = pageMapping[folio];
   if (anonVma === 0) return -EBUSY;
   const lock = anonVmaLock(anonVma);

@@ -9,10 +9,13 @@
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, downRead, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, switched, upRead } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { compoundPages, folioMapcount, folioTestLarge, pageFolio, subPageIndex } from '../memory/folio.ts';
 import { PG_DIRTY } from '../memory/page-flags.ts';
-import { clearFrame, pageIndex, pageMapcount, pageMapping, pageShift } from '../memory/state.ts';
-import { filemapLockFolio, filemapRemoveFolio, folioTestUptodate, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { clearFrame, knownPageOfPfn, pageIndex, pageMapping, pageOfPfn, pageShift, pfnOfPage } from '../memory/state.ts';
+import { kindIsHugetlb } from './file-types.ts';
+import { filemapLockFolio, filemapRemoveFolio, folioTestUptodate, LAST_INDEX, pageCacheEntry, pageCacheFind, pageCacheNext, pagesInCache } from './filemap.ts';
 import { folioGroupDirty, folioOrder, splitFolio, splitFolioAt } from './folio-order.ts';
+import { splitFileFolio } from './split-file-folio.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
 import { Inode, type InodeRef, type Page } from './types.ts';
 import { byteOf, fillBytes } from './uaccess.ts';
@@ -30,21 +33,38 @@ export function* unmapMappingRange(inode: InodeRef, first: number, end: number, 
 export function* truncateInodeFolio(inode: InodeRef, page: Page): Op<number> {
   if (pageMapping[page] !== inode) return 0;
   const index = pageIndex[page];
-  if (pageMapcount[page] > 0) yield* unmapMappingRange(inode, index, index + 1, 0);
+  if (folioMapcount(page) > 0) yield* unmapMappingRange(inode, index, index + pagesInCache(inode, page), 0);
   yield* clearFlags(page, PG_DIRTY);
   return yield* filemapRemoveFolio(inode, page, index);
 }
 
 /**
- * Removes the pages of [first, end), once: with `wait` it waits for locked ones, else it leaves them. With `unfalloc` only those go that
- * fallocate() made and nobody has used since. The number of pages that it met.
+ * Removes the folios of [first, end), once: with `wait` it waits for locked ones, else it leaves them. With `unfalloc` only those go that
+ * fallocate() made and nobody has used since. Of a large one that lies there in part the part is zeroed, and it is split; then, or when it was split by
+ * others, it is gone over again. The number of folios that it met.
  */
 export function* truncatePass(inode: InodeRef, first: number, end: number, wait: number, unfalloc: number): Op<number> {
   let met = 0;
-  for (let index = pageCacheFind(inode, first, end - 1); index >= 0; index = pageCacheFind(inode, index + 1, end - 1)) {
+  let next = 0;
+  for (let index = pageCacheFind(inode, first, end - 1); index >= 0; index = next < end ? pageCacheFind(inode, next, end - 1) : -1) {
     const page = pageCacheEntry(inode, index);
+    next = pageCacheNext(inode, index);
     if (page <= 0 || (yield* refGetUnlessZero(page)) === 0) continue;
-    if (pageMapping[page] === inode && pageIndex[page] === index) {
+    if (page > 0 && folioTestLarge(page) && pageMapping[page] === inode && !kindIsHugetlb(get(inode, Inode.kind))) {
+      const whole = pageIndex[page] >= first && pageIndex[page] + compoundPages(page) <= end;
+      let locked = 1;
+      if (wait !== 0) yield* folioLock(page);
+      else locked = yield* folioTrylock(page);
+      if (locked !== 0) {
+        if (pageMapping[page] === inode && (unfalloc === 0 || !folioTestUptodate(page))) {
+          if (whole) yield* truncateInodeFolio(inode, page);
+          else if (wait !== 0 && (yield* truncateLargePart(inode, page, first * 2 ** pageShift, end * 2 ** pageShift)) === 0 && !folioTestLarge(page))
+            next = first;
+        }
+        yield* folioUnlock(page);
+      }
+      if (whole) met++;
+    } else if (pageMapping[page] === inode && pageIndex[page] === index) {
       met++;
       let locked = 1;
       if (wait !== 0) yield* folioLock(page);
@@ -72,6 +92,13 @@ export function zeroSegment(page: Page, from: number, to: number): void {
 function* truncatePartialFolio(inode: InodeRef, index: number, from: number, to: number): Op<number> {
   const page = yield* filemapLockFolio(inode, index);
   if (page === 0) return 0;
+  if (folioTestLarge(page)) {
+    if (to > pageIndex[page] * 2 ** pageShift) yield* folioMarkDirty(page);
+    const whole = yield* truncateLargePart(inode, page, from, to);
+    yield* folioUnlock(page);
+    yield* folioPut(page);
+    return whole;
+  }
   const size = 2 ** pageShift;
   const order = folioOrder(page);
   const first = index - (index % 2 ** order);
@@ -107,9 +134,51 @@ function* truncatePartialFolio(inode: InodeRef, index: number, from: number, to:
   return stays;
 }
 
+/**
+ * The same for a locked large folio of shared memory: its part in the bytes [from, to) is zeroed, and it is split at both ends of that, so that
+ * what lies between can go. All of it goes at once. 1 when it could not be split: it stays.
+ */
+function* truncateLargePart(inode: InodeRef, folio: Page, from: number, to: number): Op<number> {
+  const size = 2 ** pageShift;
+  const pages = compoundPages(folio);
+  const start = pageIndex[folio] * size;
+  const begin = Math.max(0, from - start);
+  const until = Math.min(pages * size, to - start);
+  if (until <= begin) return 0;
+  if (until - begin === pages * size) {
+    yield* truncateInodeFolio(inode, folio);
+    return 0;
+  }
+  zeroFolioRange(folio, begin, until);
+  const frame = pfnOfPage(folio);
+  if ((yield* splitFileFolio(folio, Math.floor(begin / size))) !== 0) return 1;
+  if (until === pages * size) return 0;
+  // The other end lies in a piece by now, which may be anybody's.
+  const part = pageOfPfn(frame + Math.floor(until / size));
+  const other = pageFolio(part);
+  if ((yield* refGetUnlessZero(other)) === 0) return 0;
+  if (folioTestLarge(other) && (yield* folioTrylock(other)) !== 0) {
+    if (folioTestLarge(other) && pageMapping[other] === inode) yield* splitFileFolio(other, subPageIndex(part));
+    yield* folioUnlock(other);
+  }
+  yield* folioPut(other);
+  return 0;
+}
+
+/** folio_zero_range: bytes [from, to) of a folio. Pages of it that nobody has ever looked at hold zeroes. */
+export function zeroFolioRange(folio: Page, from: number, to: number): void {
+  const size = 2 ** pageShift;
+  for (let i = Math.floor(from / size); i * size < to; i++) {
+    const page = knownPageOfPfn(pfnOfPage(folio) + i);
+    if (page !== 0) zeroSegment(page, Math.max(0, from - i * size), Math.min(size, to - i * size));
+  }
+}
+
 /** Index behind the folio that an index belongs to; `before` 1: index of its first page. */
 function folioBound(inode: InodeRef, index: number, before: number): number {
-  const order = folioOrder(pageCacheEntry(inode, index));
+  const entry = pageCacheEntry(inode, index);
+  if (entry > 0 && folioTestLarge(entry) && get(inode, Inode.orders) > 1) return pageIndex[entry] + (before !== 0 ? 0 : compoundPages(entry));
+  const order = folioOrder(entry);
   const first = index - (index % 2 ** order);
   return before !== 0 ? first : first + 2 ** order;
 }

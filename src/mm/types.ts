@@ -75,12 +75,19 @@ export const Globals = defineStruct('globals', {
   thpUsed: 'number',
   /** vmstat thp_fault_fallback: faults that huge pages were allowed for and small ones had to do. */
   thpFaultFallback: 'count',
+  /** Huge pages of files: allocated, not to be had, mapped by one entry (thp_file_alloc, thp_file_fallback, thp_file_mapped of vmstat). */
+  thpFileAlloc: 'count',
+  thpFileFallback: 'count',
+  thpFileMapped: 'count',
   thpNoZeroPage: 'number',
   thpOrdersAlways: 'flags',
   thpOrdersMadvise: 'flags',
   thpOrdersInherit: 'flags',
   /** The same of shared memory (mm/shmem-huge.ts). */
   shmemHuge: 'number',
+  /** `huge=` of the mount that memfds, shared anonymous memory and SysV segments live on, and of the tmpfs with names (SHMEM_HUGE_NEVER to SHMEM_HUGE_ADVISE). */
+  shmemMountHuge: 'number',
+  tmpfsHuge: 'number',
   shmemOrdersAlways: 'flags',
   shmemOrdersMadvise: 'flags',
   shmemOrdersInherit: 'flags',
@@ -325,6 +332,10 @@ export const Inode = defineStruct('inode', {
   /** Root of the xarray of pages (i_pages). */
   pages: 'number',
   nrPages: 'count',
+  /** Orders of large folios that the cache has held: a bit each. Bit 0: it may hold some of every order (AS_LARGE_FOLIO_SUPPORT). */
+  orders: 'flags',
+  /** shmem: index behind what fallocate() has asked for; pages behind the end of the file up to there stay (shmem_inode_info.fallocend). */
+  fallocEnd: 'count',
   /** Root of the interval tree of VMAs. */
   iMmap: 'ref:vma',
   /** rw_semaphore i_mmap_rwsem. */

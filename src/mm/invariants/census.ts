@@ -10,6 +10,7 @@ import { FIRST_OBJECT, heap, pageOfPfn, pagesEnd, pfnOfPage, SLOT_TOP } from '..
 import { layouts } from '../../memory/struct.ts';
 import { XaNode } from '../../memory/xarray.ts';
 import { PTE_TABLE } from '../../pagetable/canonical.ts';
+import { pagesInCache } from '../filemap.ts';
 import { globals } from '../globals.ts';
 import { ptePfn } from '../pgtable.ts';
 import { Globals, Inode, Mm, Pipe, Process, Vma } from '../types.ts';
@@ -132,7 +133,7 @@ export function takeCensus(found: Findings, held: ReadonlyMap<number, number>): 
   for (const [page, count] of held) extra[page] += count;
   for (const inode of live.get(Inode.$type) ?? [])
     eachXaEntry(inode + Inode.pages, (_, page) => {
-      if (page > 0) cached[page]++;
+      if (page > 0) cached[page] += pagesInCache(inode, page);
     });
   for (const pipe of live.get(Pipe.$type) ?? [])
     for (let i = 0; i < 16; i++) {

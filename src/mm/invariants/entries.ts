@@ -29,8 +29,8 @@ import {
   pagesEnd,
   pfnOfPage,
 } from '../../memory/state.ts';
-import { xaLoad } from '../../memory/xarray.ts';
 import { PTE_CONT, PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
+import { pageCachePage } from '../filemap.ts';
 import { globals } from '../globals.ts';
 import { isGuardPte, isSwapPte, pteMarker, ptePfn, ptePresent } from '../pgtable.ts';
 import { Avc, File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Vma } from '../types.ts';
@@ -159,9 +159,11 @@ class EntryCheck {
     }
     const inode = get(file, File.inode);
     const index = get(vma, Vma.pgoff) + vpn - get(vma, Vma.start);
-    const cached = xaLoad(inode + Inode.pages, index);
+    const cached = pageCachePage(inode, index);
     if (cached !== page) this.#found.add('I10', `${where}: maps page ${page}, the cache of inode ${inode} has ${cached} at ${hex(index)}`);
-    if (index * 2 ** pageShift >= get(inode, Inode.size)) this.#found.add('I10', `${where}: maps page ${hex(index)} beyond the end of inode ${inode}`);
+    // A large folio of shared memory may reach over the end, and is mapped with what lies there.
+    const begin = index - subPageIndex(page);
+    if (begin * 2 ** pageShift >= get(inode, Inode.size)) this.#found.add('I10', `${where}: maps page ${hex(index)} beyond the end of inode ${inode}`);
     if ((pte & PTE_WRITE) === 0) return;
     if ((get(vma, Vma.flags) & VM_SHARED) === 0) this.#found.add('I10', `${where}: a private mapping may write page ${page} of the cache`);
     if (get(vma, Vma.ops) === VMOPS_DISK && (pageFlags[page] & PG_DIRTY) === 0)

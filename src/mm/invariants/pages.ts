@@ -38,8 +38,10 @@ import {
   wordShift,
   words,
 } from '../../memory/state.ts';
+import { xaFind } from '../../memory/xarray.ts';
 import { locate, Memory, MemoryRange, memory, Pcp, Zone } from '../../memory/zone.ts';
 import { INODE_SYSV } from '../file-types.ts';
+import { pagesInCache } from '../filemap.ts';
 import { globals } from '../globals.ts';
 import { Globals, Inode } from '../types.ts';
 import { type Census, eachXaEntry, liveOf } from './census.ts';
@@ -193,10 +195,16 @@ function checkCaches(census: Census, leaks: boolean, found: Findings): void {
     let pages = 0;
     eachXaEntry(inode + Inode.pages, (index, page) => {
       if (page < 0) return;
-      pages++;
+      const size = pagesInCache(inode, page);
+      pages += size;
       if (pageMapping[page] !== inode || pageIndex[page] !== index)
         found.add('I10', `inode ${inode} caches page ${page} at ${index}, which says inode ${pageMapping[page]}, ${pageIndex[page]}`);
-      if (census.cached[page] > 1) found.add('I10', `page ${page} stands in ${census.cached[page]} places of page caches`);
+      if (census.cached[page] > size) found.add('I10', `page ${page} stands in ${census.cached[page] / size} places of page caches`);
+      if (size === 1) return;
+      if (index % size !== 0) found.add('I10', `inode ${inode} caches a folio of ${size} pages at ${index}`);
+      if ((get(inode, Inode.orders) & size) === 0) found.add('I10', `inode ${inode} caches a folio of ${size} pages and does not know of any`);
+      const inside = xaFind(inode + Inode.pages, index + 1, index + size - 1);
+      if (inside >= 0) found.add('I10', `inode ${inode}: something stands at ${inside}, which is a part of the folio at ${index}`);
     });
     found.equal('I10', `inode ${inode}: cached pages`, get(inode, Inode.nrPages), pages);
     const kind = get(inode, Inode.kind);

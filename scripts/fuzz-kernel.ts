@@ -6,7 +6,7 @@
  *
  * Exit code 0 without a difference (and where this machine cannot be recorded: one line tells why), 1 with one, 2 for bad options.
  */
-import { appendFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { conformTrace, type OperationDifference, type TraceReport } from '../src/machine/trace/conform.ts';
 import { buildRecorder } from '../tests/kernel/build.ts';
@@ -82,10 +82,29 @@ function changedKeys(a: string, b: string): string[] {
   return [...new Set([...x, ...y].filter((pair) => !(x.has(pair) && y.has(pair)) && pair !== '-').map((pair) => pair.split('=')[0]))].sort();
 }
 
-/** A recording that differs; undefined where a second recording is not the same as the first (then the kernel itself is not certain). */
-async function certain(list: OperationList, trace: string): Promise<boolean> {
-  for (let i = 0; i < 2; i++) if ((await recorder.record(list)) !== trace) return false;
-  return true;
+/** How often this machine had no memory for a huge page or a large folio since it was started: all that the kernel counts of it. */
+function shortages(): number {
+  const folios = '/sys/kernel/mm/transparent_hugepage/';
+  const sizes = existsSync(folios) ? readdirSync(folios).map((size) => `${folios}${size}/stats/anon_fault_fallback`) : [];
+  const failures = [
+    ...readFileSync('/proc/vmstat', 'utf8').matchAll(
+      /^(?:thp_fault_fallback|thp_collapse_alloc_failed|thp_zero_page_alloc_failed|htlb_buddy_alloc_fail) (\d+)$/gm,
+    ),
+  ];
+  const counts = [...failures.map(([, n]) => Number(n)), ...sizes.map((path) => (existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0))];
+  return counts.reduce((sum, n) => sum + n, 0);
+}
+
+/**
+ * Whether a recording that differs is the kernel's word: 'uncertain' where a second recording is not the same as the first, 'starved' where
+ * the machine was short of huge pages (which the model, with memory of its own, is not).
+ */
+async function word(list: OperationList, trace: string): Promise<'certain' | 'uncertain' | 'starved'> {
+  const before = shortages();
+  let same = true;
+  for (let i = 0; i < 2 && same; i++) same = (await recorder.record(list)) === trace;
+  if (shortages() !== before) return 'starved';
+  return same ? 'certain' : 'uncertain';
 }
 
 /** Plays a recording on the model; one that the model's reader refuses is a difference, too. */
@@ -120,7 +139,7 @@ async function show(failure: Failure, kind: string): Promise<void> {
 const start = performance.now();
 const kinds = new Map<string, number>();
 const shown: Failure[] = [];
-let [operations, lists, uncertain, failed, comparing] = [0, 0, 0, 0, 0];
+let [operations, lists, uncertain, starved, failed, comparing] = [0, 0, 0, 0, 0, 0];
 
 /** Lists are recorded a few ahead of the one that is compared: kernel and model work at the same time. */
 async function* recordings(): AsyncGenerator<{ list: OperationList; trace: string }> {
@@ -145,7 +164,9 @@ for await (const { list, trace } of recordings()) {
   const report = compare(trace);
   comparing += performance.now() - before;
   if (report.differences > 0) {
-    if (!(await certain(list, trace))) uncertain++;
+    const kernelsWord = await word(list, trace);
+    if (kernelsWord === 'uncertain') uncertain++;
+    else if (kernelsWord === 'starved') starved++;
     else {
       failed++;
       const failure = { list, report };
@@ -168,6 +189,7 @@ if (kinds.size > 0) {
 const seconds = (performance.now() - start) / 1000;
 console.log(
   `fuzz:kernel: ${operations} operations in ${lists} lists (${groups.join(', ')}) from seed ${firstSeed}: ${failed} lists differ` +
-    `${uncertain > 0 ? `, ${uncertain} on which the kernel itself does not always agree` : ''}; ${seconds.toFixed(1)} s, of which ${(comparing / 1000).toFixed(1)} s in the model`,
+    `${uncertain > 0 ? `, ${uncertain} on which the kernel itself does not always agree` : ''}` +
+    `${starved > 0 ? `, ${starved} left out because this machine had no huge page to give` : ''}; ${seconds.toFixed(1)} s, of which ${(comparing / 1000).toFixed(1)} s in the model`,
 );
 process.exitCode = failed > 0 ? 1 : 0;

@@ -2,6 +2,7 @@
  * What a list can do: each action adds one operation or a few to a draft. Groups differ in how often they do what (generate.ts).
  */
 import { type Argument, type Draft, HEAP, LOW, MEMLOCK_HARD, type Num, TASK_SIZE, TOP } from './draft.ts';
+import { HUGE_ACTIONS } from './huge-actions.ts';
 import { CAP, F, FALLOC, IPC_CREAT, MADV, MAP, MFD, MREMAP, MS, O, PAGE, PR, PROT, RLIMIT, SCAN, SEAL, SEEK, SHM } from './numbers.ts';
 
 type Act = (d: Draft) => void;
@@ -482,6 +483,7 @@ const absurd: Act = (d) => {
 
 /** Keeps six processes at most; `forkLittle` three. */
 export const ACTIONS = {
+  ...HUGE_ACTIONS,
   ...{ touch, edge, map, mapFile, droppable, stack, unmap, protect, remap, heap, advise, incore, sync, lock, nonlinear, mseal },
   ...{ leave, fork: fork(6), forkLittle: fork(3), adviseOther, copy, splice, outside, scan, clear, curious, limit, control },
   ...{ descriptor, truncate, allocate, transfer, seek, seals, segment, disk, absurd },

@@ -70,6 +70,10 @@ export class Draft {
   files = 0;
   /** The pipe's ends, where the list has one. */
   pipe: readonly [number, number] | undefined;
+  /** The list has a pool of huge pages; private hugetlb mappings reserve nothing; a mapping lies where processes share page tables. */
+  pool = false;
+  reservesNothing = false;
+  sharing = false;
   /** Processes ever made. */
   made = 1;
   /** The process that the next operation is for. */

@@ -1,10 +1,11 @@
 /** Random operation lists for the running kernel and the model. A list is made from its group and seed alone. */
 import { ACTIONS, type Action, memfd, tmpfs } from './actions.ts';
 import { Draft, LOW, MEMLOCK_HARD } from './draft.ts';
+import { beginGup, beginHugetlb, beginThp } from './huge-actions.ts';
 import { CAP, MAP, O, PAGE, PR, RLIMIT } from './numbers.ts';
 import type { OperationList } from './recorder.ts';
 
-export const GROUPS = ['anon', 'file', 'fork', 'mlock', 'misc', 'gup'] as const;
+export const GROUPS = ['anon', 'file', 'fork', 'mlock', 'misc', 'gup', 'thp', 'hugetlb', 'gup-huge'] as const;
 export type Group = (typeof GROUPS)[number];
 
 /** How often each group does what. */
@@ -91,11 +92,61 @@ const WEIGHTS: Readonly<Record<Group, Readonly<Partial<Record<Action, number>>>>
     },
     ...{ stack: 1, droppable: 0.5 },
   },
+  thp: {
+    ...{
+      touchHuge: 34,
+      mapHuge: 7,
+      placeHuge: 0.7,
+      mapShmem: 4,
+      unmapHuge: 5,
+      protectHuge: 6,
+      moveHuge: 6,
+      adviseHuge: 13,
+      collapse: 6,
+      forkLittle: 3.5,
+      leave: 2.5,
+    },
+    ...{ policy: 3, truncateHuge: 1.5, punchHuge: 1.5, lockHuge: 1, lookHuge: 2 },
+  },
+  hugetlb: {
+    ...{ touchPool: 34, mapPool: 12, mapPoolFile: 8, unmapPool: 8, protectPool: 4, moveHugetlb: 4, advisePool: 8, forkLittle: 4, leave: 3, poolSize: 3.5 },
+    ...{ truncatePool: 2.5, allocatePool: 4.5, sealPool: 0.2, smallBeside: 1, lockPool: 1, lookPool: 2 },
+  },
+  'gup-huge': {
+    ...{
+      touchHuge: 10,
+      touchPool: 10,
+      copyHuge: 14,
+      spliceHuge: 10,
+      outsideHuge: 16,
+      forkLittle: 3,
+      leave: 2,
+      mapHuge: 3,
+      mapShmem: 2,
+      mapPool: 4,
+      mapPoolFile: 3,
+    },
+    ...{ unmapHuge: 2, unmapPool: 2, protectHuge: 3, protectPool: 3, adviseHuge: 5, advisePool: 3, collapse: 3, moveHuge: 2, truncatePool: 0.7, poolSize: 0.7 },
+  },
 };
+
+/** Groups that have their own areas, and what their lists start from. */
+const BEGIN: Readonly<Partial<Record<Group, (d: Draft) => void>>> = { thp: beginThp, hugetlb: beginHugetlb, 'gup-huge': beginGup };
+
+function pipe(d: Draft): void {
+  d.emit('pipe2', O.NONBLOCK);
+  d.pipe = [d.opened(), d.opened()];
+}
 
 /** What the list starts from: files, a pipe, limits, a first mapping. */
 function begin(d: Draft, group: Group): void {
   const { r } = d;
+  if (group === 'gup-huge') pipe(d);
+  const special = BEGIN[group];
+  if (special !== undefined) {
+    special(d);
+    return;
+  }
   if (group === 'mlock' && r.chance(0.6)) {
     d.emit('capdrop', CAP.IPC_LOCK);
     d.emit('setrlimit', RLIMIT.MEMLOCK, PAGE * r.pick([2, 4, 10, 16, 40]), MEMLOCK_HARD);
@@ -104,10 +155,7 @@ function begin(d: Draft, group: Group): void {
   if (group !== 'anon' || r.chance(0.2))
     for (let n = group === 'file' ? r.between(1, 3) : 1; n > 0; n--) memfd(d, PAGE * r.between(1, 12) + r.pick([0, 0, 0, 100]));
   if (group === 'file') tmpfs(d);
-  if (group === 'gup') {
-    d.emit('pipe2', O.NONBLOCK);
-    d.pipe = [d.opened(), d.opened()];
-  }
+  if (group === 'gup') pipe(d);
   const [first, bytes] = [LOW + PAGE * r.between(0, 6), PAGE * r.between(4, 16)];
   d.believe(first, bytes, true);
   d.emitRange('mmap', first, bytes, 3, MAP.PRIVATE | MAP.ANONYMOUS | MAP.FIXED, -1, 0);
@@ -118,7 +166,8 @@ function begin(d: Draft, group: Group): void {
 /** A list of about `count` operations (some actions are several), ended by a snapshot. */
 export function generate(group: Group, seed: number, count = 120): OperationList {
   const d = new Draft(`${group}/${seed}`, group !== 'mlock');
-  const snap = d.r.weighted([1, 5], [2, 2], [3, 1], [8, 1]);
+  // a state with huge pages has thousands of pages
+  const snap = group === 'thp' || group === 'gup-huge' ? d.r.weighted([1, 1], [4, 2], [8, 3], [16, 3]) : d.r.weighted([1, 5], [2, 2], [3, 1], [8, 1]);
   const weights = Object.entries(WEIGHTS[group]) as [Action, number][];
   begin(d, group);
   while (d.operations.length < count) {
@@ -126,6 +175,14 @@ export function generate(group: Group, seed: number, count = 120): OperationList
     ACTIONS[d.r.weighted<Action>(...weights)](d);
   }
   const last = snap === 1 ? [] : [{ op: 'snap', p: 0, a: [] }];
-  const header = { ops: 1, group, name: `${group}_s${seed}`, purpose: `random, seed ${seed}`, snap, ...(d.noref ? { noref: 1 as const } : {}) } as const;
+  const header = {
+    ops: 1,
+    group,
+    name: `${group}_s${seed}`,
+    purpose: `random, seed ${seed}`,
+    snap,
+    ...(d.noref ? { noref: 1 as const } : {}),
+    ...(d.pool ? { sys: ['hugetlb'] as const } : {}),
+  } as const;
   return { header, operations: [...d.operations, ...last] };
 }

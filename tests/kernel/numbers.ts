@@ -18,6 +18,7 @@ export const MAP = {
   POPULATE: 0x8000,
   NONBLOCK: 0x10000,
   STACK: 0x20000,
+  HUGETLB: 0x40000,
   SYNC: 0x80000,
   FIXED_NOREPLACE: 0x100000,
   UNINITIALIZED: 0x4000000,
@@ -52,7 +53,7 @@ export const MADV = {
 } as const;
 export const MS = { ASYNC: 1, INVALIDATE: 2, SYNC: 4 } as const;
 export const MCL = { CURRENT: 1, FUTURE: 2, ONFAULT: 4 } as const;
-export const MFD = { CLOEXEC: 1, ALLOW_SEALING: 2, NOEXEC_SEAL: 8, EXEC: 16 } as const;
+export const MFD = { CLOEXEC: 1, ALLOW_SEALING: 2, HUGETLB: 4, NOEXEC_SEAL: 8, EXEC: 16 } as const;
 export const SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8, FUTURE_WRITE: 16, EXEC: 32 } as const;
 export const F = { DUPFD: 0, GETFD: 1, GETFL: 3, ADD_SEALS: 1033, GET_SEALS: 1034 } as const;
 export const FALLOC = { KEEP_SIZE: 1, PUNCH_HOLE: 2, COLLAPSE_RANGE: 8, ZERO_RANGE: 16, INSERT_RANGE: 32 } as const;

@@ -18,8 +18,8 @@ export function listsOf(text: string): OperationList[] {
       if (lists.length === 0) lists.push({ header: unnamed, operations: [] });
       lists[lists.length - 1].operations.push({ op: x.op, p: x.p ?? 0, a: x.a ?? [] });
     } else if (x.ops !== undefined) {
-      const { ops, group, name, purpose, snap, noref } = { ...unnamed, ...x };
-      lists.push({ header: { ops, group, name, purpose, snap, ...(noref === 1 ? { noref } : {}) }, operations: [] });
+      const { ops, group, name, purpose, snap, noref, sys } = { ...unnamed, ...x };
+      lists.push({ header: { ops, group, name, purpose, snap, ...(noref === 1 ? { noref } : {}), ...(sys === undefined ? {} : { sys }) }, operations: [] });
     }
   }
   return lists;

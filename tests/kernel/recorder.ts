@@ -20,6 +20,8 @@ export interface ListHeader {
   readonly purpose: string;
   readonly snap: number;
   readonly noref?: 1;
+  /** Counters of the whole machine in snapshots: those of the pool of huge pages. */
+  readonly sys?: readonly 'hugetlb'[];
 }
 
 export interface OperationList {

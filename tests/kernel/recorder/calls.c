@@ -315,8 +315,9 @@ static void cfg(const struct value *a) {
     return;
   }
   if (a->count > 1 && a->items[1].kind == NUMBER) snprintf(number, sizeof number, "%ld", (s64)number_at(a, 1)), wanted = number;
-  print_result(setting_write(path, wanted));
+  print_result(setting_write(path, huge_biased(path, wanted, number, sizeof number)));
   setting_read(path, value, sizeof value);
+  huge_unbiased(path, value, sizeof value);
   text_format(&out, ",\"v\":\"%s\"", value);
 }
 

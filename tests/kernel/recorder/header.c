@@ -15,6 +15,7 @@ static bool any;
 static void print_setting(const char *key, const char *path) {
   char value[512];
   setting_read(path, value, sizeof value);
+  huge_unbiased(path, value, sizeof value);
   text_format(&out, "%s\"%s\":\"%s\"", any ? "," : "", key, value);
   any = true;
 }

@@ -30,7 +30,7 @@ static void begin_list(char *line) {
   snapshot_every = field(line, "\"snap\":", 1);
   if (snapshot_every < 1) snapshot_every = 1;
   without_referenced = field(line, "\"noref\":", 0) == 1;
-  if (strstr(line, "\"sys\"")) give_up(EXIT_INPUT, "lists with \"sys\" (swap, hugetlb, ksm) are not played here");
+  huge_begin(line);
   tracee_start_first();
   char path[64], status[8192];
   snprintf(path, sizeof path, "/proc/%d/status", tracees[0].pid);
@@ -46,6 +46,7 @@ static void end_list(void) {
   if (!playing) return;
   tracees_end();
   undo_now();
+  huge_end();
   files_reset();
   calls_reset();
   text_format(&out, "{\"end\":%d}\n", operations);
@@ -97,12 +98,15 @@ int main(int count, char **arguments) {
   if (cpu < 0) cpu = sched_getcpu();
   CPU_SET(cpu, &set);
   sched_setaffinity(0, sizeof set, &set);
+  huge_start();
   undo_start();
   signal(SIGINT, on_signal);
   signal(SIGTERM, on_signal);
   signal(SIGHUP, on_signal);
   signal(SIGPIPE, SIG_IGN);
+  huge_begin("");
   check_machine();
+  huge_end();
   if (only_check) {
     tracee_start_first(); /* ptrace is allowed */
     return 0;

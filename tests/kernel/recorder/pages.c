@@ -104,9 +104,15 @@ static void meet(struct page *p, struct frame *f, int process, u64 address) {
 
 /* Place and order of a page of a compound folio: head and tails are neighbours within an aligned group of 512. */
 static void place_in_folio(struct page *p, u64 pfn) {
-  u64 flags[512] = {0};
+  static u64 flags[512], group;
+  static int read_in;
   long at = pfn & 511, head = at, end;
-  if (pread(kpageflags, flags, sizeof flags, (pfn & ~511UL) * 8) < 0) return;
+  if (read_in != generation || group != pfn >> 9) { /* neighbours ask one after the other */
+    memset(flags, 0, sizeof flags);
+    if (pread(kpageflags, flags, sizeof flags, (pfn & ~511UL) * 8) < 0) return;
+    read_in = generation;
+    group = pfn >> 9;
+  }
   while (head > 0 && has(flags[head], TAIL)) head--;
   for (end = head + 1; end < 512 && has(flags[end], TAIL);) end++;
   p->folio_pages = end - head;

@@ -152,6 +152,19 @@ void print_snapshot(void);
 extern bool without_referenced;
 extern int kpageflags, kpagecount;
 
+/* ---- huge.c: what lists about huge pages need of the machine ---- */
+/* Before the keeper is made, which holds the lock too. */
+void huge_start(void);
+/* The start of a list with this header, "" for none: waits until no other recorder plays what would disturb it. */
+void huge_begin(const char *header);
+/* The end of a list, after its processes are gone and its settings are taken back. */
+void huge_end(void);
+/* The value to write to a setting, and the value that is shown for one. */
+const char *huge_biased(const char *path, const char *value, char *room, size_t bytes);
+void huge_unbiased(const char *path, char *value, size_t bytes);
+/* The pool's counters, where the list asked for them and they changed. */
+void huge_print(bool *first);
+
 /* ---- header.c, probe.c ---- */
 void print_header(const char *fields);
 /* Ends the program with EXIT_SKIP and one sentence where the recordings of this machine could not be compared. */

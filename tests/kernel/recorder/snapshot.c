@@ -335,5 +335,6 @@ void print_snapshot(void) {
     }
   }
   print_files(&first);
+  huge_print(&first);
   text_char(&out, '}');
 }

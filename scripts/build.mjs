@@ -23,6 +23,8 @@ await build({
   platform: 'node',
   target: 'node20.19',
   sourcemap: true,
+  // Constants are written as numbers (fold-constants.mjs).
+  minifySyntax: true,
   logLevel: 'warning',
   external,
   plugins: [esbuildPrograms()],

@@ -1,5 +1,5 @@
 /**
- * Writes the offsets of struct fields (`Vma.start`) into built code as numbers.
+ * Writes the offsets of struct fields (`Vma.start`) and the numbers of switches (`SW.forkNoFlush`) into built code as numbers.
  *
  * In the source a field is a property of a described struct; engines load it at each access, as a bundle's top-level names are variables. The build
  * knows all layouts, so it puts the number there, padded to the same length: lines and columns stay as they are in the source.
@@ -18,7 +18,7 @@ const isSmall = (field) => field !== undefined && field.slots === 1 && /^(ref:|p
 /** All files that describe structs, and what each of their exported structs' fields are: path → export → field → offset. */
 async function layoutsOf(root) {
   const files = FOLDERS.flatMap((folder) => readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((f) => join(root, folder, f)));
-  const defining = files.filter((f) => f.endsWith('.ts') && /\bdefineStruct\(/.test(readFileSync(f, 'utf8')) && !f.endsWith('/struct.ts'));
+  const defining = files.filter((f) => f.endsWith('.ts') && /\bdefineStruct\(|^export const SW =/m.test(readFileSync(f, 'utf8')) && !f.endsWith('/struct.ts'));
   const struct = defining.length > 0 ? `export { layouts } from ${JSON.stringify(join(root, 'src/memory/struct.ts'))};` : '';
   const contents = `${defining.map((f, i) => `export * as m${i} from ${JSON.stringify(f)};`).join('\n')}\n${struct}`;
   const { outputFiles } = await build({
@@ -35,14 +35,14 @@ async function layoutsOf(root) {
     Object.fromEntries(
       Object.entries(struct)
         .filter(([name, offset]) => typeof offset === 'number' && name !== '$type')
-        .map(([name, offset]) => [name, `${isSmall(modules.layouts[struct.$type].fields.get(name)) ? '+' : ''}${offset}`]),
+        .map(([name, offset]) => [name, `${isSmall(modules.layouts[struct.$type]?.fields.get(name)) ? '+' : ''}${offset}`]),
     );
   return new Map(
     defining.map((file, i) => [
       basename(file),
       new Map(
         Object.entries(modules[`m${i}`])
-          .filter(([, value]) => typeof value === 'object' && value !== null && typeof value.$type === 'number')
+          .filter(([name, value]) => name === 'SW' || (typeof value === 'object' && value !== null && typeof value.$type === 'number'))
           .map(([name, struct]) => [name, textOf(struct)]),
       ),
     ]),

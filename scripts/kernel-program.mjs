@@ -9,6 +9,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, transform } from 'esbuild';
+import { constantFolder } from './fold-constants.mjs';
 import { inlineReads, offsetFolder } from './fold-offsets.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..').replaceAll('\\', '/');
@@ -37,6 +38,8 @@ const NAME = /^([a-z]+):(direct|step)$/;
 /** Shared files that know structs. */
 const FOLDED = /\/src\/(memory|kernel|mm|machine)\//;
 
+/** The module of the constants that a file uses. */
+const NUMBERS = /\?numbers$/;
 const QUERY = /^(.*)\?program=(direct|step)$/;
 
 /** The compiler of src/kernel/compile as a module that Node runs. */
@@ -146,9 +149,16 @@ export function esbuildPrograms() {
     name: 'kernel-program',
     async setup(context) {
       const programs = await kernelPrograms();
-      const fold = await offsetFolder(root);
+      const offsets = await offsetFolder(root);
+      const constants = constantFolder(root, offsets);
+      const fold = (text, path) => constants.fold(offsets(text, path), path);
       const NAMESPACE = 'kernel-program';
       context.onStart(() => programs.files.forget());
+      context.onResolve({ filter: NUMBERS }, ({ path, resolveDir }) => ({
+        path: relative(root, join(resolveDir, path.replace(NUMBERS, ''))),
+        namespace: 'numbers',
+      }));
+      context.onLoad({ filter: /./, namespace: 'numbers' }, ({ path }) => ({ contents: constants.numbers(join(root, path)), loader: 'js' }));
       context.onResolve({ filter: NAME }, ({ path }) => (programs.virtual(path) ? { path, namespace: NAMESPACE } : undefined));
       context.onLoad({ filter: NAME, namespace: NAMESPACE }, ({ path }) => {
         const { entry, program } = programs.virtual(path);

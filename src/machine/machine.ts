@@ -19,6 +19,7 @@ import type { FrameSource } from '../pagetable/source.ts';
 import { type BootOptions, boot } from './boot.ts';
 import { capture, frameSource } from './capture.ts';
 import { type Kernel, kernelOf, type ProgramName } from './kernel.ts';
+import { zoneinfoText } from './proc/node-stats.ts';
 import { Process } from './process.ts';
 import { beginJournal, copyOf, endJournal, type Mark, markOf, rewindTo, snapshotOf, stateOf } from './snapshot.ts';
 import { SoftTlb } from './soft-tlb.ts';
@@ -110,6 +111,12 @@ export class Machine {
     const process = this.processAt(ref);
     process.initialise();
     return process;
+  }
+
+  /** /proc/zoneinfo: zones, and what their pages are used for. */
+  zoneinfo(): string {
+    this.enter();
+    return zoneinfoText();
   }
 
   /** The face of a process struct. */

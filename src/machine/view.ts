@@ -1,6 +1,6 @@
 /** A process as one sees it from outside (/proc): its VMAs and pages copied out of the machine's memory. Looking changes nothing. */
 
-import { entryAt, entryStride, loadEntry, spanPages, topLevel } from '../kernel/arch.ts';
+import { spanPages } from '../kernel/arch.ts';
 import { compoundOrder, pageFolio, precisePageMapcount, subPage, subPageIndex } from '../memory/folio.ts';
 import { get } from '../memory/heap.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_KSM, PG_MLOCKED, PG_REFERENCED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UNEVICTABLE } from '../memory/page-flags.ts';
@@ -19,14 +19,15 @@ import {
 import { globals } from '../mm/globals.ts';
 import { thpEligible } from '../mm/huge-orders.ts';
 import { isHugeZeroPmd } from '../mm/huge-zero.ts';
-import { isSwapPte, PTE_MARKER_GUARD, PTE_MARKER_POISONED, pteMarker, ptePfn, ptePresent } from '../mm/pgtable.ts';
+import { forEachLeaf } from '../mm/leaves.ts';
+import { isSwapPte, PTE_MARKER_GUARD, PTE_MARKER_POISONED, PTE_PAYLOAD, pteMarker, ptePfn, ptePresent } from '../mm/pgtable.ts';
 import { File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Name, Process as ProcessStruct, Vma } from '../mm/types.ts';
 import { VM_DROPPABLE, VM_HUGETLB, VM_SEALED, VMH_SYNC } from '../mm/vm-flags.ts';
 import { firstVma } from '../mm/vma-tree.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import type { Machine } from './machine.ts';
 import { type FileKind, type FileView, PAGE, type PageView, type ProcessView, type VmaView } from './proc/view.ts';
-import { hugePagesOf, hugetlbPages } from './view-hugetlb.ts';
+import { hstateOf, hugePagesOf, hugetlbLeaf } from './view-hugetlb.ts';
 
 /** Flags of struct page → bits of a view. */
 const FLAGS: readonly (readonly [flag: number, bit: number])[] = [
@@ -127,37 +128,17 @@ function pageView(vpn: number, pte: number, level: number): PageView {
   return { vpn, kind: 'page', key: pfnOfPage(page), flags, mapcount, order: compoundOrder(page), index: subPageIndex(page) };
 }
 
-/** Every entry that is not empty in [start, end), in order; huge ones once for each page. */
-export function eachEntry(pgd: number, start: number, end: number, visit: (vpn: number, pte: number, level: number) => void): void {
-  const walk = (table: number, level: number, from: number, to: number): void => {
-    const span = spanPages(level);
-    for (let vpn = from; vpn < to; ) {
-      const next = Math.min(to, (Math.floor(vpn / span) + 1) * span);
-      const at = entryAt(table, level, vpn);
-      if (level === 0) {
-        let ptep = at;
-        for (let v = vpn; v < to; v++, ptep += entryStride(0)) {
-          const pte = loadEntry(ptep, 0);
-          if (pte !== 0) visit(v, pte, 0);
-        }
-        return;
-      }
-      const entry = loadEntry(at, level);
-      if ((entry & PTE_TABLE) !== 0) walk(pageOfPfn(ptePfn(entry)), level - 1, vpn, next);
-      else if (entry !== 0) for (let v = vpn; v < next; v++) visit(v, entry, level);
-      vpn = next;
-    }
-  };
-  walk(pgd, topLevel, start, end);
-}
-
 function vmaView(vma: number, pgd: number): VmaView {
   const start = get(vma, Vma.start);
   const end = get(vma, Vma.end);
   const file = get(vma, Vma.file);
   const huge = (get(vma, Vma.flags) & VM_HUGETLB) !== 0;
-  const pages: PageView[] = huge ? hugetlbPages(vma, pgd) : [];
-  if (!huge) eachEntry(pgd, start, end, (vpn, pte, level) => pages.push(pageView(vpn, pte, level)));
+  const pages: PageView[] = [];
+  const h = huge ? hstateOf(vma) : 0;
+  forEachLeaf(pgd, start, end, (vpn, next, entry, level, at) => {
+    if (huge) hugetlbLeaf(h, vpn, next, entry, at, pages);
+    else for (let v = vpn; v < next; v++) pages.push(pageView(v, level === 0 ? entry + (v - vpn) * PTE_PAYLOAD : entry, level));
+  });
   return {
     start,
     end,
@@ -165,7 +146,7 @@ function vmaView(vma: number, pgd: number): VmaView {
     pgoff: get(vma, Vma.pgoff),
     file: file === 0 ? undefined : inodeView(get(file, File.inode)),
     pages,
-    pageBytes: huge ? hugePagesOf(vma) * 2 ** pageShift : 4096,
+    pageBytes: huge ? hugePagesOf(h) * 2 ** pageShift : 4096,
     thpEligible: thpEligible(vma),
     shmemSwapped: 0,
   };

@@ -4,24 +4,25 @@
  * Invariants: no translation is flushed for accessed bits, so a CPU that holds one may go on without setting the bit again; for soft-dirty bits all
  * are, since a write that is not noticed would be lost. Pages that may be pinned keep their write access: somebody else writes to them anyway.
  */
-import { codec, entryStride } from '../kernel/arch.ts';
+import { codec, entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, clearFlags, entryClearBits, entryGet, entryGetAndClear, entrySet, flushTlbMm, get, set, spinUnlock, switched } from '../kernel/ops.ts';
+import { atomicAdd, clearFlags, entryClearBits, entryGet, entryGetAndClear, entrySet, flushTlbMm, get, set, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { pageFolio } from '../memory/folio.ts';
 import { PG_REFERENCED } from '../memory/page-flags.ts';
 import { pagePincount } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_SOFT_DIRTY, PTE_WRITE } from '../pagetable/canonical.ts';
 import { isCowMapping } from './copy-page-range.ts';
 import { EINVAL } from './errno.ts';
 import { globals } from './globals.ts';
+import { hugePmdPage } from './huge-memory.ts';
 import { vmNormalPage } from './memory.ts';
 import { resetHiwaterRss } from './mm-counters.ts';
 import { MMF_HAS_PINNED } from './mm-flags.ts';
-import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_CLEAR_REFS } from './mm-walk.ts';
+import { MmWalk, type MmWalkRef, WALK_CLEAR_REFS } from './mm-walk.ts';
 import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { walkPageRange } from './pagewalk.ts';
-import { pteClear, pteLockptr, ptePresent } from './pgtable.ts';
-import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { pteClear, ptePresent } from './pgtable.ts';
 import { CLEAR_REFS_ALL, CLEAR_REFS_ANON, CLEAR_REFS_MAPPED, CLEAR_REFS_MM_HIWATER_RSS, CLEAR_REFS_SOFT_DIRTY } from './task-mmu.ts';
 import { Globals, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_PFNMAP, VM_SOFTDIRTY } from './vm-flags.ts';
@@ -64,29 +65,26 @@ export function clearRefsTestWalk(walk: MmWalkRef): number {
   return 0;
 }
 
-/** clear_refs_pte_range. */
-export function* clearRefsPteRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+/** clear_refs_pte_range, of a leaf: each of its entries. */
+export function* clearRefsLeaf(walk: MmWalkRef, first: number, entry: number, level: number, start: Vpn, end: Vpn): Op<number> {
   const vma = get(walk, MmWalk.vma);
-  let ptep = yield* pteOffsetMapLock(pmdp, start);
-  if (ptep === 0) {
-    set(walk, MmWalk.action, ACTION_AGAIN);
-    return 0;
-  }
-  const lock = pteLockptr(ptep);
-  for (let vpn = start; vpn < end; vpn++) {
-    const pte = yield* entryGet(ptep, 0);
-    if (get(walk, MmWalk.arg) === CLEAR_REFS_SOFT_DIRTY) {
-      if (pte !== 0) yield* clearSoftDirtyPte(vma, ptep, pte);
-    } else {
-      const page = ptePresent(pte) ? vmNormalPage(pte) : 0;
-      if (page !== 0) {
-        if ((pte & PTE_ACCESSED) !== 0) yield* entryClearBits(ptep, 0, PTE_ACCESSED);
-        yield* clearFlags(page, PG_REFERENCED);
-      }
+  const soft = get(walk, MmWalk.arg) === CLEAR_REFS_SOFT_DIRTY;
+  let at = first;
+  let pte = entry;
+  for (let vpn = start; vpn < end; vpn = entryEnd(vpn, end, level)) {
+    if (vpn !== start) pte = yield* entryGet(at, level);
+    if (soft && level === 0) {
+      if (pte !== 0) yield* clearSoftDirtyPte(vma, at, pte);
+    } else if (soft) {
+      if (ptePresent(pte)) yield* entryClearBits(at, level, PTE_WRITE | PTE_SOFT_DIRTY);
+    } else if (ptePresent(pte)) {
+      const page = level === 0 ? vmNormalPage(pte) : hugePmdPage(pte);
+      if ((pte & PTE_ACCESSED) !== 0 && (page !== 0 || level > 0)) yield* entryClearBits(at, level, PTE_ACCESSED);
+      if (page !== 0) yield* clearFlags(pageFolio(page), PG_REFERENCED);
     }
-    ptep += entryStride(0);
+    at += entryStride(level);
   }
-  return yield* spinUnlock(lock);
+  return 0;
 }
 
 /** clear_soft_dirty: the next write faults and sets the bit again. */

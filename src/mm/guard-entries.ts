@@ -1,50 +1,32 @@
-/** The entries of guard regions: markers whose access raises SIGSEGV (mm/madvise.c: guard_install_pte_entry, guard_remove_pte_entry and their kin). */
-import { entryEnd, entryStride } from '../kernel/arch.ts';
-import type { Op } from '../kernel/op.ts';
-import { entryGet, entrySet, spinUnlock } from '../kernel/ops.ts';
-import { ENOMEM } from './errno.ts';
-import { entryPointer, isGuardPte, mkPteMarker, NO_TABLE, PTE_MARKER_GUARD, pteAlloc, pteLockptr } from './pgtable.ts';
-import { pteOffsetMapLock } from './pgtable-generic.ts';
-import type { MmRef, Vpn } from './types.ts';
+/** The entries of guard regions: markers whose access raises SIGSEGV (mm/madvise.c: guard_install_walk_ops, guard_remove_walk_ops). */
 
-/**
- * Fills empty entries of [start, end) with markers, tables made as needed; 0 when all are markers now, 1 at the first that holds something else, −ENOMEM.
- * `blind`: what stands there is not looked at (a mutation).
- */
-export function* installMarkers(mm: MmRef, start: Vpn, end: Vpn, blind: number): Op<number> {
-  let vpn = start;
-  while (vpn < end) {
-    const made = yield* pteAlloc(mm, vpn);
-    if (made === 0) return -ENOMEM;
-    // A huge page is taken away in part, or as a whole, as anything else that is mapped.
-    if (made === NO_TABLE) return 1;
-    const pmdp = yield* entryPointer(mm, vpn, 1);
-    let ptep = yield* pteOffsetMapLock(pmdp, vpn);
-    // It was reclaimed at once: again.
-    if (ptep === 0) continue;
-    const lock = pteLockptr(ptep);
-    const next = entryEnd(vpn, end, 1);
-    let foreign = 0;
-    for (; vpn < next && foreign === 0; vpn++) {
-      const pte = yield* entryGet(ptep, 0);
-      if (pte === 0 || blind !== 0) yield* entrySet(ptep, 0, mkPteMarker(PTE_MARKER_GUARD));
-      else if (!isGuardPte(pte)) foreign = 1;
-      ptep += entryStride(0);
-    }
-    yield* spinUnlock(lock);
-    if (foreign !== 0) return 1;
-  }
+import type { Op } from '../kernel/op.ts';
+import { entryGet, entrySet, set } from '../kernel/ops.ts';
+import { PTE_TABLE } from '../pagetable/canonical.ts';
+import { ACTION_CONTINUE, MmWalk, type MmWalkRef } from './mm-walk.ts';
+import { isGuardPte, mkPteMarker, PTE_MARKER_GUARD, ptePresent } from './pgtable.ts';
+
+const isHuge = (entry: number): boolean => (entry & PTE_TABLE) === 0 && ptePresent(entry);
+
+/** guard_install_pud_entry, guard_install_pmd_entry: 1 for a huge page, which is taken away first as anything else that is mapped. */
+export const guardInstallHuge = (entry: number): number => (isHuge(entry) ? 1 : 0);
+
+/** guard_install_pte_entry: 1 for what is no marker. `blind`: what stands there is not looked at (a mutation). */
+export function* guardInstallPte(ptep: number, blind: number): Op<number> {
+  if (isGuardPte(yield* entryGet(ptep, 0))) return 0;
+  return blind !== 0 ? yield* entrySet(ptep, 0, guardInstallSetPte()) : 1;
+}
+
+/** guard_install_set_pte: what an empty entry is filled with. */
+export const guardInstallSetPte = (): number => mkPteMarker(PTE_MARKER_GUARD);
+
+/** guard_remove_pud_entry, guard_remove_pmd_entry: no marker stands where a huge page is. */
+export function guardRemoveHuge(walk: MmWalkRef, entry: number): number {
+  if (isHuge(entry)) set(walk, MmWalk.action, ACTION_CONTINUE);
   return 0;
 }
 
-/** guard_remove_pte_entry for a range of one table: markers go, anything else stays. */
-export function* guardRemovePteRange(pmdp: number, start: Vpn, end: Vpn): Op<number> {
-  let ptep = yield* pteOffsetMapLock(pmdp, start);
-  if (ptep === 0) return 0;
-  const lock = pteLockptr(ptep);
-  for (let vpn = start; vpn < end; vpn++) {
-    if (isGuardPte(yield* entryGet(ptep, 0))) yield* entrySet(ptep, 0, 0);
-    ptep += entryStride(0);
-  }
-  return yield* spinUnlock(lock);
+/** guard_remove_pte_entry: a marker goes, anything else stays. */
+export function* guardRemovePte(ptep: number): Op<number> {
+  return isGuardPte(yield* entryGet(ptep, 0)) ? yield* entrySet(ptep, 0, 0) : 0;
 }

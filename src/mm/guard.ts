@@ -9,9 +9,8 @@ import { flushTlbRange, get, readOnce, switched, writeOnce } from '../kernel/ops
 import { SW } from '../kernel/switches.ts';
 import { anonVmaPrepare } from './anon-vma.ts';
 import { EINVAL, ERESTARTNOINTR } from './errno.ts';
-import { installMarkers } from './guard-entries.ts';
-import { WALK_GUARD_REMOVE } from './mm-walk.ts';
-import { walkPageRangeVma } from './pagewalk.ts';
+import { WALK_GUARD_INSTALL, WALK_GUARD_REMOVE } from './mm-walk.ts';
+import { walkPageRangeMm, walkPageRangeVma } from './pagewalk.ts';
 import { Mm, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_LOCKED, VM_MAYBE_GUARD, VM_SPECIAL } from './vm-flags.ts';
 import { vmaIsAnonymous } from './vm-ops.ts';
@@ -37,7 +36,7 @@ export function* madviseGuardInstall(vma: VmaRef, start: Vpn, end: Vpn): Op<numb
     if (error !== 0) return error;
   }
   for (let i = 0; i < MAX_RETRIES; i++) {
-    const result = yield* installMarkers(get(vma, Vma.mm), start, end, i > 0 && switched(SW.guardNoSecondLook) ? 1 : 0);
+    const result = yield* walkPageRangeMm(get(vma, Vma.mm), start, end, WALK_GUARD_INSTALL, i > 0 && switched(SW.guardNoSecondLook) ? 1 : 0);
     if (result === 0 && switched(SW.guardFlushesPending) && (yield* readOnce(get(vma, Vma.mm), Mm.tlbFlushPending)) > 0)
       yield* flushTlbRange(get(vma, Vma.mm), start, end);
     if (result <= 0) return result;

@@ -71,6 +71,7 @@ import {
   ptePresent,
   pteSet,
   pteWrite,
+  upperLock,
 } from './pgtable.ts';
 import { mmIncNrPtes, pgtableDeposit, pgtableWithdraw, zapDepositedTable } from './pgtable-deposit.ts';
 import { pmdLockptr } from './pgtable-generic.ts';
@@ -395,6 +396,19 @@ function* splitHugePmdLocked(vma: VmaRef, pmdp: number, vpn: Vpn): Op<number> {
   storeEntries(entryAt(table, 0, vpn), 0, entry, 1, pages);
   yield* folioRemoveRmapPmd(folio, vma);
   return yield* entrySet(pmdp, 1, mkPte(table, PTE_TABLE));
+}
+
+/** __split_huge_pud: nothing instead of a huge entry of the level above, whose pages are a device's and are faulted in again. */
+export function* splitHugePud(vma: VmaRef, table: Page, pudp: number, vpn: Vpn): Op<number> {
+  const mm = get(vma, Vma.mm);
+  const lock = upperLock(mm, table, 2);
+  yield* spinLock(lock);
+  if (pmdTransHuge(yield* entryGet(pudp, 2))) {
+    yield* entryGetAndClear(pudp, 2);
+    const first = vpn - (vpn % spanPages(2));
+    yield* flushTlbRange(mm, first, first + spanPages(2));
+  }
+  return yield* spinUnlock(lock);
 }
 
 /** split_huge_pmd_address: the same for whatever maps a page. */

@@ -10,32 +10,24 @@ import { clearFlags, entryClearBits, entryGet, folioTrylock, folioUnlock, get, s
 import { folioMapcount, folioMaybeMappedShared } from '../memory/folio.ts';
 import { PG_ACTIVE, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_UNEVICTABLE } from '../memory/page-flags.ts';
 import { pageFlags } from '../memory/state.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_SOFT_DIRTY, PTE_WRITE } from '../pagetable/canonical.ts';
-import { hugePmdPage, pmdTransHugeLock, splitHugePmd } from './huge-memory.ts';
+import { PTE_ACCESSED, PTE_DIRTY } from '../pagetable/canonical.ts';
+import { hugePmdPage, pmdTransHugeLock } from './huge-memory.ts';
 import { isolateForReclaim } from './madvise-cold.ts';
 import { folioMarkLazyfree } from './madvise-free.ts';
 import { ACTION_AGAIN, ACTION_CONTINUE, MmWalk, type MmWalkRef } from './mm-walk.ts';
 import { tlbRemoveEntry } from './mmu-gather.ts';
 import { splitFolioOf } from './split-folio.ts';
 import { folioGet, folioPut, mlockFolio, munlockFolio } from './swap.ts';
-import { CLEAR_REFS_SOFT_DIRTY } from './task-mmu.ts';
 import { Vma, type Vpn } from './types.ts';
 import { VM_LOCKED } from './vm-flags.ts';
 import { reclaimPages } from './vmscan.ts';
 
 /** The lock of the huge entry; 0 with ACTION_AGAIN set when it is none. */
-export function* lockHuge(walk: MmWalkRef, pmdp: number): Op<number> {
+function* lockHuge(walk: MmWalkRef, pmdp: number): Op<number> {
   set(walk, MmWalk.action, ACTION_CONTINUE);
   const lock = yield* pmdTransHugeLock(get(walk, MmWalk.mm), pmdp);
   if (lock === 0) set(walk, MmWalk.action, ACTION_AGAIN);
   return lock;
-}
-
-/** Entries of the lowest level instead: those are walked over next. */
-export function* walkSplitHuge(walk: MmWalkRef, pmdp: number, start: Vpn): Op<number> {
-  yield* splitHugePmd(get(walk, MmWalk.vma), pmdp, start);
-  set(walk, MmWalk.action, ACTION_AGAIN);
-  return 0;
 }
 
 /** mlock_pte_range of a huge page. */
@@ -46,19 +38,6 @@ export function* mlockHuge(walk: MmWalkRef, pmdp: number): Op<number> {
   if (folio !== 0) {
     if ((get(get(walk, MmWalk.vma), Vma.flags) & VM_LOCKED) !== 0) yield* mlockFolio(folio);
     else yield* munlockFolio(folio);
-  }
-  return yield* spinUnlock(lock);
-}
-
-/** clear_refs_pte_range of a huge page. */
-export function* clearRefsHuge(walk: MmWalkRef, pmdp: number): Op<number> {
-  const lock = yield* lockHuge(walk, pmdp);
-  if (lock === 0) return 0;
-  if (get(walk, MmWalk.arg) === CLEAR_REFS_SOFT_DIRTY) yield* entryClearBits(pmdp, 1, PTE_WRITE | PTE_SOFT_DIRTY);
-  else {
-    const folio = hugePmdPage(yield* entryGet(pmdp, 1));
-    yield* entryClearBits(pmdp, 1, PTE_ACCESSED);
-    if (folio !== 0) yield* clearFlags(folio, PG_REFERENCED);
   }
   return yield* spinUnlock(lock);
 }

@@ -5,8 +5,10 @@
  * uses that of its map of reservations, which keeps faults out while MADV_DONTNEED gives a page and its reservation back. A child's private
  * mapping has none.
  */
+import { assertHeld, HELD_READ, HELD_WRITE } from '../kernel/lockdep.ts';
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, downRead, downWrite, downWriteTrylock, get, kfree, kmalloc, set, upRead, upWrite } from '../kernel/ops.ts';
+import { atomicAdd, downRead, downWrite, downWriteTrylock, get, kfree, kmalloc, set, switched, upRead, upWrite } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { ENOMEM } from './errno.ts';
 import { hugetlb } from './hugetlb-pool.ts';
 import { privateRef, vmaPrivateLock } from './hugetlb-resv.ts';
@@ -51,6 +53,22 @@ export function* hugetlbVmaTrylockWrite(vma: VmaRef): Op<number> {
 export function* hugetlbVmaUnlockWrite(vma: VmaRef): Op<number> {
   const sem = vmaSemaphore(vma);
   return sem === 0 ? 0 : yield* upWrite(sem);
+}
+
+/** hugetlb_vma_assert_locked. @throws {KernelBug} I23 */
+export function assertVmaLocked(vma: VmaRef): void {
+  const sem = vmaSemaphore(vma);
+  if (sem !== 0) assertHeld(sem, HELD_READ, HELD_WRITE);
+}
+
+/** vma_pgtable_walk_begin of a hugetlb VMA: what keeps its tables while somebody walks who is no fault. */
+export function* hugetlbWalkBegin(vma: VmaRef): Op<number> {
+  return switched(SW.hugetlbWalkUnlocked) ? 0 : yield* hugetlbVmaLockRead(vma);
+}
+
+/** vma_pgtable_walk_end. */
+export function* hugetlbWalkEnd(vma: VmaRef): Op<number> {
+  return switched(SW.hugetlbWalkUnlocked) ? 0 : yield* hugetlbVmaUnlockRead(vma);
 }
 
 /** hugetlb_vma_lock_alloc: gives a shared mapping its lock. 0 or −ENOMEM. */

@@ -6,12 +6,13 @@
  * upper entry; the last who maps it frees it as its own. The count of others stands in the table's column `index` (pt_share_count).
  */
 import { codec, entryAt, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
+import { HELD_READ, HELD_WRITE, holds } from '../kernel/lockdep.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, downRead, entryGet, entrySet, get, spinLock, spinUnlock, upRead } from '../kernel/ops.ts';
 import { pageIndex, setPageIndex } from '../memory/state.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { hugePteAlloc, hugePteOffset } from './huge-leaf.ts';
-import { vmaShareableLock } from './hugetlb-lock.ts';
+import { assertVmaLocked, vmaShareableLock } from './hugetlb-lock.ts';
 import { hstateVma, inodeOfVma } from './hugetlb-resv.ts';
 import { Hstate, type HstateRef } from './hugetlb-types.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
@@ -99,6 +100,15 @@ export function* hugePmdUnshare(h: HstateRef, mm: MmRef, vpn: Vpn, ptep: number)
   setPageIndex(table, pageIndex[table] - 1);
   add(mm, Mm.pgtablesBytes, -accounted(PMD));
   return 1;
+}
+
+/**
+ * hugetlb_walk: the first entry of a page, 0 when a table on the way is missing. Where tables can be shared the VMA's lock or i_mmap_rwsem is held, in any mode: the
+ * mmap lock keeps nobody from unsharing one, which others may free then. @throws {KernelBug} I23
+ */
+export function* hugetlbWalk(vma: VmaRef, vpn: Vpn, h: HstateRef): Op<number> {
+  if (sharesTables(h) && vmaShareableLock(vma) && !holds(inodeOfVma(vma) + Inode.iMmapLock, HELD_READ, HELD_WRITE)) assertVmaLocked(vma);
+  return yield* hugePteOffset(get(vma, Vma.mm), vpn, h);
 }
 
 /** huge_pte_alloc for a VMA: with the tables of others where they can be shared. */

@@ -5,20 +5,20 @@
  * many at a time as a page holds, without the mmap lock.
  */
 
-import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { allocPage, entryGet, freePage, get, refAdd, set, spinUnlock } from '../kernel/ops.ts';
+import { allocPage, freePage, get, refAdd } from '../kernel/ops.ts';
 import { GFP_USER } from '../memory/gfp.ts';
 import { pageShift, setByte } from '../memory/state.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM } from './errno.ts';
 import { filemapIsUptodate } from './filemap.ts';
-import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_MINCORE } from './mm-walk.ts';
+import { hstateVma, hugePages } from './hugetlb-resv.ts';
+import { MmWalk, type MmWalkRef, WALK_MINCORE } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageRange } from './pagewalk.ts';
-import { isSwapPte, pteLockptr, pteMarker } from './pgtable.ts';
-import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { isSwapPte, pteMarker } from './pgtable.ts';
 import { File, Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { byteOf, copyToUser } from './uaccess.ts';
+import { VM_HUGETLB } from './vm-flags.ts';
 import { vmaLookup } from './vma-tree.ts';
 
 /** mincore(2); bytes. 0 or −errno. */
@@ -60,41 +60,23 @@ function* doMincore(mm: MmRef, start: Vpn, pages: number, buffer: Page): Op<numb
   return end - start;
 }
 
-/** mincore_pte_range. */
-export function* mincorePteRange(walk: MmWalkRef, pmdp: number, from: Vpn, to: Vpn): Op<number> {
-  let ptep = yield* pteOffsetMapLock(pmdp, from);
-  if (ptep === 0) {
-    set(walk, MmWalk.action, ACTION_AGAIN);
-    return 0;
-  }
-  const lock = pteLockptr(ptep);
-  for (let vpn = from; vpn < to; vpn++) {
-    const pte = yield* entryGet(ptep, 0);
-    let present = 1;
-    // Markers stand for nothing, like an empty entry; migration entries and other non-swap ones for a page in memory.
-    if (pte === 0 || pteMarker(pte) !== 0) present = mincorePage(get(walk, MmWalk.vma), vpn);
-    else if (isSwapPte(pte)) present = mincoreSwap();
-    answer(walk, vpn, present);
-    ptep += entryStride(0);
-  }
-  return yield* spinUnlock(lock);
-}
-
-/** mincore_pte_range of a huge page. */
-export function mincoreHuge(walk: MmWalkRef, from: Vpn, to: Vpn): number {
-  for (let vpn = from; vpn < to; vpn++) answer(walk, vpn, 1);
+/**
+ * mincore_pte_range, mincore_hugetlb: of a leaf. Markers stand for nothing, like an empty entry; migration entries and other non-swap ones for a page in memory.
+ * Of hugetlb there is a page or none.
+ */
+export function mincoreLeaf(walk: MmWalkRef, entry: number, from: Vpn, to: Vpn): number {
+  const vma = get(walk, MmWalk.vma);
+  const none = entry === 0 || pteMarker(entry) !== 0;
+  const huge = (get(vma, Vma.flags) & VM_HUGETLB) !== 0;
+  let present = none ? 0 : 1;
+  if (!none && isSwapPte(entry)) present = mincoreSwap();
+  for (let vpn = from; vpn < to; vpn++) answer(walk, vpn, none && !huge ? mincorePage(vma, vpn) : present);
   return 0;
 }
 
 /** mincore_unmapped_range: pages without a table. */
 export function mincoreUnmappedRange(walk: MmWalkRef, from: Vpn, to: Vpn): number {
   for (let vpn = from; vpn < to; vpn++) answer(walk, vpn, mincorePage(get(walk, MmWalk.vma), vpn));
-  return 0;
-}
-
-/** mincore_hugetlb: pages of a huge page, of which there is one, or none (an empty entry or a marker). */
-export function mincoreHugetlb(walk: MmWalkRef, pte: number, from: Vpn, to: Vpn): number {
-  for (let vpn = from; vpn < to; vpn++) answer(walk, vpn, pte !== 0 && pteMarker(pte) === 0 ? 1 : 0);
   return 0;
 }
 
@@ -107,7 +89,10 @@ function answer(walk: MmWalkRef, vpn: Vpn, present: number): void {
 function mincorePage(vma: VmaRef, vpn: Vpn): number {
   const file = get(vma, Vma.file);
   if (file === 0) return 0;
-  return filemapIsUptodate(get(file, File.inode), get(vma, Vma.pgoff) + vpn - get(vma, Vma.start)) ? 1 : 0;
+  let index = get(vma, Vma.pgoff) + vpn - get(vma, Vma.start);
+  // A huge page stands in the cache at its first index.
+  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) index -= index % hugePages(hstateVma(vma));
+  return filemapIsUptodate(get(file, File.inode), index) ? 1 : 0;
 }
 
 /** mincore_swap: a page in swap is in memory while the swap cache has it. There is no swap. */

@@ -5,20 +5,17 @@
  * (`walkEnd`). A page whose table exists is "written" even when nothing is mapped there; one whose table is missing has the VMA's categories alone.
  */
 
-import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, entryGet, get, kfree, kmalloc, set, spinUnlock } from '../kernel/ops.ts';
+import { add, get, kfree, kmalloc, set } from '../kernel/ops.ts';
 import { PTE_SOFT_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { EFAULT, EINVAL, ENOMEM, ENOSPC, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { hugePmdPage } from './huge-memory.ts';
-import { lockHuge } from './huge-walks.ts';
 import { vmNormalPage } from './memory.ts';
-import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_PAGEMAP_SCAN } from './mm-walk.ts';
+import { MmWalk, type MmWalkRef, WALK_PAGEMAP_SCAN } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageRange } from './pagewalk.ts';
-import { isGuardPte, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePage, ptePresent } from './pgtable.ts';
-import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { isGuardPte, PTE_MARKER_UFFD_WP, pteMarker, ptePage, ptePresent } from './pgtable.ts';
 import { folioTestAnon } from './swap.ts';
 import {
   PAGE_IS_FILE,
@@ -40,7 +37,7 @@ import {
   type PmScanRef,
 } from './task-mmu.ts';
 import { Globals, Mm, Vma, type VmaRef, type Vpn } from './types.ts';
-import { VM_PFNMAP, VM_SOFTDIRTY } from './vm-flags.ts';
+import { VM_HUGETLB, VM_PFNMAP, VM_SOFTDIRTY } from './vm-flags.ts';
 
 /** pagemap_scan_get_args: 0, −EINVAL, −EFAULT. */
 function checkArgs(scan: PmScanRef): number {
@@ -151,40 +148,25 @@ export function pagemapScanPteHole(walk: MmWalkRef, start: Vpn, end: Vpn): numbe
   return interesting(scan, categories) ? output(scan, categories, start, end) : 0;
 }
 
-/** pagemap_scan_pmd_entry. */
-export function* pagemapScanPmdEntry(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+/** pagemap_scan_pmd_entry, pagemap_scan_hugetlb_entry: of a leaf, whose pages of one kind are given out together. */
+export function pagemapScanLeaf(walk: MmWalkRef, entry: number, level: number, start: Vpn, end: Vpn): number {
   const scan = get(walk, MmWalk.arg);
-  let ptep = yield* pteOffsetMapLock(pmdp, start);
-  if (ptep === 0) {
-    set(walk, MmWalk.action, ACTION_AGAIN);
-    return 0;
-  }
-  const lock = pteLockptr(ptep);
-  let result = 0;
-  for (let vpn = start; vpn < end && result === 0; vpn++) {
-    const categories = get(scan, PmScan.vmaCategory) | pageCategory(scan, yield* entryGet(ptep, 0));
-    if (interesting(scan, categories)) result = output(scan, categories, vpn, vpn + 1);
-    ptep += entryStride(0);
-  }
-  yield* spinUnlock(lock);
-  return result;
+  let categories = get(scan, PmScan.vmaCategory);
+  if ((get(get(walk, MmWalk.vma), Vma.flags) & VM_HUGETLB) !== 0) categories |= entry === 0 ? PAGE_IS_HUGE : hugeCategory(entry) & ~PAGE_IS_GUARD;
+  else categories |= level > 0 ? hugeCategory(entry) : pageCategory(scan, entry);
+  return interesting(scan, categories) ? output(scan, categories, start, end) : 0;
 }
 
-/** pagemap_scan_thp_entry: of pages that one entry maps. */
-export function* pagemapScanHuge(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
-  const scan = get(walk, MmWalk.arg);
-  const lock = yield* lockHuge(walk, pmdp);
-  if (lock === 0) return 0;
-  const pmd = yield* entryGet(pmdp, 1);
-  let categories = get(scan, PmScan.vmaCategory) | PAGE_IS_HUGE | PAGE_IS_PRESENT;
-  if ((pmd & PTE_UFFD_WP) === 0) categories |= PAGE_IS_WRITTEN;
-  if ((pmd & PTE_SOFT_DIRTY) !== 0 && get(globals, Globals.softDirty) !== 0) categories |= PAGE_IS_SOFT_DIRTY;
-  const folio = hugePmdPage(pmd);
+/** pagemap_thp_category, pagemap_hugetlb_category: of an entry that maps a huge page, or did. */
+function hugeCategory(entry: number): number {
+  let categories = PAGE_IS_HUGE;
+  if ((entry & PTE_UFFD_WP) === 0 && (pteMarker(entry) & PTE_MARKER_UFFD_WP) === 0) categories |= PAGE_IS_WRITTEN;
+  if ((entry & PTE_SOFT_DIRTY) !== 0 && get(globals, Globals.softDirty) !== 0) categories |= PAGE_IS_SOFT_DIRTY;
+  if (!ptePresent(entry)) return categories | PAGE_IS_SWAPPED;
+  const folio = hugePmdPage(entry);
   if (folio === 0) categories |= PAGE_IS_PFNZERO;
   else if (!folioTestAnon(folio)) categories |= PAGE_IS_FILE;
-  const result = interesting(scan, categories) ? output(scan, categories, start, end) : 0;
-  yield* spinUnlock(lock);
-  return result;
+  return categories | PAGE_IS_PRESENT;
 }
 
 /** pagemap_page_category: of an entry. */

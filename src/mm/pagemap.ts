@@ -3,20 +3,20 @@
  *
  * Invariant: looking changes nothing.
  */
-import { entryStride, spanPages } from '../kernel/arch.ts';
+import { spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, get, set, spinUnlock } from '../kernel/ops.ts';
-import { precisePageMapcount } from '../memory/folio.ts';
+import { get, set } from '../kernel/ops.ts';
+import { folioMaybeMappedShared, nextPage, pageFolio, precisePageMapcount } from '../memory/folio.ts';
 import { PTE_SOFT_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { globals } from './globals.ts';
 import { hugePmdPage } from './huge-memory.ts';
-import { lockHuge } from './huge-walks.ts';
+import { hstateVma } from './hugetlb-resv.ts';
+import { hugetlbPmdShared } from './hugetlb-share.ts';
 import { vmNormalPage } from './memory.ts';
-import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_PAGEMAP } from './mm-walk.ts';
+import { MmWalk, type MmWalkRef, WALK_PAGEMAP } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
-import { walkPageRangeVma } from './pagewalk.ts';
-import { isGuardPte, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePfn, ptePresent } from './pgtable.ts';
-import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { walkPageRange } from './pagewalk.ts';
+import { isGuardPte, PTE_MARKER_UFFD_WP, pteMarker, ptePfn, ptePresent } from './pgtable.ts';
 import { folioTestAnon } from './swap.ts';
 import {
   PAGEMAP_BUFFER,
@@ -30,9 +30,8 @@ import {
   PM_SWAP,
   PM_UFFD_WP,
 } from './task-mmu.ts';
-import { Globals, Mm, type MmRef, Vma, type Vpn } from './types.ts';
-import { VM_SOFTDIRTY } from './vm-flags.ts';
-import { findVma } from './vma-tree.ts';
+import { Globals, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { VM_HUGETLB, VM_SOFTDIRTY } from './vm-flags.ts';
 
 /**
  * Fills an object with the entries of `pages` pages (at most PAGEMAP_BUFFER) from `start`; how many: fewer where user space ends. With `showPfn` 0, as for
@@ -49,74 +48,69 @@ export function* pagemapRead(mm: MmRef, start: Vpn, pages: number, showPfn: numb
   }
   if (end <= start) return 0;
   yield* mmapReadLock(mm);
-  let vma = findVma(mm, start);
-  while (vma !== 0 && get(vma, Vma.start) < end) {
-    const from = Math.max(start, get(vma, Vma.start));
-    const to = Math.min(end, get(vma, Vma.end));
-    // Of a VMA that is soft-dirty every page is, mapped or not.
-    if ((get(vma, Vma.flags) & VM_SOFTDIRTY) !== 0) for (let vpn = from; vpn < to; vpn++) set(into, Pagemap.flags + vpn - start, PM_SOFT_DIRTY);
-    yield* walkPageRangeVma(vma, from, to, WALK_PAGEMAP, into);
-    vma = get(vma, Vma.next);
-  }
+  yield* walkPageRange(mm, start, end, WALK_PAGEMAP, into);
   yield* mmapReadUnlock(mm);
   return end - start;
 }
 
-/** pagemap_pmd_range. */
-export function* pagemapPmdRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+/** Writes into the entries of [start, end), with frames from `frame` on where it is not −1. */
+function fill(walk: MmWalkRef, start: Vpn, end: Vpn, frame: number, flags: number): void {
   const into = get(walk, MmWalk.arg);
-  let ptep = yield* pteOffsetMapLock(pmdp, start);
-  if (ptep === 0) {
-    set(walk, MmWalk.action, ACTION_AGAIN);
-    return 0;
-  }
-  const lock = pteLockptr(ptep);
+  const shown = frame >= 0 && get(into, Pagemap.showPfn) !== 0;
   for (let vpn = start; vpn < end; vpn++) {
-    const pte = yield* entryGet(ptep, 0);
-    if (pte !== 0) {
-      const at = vpn - get(into, Pagemap.start);
-      if (get(into, Pagemap.showPfn) !== 0) set(into, Pagemap.frames + at, ptePfn(pte));
-      set(into, Pagemap.flags + at, get(into, Pagemap.flags + at) | entryFlags(pte));
-    }
-    ptep += entryStride(0);
+    const at = vpn - get(into, Pagemap.start);
+    if (shown) set(into, Pagemap.frames + at, frame + (vpn - start));
+    set(into, Pagemap.flags + at, flags);
   }
-  return yield* spinUnlock(lock);
+}
+
+/** Of a VMA that is soft-dirty every page is, mapped or not. */
+const flagsOfVma = (vma: VmaRef): number => (vma !== 0 && (get(vma, Vma.flags) & VM_SOFTDIRTY) !== 0 ? PM_SOFT_DIRTY : 0);
+
+/** pagemap_pte_hole: pages without a table. */
+export function pagemapHole(walk: MmWalkRef, start: Vpn, end: Vpn): number {
+  fill(walk, start, end, -1, flagsOfVma(get(walk, MmWalk.vma)));
+  return 0;
 }
 
 /**
- * pagemap_pmd_range_thp: of a page that one entry maps with others. Whether it is mapped but once is asked of the first page each time, as Linux does.
+ * pagemap_pmd_range and pagemap_hugetlb_range, of a leaf. Whether a huge page is mapped but once is asked of its first page each time, as Linux does; of hugetlb
+ * a page is shared, too, whose table is.
  */
-export function* pagemapHuge(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
-  const into = get(walk, MmWalk.arg);
-  const lock = yield* lockHuge(walk, pmdp);
-  if (lock === 0) return 0;
-  const pmd = yield* entryGet(pmdp, 1);
-  const folio = hugePmdPage(pmd);
-  let flags = PM_PRESENT;
-  if ((pmd & PTE_SOFT_DIRTY) !== 0 && get(globals, Globals.softDirty) !== 0) flags |= PM_SOFT_DIRTY;
-  if ((pmd & PTE_UFFD_WP) !== 0) flags |= PM_UFFD_WP;
-  if (folio !== 0 && !folioTestAnon(folio)) flags |= PM_FILE;
-  if (folio !== 0 && precisePageMapcount(folio) === 1) flags |= PM_MMAP_EXCLUSIVE;
-  for (let vpn = start; vpn < end; vpn++) {
-    const at = vpn - get(into, Pagemap.start);
-    if (get(into, Pagemap.showPfn) !== 0) set(into, Pagemap.frames + at, ptePfn(pmd) + (vpn % spanPages(1)));
-    set(into, Pagemap.flags + at, get(into, Pagemap.flags + at) | flags);
+export function pagemapLeaf(walk: MmWalkRef, at: number, entry: number, level: number, start: Vpn, end: Vpn): number {
+  const vma = get(walk, MmWalk.vma);
+  const flags = flagsOfVma(vma) | entryFlags(entry);
+  if (!ptePresent(entry)) {
+    const hugetlb = (get(vma, Vma.flags) & VM_HUGETLB) !== 0;
+    // The frame field of swap-type entries is type and offset as they stand there.
+    fill(walk, start, end, entry === 0 || hugetlb ? -1 : ptePfn(entry), hugetlb ? flags & ~(PM_SWAP | PM_GUARD_REGION) : flags);
+    return 0;
   }
-  return yield* spinUnlock(lock);
+  const page = level === 0 ? vmNormalPage(entry) : hugePmdPage(entry);
+  const frame = ptePfn(entry) + (start % spanPages(level));
+  if (page === 0) {
+    fill(walk, start, end, frame, flags);
+    return 0;
+  }
+  const file = folioTestAnon(page) ? 0 : PM_FILE;
+  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) {
+    const shared = folioMaybeMappedShared(pageFolio(page)) || hugetlbPmdShared(hstateVma(vma), at);
+    fill(walk, start, end, frame, flags | file | (shared ? 0 : PM_MMAP_EXCLUSIVE));
+    return 0;
+  }
+  for (let vpn = start; vpn < end; vpn++) {
+    const mapped = level === 0 && vpn !== start ? nextPage(page, vpn - start) : page;
+    fill(walk, vpn, vpn + 1, frame + (vpn - start), flags | file | (precisePageMapcount(mapped) === 1 ? PM_MMAP_EXCLUSIVE : 0));
+  }
+  return 0;
 }
 
-/** pte_to_pagemap_entry: the flags of an entry that is not empty. The frame field of swap-type entries is type and offset as they stand there. */
+/** What an entry alone says. */
 function entryFlags(pte: number): number {
+  if (pte === 0) return 0;
   let flags = (pte & PTE_SOFT_DIRTY) !== 0 && get(globals, Globals.softDirty) !== 0 ? PM_SOFT_DIRTY : 0;
   if ((pte & PTE_UFFD_WP) !== 0) flags |= PM_UFFD_WP;
-  if (!ptePresent(pte)) {
-    if ((pteMarker(pte) & PTE_MARKER_UFFD_WP) !== 0) flags |= PM_UFFD_WP;
-    return flags | (isGuardPte(pte) ? PM_SWAP | PM_GUARD_REGION : PM_SWAP);
-  }
-  const page = vmNormalPage(pte);
-  if (page !== 0) {
-    if (!folioTestAnon(page)) flags |= PM_FILE;
-    if (precisePageMapcount(page) === 1) flags |= PM_MMAP_EXCLUSIVE;
-  }
-  return flags | PM_PRESENT;
+  if (ptePresent(pte)) return flags | PM_PRESENT;
+  if ((pteMarker(pte) & PTE_MARKER_UFFD_WP) !== 0) flags |= PM_UFFD_WP;
+  return flags | (isGuardPte(pte) ? PM_SWAP | PM_GUARD_REGION : PM_SWAP);
 }

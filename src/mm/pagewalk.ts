@@ -1,46 +1,60 @@
 /**
- * Walks over the page tables of a range (mm/pagewalk.c), for whoever looks at entries or changes many.
+ * Walks over the page tables of a range (mm/pagewalk.c), for whoever looks at entries or changes many. There is no other walker for that.
  *
  * Invariants: with VMAs the mmap lock held for reading is enough to go down the tables: free_pgtables() never frees what a VMA that remains needs, and
  * tables of the lowest level that are empty (PT_RECLAIM) go only with their own lock held, under which they are looked at again. Where no VMA is, a
  * table may go while munmap() holds the lock downgraded: who goes there holds it for writing. Who changes entries and must not meet faults locks the
  * VMAs for writing, since those faults need no mmap lock.
+ *
+ * Levels are Linux's five, whatever the mode has: 4 pgd, 3 p4d, 2 pud, 1 pmd, 0 pte. Those above the mode's top are folded: they have the entries of the top,
+ * which are never empty there, so that a hole is found by the lowest of them; its depth (0 for the top, 4 for a pte) is that of the real level.
  */
 import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import { assertHeld, HELD_READ, HELD_WRITE } from '../kernel/lockdep.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, get, set, spinUnlock, switched } from '../kernel/ops.ts';
+import { entryGet, entrySet, get, set, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
-import { EINVAL } from './errno.ts';
-import { pmdTransHuge } from './huge-memory.ts';
+import { EINVAL, ENOMEM } from './errno.ts';
+import { splitHugePmd, splitHugePud } from './huge-memory.ts';
 import { walkHugetlbRange } from './hugetlb-walk.ts';
 import { initMm } from './init-mm.ts';
+import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
+import { walkLeafPtes, walkLeafUpper } from './leaf-walk.ts';
 import {
   ACTION_AGAIN,
   ACTION_CONTINUE,
   ACTION_SUBTREE,
-  allocWalk,
   freeWalk,
   HAS_HOLE,
+  HAS_HUGETLB,
+  HAS_INSTALL,
+  HAS_LEAF,
+  HAS_P4D,
+  HAS_PGD,
   HAS_PMD,
+  HAS_POST_VMA,
+  HAS_PRE_VMA,
   HAS_PTE,
+  HAS_PUD,
   HAS_TEST,
+  hasBelow,
   MmWalk,
   type MmWalkRef,
+  newWalk,
   PGWALK_RDLOCK,
   PGWALK_VMA_RDLOCK_VERIFY,
   PGWALK_WRLOCK,
   PGWALK_WRLOCK_VERIFY,
-  walkHas,
   walkLock,
 } from './mm-walk.ts';
 import { mmapAssertLocked, mmapAssertWriteLocked, vmaAssertLocked, vmaAssertWriteLocked, vmaStartWrite } from './mmap-lock.ts';
-import { pteLockptr, tablePage } from './pgtable.ts';
-import { pteOffsetMapLock } from './pgtable-generic.ts';
-import { Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { installTable, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
+import { pteMap, pteOffsetMapLock, pteUnmap } from './pgtable-generic.ts';
+import { Inode, type InodeRef, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_PFNMAP } from './vm-flags.ts';
 import { findVma } from './vma-tree.ts';
-import { walkHole, walkHugeEntry, walkPmdEntry, walkPteEntry, walkTest } from './walk-ops.ts';
+import { walkEntry, walkHole, walkInstall, walkPostVma, walkPreVma, walkPteEntry, walkTest } from './walk-ops.ts';
 
 // --- locks ------------------------------------------------------------------------------------------------------------------
 
@@ -64,31 +78,33 @@ export const novmaNeedsWrite = (mm: MmRef): boolean => mm !== initMm() && !switc
 
 // --- ranges -----------------------------------------------------------------------------------------------------------------
 
-function newWalk(mm: MmRef, ops: number, start: Vpn, arg: number): MmWalkRef {
-  const walk = allocWalk();
-  set(walk, MmWalk.ops, ops);
-  set(walk, MmWalk.mm, mm);
-  set(walk, MmWalk.start, start);
-  set(walk, MmWalk.arg, arg);
-  return walk;
-}
+const hasStep = (walk: MmWalkRef, step: number): boolean => (get(walk, MmWalk.has) & step) !== 0;
 
 /**
  * walk_page_range: what the walk `ops` (WALK_*) does for each entry of [start, end), with holes between VMAs where it has a function for them. 0, −EINVAL
- * for no range or no mm, or what a function returned that was not 0: that ends the walk.
+ * for no range, no mm, or a walk that fills entries, or what a function returned that was not 0: that ends the walk.
  */
 export function* walkPageRange(mm: MmRef, start: Vpn, end: Vpn, ops: number, arg: number): Op<number> {
   if (start >= end || mm === 0) return -EINVAL;
-  checkMmLock(mm, walkLock(ops));
-  const walk = newWalk(mm, ops, start, arg);
+  const walk = newWalk(mm, 0, ops, arg, start);
+  const error = hasStep(walk, HAS_INSTALL) ? -EINVAL : yield* walkVmas(walk, start, end);
+  freeWalk(walk);
+  return error;
+}
+
+/** walk_page_range_mm_unsafe: the same for the mm's own code, which may fill entries. */
+export function* walkPageRangeMm(mm: MmRef, start: Vpn, end: Vpn, ops: number, arg: number): Op<number> {
+  if (start >= end || mm === 0) return -EINVAL;
+  const walk = newWalk(mm, 0, ops, arg, start);
   const error = yield* walkVmas(walk, start, end);
   freeWalk(walk);
   return error;
 }
 
 function* walkVmas(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
-  const ops = get(walk, MmWalk.ops);
   const mm = get(walk, MmWalk.mm);
+  const lock = walkLock(get(walk, MmWalk.ops), get(walk, MmWalk.arg));
+  checkMmLock(mm, lock);
   let from = start;
   let error = 0;
   let vma = findVma(mm, from);
@@ -97,12 +113,15 @@ function* walkVmas(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
     if (vma === 0 || from < get(vma, Vma.start)) {
       if (vma !== 0) next = Math.min(end, get(vma, Vma.start));
       set(walk, MmWalk.vma, 0);
-      if (walkHas(ops, HAS_HOLE)) error = walkHole(walk, from, next);
+      if (hasStep(walk, HAS_HOLE)) error = walkHole(walk, from, next, -1);
     } else {
-      yield* lockVma(vma, walkLock(ops));
+      yield* lockVma(vma, lock);
       set(walk, MmWalk.vma, vma);
       next = Math.min(end, get(vma, Vma.end));
-      error = yield* walkVma(walk, from, next);
+      error = walkPageTest(walk, from, next);
+      // What is above 0 passes the VMA over and is nobody else's concern.
+      if (error > 0) error = 0;
+      else if (error === 0) error = yield* walkVma(walk, from, next);
       vma = findVma(mm, next);
     }
     from = next;
@@ -114,11 +133,12 @@ function* walkVmas(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
 export function* walkPageVma(vma: VmaRef, ops: number, arg: number): Op<number> {
   const mm = get(vma, Vma.mm);
   if (mm === 0) return -EINVAL;
-  checkMmLock(mm, walkLock(ops));
-  yield* lockVma(vma, walkLock(ops));
-  const walk = newWalk(mm, ops, get(vma, Vma.start), arg);
-  set(walk, MmWalk.vma, vma);
-  const error = yield* walkVma(walk, get(vma, Vma.start), get(vma, Vma.end));
+  checkMmLock(mm, walkLock(ops, arg));
+  yield* lockVma(vma, walkLock(ops, arg));
+  const walk = newWalk(mm, vma, ops, arg, get(vma, Vma.start));
+  let error = hasStep(walk, HAS_INSTALL) ? -EINVAL : walkPageTest(walk, get(vma, Vma.start), get(vma, Vma.end));
+  if (error > 0) error = 0;
+  else if (error === 0) error = yield* walkVma(walk, get(vma, Vma.start), get(vma, Vma.end));
   freeWalk(walk);
   return error;
 }
@@ -128,11 +148,38 @@ export function* walkPageRangeVma(vma: VmaRef, start: Vpn, end: Vpn, ops: number
   const mm = get(vma, Vma.mm);
   if (start >= end || mm === 0) return -EINVAL;
   if (start < get(vma, Vma.start) || end > get(vma, Vma.end)) return -EINVAL;
-  checkMmLock(mm, walkLock(ops));
-  yield* lockVma(vma, walkLock(ops));
-  const walk = newWalk(mm, ops, start, arg);
-  set(walk, MmWalk.vma, vma);
-  const error = yield* walkTable(walk, get(mm, Mm.pgd), topLevel, start, end);
+  checkMmLock(mm, walkLock(ops, arg));
+  yield* lockVma(vma, walkLock(ops, arg));
+  const walk = newWalk(mm, vma, ops, arg, start);
+  const error = hasStep(walk, HAS_INSTALL) ? -EINVAL : yield* walkVma(walk, start, end);
+  freeWalk(walk);
+  return error;
+}
+
+/**
+ * walk_page_mapping: pages [first, first + count) of a file, wherever they are mapped. Needs the file's i_mmap_rwsem, which keeps VMAs and tables; no mmap lock, so
+ * that flags of a VMA may change meanwhile. A test that passes a VMA over ends the walk.
+ */
+export function* walkPageMapping(inode: InodeRef, first: number, count: number, ops: number, arg: number): Op<number> {
+  assertHeld(inode + Inode.iMmapLock, HELD_READ, HELD_WRITE);
+  const walk = newWalk(0, 0, ops, arg, 0);
+  const last = first + count - 1;
+  let error = hasStep(walk, HAS_INSTALL) ? -EINVAL : 0;
+  let vma = error === 0 ? vmaIntervalTreeIterFirst(inode + Inode.iMmap, first, last) : 0;
+  while (vma !== 0 && error === 0) {
+    const offset = get(vma, Vma.start) - get(vma, Vma.pgoff);
+    const start = Math.max(first + offset, get(vma, Vma.start));
+    set(walk, MmWalk.vma, vma);
+    set(walk, MmWalk.mm, get(vma, Vma.mm));
+    set(walk, MmWalk.start, start);
+    error = walkPageTest(walk, get(vma, Vma.start), get(vma, Vma.end));
+    if (error === 0) error = yield* walkVma(walk, start, Math.min(last + 1 + offset, get(vma, Vma.end)));
+    else if (error > 0) {
+      error = 0;
+      break;
+    }
+    vma = vmaIntervalTreeIterNext(vma, first, last);
+  }
   freeWalk(walk);
   return error;
 }
@@ -143,93 +190,163 @@ export function* walkPageRangeVma(vma: VmaRef, start: Vpn, end: Vpn, ops: number
  */
 export function* walkPageRangeNovma(mm: MmRef, start: Vpn, end: Vpn, ops: number, pgd: Page, arg: number): Op<number> {
   if (start >= end || mm === 0) return -EINVAL;
-  if (novmaNeedsWrite(mm)) mmapAssertWriteLocked(mm);
-  else mmapAssertLocked(mm);
-  const walk = newWalk(mm, ops, start, arg);
+  const walk = newWalk(mm, 0, ops, arg, start);
   set(walk, MmWalk.noVma, 1);
-  const error = yield* walkTable(walk, pgd !== 0 ? pgd : get(mm, Mm.pgd), topLevel, start, end);
+  let error = -EINVAL;
+  if (!hasStep(walk, HAS_INSTALL)) {
+    if (novmaNeedsWrite(mm)) mmapAssertWriteLocked(mm);
+    else mmapAssertLocked(mm);
+    error = yield* walkPgdRange(walk, pgd !== 0 ? pgd : get(mm, Mm.pgd), start, end);
+  }
   freeWalk(walk);
   return error;
 }
 
 // --- tables -----------------------------------------------------------------------------------------------------------------
 
-/** walk_page_test, then __walk_page_range: a part of the walk's VMA. */
-function* walkVma(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
-  const ops = get(walk, MmWalk.ops);
-  const vma = get(walk, MmWalk.vma);
-  if (walkHas(ops, HAS_TEST)) {
-    const test = walkTest(walk);
-    // What is above 0 passes the VMA over and is nobody else's concern.
-    if (test !== 0) return Math.min(test, 0);
-  } else if ((get(vma, Vma.flags) & VM_PFNMAP) !== 0) {
-    // Nothing there has a struct page; who wants to hear of every address hears of a hole.
-    return walkHas(ops, HAS_HOLE) ? Math.min(walkHole(walk, start, end), 0) : 0;
-  }
-  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return yield* walkHugetlbRange(walk, start, end);
-  return yield* walkTable(walk, get(get(walk, MmWalk.mm), Mm.pgd), topLevel, start, end);
+/** walk_page_test: 0 to walk over a part of the walk's VMA, above 0 to pass it over, or an error. */
+function walkPageTest(walk: MmWalkRef, start: Vpn, end: Vpn): number {
+  if (hasStep(walk, HAS_TEST)) return walkTest(walk, start, end);
+  if ((get(get(walk, MmWalk.vma), Vma.flags) & VM_PFNMAP) === 0) return 0;
+  // Nothing there has a struct page; who wants to hear of every address hears of a hole.
+  const error = hasStep(walk, HAS_HOLE) ? walkHole(walk, start, end, -1) : 0;
+  return error !== 0 ? error : 1;
 }
 
-/** walk_pgd_range and what lies below, by level. */
-function* walkTable(walk: MmWalkRef, table: Page, level: number, start: Vpn, end: Vpn): Op<number> {
-  const ops = get(walk, MmWalk.ops);
+/** __walk_page_range: a part of the walk's VMA. */
+function* walkVma(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
+  const huge = (get(get(walk, MmWalk.vma), Vma.flags) & VM_HUGETLB) !== 0;
+  if (huge && hasStep(walk, HAS_INSTALL)) return -EINVAL;
+  let error = hasStep(walk, HAS_PRE_VMA) ? walkPreVma(walk, start, end) : 0;
+  if (error !== 0) return error;
+  if (!huge) error = yield* walkPgdRange(walk, get(get(walk, MmWalk.mm), Mm.pgd), start, end);
+  else if (hasStep(walk, HAS_HUGETLB)) error = yield* walkHugetlbRange(walk, start, end);
+  if (hasStep(walk, HAS_POST_VMA)) walkPostVma(walk);
+  return error;
+}
+
+/** The function for entries of a level of Linux's. */
+const STEPS = [HAS_PTE, HAS_PMD, HAS_PUD, HAS_P4D, HAS_PGD];
+
+/** walk_pgd_range. Folded levels that the walk has no function for are left out. */
+function* walkPgdRange(walk: MmWalkRef, pgd: Page, start: Vpn, end: Vpn): Op<number> {
+  const has = get(walk, MmWalk.has);
+  let level = 4;
+  while (level > topLevel && (has & STEPS[level]) === 0 && (hasBelow(has, level) || (has & HAS_INSTALL) !== 0)) level--;
+  return yield* walkTable(walk, pgd, level, start, end);
+}
+
+/** walk_pgd_range, walk_p4d_range, walk_pud_range and walk_pmd_range: the entries of a table, as those of a level of Linux's. */
+function* walkTable(walk: MmWalkRef, table: Page, linux: number, start: Vpn, end: Vpn): Op<number> {
+  const has = get(walk, MmWalk.has);
+  const level = Math.min(linux, topLevel);
+  const folded = linux > topLevel;
   let vpn = start;
   while (vpn < end) {
     const next = entryEnd(vpn, end, level);
     const at = entryAt(table, level, vpn);
-    const entry = yield* entryGet(at, level);
+    let entry = yield* entryGet(at, level);
     let error = 0;
-    if (entry === 0) {
-      if (walkHas(ops, HAS_HOLE)) error = walkHole(walk, vpn, next);
-    } else if ((entry & PTE_TABLE) !== 0) {
-      if (level > 1) error = yield* walkTable(walk, tablePage(entry), level - 1, vpn, next);
-      else {
-        error = yield* walkPmd(walk, at, vpn, next);
-        // It went while we came: the entry is looked at again.
-        if (error === 0 && get(walk, MmWalk.action) === ACTION_AGAIN) continue;
+    if (entry === 0 && !folded) {
+      if ((has & HAS_INSTALL) === 0) {
+        if ((has & HAS_HOLE) !== 0) error = walkHole(walk, vpn, next, level === topLevel ? 0 : 4 - level);
+        if (error !== 0) return error;
+        vpn = next;
+        continue;
       }
-    } else if (level === 1 && get(walk, MmWalk.noVma) === 0 && pmdTransHuge(entry)) {
-      set(walk, MmWalk.action, ACTION_CONTINUE);
-      error = yield* walkHugeEntry(walk, at, vpn, next);
-      if (error === 0 && get(walk, MmWalk.action) === ACTION_AGAIN) continue;
+      entry = yield* installTable(get(walk, MmWalk.mm), table, at, level);
+      if (entry === 0) return -ENOMEM;
     }
+    set(walk, MmWalk.action, ACTION_SUBTREE);
+    set(walk, MmWalk.next, next);
+    if ((has & STEPS[linux]) !== 0) error = yield* walkEntry(walk, STEPS[linux], at, entry, vpn, next);
     if (error !== 0) return error;
-    vpn = next;
+    // Functions for pgd and p4d entries say nothing of what comes next.
+    if (linux > 2 || get(walk, MmWalk.action) === ACTION_SUBTREE) {
+      error = yield* walkBelow(walk, table, linux, at, entry, vpn, next, end);
+      if (error !== 0) return error;
+    }
+    if (get(walk, MmWalk.action) !== ACTION_AGAIN) vpn = get(walk, MmWalk.next);
+    else set(walk, MmWalk.action, ACTION_SUBTREE);
   }
   return 0;
 }
 
-/** The entry of a table of the lowest level: its function, and each entry of the table when the walk has a function for those. */
-function* walkPmd(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
-  const ops = get(walk, MmWalk.ops);
-  set(walk, MmWalk.action, ACTION_SUBTREE);
-  if (walkHas(ops, HAS_PMD)) {
-    const error = yield* walkPmdEntry(walk, pmdp, start, end);
-    if (error !== 0 || get(walk, MmWalk.action) !== ACTION_SUBTREE) return error;
+/** What lies below an entry. Where it has become another one the walk's action is ACTION_AGAIN; a group of leaves is done up to MmWalk.next. */
+function* walkBelow(walk: MmWalkRef, table: Page, linux: number, at: number, seen: number, vpn: Vpn, next: Vpn, end: Vpn): Op<number> {
+  const has = get(walk, MmWalk.has);
+  const installs = (has & HAS_INSTALL) !== 0;
+  const handles = hasBelow(has, linux);
+  if (!handles && !installs) return 0;
+  let error = 0;
+  if (linux > topLevel) error = yield* walkTable(walk, table, linux - 1, vpn, next);
+  else {
+    let entry = seen;
+    if ((entry & PTE_TABLE) === 0) {
+      if ((has & HAS_LEAF) !== 0) return yield* walkLeafUpper(walk, table, at, linux, entry, vpn, end);
+      // Who only fills empty entries leaves a huge one alone; one that is not present has nothing below.
+      if (!handles || !ptePresent(entry) || get(walk, MmWalk.vma) === 0) return 0;
+      if (linux === 1) yield* splitHugePmd(get(walk, MmWalk.vma), at, vpn);
+      else {
+        yield* splitHugePud(get(walk, MmWalk.vma), table, at, vpn);
+        entry = yield* entryGet(at, linux);
+        if ((entry & PTE_TABLE) === 0) {
+          set(walk, MmWalk.action, ACTION_AGAIN);
+          return 0;
+        }
+      }
+    }
+    if (linux === 1) return (has & HAS_LEAF) !== 0 ? yield* walkLeafPtes(walk, at, vpn, next) : yield* walkPteRange(walk, at, vpn, next);
+    error = yield* walkTable(walk, tablePage(entry), linux - 1, vpn, next);
   }
-  if (!walkHas(ops, HAS_PTE)) return 0;
-  return yield* walkPteRange(walk, pmdp, start, end);
+  // What was said of entries below is theirs.
+  set(walk, MmWalk.action, ACTION_CONTINUE);
+  set(walk, MmWalk.next, next);
+  return error;
 }
 
 /** walk_pte_range. */
 function* walkPteRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
-  const noVma = get(walk, MmWalk.noVma) !== 0;
-  let ptep = 0;
-  if (noVma) {
-    const pmd = yield* entryGet(pmdp, 1);
-    if ((pmd & PTE_TABLE) !== 0) ptep = entryAt(tablePage(pmd), 0, start);
-  } else ptep = yield* pteOffsetMapLock(pmdp, start);
-  if (ptep === 0) {
-    set(walk, MmWalk.action, ACTION_AGAIN);
-    return 0;
+  if (get(walk, MmWalk.noVma) === 0) {
+    const ptep = yield* pteOffsetMapLock(pmdp, start);
+    if (ptep === 0) {
+      set(walk, MmWalk.action, ACTION_AGAIN);
+      return 0;
+    }
+    const lock = pteLockptr(ptep);
+    const error = yield* walkPtes(walk, ptep, start, end);
+    yield* spinUnlock(lock);
+    return error;
   }
-  const lock = pteLockptr(ptep);
+  const users = usersTable(walk, start);
+  if (users) yield* pteMap();
+  const pmd = yield* entryGet(pmdp, 1);
   let error = 0;
-  for (let vpn = start; vpn < end && error === 0; vpn++) {
-    error = yield* walkPteEntry(walk, ptep, vpn);
+  if ((pmd & PTE_TABLE) !== 0) error = yield* walkPtes(walk, entryAt(tablePage(pmd), 0, start), start, end);
+  else set(walk, MmWalk.action, ACTION_AGAIN);
+  if (users) yield* pteUnmap();
+  return error;
+}
+
+/** Whether a table is a user's (pte_offset_map), and not the kernel's (pte_offset_kernel), which goes without a grace period. */
+export const usersTable = (walk: MmWalkRef, vpn: Vpn): boolean => {
+  const mm = get(walk, MmWalk.mm);
+  return mm !== initMm() && vpn < get(mm, Mm.taskSize);
+};
+
+/** walk_pte_range_inner. */
+function* walkPtes(walk: MmWalkRef, first: number, start: Vpn, end: Vpn): Op<number> {
+  const has = get(walk, MmWalk.has);
+  let ptep = first;
+  for (let vpn = start; vpn < end; vpn++) {
+    let error = 0;
+    if ((has & HAS_INSTALL) !== 0 && (yield* entryGet(ptep, 0)) === 0) {
+      const pte = walkInstall(walk, vpn);
+      if (pte > 0) yield* entrySet(ptep, 0, pte);
+      else error = pte;
+    } else if ((has & HAS_PTE) !== 0) error = yield* walkPteEntry(walk, ptep, vpn);
+    if (error !== 0) return error;
     ptep += entryStride(0);
   }
-  if (!noVma) yield* spinUnlock(lock);
-  set(walk, MmWalk.action, ACTION_CONTINUE);
-  return error;
+  return 0;
 }

@@ -1,7 +1,8 @@
 /**
- * What /proc/PID/pagemap and /proc/PID/clear_refs speak of (fs/proc/task_mmu.c, include/uapi/linux/fs.h): numbers, and the objects that answers
+ * What /proc/PID/pagemap, clear_refs, smaps and numa_maps speak of (fs/proc/task_mmu.c, include/uapi/linux/fs.h): numbers, and the objects that answers
  * are written to.
  */
+import { allocObject, freeObject } from '../memory/state.ts';
 import { array, defineStruct, type Ref } from '../memory/struct.ts';
 
 export type PmScanRef = Ref<'pmScan'>;
@@ -102,3 +103,45 @@ export const CLEAR_REFS_ANON = 2;
 export const CLEAR_REFS_MAPPED = 3;
 export const CLEAR_REFS_SOFT_DIRTY = 4;
 export const CLEAR_REFS_MM_HIWATER_RSS = 5;
+
+/** struct mem_size_stats. */
+export const MemSizeStats = defineStruct('memSizeStats', {
+  rss: 'bytes',
+  pss: 'number',
+  pssDirty: 'number',
+  sharedClean: 'bytes',
+  sharedDirty: 'bytes',
+  privateClean: 'bytes',
+  privateDirty: 'bytes',
+  referenced: 'bytes',
+  anonymous: 'bytes',
+  ksm: 'bytes',
+  lazyFree: 'bytes',
+  anonHuge: 'bytes',
+  shmemPmdMapped: 'bytes',
+  filePmdMapped: 'bytes',
+  sharedHugetlb: 'bytes',
+  privateHugetlb: 'bytes',
+  swap: 'bytes',
+  swapPss: 'number',
+  locked: 'number',
+});
+export type MemSizeStatsRef = Ref<'memSizeStats'>;
+
+export const allocMemSizeStats = (): MemSizeStatsRef => allocObject(MemSizeStats.$type, MemSizeStats.$size);
+export const freeMemSizeStats = (stats: MemSizeStatsRef): void => freeObject(stats, MemSizeStats.$size);
+
+/** struct numa_maps. */
+export const NumaMaps = defineStruct('numaMaps', {
+  pages: 'count',
+  anon: 'count',
+  active: 'count',
+  writeback: 'count',
+  mapcountMax: 'count',
+  dirty: 'count',
+  swapcache: 'count',
+});
+export type NumaMapsRef = Ref<'numaMaps'>;
+
+export const allocNumaMaps = (): NumaMapsRef => allocObject(NumaMaps.$type, NumaMaps.$size);
+export const freeNumaMaps = (md: NumaMapsRef): void => freeObject(md, NumaMaps.$size);

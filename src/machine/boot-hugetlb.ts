@@ -5,13 +5,15 @@ import { alloc, get, set } from '../memory/heap.ts';
 import { globals } from '../mm/globals.ts';
 import { FAULT_MUTEXES, FaultMutex, Hstate, type HstateRef, Hugetlb, MAX_HSTATES } from '../mm/hugetlb-types.ts';
 import { Globals } from '../mm/types.ts';
-import type { EntryCodec } from '../pagetable/canonical.ts';
+import { type EntryCodec, PTE_HUGE } from '../pagetable/canonical.ts';
 
 /** A size of huge pages: entries of a level that map one together. */
 export interface HugeSize {
   readonly level: number;
   readonly entries: number;
   readonly order: number;
+  /** What tells its entries from ordinary ones (PTE_HUGE, PTE_GROUP). */
+  readonly bits: number;
 }
 
 /** The sizes of huge pages of a mode, smallest first (arch_hugetlb_valid_size). Levels above pud hold no pages of users. */
@@ -21,10 +23,11 @@ export function hugeSizes(codec: EntryCodec): HugeSize[] {
     .filter((size) => size.hugetlb)
     .map((size) => size.shift);
   codec.levels.forEach((level, i) => {
-    if (i > 0 && i <= Math.min(2, topLevel) && level.leaves && shifts.includes(level.shift))
-      sizes.push({ level: i, entries: 1, order: Math.log2(spanPages(i)) });
-    if (i <= 1 && level.contShift !== 0 && shifts.includes(level.contShift))
-      sizes.push({ level: i, entries: 2 ** (level.contShift - level.shift), order: level.contShift - codec.pageShift });
+    if (i > Math.min(2, topLevel)) return;
+    const bits = i > 0 ? PTE_HUGE : 0;
+    if (i > 0 && level.leaves && shifts.includes(level.shift)) sizes.push({ level: i, entries: 1, order: Math.log2(spanPages(i)), bits });
+    for (const group of level.groups)
+      if (shifts.includes(group.shift)) sizes.push({ level: i, entries: group.entries, order: group.shift - codec.pageShift, bits: bits | group.bits });
   });
   return sizes.sort((a, b) => a.order - b.order).slice(0, MAX_HSTATES);
 }
@@ -40,6 +43,7 @@ export function bootHugetlb(codec: EntryCodec): void {
     set(h, Hstate.order, size.order);
     set(h, Hstate.level, size.level);
     set(h, Hstate.entries, size.entries);
+    set(h, Hstate.bits, size.bits);
     set(hugetlb, Hugetlb.hstates + i, h);
   });
   set(hugetlb, Hugetlb.count, sizes.length);

@@ -11,7 +11,7 @@ import type { Op } from '../kernel/op.ts';
 import { entryGet, entryGetAndClear, entrySet, get } from '../kernel/ops.ts';
 import { tableLock } from '../kernel/table-lock.ts';
 import { subPage } from '../memory/folio.ts';
-import { PTE_ACCESSED, PTE_CONT, PTE_DIRTY, PTE_HUGE } from '../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_DIRTY } from '../pagetable/canonical.ts';
 import { Hstate, type HstateRef } from './hugetlb-types.ts';
 import { entryAlloc, entryPointer, mkPte, PTE_PAYLOAD, pteLockptr, ptePage, ptePresent, pteSet } from './pgtable.ts';
 import { Mm, type MmRef, type Page, type Vpn } from './types.ts';
@@ -40,7 +40,7 @@ export const tableSpan = (h: HstateRef): number => (get(h, Hstate.level) === top
 export const nextTable = (h: HstateRef, vpn: Vpn): Vpn => (Math.floor(vpn / tableSpan(h)) + 1) * tableSpan(h);
 
 /** Bits that tell a leaf of an upper level, or a group, from an ordinary entry. */
-export const hugeBits = (h: HstateRef): number => (get(h, Hstate.level) > 0 ? PTE_HUGE : 0) | (get(h, Hstate.entries) > 1 ? PTE_CONT : 0);
+export const hugeBits = (h: HstateRef): number => get(h, Hstate.bits);
 
 /** arch_make_huge_pte: the entry of a huge page under a protection. */
 export const mkHugePte = (h: HstateRef, page: Page, prot: number): number => pteSet(mkPte(page, prot), hugeBits(h));
@@ -57,8 +57,8 @@ export function* hugePtepGet(h: HstateRef, ptep: number): Op<number> {
   return pte;
 }
 
-/** How far the frame of an entry of a group lies behind the first's, where each maps its own piece. */
-const pieceOf = (h: HstateRef, pte: number, i: number): number => pte + i * spanPages(get(h, Hstate.level)) * PTE_PAYLOAD;
+/** What the i-th entry of a group holds: each maps its own piece; an entry that maps nothing is the same in all. */
+const pieceOf = (h: HstateRef, pte: number, i: number): number => (ptePresent(pte) ? pte + i * spanPages(get(h, Hstate.level)) * PTE_PAYLOAD : pte);
 
 /** Marks the first pages of the pieces of a page as parts of it. */
 function markPieces(head: Page, pieces: number, pages: number): void {
@@ -71,7 +71,7 @@ export function* setHugePteAt(h: HstateRef, ptep: number, pte: number): Op<numbe
   const entries = get(h, Hstate.entries);
   // Who comes upon a piece in an entry must find its folio.
   if (entries > 1 && ptePresent(pte)) markPieces(ptePage(pte), entries, spanPages(level));
-  for (let i = 0; i < entries; i++) yield* entrySet(ptep + i * entryStride(level), level, pte === 0 ? 0 : pieceOf(h, pte, i));
+  for (let i = 0; i < entries; i++) yield* entrySet(ptep + i * entryStride(level), level, pieceOf(h, pte, i));
   return 0;
 }
 

@@ -17,6 +17,8 @@ export const Hstate = defineStruct('hstate', {
   /** Level of its entries, and how many of them one page takes (1, or a contiguous group). */
   level: 'number',
   entries: 'count',
+  /** Bits that tell its entries from ordinary ones: PTE_HUGE above the lowest level, PTE_GROUP where several map a page. */
+  bits: 'number',
   /** First of the free pages, chained by the column `next`. */
   free: 'page',
   /** nr_huge_pages: all that exist. */

@@ -35,11 +35,15 @@ export const PTE_SWP_EXCLUSIVE = 8192;
 /** Points to a table of the level below; payload is the page frame number of its (first) page. */
 export const PTE_TABLE = 16384;
 
-/** One of a group of leaves that hardware may take for one (arm64's contiguous bit): each maps its own piece. */
+/**
+ * One of a group of leaves that map a larger page together; each maps its own piece, whatever its word says (arm64's contiguous bit, Svnapot, size codes of sparc64 and
+ * e500, cells of 8xx). Of which of the level's groups (`CodecLevel.groups`), as a number from 1 on, stands in the bits of PTE_GROUP: PTE_CONT alone is the first.
+ */
 export const PTE_CONT = 32768;
+export const PTE_GROUP = 7 * PTE_CONT;
 
 /** All bits that have a meaning. */
-export const PTE_BITS = 65535;
+export const PTE_BITS = 32767 + PTE_GROUP;
 /** What a payload is multiplied with. */
 export const PAYLOAD_UNIT = 2 ** 20;
 /** Payloads are below this. */

@@ -5,12 +5,14 @@
  * protection, then mkyoung, mkdirty, mkwrite and what else its bits ask for, at last what the architecture's `set_pte_at` does to the word.
  * Which protection serves a set of rights is found by trial: the one that grants exactly these, else the one that grants least beyond them.
  */
+import { pageSizes } from '../arch/linux/page-sizes.ts';
 import { holds, type Word } from '../arch/notation.ts';
 import {
   PTE_ACCESSED,
   PTE_CONT,
   PTE_DIRTY,
   PTE_EXEC,
+  PTE_GROUP,
   PTE_HUGE,
   PTE_PRESENT,
   PTE_PROTNONE,
@@ -24,7 +26,7 @@ import {
   PTE_USER,
   PTE_WRITE,
 } from './canonical-bits.ts';
-import { type CompiledForm, type CompiledLevel, type CompiledMode, levelFor } from './compile.ts';
+import { type CompiledForm, type CompiledGroup, type CompiledLevel, type CompiledMode, levelFor } from './compile.ts';
 import { addressUnits, addressWord, formOf, rightsOf } from './entry.ts';
 import type { LinuxEntries } from './linux.ts';
 import { decodeSwap, encodeSwap, swapLayoutFor } from './swap.ts';
@@ -48,6 +50,23 @@ const POPULATE = ['pmd_populate(user)', 'pmd_populate', '__pmd_populate(user)', 
 const USER_PROT = /^PAGE_(READ(ONLY)?|COPY|SHARED|WRITE(ONLY)?|EXEC(ONLY|READ)?|R|RO|RX|RW|RWX|RO_EXEC|W|X|WX)(_EXEC|_NOEXEC|_X)?_?$/;
 const KERNEL_PROT = /^PAGE_KERNEL(_EXEC|_RO|_ROX|_X|_RWX)?$/;
 
+/** A larger page that leaves of a level map together. */
+export interface LeafGroup {
+  /** log2 of the bytes of the page. */
+  readonly shift: number;
+  /** Entries of the group. */
+  readonly entries: number;
+  /** Its number in PTE_GROUP: what an entry's bits are told by. */
+  readonly bits: number;
+  /** All entries hold the same word, with the frame of the whole. */
+  readonly same: boolean;
+}
+
+/** A group with the operation that makes leaves to entries of it. */
+interface MarkedGroup extends LeafGroup {
+  readonly mark: (word: Word) => Word;
+}
+
 /** One level of a mode, seen through Linux's operations. */
 export class LinuxLevel {
   readonly level: CompiledLevel;
@@ -62,6 +81,9 @@ export class LinuxLevel {
   readonly #prots = new Map<number, string>();
   /** Marks a leaf above the lowest level; undefined where Linux has none there. */
   readonly #mark: ((word: Word) => Word) | undefined;
+  /** Larger pages that Linux makes of this level's entries, smallest first. */
+  readonly groups: readonly LeafGroup[];
+  readonly #marked: readonly MarkedGroup[];
 
   constructor(mode: CompiledMode, linux: LinuxEntries, level: CompiledLevel) {
     this.#mode = mode;
@@ -74,6 +96,8 @@ export class LinuxLevel {
       return rule && levelFor(mode, rule.level) === level && level.forms.some((f) => f.form.name === rule.form);
     });
     this.#mark = this.#lowest ? (word) => word : this.#findMark();
+    this.#marked = this.#findGroups();
+    this.groups = this.#marked;
   }
 
   /** Linux writes leaves of this level's size. */
@@ -131,36 +155,62 @@ export class LinuxLevel {
   }
 
   #leaf(bits: number, pfn: number): Word {
-    if (!this.#mark) throw new RangeError(`${this.#mode.mode.name}: Linux has no leaf at level ${this.level.level.name}`);
+    const group = this.#marked[(bits & PTE_GROUP) / PTE_CONT - 1];
+    if (!this.#mark && group === undefined) throw new RangeError(`${this.#mode.mode.name}: Linux has no leaf at level ${this.level.level.name}`);
+    if ((bits & PTE_GROUP) !== 0 && group === undefined)
+      throw new RangeError(`${this.#mode.mode.name}: level ${this.level.level.name} has no group ${(bits & PTE_GROUP) / PTE_CONT}`);
     if ((bits & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_PROTNONE)) === 0) throw new RangeError('a present entry without rights must have PROTNONE');
     if (!this.#lowest && (bits & PTE_HUGE) === 0) throw new RangeError(`a leaf at level ${this.level.level.name} without HUGE`);
     if (pfn % this.#pages !== 0) throw new RangeError(`frame 0x${pfn.toString(16)} is not aligned to the leaf of level ${this.level.level.name}`);
     const none = (bits & PTE_PROTNONE) !== 0;
     const wanted = none ? PTE_READ | PTE_USER : bits & RIGHTS;
-    const word = this.#made(this.#protFor(wanted), none ? bits & ~PTE_WRITE : bits, pfn);
-    const made = this.#set(none ? this.#inaccessible(word, bits) : word, pfn);
-    // Nobody may use a page without rights: how many entries map it is of no interest then.
-    return (bits & PTE_CONT) === 0 || none ? made : this.#grouped(made);
+    const of = group?.same === true ? pfn - (pfn % group.entries) : pfn;
+    const word = this.#made(this.#protFor(wanted), none ? bits & ~PTE_WRITE : bits, of);
+    return this.#set(none ? this.#inaccessible(word, bits) : word, of);
   }
 
-  /** log2 of the bytes that a group of this level's leaves maps, each its own piece; 0 where Linux makes no such groups. */
-  get contShift(): number {
-    if (!this.leaves) return 0;
+  /** Makes a leaf an entry of a group, or one of the level's own size. */
+  #markFor(bits: number): (word: Word) => Word {
+    const group = this.#marked[(bits & PTE_GROUP) / PTE_CONT - 1];
+    return (group?.mark ?? this.#mark) as (word: Word) => Word;
+  }
+
+  /** The groups for which Linux has a size of pages, each with an operation that makes its entries. */
+  #findGroups(): MarkedGroup[] {
+    const { mode } = this.#mode;
+    const { shift } = this.level.level;
+    const found: MarkedGroup[] = [];
     const groups = this.level.forms.filter((f) => f.kind === 'leaf').flatMap((f) => f.groups);
-    const entries = groups.find((g) => g.group.address === 'advance')?.group.entries;
-    if (entries === undefined) return 0;
-    const shift = this.level.level.shift + Math.log2(entries);
-    return this.#linux.hasEdit(`arch_make_huge_pte shift=${shift}`) ? shift : 0;
+    for (const size of pageSizes(mode)) {
+      const group = groups.find(
+        ({ group: g }) => !g.optional && (g.size === undefined || g.size === g.entries << shift) && g.entries * 2 ** shift === 2 ** size.shift,
+      );
+      const mark = group && this.#groupMark(group, size.shift);
+      if (group && mark)
+        found.push({ shift: size.shift, entries: group.group.entries, bits: (found.length + 1) * PTE_CONT, same: group.group.address === 'same', mark });
+    }
+    return found;
   }
 
-  /** A leaf as one of a group. */
-  #grouped(word: Word): Word {
-    if (this.contShift === 0) throw new RangeError(`${this.#mode.mode.name}: Linux makes no groups of leaves of level ${this.level.level.name}`);
-    const group = formOf(this.level, word.lo, word.hi)?.groups.find((g) => g.group.address === 'advance');
-    if (group === undefined) throw new RangeError(`${this.#mode.mode.name}: no group of level ${this.level.level.name} holds such a leaf`);
-    // A negated atom is a field that is not zero.
-    const set = group.when[0].map(({ mask, value, negated }) => (negated ? mask : value));
-    return { lo: set.reduce((lo, w) => lo | w.lo, word.lo) >>> 0, hi: set.reduce((hi, w) => hi | w.hi, word.hi) >>> 0 };
+  /** How Linux makes an entry of a group: the operation for its size after which the word is one. */
+  #groupMark(group: CompiledGroup, shift: number): ((word: Word) => Word) | undefined {
+    const linux = this.#linux;
+    for (const name of [`arch_make_huge_pte shift=${shift}`, 'set_huge_pte_at', 'arch_make_huge_pte']) {
+      if (!linux.hasEdit(name)) continue;
+      const mark = (word: Word): Word => linux.edit(name, this.name, word);
+      try {
+        const word = mark(linux.pfn(this.name, 0, linux.prot(this.#anyProt, this.name)));
+        const form = formOf(this.level, word.lo, word.hi);
+        if (form?.kind === 'leaf' && form.groups.some((g) => g.group.entries === group.group.entries && holds(g.when, word.lo, word.hi))) return mark;
+      } catch (e) {
+        if (!(e instanceof TypeError || e instanceof RangeError)) throw e;
+      }
+    }
+    return undefined;
+  }
+
+  get #anyProt(): string {
+    return Object.keys(this.#linux.side.prots).find((p) => USER_PROT.test(p)) as string;
   }
 
   get #pages(): number {
@@ -170,7 +220,7 @@ export class LinuxLevel {
   /** A leaf under a named protection with the states that the bits name. */
   #made(prot: string, bits: number, pfn: number): Word {
     const linux = this.#linux;
-    let word = (this.#mark as (word: Word) => Word)(linux.pfn(this.name, pfn, linux.prot(prot, this.name)));
+    let word = this.#markFor(bits)(linux.pfn(this.name, pfn, linux.prot(prot, this.name)));
     word = this.#states(word, bits);
     if (bits & PTE_SPECIAL) word = this.#edit('mkspecial', word);
     if (bits & PTE_UFFD_WP) word = this.#edit('mkuffd_wp', word);
@@ -193,13 +243,18 @@ export class LinuxLevel {
   #inaccessible(word: Word, bits: number): Word {
     const linux = this.#linux;
     const prot = linux.prot('PAGE_NONE', this.name);
-    let made = linux.side.keeps[this.name] === undefined ? this.#madeNone(word, prot) : linux.modify(this.name, word, prot);
+    let made = linux.side.keeps[this.name] === undefined ? this.#madeNone(word, prot, bits) : linux.modify(this.name, word, prot);
+    const fits = (changed: Word): boolean => {
+      const form = formOf(this.level, changed.lo, changed.hi);
+      return form?.kind === 'leaf' && this.#closed(form, changed);
+    };
+    // Nobody may use a page without rights: how many entries map it is told where that does not open it (arm64's mark makes an entry valid).
+    if ((bits & PTE_GROUP) !== 0 && fits(this.#markFor(bits)(made))) made = this.#markFor(bits)(made);
     const put = (bit: number, set: string, clear: string | undefined): void => {
       if (((this.#statesOf(made) ^ bits) & bit) === 0) return;
       const name = bits & bit ? set : clear;
       const fixed = name === undefined ? made : this.#edit(name, made);
-      const form = formOf(this.level, fixed.lo, fixed.hi);
-      if (form?.kind === 'leaf' && this.#closed(form, fixed)) made = fixed;
+      if (fits(fixed)) made = fixed;
     };
     put(PTE_ACCESSED, 'mkyoung', 'mkold');
     put(PTE_DIRTY, 'mkdirty', 'mkclean');
@@ -210,10 +265,10 @@ export class LinuxLevel {
   }
 
   /** A level for which the mode declares nothing that modify keeps: the frame under the protection. */
-  #madeNone(word: Word, prot: Word): Word {
+  #madeNone(word: Word, prot: Word, bits: number): Word {
     const form = formOf(this.level, word.lo, word.hi) as CompiledForm;
     const pfn = addressUnits(form.address as NonNullable<CompiledForm['address']>, word.lo, word.hi, this.#mode.mode.pageShift);
-    return (this.#mark as (word: Word) => Word)(this.#linux.pfn(this.name, pfn, prot));
+    return this.#markFor(bits)(this.#linux.pfn(this.name, pfn, prot));
   }
 
   /** Nobody may do anything with the page, as the word stands in memory. */
@@ -257,8 +312,7 @@ export class LinuxLevel {
       if (!linux.hasEdit(name)) continue;
       const mark = (word: Word): Word => linux.edit(name, this.name, word);
       try {
-        const prot = Object.keys(linux.side.prots).find((p) => USER_PROT.test(p)) as string;
-        const word = mark(linux.pfn(this.name, 0, linux.prot(prot, this.name)));
+        const word = mark(linux.pfn(this.name, 0, linux.prot(this.#anyProt, this.name)));
         const form = formOf(this.level, word.lo, word.hi);
         const whole = form?.kind === 'leaf' && form.pages === this.level.pages && !form.groups.some((g) => holds(g.when, word.lo, word.hi));
         if (whole) return mark;
@@ -275,9 +329,10 @@ export class LinuxLevel {
     if (known !== undefined) return known;
     const names = Object.keys(this.#linux.side.prots).filter((n) => !n.includes('@'));
     const pattern = rights & PTE_USER ? USER_PROT : KERNEL_PROT;
+    const group = this.#mark === undefined ? this.groups[0].bits : 0;
     let best: { name: string; extra: number } | undefined;
     for (const name of names.filter((n) => pattern.test(n)).sort((a, b) => preference(a) - preference(b))) {
-      const word = this.#set(this.#made(name, PTE_ACCESSED | PTE_DIRTY | rights, 0), 0);
+      const word = this.#set(this.#made(name, PTE_ACCESSED | PTE_DIRTY | rights | group, 0), 0);
       const granted = this.decode(word.lo, word.hi).bits & RIGHTS;
       // A right that is missing weighs more than any that are too many.
       const extra = popcount(granted ^ rights) + 8 * popcount(rights & ~granted);
@@ -309,8 +364,9 @@ export class LinuxLevel {
     const word = { lo, hi };
     const open = holds(form.allows.present, lo, hi) ? rightsBits(form, word) : 0;
     const rights = (open & ~PTE_USER) === 0 ? PTE_PROTNONE : open;
-    const grouped = this.contShift !== 0 && form.groups.some((g) => holds(g.when, lo, hi));
-    const bits = PTE_PRESENT | rights | this.#statesOf(word, form) | (this.#lowest ? 0 : PTE_HUGE) | (grouped ? PTE_CONT : 0);
+    const entries = form.groups.find((g) => holds(g.when, lo, hi))?.group.entries;
+    const group = entries === undefined ? 0 : (this.groups.find((g) => g.entries === entries)?.bits ?? 0);
+    const bits = PTE_PRESENT | rights | this.#statesOf(word, form) | (this.#lowest ? 0 : PTE_HUGE) | group;
     return { bits, payload: addressUnits(form.address, lo, hi, this.#mode.mode.pageShift), form };
   }
 
@@ -325,7 +381,9 @@ export class LinuxLevel {
   #statesOf(word: Word, known?: CompiledForm): number {
     const form = known ?? formOf(this.level, word.lo, word.hi);
     const is = (name: string, otherwise = false): boolean => {
-      const answers = this.#linux.side.predicates[this.name]?.[`${this.name}_${name}`] !== undefined;
+      const answer = this.#linux.side.predicates[this.name]?.[`${this.name}_${name}`];
+      // A kernel without operations for leaves of a level (no transparent huge pages there) answers no; hugetlb asks as of a pte.
+      const answers = answer !== undefined && (answer !== '0' || this.#lowest || this.#linux.hasEdit(`${this.name}_mkyoung`));
       return answers ? this.#linux.predicate(this.name, `${this.name}_${name}`, word) : otherwise;
     };
     return (

@@ -11,12 +11,15 @@ import { userRegisters } from '../arch/linux/user.ts';
 import type { PagingMode, Registers, Root } from '../arch/mode.ts';
 import type { Piece, Word } from '../arch/notation.ts';
 import {
+  entryPfn,
   PAYLOAD_LIMIT,
   PAYLOAD_UNIT,
   PTE_ACCESSED,
   PTE_BITS,
+  PTE_CONT,
   PTE_DIRTY,
   PTE_EXEC,
+  PTE_GROUP,
   PTE_HUGE,
   PTE_PRESENT,
   PTE_PROTNONE,
@@ -31,7 +34,7 @@ import {
   PTE_WRITE,
 } from './canonical-bits.ts';
 import { addressPlan, type FieldPlan, patternHolds, swapPlan } from './canonical-fields.ts';
-import { LinuxLevel } from './canonical-linux.ts';
+import { type LeafGroup, LinuxLevel } from './canonical-linux.ts';
 import { hashOf, INTS, Patterns } from './canonical-patterns.ts';
 import { type CompiledLevel, type CompiledMode, compileMode } from './compile.ts';
 import { levelNamed } from './entry.ts';
@@ -67,8 +70,10 @@ export interface CodecLevel {
   readonly empty: { readonly lo: number; readonly hi: number };
   /** Linux writes leaves at this level. */
   readonly leaves: boolean;
-  /** log2 of the bytes that a group of leaves of this level maps (PTE_CONT), 0 where there are none. */
-  readonly contShift: number;
+  /** Larger pages that several leaves of this level map together (PTE_GROUP), smallest first. */
+  readonly groups: readonly LeafGroup[];
+  /** Of groups whose entries all hold the same word: how many there are, else 1. */
+  readonly sameEntries: number;
   /** Bits that an entry of this level keeps, set or clear. */
   readonly supports: number;
   /** The like of entries with PROTNONE (loongarch cannot keep ACCESSED there: it is what makes an entry valid). */
@@ -82,8 +87,13 @@ export interface CodecOptions {
   readonly top?: string;
 }
 
-/** One for each set of bits; those of swap-type entries are numbered by type, soft-dirty, uffd-wp and exclusive from PTE_SWAP on. */
-const SLOTS = PTE_BITS + 1;
+/**
+ * One for each set of bits; those of swap-type entries are numbered by type, soft-dirty, uffd-wp and exclusive from PTE_SWAP on, those of leaves of a group by what
+ * other bits they may have and the group from 2 * PTE_SWAP on, with PTE_TABLE's between.
+ */
+const SLOTS = 16 * PTE_SWAP;
+/** Bits that a leaf of a group may have beside. */
+const LEAF_BITS = PTE_SWAP - 1;
 /** Int32 numbers of what an entry's bits encode to: attrLo, attrHi, limit and align of the payload, then toLo, splitHi and toHi of the field's plan. */
 const ROW = 8;
 
@@ -196,7 +206,7 @@ export class EntryCodec {
       const type = payload & 31;
       payload = (payload - type) * 0.03125;
       slot = PTE_SWAP + type + ((bits >> 3) & 0x60) + ((bits >> 6) & 0x80);
-    }
+    } else if (bits >= PTE_CONT) slot = ((bits & PTE_GROUP) >> 2) + (bits & LEAF_BITS);
     const { rows } = m;
     const at = m.row[slot];
     if (payload < rows[at + 2]) {
@@ -225,13 +235,17 @@ export class EntryCodec {
     const l = this.levels[level];
     if (l.entryWords === 1) return this.decode(level, this.bigEndian ? swap32(words[at]) : words[at], 0);
     const second = words[at + l.secondWord];
-    return this.bigEndian ? this.decode(level, swap32(second), swap32(words[at])) : this.decode(level, words[at], second);
+    const e = this.bigEndian ? this.decode(level, swap32(second), swap32(words[at])) : this.decode(level, words[at], second);
+    // Where it stands tells which piece of the page such an entry maps.
+    return l.sameEntries > 1 && (e & PTE_GROUP) !== 0 ? e + ((at / l.strideWords) & (l.sameEntries - 1)) * PAYLOAD_UNIT : e;
   }
 
   /** Writes an entry to all of its words. */
   writeEntry(words: Int32Array, at: number, level: number, e: number): void {
-    this.encode(level, e);
-    this.#store(words, at, this.levels[level]);
+    const l = this.levels[level];
+    const piece = l.sameEntries > 1 && (e & PTE_GROUP) !== 0 ? entryPfn(e) % l.sameEntries : 0;
+    this.encode(level, e - piece * PAYLOAD_UNIT);
+    this.#store(words, at, l, (e & PTE_GROUP) !== 0 ? CELL_BYTES : 0);
   }
 
   /** Fills a table with empty slots. `at` is its first word; the whole of `tableBytes` is written. */
@@ -241,7 +255,7 @@ export class EntryCodec {
     this.lo = this.#memory[level].emptyLo;
     this.hi = this.#memory[level].emptyHi;
     if ((this.lo | this.hi) === 0) return;
-    for (let i = 0; i < l.entries; i++) this.#store(words, at + i * l.strideWords, l);
+    for (let i = 0; i < l.entries; i++) this.#store(words, at + i * l.strideWords, l, 0);
   }
 
   /** Page frame numbers of the shared empty tables, by level of the table: those of all levels but the top. Fill them with `clearTable`, the lowest first. */
@@ -260,7 +274,8 @@ export class EntryCodec {
     }
   }
 
-  #store(words: Int32Array, at: number, l: CodecLevel): void {
+  /** @param step what the address rises by from cell to cell (larger pages of 8xx) */
+  #store(words: Int32Array, at: number, l: CodecLevel, step: number): void {
     const { lo, hi } = this;
     if (l.entryWords === 2) {
       words[at] = this.bigEndian ? swap32(hi) : lo;
@@ -269,7 +284,7 @@ export class EntryCodec {
     }
     const word = this.bigEndian ? swap32(lo) : lo;
     words[at] = word;
-    if (l.cells > 1) for (let k = 1; k < l.cells; k++) words[at + k] = pairedCell(l, word, k);
+    if (l.cells > 1) for (let k = 1; k < l.cells; k++) words[at + k] = step === 0 ? pairedCell(l, word, k) : swap32(lo + k * step);
   }
 
   // --- learning -----------------------------------------------------------------------------------------------------
@@ -390,6 +405,9 @@ function memoryOf(mode: CompiledMode, linux: LinuxLevel): LevelMemory {
   return m;
 }
 
+/** What a cell of a larger page on 8xx, whose page tables have a cell for every 4K, maps. Its words are big-endian. */
+const CELL_BYTES = 0x1000;
+
 /** The second word of an arm short-descriptor pair points to the second half of hardware's table, 1 KiB further. */
 const HALF_TABLE = 0x400;
 const pairedCell = (l: CodecLevel, word: number, k: number): number => (l.cells === 2 && word !== 0 ? word + k * HALF_TABLE : word);
@@ -413,7 +431,8 @@ function levelOf(mode: CompiledMode, linux: LinuxLevel, m: LevelMemory): CodecLe
     secondWord: level.level.companion === undefined ? 1 : -level.level.companion / 4,
     empty: { lo: m.emptyLo, hi: m.emptyHi },
     leaves: linux.leaves,
-    contShift: linux.contShift,
+    groups: linux.groups,
+    sameEntries: linux.groups.find((g) => g.same)?.entries ?? 1,
     supports: supportsOf(linux),
     supportsNone: supportsNone(linux),
     swapOffsets: plan && linux.swaps ? Math.min(2 ** totalWidth(mode, level), PAYLOAD_LIMIT / 32) : 0,
@@ -426,6 +445,12 @@ const totalWidth = (mode: CompiledMode, level: CompiledLevel): number =>
     0,
   );
 
+/** What tells a leaf of a level: that it is a large one, and of a group where the level has none of its own size. Undefined: it has no leaves. */
+function leafOf(linux: LinuxLevel): number | undefined {
+  if (!linux.leaves && linux.groups.length === 0) return undefined;
+  return (linux.name === 'pte' ? 0 : PTE_HUGE) | (linux.leaves ? 0 : linux.groups[0].bits);
+}
+
 /** Finds by trial which bits of a level's entries come back as they were put in, set and clear. */
 function supportsOf(linux: LinuxLevel): number {
   let supports = linux.populate === undefined ? 0 : PTE_TABLE;
@@ -434,8 +459,9 @@ function supportsOf(linux: LinuxLevel): number {
     const word = linux.encode(bits, (bits & PTE_SWAP) !== 0 ? 32 : 0);
     return linux.decode(word.lo, word.hi).bits;
   };
-  if (linux.leaves) {
-    const huge = linux.name === 'pte' ? 0 : PTE_HUGE;
+  const some = leafOf(linux);
+  if (some !== undefined) {
+    const huge = some;
     const base = PTE_PRESENT | PTE_READ | PTE_USER | huge;
     supports |= PTE_PRESENT | huge;
     for (const bit of [PTE_WRITE, PTE_EXEC, PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_SOFT_DIRTY, PTE_UFFD_WP])
@@ -450,8 +476,9 @@ function supportsOf(linux: LinuxLevel): number {
 
 /** The same of entries that are present for Linux alone. */
 function supportsNone(linux: LinuxLevel): number {
-  if (!linux.leaves) return 0;
-  const base = PTE_PRESENT | PTE_PROTNONE | (linux.name === 'pte' ? 0 : PTE_HUGE);
+  const some = leafOf(linux);
+  if (some === undefined) return 0;
+  const base = PTE_PRESENT | PTE_PROTNONE | some;
   const back = (bits: number): number => {
     const word = linux.encode(bits, 0);
     return linux.decode(word.lo, word.hi).bits;

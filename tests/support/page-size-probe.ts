@@ -30,7 +30,7 @@ const MADV_HUGEPAGE = 14;
 export function probe(mode: PagingMode, shift: number, use: PageUse): boolean {
   if (!runs(mode) || !pageSizes(mode).some((s) => s.shift === shift && s[use])) return false;
   const order = shift - mode.pageShift;
-  const ramBytes = Math.max(2 ** 26 * 2 ** (mode.pageShift - 12), Math.min(2 ** (shift + 1), mode.vaBits <= 32 ? 2 ** 29 : 2 ** 36));
+  const ramBytes = Math.max(2 ** 26 * 2 ** (mode.pageShift - 12), Math.min(2 ** (shift + 1), mode.vaBits <= 32 ? 2 ** Math.max(29, shift + 1) : 2 ** 36));
   const machine = new Machine({ mode: mode.name, ramBytes });
   machine.enter();
   const { kernel } = machine;
@@ -64,7 +64,7 @@ function hugetlb(machine: Machine, shift: number): boolean {
   machine.kernel.setMaxHugePages(pool, 1);
   const process = machine.spawn();
   const limit = get(process.mm, Mm.taskSize) * machine.pageSize;
-  const at = Math.floor(limit / 4 / 2 ** shift) * 2 ** shift;
-  if (process.syscall('mmap', at, 2 ** shift, 3, 0x32 | MAP_HUGETLB | (shift << 26), -1, 0) !== at) return false;
+  const at = Math.max(1, Math.floor(limit / 4 / 2 ** shift)) * 2 ** shift;
+  if (process.syscall('mmap', at, 2 ** shift, 3, (0x32 | MAP_HUGETLB | (shift << 26)) >>> 0, -1, 0) !== at) return false;
   return process.store(BigInt(at), 4, 1n) === undefined;
 }

@@ -29,7 +29,7 @@ import {
   pagesEnd,
   pfnOfPage,
 } from '../../memory/state.ts';
-import { PTE_CONT, PTE_DIRTY, PTE_EXEC, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
+import { PTE_DIRTY, PTE_EXEC, PTE_GROUP, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
 import { pageCachePage } from '../filemap.ts';
 import { globals } from '../globals.ts';
 import { isGuardPte, isSwapPte, pteMarker, ptePfn, ptePresent } from '../pgtable.ts';
@@ -99,7 +99,7 @@ class EntryCheck {
   #count({ pte, level }: Entry): void {
     const page = this.#pageOf(pte);
     // Of a group of entries the first maps the whole.
-    if ((pte & PTE_CONT) !== 0) {
+    if ((pte & PTE_GROUP) !== 0) {
       if (pageFolio(page) === page) this.entire.set(page, (this.entire.get(page) ?? 0) + 1);
     } else if (level > 0) this.entire.set(page, (this.entire.get(page) ?? 0) + 1);
     else if (page !== this.#zero) this.mapcount[page]++;
@@ -126,7 +126,7 @@ class EntryCheck {
     this.#count(entry);
     const folio = pageFolio(page);
     const pflags = pageFlags[folio];
-    if (level > 0 && (pte & PTE_CONT) === 0 && 2 ** compoundOrder(page) !== spanPages(level))
+    if (level > 0 && (pte & PTE_GROUP) === 0 && 2 ** compoundOrder(page) !== spanPages(level))
       this.#found.add('I11', `${where}: maps a folio of order ${compoundOrder(page)} as a whole`);
     if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return;
     rss[(pflags & PG_ANON) !== 0 ? MM_ANONPAGES : (pflags & PG_SWAPBACKED) !== 0 ? MM_SHMEMPAGES : MM_FILEPAGES] += spanPages(level);

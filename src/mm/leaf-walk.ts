@@ -9,7 +9,7 @@ import { entryAt, entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, set, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { PTE_ACCESSED, PTE_CONT, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_GROUP, PTE_TABLE } from '../pagetable/canonical.ts';
 import { leafEnd, leafPages } from './leaf.ts';
 import { ACTION_AGAIN, ACTION_CONTINUE, MmWalk, type MmWalkRef } from './mm-walk.ts';
 import { usersTable } from './pagewalk.ts';
@@ -59,7 +59,7 @@ function* leavesOfTable(walk: MmWalkRef, first: number, start: Vpn, end: Vpn): O
     const pte = yield* entryGet(ptep, 0);
     let next = vpn + 1;
     let entry = pte;
-    if ((pte & PTE_CONT) !== 0) {
+    if ((pte & PTE_GROUP) !== 0) {
       next = leafEnd(pte, 0, vpn, end);
       entry = yield* groupEntry(ptep, 0, pte, vpn);
     }

@@ -10,7 +10,7 @@ import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } 
 import { parseArgs } from 'node:util';
 import { conformTrace, type OperationDifference, type TraceReport } from '../src/machine/trace/conform.ts';
 import { buildRecorder } from '../tests/kernel/build.ts';
-import { GROUPS, type Group, generate } from '../tests/kernel/generate.ts';
+import { GROUPS, type Group, generate, HUGE_GROUPS } from '../tests/kernel/generate.ts';
 import { listText, type OperationList, Recorder } from '../tests/kernel/recorder.ts';
 import { shrink } from '../tests/kernel/shrink.ts';
 
@@ -31,7 +31,9 @@ const wanted = Number(values.ops);
 const firstSeed = Number(values.seed);
 const length = Number(values.length);
 const without = new Set(values.without.split(','));
-const groups = (values.group?.split(',') ?? GROUPS) as Group[];
+/** States with huge pages have thousands of pages: of every twenty-one lists three have some, one a group, unless groups are named. */
+const SMALL_PAGES = GROUPS.filter((g) => !HUGE_GROUPS.includes(g));
+const groups = (values.group?.split(',') ?? [...SMALL_PAGES, ...SMALL_PAGES, ...SMALL_PAGES, ...HUGE_GROUPS]) as Group[];
 const unknown = groups.find((g) => !GROUPS.includes(g));
 if (unknown !== undefined || !(wanted > 0) || !Number.isInteger(firstSeed) || !(length > 0)) {
   console.error(unknown !== undefined ? `no group "${unknown}"; there are ${GROUPS.join(', ')}` : 'numbers are wanted for --ops, --seed and --length');
@@ -144,9 +146,13 @@ let [operations, lists, uncertain, starved, failed, comparing] = [0, 0, 0, 0, 0,
 /** Lists are recorded a few ahead of the one that is compared: kernel and model work at the same time. */
 async function* recordings(): AsyncGenerator<{ list: OperationList; trace: string }> {
   const ahead: Promise<{ list: OperationList; trace: string }>[] = [];
+  const seeds = new Map<Group, number>();
   for (let made = 0, n = 0; made < wanted || ahead.length > 0; ) {
     while (ahead.length < 4 && made < wanted) {
-      const whole = generate(groups[n % groups.length], firstSeed + Math.floor(n / groups.length), Math.min(length, wanted - made));
+      const group = groups[n % groups.length];
+      const seed = seeds.get(group) ?? firstSeed;
+      seeds.set(group, seed + 1);
+      const whole = generate(group, seed, Math.min(length, wanted - made));
       const list = { ...whole, operations: whole.operations.filter((o) => !without.has(o.op)) };
       n++;
       made += list.operations.length;
@@ -188,7 +194,7 @@ if (kinds.size > 0) {
 }
 const seconds = (performance.now() - start) / 1000;
 console.log(
-  `fuzz:kernel: ${operations} operations in ${lists} lists (${groups.join(', ')}) from seed ${firstSeed}: ${failed} lists differ` +
+  `fuzz:kernel: ${operations} operations in ${lists} lists (${[...new Set(groups)].join(', ')}) from seed ${firstSeed}: ${failed} lists differ` +
     `${uncertain > 0 ? `, ${uncertain} on which the kernel itself does not always agree` : ''}` +
     `${starved > 0 ? `, ${starved} left out because this machine had no huge page to give` : ''}; ${seconds.toFixed(1)} s, of which ${(comparing / 1000).toFixed(1)} s in the model`,
 );

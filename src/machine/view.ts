@@ -103,19 +103,20 @@ function linuxFlags(flags: number): number {
   return low + ((flags & VM_SEALED) !== 0 ? 2 ** 42 : 0) + ((flags & VM_DROPPABLE) !== 0 ? 2 ** 40 : 0);
 }
 
+const noPage = (vpn: number) => ({ vpn, key: 0, flags: 0, mapcount: 0, order: 0, index: 0 });
+
 /** A page of a view: what an entry of a level maps there. */
 function pageView(vpn: number, pte: number, level: number): PageView {
-  const none = { vpn, key: 0, flags: 0, mapcount: 0, order: 0, index: 0 };
   if (!ptePresent(pte)) {
     const marker = pteMarker(pte);
     if (isSwapPte(pte) && marker !== 0)
-      return { ...none, kind: (marker & PTE_MARKER_GUARD) !== 0 ? 'guard' : (marker & PTE_MARKER_POISONED) !== 0 ? 'poison' : 'uffd-wp' };
-    return { ...none, kind: 'swap', key: ptePfn(pte) };
+      return { ...noPage(vpn), kind: (marker & PTE_MARKER_GUARD) !== 0 ? 'guard' : (marker & PTE_MARKER_POISONED) !== 0 ? 'poison' : 'uffd-wp' };
+    return { ...noPage(vpn), kind: 'swap', key: ptePfn(pte) };
   }
   const own = ((pte & PTE_ACCESSED) !== 0 ? PAGE.YOUNG : 0) | ((pte & PTE_DIRTY) !== 0 ? PAGE.ENTRY_DIRTY : 0) | ((pte & PTE_UFFD_WP) !== 0 ? PAGE.UFFD_WP : 0);
-  if (isHugeZeroPmd(pte)) return { ...none, kind: 'huge-zero', flags: own };
+  if (isHugeZeroPmd(pte)) return { ...noPage(vpn), kind: 'huge-zero', flags: own };
   const page = level === 0 ? pageOfPfn(ptePfn(pte)) : subPage(pageOfPfn(ptePfn(pte)), vpn % spanPages(level));
-  if ((pte & PTE_SPECIAL) !== 0 || page === get(globals, Globals.zeroPage)) return { ...none, kind: 'zero', flags: own };
+  if ((pte & PTE_SPECIAL) !== 0 || page === get(globals, Globals.zeroPage)) return { ...noPage(vpn), kind: 'zero', flags: own };
   const folio = pageFolio(page);
   let flags = own;
   for (const [flag, bit] of FLAGS) if ((pageFlags[folio] & flag) !== 0) flags |= bit;

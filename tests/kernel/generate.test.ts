@@ -1,14 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { buildRecorder } from './build.ts';
-import { GROUPS, generate } from './generate.ts';
+import { GROUPS, generate, HUGE_GROUPS } from './generate.ts';
 import { HUGE, MOST_POOL, POOL_AREA, SHARING_AREA } from './huge-actions.ts';
 import { MADV, MAP, MREMAP, PAGE } from './numbers.ts';
 import { type Operation, Recorder } from './recorder.ts';
 
 const group = fc.constantFrom(...GROUPS);
 const seed = fc.integer({ min: 1, max: 1_000_000 });
-const HUGE_GROUPS: readonly string[] = ['thp', 'hugetlb', 'gup-huge'];
 const written = (x: number): string => `0x${x.toString(16)}`;
 /** As the kernel sees it: unsigned. */
 const number = (x: unknown): number => Number(BigInt.asUintN(64, BigInt((x ?? 0) as string | number)));

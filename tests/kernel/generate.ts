@@ -7,6 +7,8 @@ import type { OperationList } from './recorder.ts';
 
 export const GROUPS = ['anon', 'file', 'fork', 'mlock', 'misc', 'gup', 'thp', 'hugetlb', 'gup-huge'] as const;
 export type Group = (typeof GROUPS)[number];
+/** Those with areas of their own, settings of the whole machine and thousands of pages. */
+export const HUGE_GROUPS: readonly Group[] = ['thp', 'hugetlb', 'gup-huge'];
 
 /** How often each group does what. */
 const WEIGHTS: Readonly<Record<Group, Readonly<Partial<Record<Action, number>>>>> = {
@@ -167,7 +169,8 @@ function begin(d: Draft, group: Group): void {
 export function generate(group: Group, seed: number, count = 120): OperationList {
   const d = new Draft(`${group}/${seed}`, group !== 'mlock');
   // a state with huge pages has thousands of pages
-  const snap = group === 'thp' || group === 'gup-huge' ? d.r.weighted([1, 1], [4, 2], [8, 3], [16, 3]) : d.r.weighted([1, 5], [2, 2], [3, 1], [8, 1]);
+  const snap =
+    HUGE_GROUPS.includes(group) && group !== 'hugetlb' ? d.r.weighted([1, 1], [4, 2], [8, 3], [16, 3]) : d.r.weighted([1, 5], [2, 2], [3, 1], [8, 1]);
   const weights = Object.entries(WEIGHTS[group]) as [Action, number][];
   begin(d, group);
   while (d.operations.length < count) {

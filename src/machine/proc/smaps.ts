@@ -89,26 +89,28 @@ function addSwap(sums: Sums, page: PageView): void {
   sums.swapPss += shareOf(page.mapcount);
 }
 
+const has = (flags: number, bit: number): boolean => (flags & bit) !== 0;
+
 function addPage(sums: Sums, page: PageView, locked: boolean): void {
-  const has = (bit: number): boolean => (page.flags & bit) !== 0;
-  if (has(PAGE.HUGETLB)) {
-    if (has(PAGE.HUGETLB_SHARED)) sums.sharedHugetlb += PAGE_BYTES;
+  const { flags } = page;
+  if (has(flags, PAGE.HUGETLB)) {
+    if (has(flags, PAGE.HUGETLB_SHARED)) sums.sharedHugetlb += PAGE_BYTES;
     else sums.privateHugetlb += PAGE_BYTES;
     return;
   }
-  const dirty = has(PAGE.ENTRY_DIRTY) || has(PAGE.DIRTY);
-  if (has(PAGE.PMD_MAPPED)) {
-    if (has(PAGE.ANON)) sums.anonHuge += PAGE_BYTES;
-    else if (has(PAGE.SWAPBACKED)) sums.shmemPmdMapped += PAGE_BYTES;
+  const dirty = has(flags, PAGE.ENTRY_DIRTY) || has(flags, PAGE.DIRTY);
+  if (has(flags, PAGE.PMD_MAPPED)) {
+    if (has(flags, PAGE.ANON)) sums.anonHuge += PAGE_BYTES;
+    else if (has(flags, PAGE.SWAPBACKED)) sums.shmemPmdMapped += PAGE_BYTES;
     else sums.filePmdMapped += PAGE_BYTES;
   }
-  if (has(PAGE.ANON)) {
+  if (has(flags, PAGE.ANON)) {
     sums.anonymous += PAGE_BYTES;
-    if (!has(PAGE.SWAPBACKED) && !dirty) sums.lazyFree += PAGE_BYTES;
+    if (!has(flags, PAGE.SWAPBACKED) && !dirty) sums.lazyFree += PAGE_BYTES;
   }
-  if (has(PAGE.KSM)) sums.ksm += PAGE_BYTES;
+  if (has(flags, PAGE.KSM)) sums.ksm += PAGE_BYTES;
   sums.rss += PAGE_BYTES;
-  if (has(PAGE.YOUNG) || has(PAGE.REFERENCED)) sums.referenced += PAGE_BYTES;
+  if (has(flags, PAGE.YOUNG) || has(flags, PAGE.REFERENCED)) sums.referenced += PAGE_BYTES;
   const share = shareOf(page.mapcount);
   sums.pss += share;
   if (locked) sums.locked += share;

@@ -21,34 +21,35 @@ export class FirstAppearances {
   }
 }
 
+const has = (flags: number, bit: number): boolean => (flags & bit) !== 0;
+
 /** Letters for a page. Of files on a disk neither the dirty flag nor the folio is told: writeback and readahead decide those. */
 export function tokenOf(page: PageView, onDisk: boolean): string {
   const { kind, flags, mapcount, order } = page;
-  const has = (bit: number): boolean => (flags & bit) !== 0;
   if (kind === 'guard') return 'g';
   if (kind === 'poison') return 'p';
   // /proc/PID/pagemap shows such a marker of a hugetlb page as an empty entry with the uffd-wp bit.
-  if (kind === 'uffd-wp') return has(PAGE.HUGETLB) ? '.u' : 'u';
+  if (kind === 'uffd-wp') return has(flags, PAGE.HUGETLB) ? '.u' : 'u';
   if (kind === 'migration') return 'V';
-  const protectedBy = has(PAGE.UFFD_WP) ? 'w' : '';
+  const protectedBy = has(flags, PAGE.UFFD_WP) ? 'w' : '';
   if (kind === 'zero') return `z${protectedBy}`;
   if (kind === 'huge-zero') return `Z${protectedBy}`;
-  const anon = has(PAGE.ANON);
+  const anon = has(flags, PAGE.ANON);
   if (kind === 'swap') return `S${anon ? '' : 'f'}${protectedBy}`;
-  const hugetlb = has(PAGE.HUGETLB);
+  const hugetlb = has(flags, PAGE.HUGETLB);
   let token = anon ? 'a' : 'f';
   if (hugetlb) token += 'H';
   if (order > 0 && !hugetlb && !onDisk) token += `o${order}`;
   if (mapcount !== 1) token += `m${mapcount}`;
-  if (has(PAGE.EXCLUSIVE_DIFFERS)) token += '!';
-  if (anon && has(PAGE.ANON_EXCLUSIVE)) token += 'X';
-  if (anon && !has(PAGE.SWAPBACKED) && !hugetlb) token += 'l';
+  if (has(flags, PAGE.EXCLUSIVE_DIFFERS)) token += '!';
+  if (anon && has(flags, PAGE.ANON_EXCLUSIVE)) token += 'X';
+  if (anon && !has(flags, PAGE.SWAPBACKED) && !hugetlb) token += 'l';
   token += protectedBy;
-  if (has(PAGE.DIRTY) && !onDisk && !hugetlb) token += 'd';
-  if (has(PAGE.KSM)) token += 'K';
-  if (has(PAGE.SWAPCACHE) && has(PAGE.SWAPBACKED)) token += 'c';
-  if (has(PAGE.MLOCKED)) token += 'L';
-  if (has(PAGE.UNEVICTABLE)) token += 'U';
+  if (has(flags, PAGE.DIRTY) && !onDisk && !hugetlb) token += 'd';
+  if (has(flags, PAGE.KSM)) token += 'K';
+  if (has(flags, PAGE.SWAPCACHE) && has(flags, PAGE.SWAPBACKED)) token += 'c';
+  if (has(flags, PAGE.MLOCKED)) token += 'L';
+  if (has(flags, PAGE.UNEVICTABLE)) token += 'U';
   return token;
 }
 
@@ -75,10 +76,15 @@ export function runsOf(vma: VmaView, process: number, seen: FirstAppearances, on
     [token, count, index, same, inFolio] = ['.', pages, 0, undefined, false];
   };
   let at = vma.start;
+  let text = '';
+  let last: PageView | undefined;
   for (const page of vma.pages) {
     empty(page.vpn - at);
     at = page.vpn + 1;
-    const text = tokenOf(page, onDisk);
+    // neighbours are mostly alike: a huge page has hundreds of them
+    if (last === undefined || last.flags !== page.flags || last.kind !== page.kind || last.mapcount !== page.mapcount || last.order !== page.order)
+      text = tokenOf(page, onDisk);
+    last = page;
     const before = page.kind === 'page' || page.kind === 'swap' ? seen.see(page, process) : undefined;
     const folio = page.kind === 'page' && page.order > 0 && (page.flags & PAGE.HUGETLB) === 0 && !onDisk;
     if (count > 0 && token === text && continues(before, same, count) && (!folio || (inFolio && page.index === (index + count) % folioPages))) {

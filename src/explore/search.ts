@@ -6,12 +6,13 @@
  */
 import { KernelBug } from '../kernel/bug.ts';
 import { changesNothing, IDLE_BASE } from '../kernel/hardware.ts';
+import type { KnownSteps } from '../kernel/known-steps.ts';
 import { ACTOR_BASE, type Action } from '../kernel/scheduler.ts';
 import { startJournal, stopJournal } from '../memory/state.ts';
 import { PxdError } from '../pagetable/error.ts';
 import { Circles } from './circles.ts';
 import { endingFault } from './ending.ts';
-import { hashTask, hashWhole, taskHash, whole } from './hash.ts';
+import { hashWhole, whole } from './hash.ts';
 import type { Reduction } from './reduction.ts';
 import type { Check, Scenario, Stage } from './scenario.ts';
 import { Sleep } from './sleep.ts';
@@ -140,7 +141,6 @@ class Search {
   readonly #options: SearchOptions;
   readonly #visited: Visited;
   readonly #way = new Way();
-  readonly #tasks: number;
   #transitions = 0;
   #endings = 0;
   #matched = 0;
@@ -158,8 +158,8 @@ class Search {
   #entered = false;
   #enteredLow = 0;
   #enteredHigh = 0;
-  /** Hashes of the tasks' own parts, two words each, by number of the frame. */
-  #parts: Int32Array;
+  /** Steps that were taken before. */
+  #known!: KnownSteps;
   /** Of a search of all schedules. What earlier subtrees left in the table leads to an end, or they would have said so. */
   readonly #circles: Circles | undefined;
   readonly #checks: readonly [rule: string, holds: Check<Stage>][];
@@ -173,8 +173,6 @@ class Search {
     this.#options = options;
     this.#bound = options.preemptions ?? Number.POSITIVE_INFINITY;
     this.#visited = options.visited ?? new Visited(options.memoryBytes);
-    this.#tasks = staged.names.length;
-    this.#parts = new Int32Array(512 * this.#tasks);
     this.#checks = Object.entries(scenario.always ?? {});
     const all = horizon === Number.POSITIVE_INFINITY && this.#bound === Number.POSITIVE_INFINITY;
     if (sleeps) this.#sleep = new Sleep(staged);
@@ -187,13 +185,15 @@ class Search {
   }
 
   run(): SearchResult {
-    const { machine } = this.#staged.stage;
-    machine.enter();
+    const { scheduler, stage } = this.#staged;
+    stage.machine.enter();
     startJournal();
+    this.#known = scheduler.remember();
     try {
       return this.#result(this.#explore());
     } finally {
-      this.#staged.scheduler.rewind({ journal: 0, actions: 0, saved: 0, low: 0, high: 0 });
+      scheduler.rewind({ journal: 0, actions: 0, saved: 0, low: 0, high: 0 });
+      scheduler.forget();
       stopJournal();
     }
   }
@@ -218,7 +218,6 @@ class Search {
 
   /** True when it was stopped before all was seen. */
   #explore(): boolean {
-    for (let t = 0; t < this.#tasks; t++) this.#rehash(0, t);
     const { scheduler } = this.#staged;
     const prefix = this.#options.prefix ?? [];
     this.#enter(-1, 0, prefix.length > 0);
@@ -275,12 +274,12 @@ class Search {
   }
 
   /** An action with what is hidden behind it. */
-  #step(action: Action): void {
+  #step(action: Action): number {
     const { scheduler } = this.#staged;
     const { reduction } = this.#options;
     reduction?.note(action);
     scheduler.step(action);
-    if (reduction === undefined || action >= ACTOR_BASE) return;
+    if (reduction === undefined || action >= ACTOR_BASE) return 0;
     for (let mark = scheduler.mark(); reduction.goesOn(action); mark = scheduler.mark()) {
       try {
         scheduler.step(action);
@@ -288,9 +287,27 @@ class Search {
         // What breaks a rule is not hidden: before it others may break one, too.
         if (!(error instanceof KernelBug)) throw error;
         scheduler.rewind(mark);
-        return;
+        return 0;
       }
     }
+    return 0;
+  }
+
+  /** An action, and the number of the record of its step (steps.ts). */
+  #stepNoted(action: Action, sleep: Sleep): number {
+    const { scheduler } = this.#staged;
+    const known = this.#known;
+    const step = known.find(action);
+    const record = step < 0 ? -1 : known.noteOf(step);
+    if (record >= 0) {
+      scheduler.stepAgain(action, step);
+      return record;
+    }
+    sleep.begin(action);
+    scheduler.stepAnew(action);
+    const made = sleep.end();
+    known.keepNote(made);
+    return made;
   }
 
   /** Takes an action and goes on from where it leads, unless that is known (or even then: within `prefix` actions). False when it breaks a rule. */
@@ -302,11 +319,9 @@ class Search {
       const sleep = this.#sleep;
       // Alone it has nobody to sleep for.
       const notes = sleep !== undefined && (frame.next < frame.count || sleep.isAsked(depth));
-      if (notes) sleep.begin(action);
-      this.#step(action);
-      this.#hashAfter(action);
-      this.#always();
-      const asleep = notes ? sleep.end(depth, action) : 0;
+      const record = notes ? this.#stepNoted(action, sleep) : this.#step(action);
+      if (this.#checks.length > 0) this.#always();
+      const asleep = notes ? sleep.taken(depth, action, record) : 0;
       this.#enter(action < ACTOR_BASE ? action : frame.last, preemptions, scheduler.schedule.length < prefix, asleep);
       // An end.
       if (this.#entered && this.#way.length - 1 === depth) this.#circles?.leadsOut(depth);
@@ -332,38 +347,13 @@ class Search {
     }
   }
 
-  /** The tasks' own parts behind the last frame: as in that frame, but for the one that moved. */
-  #hashAfter(action: Action): void {
-    const words = 2 * this.#tasks;
-    const at = this.#way.length * words;
-    if (at + words > this.#parts.length) {
-      const larger = new Int32Array(2 * (at + words));
-      larger.set(this.#parts);
-      this.#parts = larger;
-    }
-    for (let i = at; i < at + words; i++) this.#parts[i] = this.#parts[i - words];
-    if (action < ACTOR_BASE) this.#rehash(at, action);
-  }
-
-  #rehash(at: number, number: number): void {
-    hashTask(this.#staged.scheduler, number);
-    this.#parts[at + 2 * number] = taskHash.low;
-    this.#parts[at + 2 * number + 1] = taskHash.high;
-  }
-
   /** A state is met: makes a frame of it when it is new, or `always`. @throws {KernelBug} when it is an end that must not be */
   #enter(last: Action, preemptions: number, always = false, asleep = 0): void {
     const { scheduler } = this.#staged;
-    let low = 0;
-    let high = 0;
-    const parts = this.#way.length * 2 * this.#tasks;
-    for (let i = parts; i < parts + 2 * this.#tasks; i += 2) {
-      low = (low + this.#parts[i]) | 0;
-      high = (high + this.#parts[i + 1]) | 0;
-    }
-    hashWhole(low, high);
-    low = whole.low;
-    high = whole.high;
+    const known = this.#known;
+    hashWhole(known.tasksLow(), known.tasksHigh());
+    let low = whole.low;
+    let high = whole.high;
     // With a bound it matters who ran last: to go on with that task costs nothing.
     if (this.#bound !== Number.POSITIVE_INFINITY) {
       low ^= Math.imul(last + 2, 0x5bd1e995);
@@ -470,7 +460,6 @@ class Search {
   #leave(frame: Frame): boolean {
     this.#clearPath(frame.low, frame.high);
     this.#way.pop();
-    this.#sleep?.leave(this.#way.length);
     if (this.#circles?.leave(this.#way.length, frame.low, frame.high)) {
       const schedule = this.#staged.scheduler.schedule.slice(0, frame.mark.actions);
       const stuck = new KernelBug('I27', 'livelock: from here on no task gets to its end, whoever goes when');

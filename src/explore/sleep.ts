@@ -29,10 +29,9 @@ export class Sleep {
   #given = 0;
   /** By depth of the way and bit of an action: the record of its step, of those that sleep there or were taken there. */
   #records = new Int32Array(512 * BITS);
-  /** By depth: what sleeps there, what was taken there and may sleep, records that are of states above. */
+  /** By depth: what sleeps there, what was taken there and may sleep. */
   #asleep = new Int32Array(512);
   #taken = new Int32Array(512);
-  #kept = new Int32Array(512);
 
   constructor(staged: Staged) {
     this.#steps = new Steps(staged);
@@ -60,10 +59,14 @@ export class Sleep {
     this.#steps.drop();
   }
 
-  /** A step was taken from the state at a depth: what sleeps where it leads. From now on it may sleep itself. */
-  end(depth: number, action: Action): number {
+  /** It has been taken: the number of its record. */
+  end(): number {
+    return this.#steps.end();
+  }
+
+  /** A step with a record was taken from the state at a depth: what sleeps where it leads. From now on it may sleep itself. */
+  taken(depth: number, action: Action, record: number): number {
     const steps = this.#steps;
-    const record = steps.end();
     const row = depth * BITS;
     const candidates = this.#asleep[depth] | this.#taken[depth];
     let asleep = 0;
@@ -85,7 +88,6 @@ export class Sleep {
     if (depth >= this.#asleep.length) this.#grow();
     this.#asleep[depth] = asleep;
     this.#taken[depth] = 0;
-    this.#kept[depth] = this.#steps.count;
     const row = depth * BITS;
     for (let rest = asleep; rest !== 0; ) {
       const bit = rest & -rest;
@@ -93,11 +95,6 @@ export class Sleep {
       const at = row + 31 - Math.clz32(bit);
       this.#records[at] = this.#records[at - BITS];
     }
-  }
-
-  /** The state at a depth is left. */
-  leave(depth: number): void {
-    this.#steps.cut(this.#kept[depth]);
   }
 
   #grow(): void {
@@ -109,6 +106,5 @@ export class Sleep {
     this.#records = grown(this.#records);
     this.#asleep = grown(this.#asleep);
     this.#taken = grown(this.#taken);
-    this.#kept = grown(this.#kept);
   }
 }

@@ -6,8 +6,8 @@
  * matter, since two steps that can both happen do not hold a lock against each other; so a step that writes columns of pages depends on every task's, and
  * what is read under RCU alone on every plain write.
  *
- * Invariants: a step of which not all is known is WILD, and depends on every other: where a call begins or ends, memory is freed, pages are allocated. Records are kept as a
- * stack. A record stays true as long as only independent steps are taken.
+ * Invariants: a step of which not all is known is WILD, and depends on every other: where a call begins or ends, memory is freed, pages are allocated. Records are
+ * numbers: steps that touched the same in the same ways have the same. A record stays true as long as only independent steps are taken.
  */
 import { accessLog } from '../kernel/guards.ts';
 import { hardwareAction } from '../kernel/hardware.ts';
@@ -71,6 +71,13 @@ const FOLIO_LOCKS = codes(ops.folioLock, ops.folioTrylock, ops.folioUnlock);
 const SPIN_LOCKS = codes(ops.spinLock, ops.spinTrylock, ops.spinUnlock);
 const USER_CODES = codes(ops.userLoad, ops.userStore);
 
+/** Records of which it is kept which pairs are independent. */
+const PAIRS = 1024;
+/** Records that are kept; beyond them all steps are WILD. */
+const MOST_RECORDS = 1 << 18;
+/** The record of all steps that are WILD. */
+const ALL = 0;
+
 const bitOf = (place: number): number => 1 << (Math.imul((place | 0) + Math.imul(place / SPAN, 0x632be5ab), 0x9e3779b1) >>> 27);
 
 export class Steps {
@@ -91,9 +98,14 @@ export class Steps {
   #first = new Int32Array(1 << 10);
   #flags = new Int32Array(1 << 10);
   #masks = new Int32Array(1 << 10);
-  /** Records that are kept. */
+  #hashes = new Int32Array(1 << 10);
+  /** Records that there are. */
   count = 0;
-  /** The record that is being made. */
+  /** Hash table: 1 + number of a record. */
+  #index = new Int32Array(1 << 11);
+  /** By pair of records below PAIRS: 1 independent, 2 not. */
+  readonly #pairs = new Uint8Array(PAIRS * PAIRS);
+  /** Where the record ends that is being made. */
   #top = 0;
   /** Where what plain code touches begins. */
   #told = 0;
@@ -118,6 +130,8 @@ export class Steps {
       this.#cpusTo = Math.max(this.#cpusTo, cpu + Cpu.$size);
     }
     this.#where = { crowded: 0, filled: 2 ** this.#cpus - 1, ipis: false };
+    this.#flags[ALL] = WILD;
+    this.count = 1;
   }
 
   /** An action is about to be taken: its record begins. */
@@ -189,7 +203,7 @@ export class Steps {
     accessLog.on = false;
   }
 
-  /** The action has been taken: its record, which is kept. */
+  /** The action has been taken: the number of its record. */
   end(): number {
     accessLog.on = false;
     if ((this.#now & WILD) === 0) {
@@ -207,11 +221,35 @@ export class Steps {
       }
       this.#written();
     }
-    const record = this.count++;
-    if (record + 2 > this.#first.length) this.#growRecords();
-    this.#flags[record] = this.#now;
-    this.#masks[record] = this.#mask;
-    this.#first[record + 1] = (this.#now & WILD) === 0 ? this.#top : this.#first[record];
+    return this.#numberOf(this.#now, this.#mask);
+  }
+
+  /** The number of the record that has been made. */
+  #numberOf(flags: number, mask: number): number {
+    if ((flags & WILD) !== 0 || this.count === MOST_RECORDS) return ALL;
+    const record = this.count;
+    const from = this.#first[record];
+    const length = this.#top - from;
+    const places = this.#places;
+    const classes = this.#classes;
+    let hash = Math.imul(flags, 0x85ebca6b);
+    for (let i = from; i < this.#top; i++) hash = Math.imul(hash ^ ((places[i] | 0) + Math.imul(places[i] / SPAN, 0x632be5ab) + classes[i]), 0x9e3779b1);
+    const ends = this.#index.length - 1;
+    let at = (hash ^ (hash >>> 15)) & ends;
+    for (; this.#index[at] !== 0; at = (at + 1) & ends) {
+      const other = this.#index[at] - 1;
+      const begin = this.#first[other];
+      let same = this.#flags[other] === flags && this.#masks[other] === mask && this.#first[other + 1] - begin === length;
+      for (let i = 0; same && i < length; i++) same = places[begin + i] === places[from + i] && classes[begin + i] === classes[from + i];
+      if (same) return other;
+    }
+    this.#index[at] = record + 1;
+    this.#hashes[record] = hash;
+    this.#flags[record] = flags;
+    this.#masks[record] = mask;
+    this.count = record + 1;
+    if (this.count + 2 > this.#first.length) this.#growRecords();
+    this.#first[this.count] = this.#top;
     return record;
   }
 
@@ -299,13 +337,18 @@ export class Steps {
     else for (let i = 0; i < count; i++) this.#touch(places[i], CLASSES[kinds[i]]);
   }
 
-  /** Forgets all records but the first `count`. */
-  cut(count: number): void {
-    this.count = count;
-  }
-
   /** Whether two steps, which could both happen in one state, lead to the same in either order. */
   independent(a: number, b: number): boolean {
+    if (a >= PAIRS || b >= PAIRS) return this.#areIndependent(a, b);
+    const pair = a * PAIRS + b;
+    const known = this.#pairs[pair];
+    if (known !== 0) return known === 1;
+    const answer = this.#areIndependent(a, b);
+    this.#pairs[pair] = answer ? 1 : 2;
+    return answer;
+  }
+
+  #areIndependent(a: number, b: number): boolean {
     const x = this.#flags[a];
     const y = this.#flags[b];
     if (((x | y) & WILD) !== 0 || (x & y & OF_TASK && ((x | y) & TASKS) !== 0)) return false;
@@ -340,6 +383,15 @@ export class Steps {
     this.#first = grown(this.#first);
     this.#flags = grown(this.#flags);
     this.#masks = grown(this.#masks);
+    this.#hashes = grown(this.#hashes);
+    this.#index = new Int32Array(2 * this.#index.length);
+    const ends = this.#index.length - 1;
+    for (let record = 0; record < this.count; record++) {
+      const hash = this.#hashes[record];
+      let at = (hash ^ (hash >>> 15)) & ends;
+      while (this.#index[at] !== 0) at = (at + 1) & ends;
+      this.#index[at] = record + 1;
+    }
   }
 }
 

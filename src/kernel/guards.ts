@@ -9,7 +9,7 @@ import { heap } from '../memory/state.ts';
 import { fieldName, layouts } from '../memory/struct.ts';
 import { KernelBug } from './bug.ts';
 import { heldBy } from './lockdep.ts';
-import { running, Task } from './task.ts';
+import { looked, running, Task } from './task.ts';
 
 export interface GuardRule {
   /** What must be held, as part of a sentence: `the mmap lock for writing`. */
@@ -40,6 +40,7 @@ export const accessLog = { on: false, count: 0, slots: new Float64Array(256) };
 
 /** An access of the running task to a field, to be asked while `checking`. @throws {KernelBug} guard */
 export function checkAccess(ref: number, field: number, write: boolean): void {
+  if (ref + field < looked.to && ref + field >= looked.from) looked.tasks = true;
   if (accessLog.on) accessLog.slots[accessLog.count++ & 255] = ref + field;
   const name = layouts[heap[ref]]?.guards.get(field);
   if (name === undefined) {

@@ -13,7 +13,7 @@ import { KernelBug } from './bug.ts';
 import { cpu } from './current.ts';
 import { SW, switched } from './switches.ts';
 import { forgetLock } from './table-lock.ts';
-import { firstTask, HW_DEFER_RCU, KernelState, kernelState, RcuHead, running, Task } from './task.ts';
+import { firstTask, HW_DEFER_RCU, KernelState, kernelState, looked, RcuHead, running, Task } from './task.ts';
 import { checkTableFree } from './tlb.ts';
 
 export function rcuReadLock(): number {
@@ -99,6 +99,7 @@ export function rcuBarrier(): void {
 
 /** Tasks inside a read section, as bits. */
 function readersNow(): number {
+  looked.tasks = true;
   let readers = 0;
   for (let task = firstTask(); task !== 0; task = heap[task + Task.next]) if (reads(task)) readers |= 1 << heap[task + Task.number];
   return readers;

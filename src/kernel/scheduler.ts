@@ -16,6 +16,7 @@ import { advance, backtrace, type Descriptor, S, stackEnd, startTask, TASK, useS
 import { setGuards } from './guards.ts';
 import { ACTOR_BASE, describeHardware, type HardwareOptions, hardwareActions, IDLE_BASE, performHardware, setHardware } from './hardware.ts';
 import { checkIntent, intentOf } from './intents.ts';
+import { KnownSteps } from './known-steps.ts';
 import { checkReturn, heldBy, holdersOf, lockName } from './lockdep.ts';
 import { type Op, operations, pending } from './op.ts';
 import { entrySet, flushTlbMm, flushTlbRange } from './ops.ts';
@@ -81,6 +82,8 @@ export class Scheduler {
   /** What steps changed in the stack, while a journal runs: contents of areas before, then (area, length before), newest last. */
   #saved = new Float64Array(1 << 12);
   #savedTop = 0;
+  /** Steps that were taken before, while a search runs. */
+  #known: KnownSteps | undefined;
   /** Whether any two tasks share a CPU. */
   #crowded = false;
 
@@ -134,6 +137,7 @@ export class Scheduler {
 
   /** Where a task of the step program waits, innermost first; empty when its call has ended. */
   backtraceOf(number: number): string[] {
+    this.#known?.writeBack(number);
     useStack(this.stack);
     return backtrace(number * this.#stackSize);
   }
@@ -199,9 +203,57 @@ export class Scheduler {
 
   /** Performs an action that may happen. @throws {KernelBug} when a rule is broken by it */
   step(action: Action): void {
-    this.schedule.push(action);
+    const known = this.#known;
+    if (known === undefined) {
+      this.schedule.push(action);
+      this.#perform(action);
+      return;
+    }
+    const step = known.find(action);
+    if (step >= 0) this.stepAgain(action, step);
+    else this.stepAnew(action);
+  }
+
+  #perform(action: Action): void {
     if (action >= ACTOR_BASE) performHardware(action, this.options, this.pgdOf);
     else this.#stepTask(taskOf(action));
+  }
+
+  // --- steps that are known -------------------------------------------------------------------------------------------------
+
+  /**
+   * From now on steps are kept and taken again without running their code (known-steps.ts); all tasks are of the step program, and a journal has just
+   * begun. `before`: those of an earlier search from the same memory.
+   */
+  remember(before?: KnownSteps): KnownSteps {
+    // Stores that are buffered are read by everybody's operations, and so are tags; who looks at CPUs is told by guards.
+    const { storeBuffers, asids, guards } = this.options;
+    useStack(this.stack);
+    const known = before ?? new KnownSteps(this, this.#stackSize, !storeBuffers && asids === undefined && guards !== false);
+    known.begin();
+    this.#known = known;
+    return known;
+  }
+
+  /** No longer; the state is that of the beginning of the journal. */
+  forget(): void {
+    this.#known?.end();
+    this.#known = undefined;
+  }
+
+  /** Performs an action for which `KnownSteps.find` has just found a step. */
+  stepAgain(action: Action, step: number): void {
+    this.schedule.push(action);
+    (this.#known as KnownSteps).again(action, step);
+  }
+
+  /** Performs an action for which it has just been asked and found none that will do. @throws {KernelBug} when a rule is broken by it */
+  stepAnew(action: Action): void {
+    const known = this.#known as KnownSteps;
+    this.schedule.push(action);
+    known.beginStep(action);
+    this.#perform(action);
+    known.endStep(action);
   }
 
   /** Page of an mm's top table: the scheduler does not know mm_struct. */
@@ -246,10 +298,10 @@ export class Scheduler {
     }
     const base = number * this.#stackSize;
     useStack(this.stack, this.options.stops);
-    if (recording) this.#save(base);
+    if (recording && this.#known === undefined) this.#save(base);
     const code = S[base + TASK.code];
     if (code !== 0) {
-      const result = this.#perform(task, code, S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
+      const result = this.#operate(task, code, S[base + TASK.a], S[base + TASK.b], S[base + TASK.c], S[base + TASK.d]);
       S[base + TASK.result] = result;
       this.options.onOperation?.(number, result);
     }
@@ -257,7 +309,7 @@ export class Scheduler {
     else this.#returned(task, S[base + TASK.result]);
   }
 
-  #perform(task: TaskRef, code: number, a: number, b: number, c: number, d: number): number {
+  #operate(task: TaskRef, code: number, a: number, b: number, c: number, d: number): number {
     if (this.options.storeBuffers) return performBuffered(get(task, Task.cpu), code, a, b, c, d);
     return operations[code].effect(a, b, c, d);
   }
@@ -294,6 +346,7 @@ export class Scheduler {
   mark(): SchedulerMark {
     const mark = { journal: 0, actions: 0, saved: 0, low: 0, high: 0 };
     this.markInto(mark);
+    this.#known?.mark();
     return mark;
   }
 
@@ -301,13 +354,21 @@ export class Scheduler {
   markInto(mark: { -readonly [K in keyof SchedulerMark]: number }): void {
     mark.journal = journalMark();
     mark.actions = this.schedule.length;
-    mark.saved = this.#savedTop;
+    mark.saved = this.#known === undefined ? this.#savedTop : this.#known.logTop;
     mark.low = stateHashLow();
     mark.high = stateHashHigh();
   }
 
   /** Takes back all actions since a mark. */
   rewind({ journal, actions, saved, low, high }: SchedulerMark): void {
+    const { schedule } = this;
+    while (schedule.length > actions) schedule.pop();
+    undoTo(journal, low, high);
+    if (this.#known === undefined) this.#rewindStacks(saved);
+    else this.#known.rewind(saved);
+  }
+
+  #rewindStacks(saved: number): void {
     const { stack } = this;
     const kept = this.#saved;
     useStack(stack);
@@ -320,8 +381,6 @@ export class Scheduler {
       for (let i = 0; i < length; i++) stack[base + i] = kept[from + i];
       this.#savedTop = from;
     }
-    while (this.schedule.length > actions) this.schedule.pop();
-    undoTo(journal, low, high);
     for (let task = firstTask(); task !== 0; task = get(task, Task.next)) {
       const results = this.results[get(task, Task.number)];
       while (results.length > get(task, Task.call)) results.pop();
@@ -347,6 +406,7 @@ export class Scheduler {
 
   /** First place in `stack`, which becomes the one in use, of what a task is. */
   baseOf(number: number): number {
+    this.#known?.writeBack(number);
     useStack(this.stack);
     return number * this.#stackSize;
   }

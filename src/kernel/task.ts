@@ -162,8 +162,23 @@ export function setRunning(task: TaskRef): void {
 /** The kernel object, 0 when the machine has no tasks. */
 export const kernelState = (): number => heap[SLOT_KERNEL];
 
+/**
+ * Whether the step that is being taken has looked at what CPUs hold, or at other tasks: what it does hangs on them then (known-steps.ts). Plain accesses
+ * to slots [from, to) are such looks (guards.ts).
+ */
+export const looked = { cpus: false, tasks: false, from: 0, to: 0 };
+
 export const firstTask = (): TaskRef => (kernelState() === 0 ? 0 : get(kernelState(), KernelState.tasks));
-export const firstCpu = (): CpuRef => (kernelState() === 0 ? 0 : get(kernelState(), KernelState.cpus));
+export function firstCpu(): CpuRef {
+  looked.cpus = true;
+  return kernelState() === 0 ? 0 : get(kernelState(), KernelState.cpus);
+}
+
+/** The CPU of the running task. */
+export function ownCpu(): CpuRef {
+  looked.cpus = true;
+  return heap[running + Task.cpu];
+}
 
 /** Gives the mounted machine CPUs that tasks run on. */
 export function makeCpus(count: number, device = false): void {

@@ -24,6 +24,7 @@ import {
   kernelState,
   LAZY,
   LAZY_UNKNOWN,
+  ownCpu,
   running,
   Task,
   TLB_ENTRIES,
@@ -49,7 +50,7 @@ export const watchFills = (watch: typeof fillWatch): void => {
 /** flush_tlb_range: no CPU translates a page of [start, end) of the address space any longer. */
 export function flushTlbRange(mm: number, start: number, end: number): number {
   flusher?.(mm, start, end);
-  if (kernelState() !== 0) for (let cpu = get(kernelState(), KernelState.cpus); cpu !== 0; cpu = get(cpu, Cpu.next)) flushCpu(cpu, mm, start, end);
+  for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) flushCpu(cpu, mm, start, end);
   return 0;
 }
 
@@ -98,7 +99,7 @@ export function evict(cpu: CpuRef, i: number): void {
 
 /** A flush is sent to every other CPU; each does it when it takes the interrupt (`takeIpi`), the sender waits for all (`ipisDone`). */
 export function sendIpis(mm: number, start: number, end: number): void {
-  const own = running === 0 ? 0 : heap[running + Task.cpu];
+  const own = running === 0 ? 0 : ownCpu();
   for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) {
     if (cpu === own || get(cpu, Cpu.device) !== 0) continue;
     set(cpu, Cpu.ipi, heap[running + Task.number] + 1);
@@ -130,8 +131,6 @@ export const tagBy = (next: typeof tagOf): void => {
 
 /** Whether translations are tagged by ASIDs. */
 const asidsOn = (): boolean => kernelState() !== 0 && heap[kernelState() + KernelState.asids] !== 0;
-
-const ownCpu = (): CpuRef => heap[running + Task.cpu];
 
 /**
  * The running task's CPU loads a top table (cpu_switch_mm, a write to CR3): 0, 0 for the kernel's tables alone. Without ASIDs its TLB is empty then.

@@ -1,13 +1,13 @@
 /**
  * Loads and stores of user code, as steps that others may come before and after: through the translation that the task's CPU holds, or a walk of its own.
  */
-import { heap, setWord, wordShift, words } from '../memory/state.ts';
+import { setWord, wordShift, words } from '../memory/state.ts';
 import { ACCESS_READ, ACCESS_WRITE, mmuAccess } from './mmu.ts';
-import { running, Task } from './task.ts';
+import { ownCpu, running } from './task.ts';
 import { userAccess } from './tlb.ts';
 
 const pageFor = (mm: number, pgd: number, vpn: number, access: number): number =>
-  running === 0 ? mmuAccess(pgd, vpn, access) : userAccess(heap[running + Task.cpu], mm, pgd, vpn, access);
+  running === 0 ? mmuAccess(pgd, vpn, access) : userAccess(ownCpu(), mm, pgd, vpn, access);
 
 /** Loads the first word of a page: its value (below 2^31) and 1, or 0 for a page fault. */
 export function userLoad(mm: number, pgd: number, vpn: number): number {

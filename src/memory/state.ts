@@ -68,6 +68,7 @@ interface Journal {
   readonly top: number;
   readonly hashLow: number;
   readonly hashHigh: number;
+  readonly apart: readonly [from: number, of: Uint8Array, lanes: Int32Array];
 }
 
 export let heap = new Float64Array(0);
@@ -200,29 +201,52 @@ function mix(array: number, index: number, value: number, seed: number): number 
   return x ^ (x >>> 15);
 }
 
+function growJournal(): void {
+  const larger = new Float64Array(journal.length * 2);
+  larger.set(journal);
+  journal = larger;
+}
+
 function note(array: number, index: number, old: number, value: number): void {
-  if (journalTop + 3 > journal.length) {
-    const larger = new Float64Array(journal.length * 2);
-    larger.set(journal);
-    journal = larger;
-  }
+  if (journalTop + 3 > journal.length) growJournal();
   journal[journalTop++] = array;
   journal[journalTop++] = index;
   journal[journalTop++] = old;
   rehash(array, index, old, value);
 }
 
+/** Slots of the heap, from one on, whose share of the hash is known apart: by slot the first of the two lanes of `hashApart` that it goes to. */
+let apartFrom = 0;
+let apartOf = new Uint8Array(0);
+/** Shares of the hash: lanes 0 and 1, 2 and 3; what goes to 4 and 5 is not asked for. */
+export const hashApart = new Int32Array(6);
+
+/** From now on shares of the hash are known apart, which are 0 at this moment; `of` of no slots for none. */
+export function keepApart(from: number, of: Uint8Array<ArrayBuffer>): void {
+  apartFrom = from;
+  apartOf = of;
+  hashApart.fill(0);
+}
+
 /** A word changes: what it was leaves the hash, what it is comes in. */
 function rehash(array: number, index: number, old: number, value: number): void {
+  let low = 0;
+  let high = 0;
   // A zero word hashes to nothing, so that memory never touched and memory zeroed again are the same state.
   if (old !== 0) {
-    hashLow ^= mix(array, index, old, 0x165667b1);
-    hashHigh ^= mix(array, index, old, 0x27d4eb2f);
+    low = mix(array, index, old, 0x165667b1);
+    high = mix(array, index, old, 0x27d4eb2f);
   }
   if (value !== 0) {
-    hashLow ^= mix(array, index, value, 0x165667b1);
-    hashHigh ^= mix(array, index, value, 0x27d4eb2f);
+    low ^= mix(array, index, value, 0x165667b1);
+    high ^= mix(array, index, value, 0x27d4eb2f);
   }
+  hashLow ^= low;
+  hashHigh ^= high;
+  if (array !== ARRAY.heap || index < apartFrom || index >= apartFrom + apartOf.length) return;
+  const lane = apartOf[index - apartFrom];
+  hashApart[lane] ^= low;
+  hashApart[lane + 1] ^= high;
 }
 
 /** Starts recording writes; `undo(0)` then leads back to this moment. */
@@ -231,17 +255,19 @@ export function startJournal(): void {
   journalTop = 0;
   hashLow = 0;
   hashHigh = 0;
+  hashApart.fill(0);
 }
 
 export function stopJournal(): void {
   recording = false;
   journalTop = 0;
+  keepApart(0, new Uint8Array(0));
 }
 
 /** A journal belongs to one machine: it rests while another is mounted. */
 function putJournalAway(s: MachineState): void {
   if (!recording) return;
-  s.journal = { entries: journal, top: journalTop, hashLow, hashHigh };
+  s.journal = { entries: journal, top: journalTop, hashLow, hashHigh, apart: [apartFrom, apartOf, hashApart.slice()] };
   journal = new Float64Array(3 << 10);
   stopJournal();
 }
@@ -255,6 +281,9 @@ function takeJournalUp(s: MachineState): void {
   journalTop = kept.top;
   hashLow = kept.hashLow;
   hashHigh = kept.hashHigh;
+  const [from, of, lanes] = kept.apart;
+  keepApart(from, of as Uint8Array<ArrayBuffer>);
+  hashApart.set(lanes);
 }
 
 /** A point that `undo` can return to. */
@@ -296,6 +325,36 @@ export function undoTo(mark: number, low: number, high: number): void {
   hashLow = low;
   hashHigh = high;
 }
+
+/**
+ * Writes once more what was written before from the same state: `list` holds, from `at` up to `end`, four numbers a word (array, index, old value, value);
+ * `shifts` holds, from `by` on, what that does to the hash and to the four lanes of `hashApart`.
+ */
+export function writeAgain(list: Float64Array, at: number, end: number, shifts: Int32Array, by: number): void {
+  while (journalTop + end - at > journal.length) growJournal();
+  const record = journal;
+  let top = journalTop;
+  for (let i = at; i < end; i += 4) {
+    const array = list[i];
+    const index = list[i + 1] | 0;
+    record[top] = array;
+    record[top + 1] = index;
+    record[top + 2] = list[i + 2];
+    top += 3;
+    if (array === ARRAY.heap) heap[index] = list[i + 3];
+    else arrays[array][index] = list[i + 3];
+  }
+  journalTop = top;
+  hashLow ^= shifts[by];
+  hashHigh ^= shifts[by + 1];
+  hashApart[0] ^= shifts[by + 2];
+  hashApart[1] ^= shifts[by + 3];
+  hashApart[2] ^= shifts[by + 4];
+  hashApart[3] ^= shifts[by + 5];
+}
+
+/** What a word of an array is now. */
+export const wordOf = (array: number, index: number): number => arrays[array][index];
 
 /** All arrays of a state, by their numbers in the journal. */
 export function arraysOf(s: MachineState): (Int32Array | Float64Array)[] {

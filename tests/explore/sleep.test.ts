@@ -165,7 +165,6 @@ function audit(scenario: Scenario, variant: string, seed: number, ways: number):
       for (let n = 0; n < 600; n++) {
         const actions = scheduler.actions();
         if (actions.length === 0 || scheduler.done) break;
-        steps.cut(0);
         const records = actions.map(recordOf);
         for (let i = 0; i < actions.length; i++)
           for (let j = 0; j < i; j++) {

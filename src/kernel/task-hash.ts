@@ -1,0 +1,33 @@
+/**
+ * The hash of what a task is outside of the machine's memory: its stack, its results. Two lanes of 32 bits.
+ *
+ * Invariants: equal contents have equal hashes, in whatever order others were hashed between; of numbers of all kinds every bit counts.
+ */
+
+const bits = new DataView(new ArrayBuffer(8));
+
+/** The two lanes of the hash that is being made. */
+export let laneLow = 0;
+export let laneHigh = 0;
+
+/** Begins the hash of a task: tasks that swap their states are another state. */
+export function beginLanes(number: number): void {
+  laneLow = Math.imul(number + 1, 0x165667b1);
+  laneHigh = Math.imul(number + 1, 0x27d4eb2f);
+}
+
+/** One number more: what was before decides what it does. */
+export function mixLanes(value: number): void {
+  let a = value | 0;
+  if (a !== value) {
+    bits.setFloat64(0, value);
+    a = bits.getInt32(4);
+    const b = bits.getInt32(0);
+    laneLow = Math.imul(laneLow ^ b, 0x2c1b3c6d);
+    laneHigh = Math.imul(laneHigh ^ b, 0x297a2d39);
+  }
+  laneLow = Math.imul(laneLow ^ a, 0x85ebca6b);
+  laneLow ^= laneLow >>> 15;
+  laneHigh = Math.imul(laneHigh + a, 0x9e3779b1);
+  laneHigh ^= laneHigh >>> 13;
+}

@@ -1,0 +1,151 @@
+/**
+ * All that tasks of the step program were in, each state once: a task's stack, its object in the heap, its results. A state is a number then, and a task that
+ * steps is one number for another.
+ *
+ * Invariants: two states have the same number when they have the same content, number for number; numbers are given in the order in which states are met.
+ */
+import { heap } from '../memory/state.ts';
+import { Task, type TaskRef } from './task.ts';
+import { beginLanes, laneHigh, laneLow, mixLanes } from './task-hash.ts';
+
+/** Of a task's object what changes, but for the locks that it holds. */
+const FROM = Task.state;
+const TO = Task.heldCount + 1;
+
+const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
+  const larger = new Int32Array(2 * old.length);
+  larger.set(old);
+  return larger;
+};
+
+export class TaskStates {
+  /** Contents, one after the other: number of the task, stack, object, locks, results. */
+  #doubles = new Float64Array(1 << 13);
+  #top = 0;
+  /** States that there are. */
+  count = 0;
+  /** By number of a state: where its content begins and ends, doubles of its stack. */
+  #first = new Int32Array(1 << 9);
+  #stack = new Int32Array(1 << 9);
+  /** Hash of the stack and the results (task-hash.ts); calls that have returned. */
+  low = new Int32Array(1 << 9);
+  high = new Int32Array(1 << 9);
+  calls = new Int32Array(1 << 9);
+  /** Hash table: 1 + number of a state. */
+  #index = new Int32Array(1 << 10);
+  #hashes = new Int32Array(1 << 9);
+
+  /** Doubles of all contents. */
+  get size(): number {
+    return this.#top;
+  }
+
+  /** The number of the state that a task is in, whose stack is [base, end). */
+  of(number: number, task: TaskRef, stack: Float64Array, base: number, end: number, results: readonly number[]): number {
+    const held = heap[task + Task.heldCount];
+    const need = 1 + (end - base) + (TO - FROM) + 2 * held + results.length;
+    if (this.#top + need > this.#doubles.length) this.#grow(need);
+    const doubles = this.#doubles;
+    const begin = this.#top;
+    let top = begin;
+    doubles[top++] = number;
+    beginLanes(number);
+    for (let i = base; i < end; i++) {
+      const value = stack[i];
+      doubles[top++] = value;
+      mixLanes(value);
+    }
+    // What has been mixed so far, and the results, are what the hash of a whole state is made of.
+    for (let i = 0; i < results.length; i++) {
+      doubles[top++] = results[i];
+      mixLanes(results[i]);
+    }
+    const low = laneLow;
+    const high = laneHigh;
+    for (let i = task + FROM; i < task + TO; i++) doubles[top++] = heap[i];
+    for (let i = 0; i < held; i++) {
+      doubles[top++] = heap[task + Task.held + i];
+      doubles[top++] = heap[task + Task.modes + i];
+    }
+    // The object follows from the stack nearly always: it is compared, not hashed.
+    return this.#find(begin, top, low, high, end - base, results.length);
+  }
+
+  #find(begin: number, end: number, low: number, high: number, stack: number, calls: number): number {
+    const hash = low ^ Math.imul(high, 0x85ebca6b);
+    const mask = this.#index.length - 1;
+    let at = (hash ^ (hash >>> 15)) & mask;
+    for (; this.#index[at] !== 0; at = (at + 1) & mask) {
+      const state = this.#index[at] - 1;
+      if (this.#hashes[state] === hash && this.#same(state, begin, end, stack)) return state;
+    }
+    const state = this.count++;
+    this.#index[at] = state + 1;
+    this.#hashes[state] = hash;
+    this.#first[state] = begin;
+    this.#first[state + 1] = end;
+    this.#top = end;
+    this.#stack[state] = stack;
+    this.low[state] = low;
+    this.high[state] = high;
+    this.calls[state] = calls;
+    if (this.count + 2 > this.low.length) this.#growStates();
+    return state;
+  }
+
+  #same(state: number, begin: number, end: number, stack: number): boolean {
+    const first = this.#first[state];
+    if (this.#first[state + 1] - first !== end - begin || this.#stack[state] !== stack) return false;
+    const doubles = this.#doubles;
+    for (let i = end - begin - 1; i >= 0; i--) if (doubles[first + i] !== doubles[begin + i]) return false;
+    return true;
+  }
+
+  /** Writes the stack of a state to [base, …), zeroes what is behind it up to `to`, and returns where it ends. */
+  writeStack(state: number, stack: Float64Array, base: number, to: number): number {
+    const doubles = this.#doubles;
+    const from = this.#first[state] + 1;
+    const length = this.#stack[state];
+    for (let i = 0; i < length; i++) stack[base + i] = doubles[from + i];
+    for (let i = base + length; i < to; i++) stack[i] = 0;
+    return base + length;
+  }
+
+  /** The result of the last call that has returned. */
+  lastResult(state: number): number {
+    return this.#doubles[this.#first[state] + this.#stack[state] + this.calls[state]];
+  }
+
+  /** Takes a state over from others: its number here. */
+  take(others: TaskStates, state: number): number {
+    const from = others.#first[state];
+    const length = others.#first[state + 1] - from;
+    if (this.#top + length > this.#doubles.length) this.#grow(length);
+    for (let i = 0; i < length; i++) this.#doubles[this.#top + i] = others.#doubles[from + i];
+    return this.#find(this.#top, this.#top + length, others.low[state], others.high[state], others.#stack[state], others.calls[state]);
+  }
+
+  #grow(need: number): void {
+    const larger = new Float64Array(2 * (this.#doubles.length + need));
+    larger.set(this.#doubles);
+    this.#doubles = larger;
+  }
+
+  #growStates(): void {
+    this.#first = grown(this.#first);
+    this.#stack = grown(this.#stack);
+    this.low = grown(this.low);
+    this.high = grown(this.high);
+    this.calls = grown(this.calls);
+    this.#hashes = grown(this.#hashes);
+    const index = new Int32Array(2 * this.#index.length);
+    const mask = index.length - 1;
+    for (let state = 0; state < this.count; state++) {
+      const hash = this.#hashes[state];
+      let at = (hash ^ (hash >>> 15)) & mask;
+      while (index[at] !== 0) at = (at + 1) & mask;
+      index[at] = state + 1;
+    }
+    this.#index = index;
+  }
+}

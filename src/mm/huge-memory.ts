@@ -20,6 +20,7 @@ import {
   folioUnlock,
   get,
   refAdd,
+  set,
   setFlags,
   spinLock,
   spinUnlock,
@@ -73,7 +74,7 @@ import {
   pteWrite,
   upperLock,
 } from './pgtable.ts';
-import { mmIncNrPtes, pgtableDeposit, pgtableWithdraw, zapDepositedTable } from './pgtable-deposit.ts';
+import { archNeedsPgtableDeposit, mmIncNrPtes, pgtableDeposit, pgtableWithdraw, zapDepositedTable } from './pgtable-deposit.ts';
 import { pmdLockptr } from './pgtable-generic.ts';
 import {
   folioAddAnonRmapPtes,
@@ -204,7 +205,7 @@ function* newHugePage(vmf: VmfRef): Op<number> {
 
 /**
  * do_set_pmd: one entry maps a locked folio of a file as a whole, where nothing is mapped, and keeps the caller's reference; VM_FAULT_FALLBACK when it cannot.
- * No table is kept in reserve: what it maps can be faulted in again.
+ * No table is kept in reserve where the architecture does not want one: what it maps can be faulted in again.
  */
 export function* doSetPmd(vmf: VmfRef, folio: Page): Op<number> {
   const vma = get(vmf, Vmf.vma);
@@ -212,6 +213,12 @@ export function* doSetPmd(vmf: VmfRef, folio: Page): Op<number> {
   const pmdp = get(vmf, Vmf.pmdp);
   if (!hasPmdLeaves() || compoundPages(folio) !== spanPages(1) || vmaThpDisabled(vma, get(vma, Vma.flags), true)) return VM_FAULT_FALLBACK;
   if (!thpVmaSuitableOrder(vma, get(vmf, Vmf.vpn), pmdOrder())) return VM_FAULT_FALLBACK;
+  const deposit = archNeedsPgtableDeposit();
+  if (deposit && get(vmf, Vmf.prealloc) === 0) {
+    const table = yield* pteAllocOne();
+    if (table === 0) return VM_FAULT_OOM;
+    set(vmf, Vmf.prealloc, table);
+  }
   const lock = pmdLockptr(mm, pmdp);
   let result = VM_FAULT_FALLBACK;
   yield* spinLock(lock);
@@ -220,6 +227,11 @@ export function* doSetPmd(vmf: VmfRef, folio: Page): Op<number> {
     if ((get(vmf, Vmf.flags) & FAULT_FLAG_WRITE) !== 0) entry = maybeMkwrite(pteMkdirty(entry), vma);
     yield* addMmCounter(mm, fileCounter(folio), spanPages(1));
     yield* folioAddFileRmapPmd(folio, vma);
+    if (deposit) {
+      pgtableDeposit(pmdp, get(vmf, Vmf.prealloc));
+      set(vmf, Vmf.prealloc, 0);
+      mmIncNrPtes(mm);
+    }
     yield* entrySet(pmdp, 1, entry);
     add(globals, Globals.thpFileMapped, 1);
     result = 0;
@@ -360,6 +372,7 @@ function* splitHugePmdLocked(vma: VmaRef, pmdp: number, vpn: Vpn): Op<number> {
     // Its pages can be faulted in again.
     const old = yield* entryGetAndClear(pmdp, 1);
     yield* flushTlbRange(mm, vpn, vpn + pages);
+    if (archNeedsPgtableDeposit()) yield* zapDepositedTable(mm, pmdp);
     const folio = ptePage(old);
     if ((old & PTE_DIRTY) !== 0 && (pageFlags[folio] & PG_DIRTY) === 0) yield* folioMarkDirty(folio);
     if ((old & PTE_ACCESSED) !== 0 && (pageFlags[folio] & PG_REFERENCED) === 0) yield* setFlags(folio, PG_REFERENCED);
@@ -455,6 +468,7 @@ export function* zapHugePmd(tlb: GatherRef, vma: VmaRef, pmdp: number, vpn: Vpn)
     yield* zapDepositedTable(mm, pmdp);
     yield* addMmCounter(mm, MM_ANONPAGES, -pages);
   } else {
+    if (archNeedsPgtableDeposit()) yield* zapDepositedTable(mm, pmdp);
     if ((pmd & PTE_DIRTY) !== 0) yield* folioMarkDirty(folio);
     yield* addMmCounter(mm, fileCounter(folio), -pages);
     if ((pmd & PTE_ACCESSED) !== 0 && (get(vma, Vma.flags) & (VM_RAND_READ | VM_SEQ_READ)) === 0) yield* folioMarkAccessed(folio);
@@ -534,7 +548,7 @@ export function* moveHugePmd(vma: VmaRef, from: Vpn, old: number, fresh: number)
   if (newLock !== oldLock) yield* spinLock(newLock);
   const pmd = yield* entryGetAndClear(old, 1);
   // The table in reserve goes along (pmd_move_must_withdraw).
-  if (vmaIsAnonymous(vma)) pgtableDeposit(fresh, pgtableWithdraw(old));
+  if (vmaIsAnonymous(vma) || archNeedsPgtableDeposit()) pgtableDeposit(fresh, pgtableWithdraw(old));
   yield* entrySet(fresh, 1, pteSet(pmd, codec.levels[1].supports & PTE_SOFT_DIRTY));
   if (ptePresent(pmd)) yield* flushTlbRange(mm, from, from + spanPages(1));
   if (newLock !== oldLock) yield* spinUnlock(newLock);

@@ -3,7 +3,7 @@
  * pgtable_trans_huge_withdraw; the list of struct ptdesc pmd_huge_pte).
  *
  * Invariants: the list hangs at the page of the table that the huge entries stand in (`next`), and goes on from table to table (`next`); it changes under that
- * table's lock, and is as long as that table has huge entries of anonymous memory (or of the huge zero page). Its tables are empty and count in pgtables_bytes.
+ * table's lock, and is as long as that table has huge entries of anonymous memory or of the huge zero page (of anything with archNeedsPgtableDeposit). Its tables are empty and count in pgtables_bytes.
  */
 import { codec, pageOfEntry } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
@@ -28,6 +28,9 @@ export function pgtableWithdraw(pmdp: number): Page {
   setPageNext(table, 0);
   return table;
 }
+
+/** arch_needs_pgtable_deposit: whether huge entries of files have a table in reserve, too. The hash of powerpc keeps there in which slots of it they stand. */
+export const archNeedsPgtableDeposit = (): boolean => codec.mode.name.startsWith('ppc64-hash');
 
 /** mm_inc_nr_ptes: a table counts from when it is deposited. */
 export function mmIncNrPtes(mm: MmRef): void {

@@ -49,9 +49,11 @@ import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { entryPointer, pteDirty, pteLockptr, ptePage, ptePresent } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { folioRemoveRmap } from './rmap.ts';
+import { TTU_IGNORE_MLOCK } from './rmap-walk.ts';
 import { shmemRecalcInode } from './shmem.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
 import { Inode, type InodeRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { VM_LOCKED } from './vm-flags.ts';
 
 /** Split into pages of one size (split_huge_page), instead of into halves on the way to one page. */
 export const SPLIT_UNIFORM = -1;
@@ -71,9 +73,8 @@ export function* splitFileFolio(folio: Page, at: number): Op<number> {
 
 function* splitLocked(folio: Page, inode: InodeRef, at: number): Op<number> {
   const pages = compoundPages(folio);
-  const first = pageIndex[folio];
   if (pageRefcount[folio] !== pages + folioMapcount(folio) + 1) return -EAGAIN;
-  yield* unmapFolio(folio, inode, first, pages);
+  yield* unmapLocked(folio, inode, TTU_IGNORE_MLOCK);
   // shmem_fallocend: what fallocate() has put behind the end stays.
   const end = Math.max(Math.ceil(get(inode, Inode.size) / 2 ** pageShift), get(inode, Inode.fallocEnd));
   const frame = pfnOfPage(folio);
@@ -147,10 +148,21 @@ function takeApart(folio: Page, inode: InodeRef, at: number, end: number): numbe
   return dropped;
 }
 
-/** unmap_folio: nobody maps the pages of a folio of a file any longer, be it locked in memory; private copies stay. */
-function* unmapFolio(folio: Page, inode: InodeRef, first: number, pages: number): Op<number> {
+/** try_to_unmap of a locked large folio of a file: takes all mappings of its pages away (TTU_*); private copies stay, and what is in locked memory unless asked. */
+export function* tryToUnmapLarge(folio: Page, flags: number): Op<number> {
+  const inode = pageMapping[folio];
+  if (inode === 0) return 0;
+  yield* downRead(inode + Inode.iMmapLock);
+  yield* unmapLocked(folio, inode, flags);
+  return yield* upRead(inode + Inode.iMmapLock);
+}
+
+function* unmapLocked(folio: Page, inode: InodeRef, flags: number): Op<number> {
+  const first = pageIndex[folio];
+  const pages = compoundPages(folio);
   let vma = folioMapcount(folio) === 0 ? 0 : vmaIntervalTreeIterFirst(inode + Inode.iMmap, first, first + pages - 1);
   while (vma !== 0) {
+    if ((get(vma, Vma.flags) & VM_LOCKED) !== 0 && (flags & TTU_IGNORE_MLOCK) === 0) return 0;
     const base = get(vma, Vma.start) - get(vma, Vma.pgoff) + first;
     const to = Math.min(base + pages, get(vma, Vma.end));
     let vpn = Math.max(base, get(vma, Vma.start));

@@ -8,13 +8,16 @@
  */
 import type { Op } from '../kernel/op.ts';
 import { add, clearFlags, folioTrylock, folioUnlock, get, refAdd, refFreeze, refGetUnlessZero, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { folioTestLarge } from '../memory/folio.ts';
 import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_READAHEAD, PG_REFERENCED, PG_UNEVICTABLE } from '../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageMapping, pagePincount, pagePrev, pagePrivate, setPageMapping, setPagePrev, setPagePrivate } from '../memory/state.ts';
 import { xaErase } from '../memory/xarray.ts';
+import { pagesInCache } from './filemap.ts';
 import { folioGroupDirty, folioOrder } from './folio-order.ts';
 import { allocPra, freePra, Pra } from './pra.ts';
 import { pageIsMapped } from './rmap.ts';
 import { folioReferenced, folioTestClearReferenced, tryToUnmap } from './rmap-walk.ts';
+import { tryToUnmapLarge } from './split-file-folio.ts';
 import { folioAddLru, folioGet, folioPut, folioTestAnon, folioTestDirty, folioTestSwapbacked, freeFolio } from './swap.ts';
 import { Inode, type InodeRef, type Page } from './types.ts';
 import { VM_EXEC, VM_LOCKED } from './vm-flags.ts';
@@ -106,7 +109,8 @@ function* shrinkLocked(page: Page, ignoreReferences: number): Op<number> {
   if (references === FOLIOREF_ACTIVATE) return ACTIVATE;
   if (folioTestAnon(page) && folioTestSwapbacked(page)) return pagePincount[page] > 0 ? KEEP : ACTIVATE;
   if (pageIsMapped(page)) {
-    yield* tryToUnmap(page, 0);
+    if (folioTestLarge(page) && !folioTestAnon(page)) yield* tryToUnmapLarge(page, 0);
+    else yield* tryToUnmap(page, 0);
     if (pageIsMapped(page)) return ACTIVATE;
   }
   if (pagePincount[page] > 0) return ACTIVATE;
@@ -131,19 +135,20 @@ function isDirty(page: Page): boolean {
 /** __remove_mapping: takes a locked page out of the cache if it is clean and nobody uses it; 1 when done, with its references frozen. */
 function* removeMapping(inode: InodeRef, page: Page): Op<number> {
   const lock = inode + Inode.pagesLock;
+  const pages = pagesInCache(inode, page);
   yield* spinLock(lock);
-  if ((yield* refFreeze(page, 2)) === 0) {
+  if ((yield* refFreeze(page, 1 + pages)) === 0) {
     yield* spinUnlock(lock);
     return 0;
   }
   // Whoever had a reference may have written before it was dropped: the flag is looked at after the count.
   if ((pageFlags[page] & PG_DIRTY) !== 0) {
-    yield* refAdd(page, 2);
+    yield* refAdd(page, 1 + pages);
     yield* spinUnlock(lock);
     return 0;
   }
   xaErase(inode + Inode.pages, pageIndex[page]);
-  add(inode, Inode.nrPages, -1);
+  add(inode, Inode.nrPages, -pages);
   setPageMapping(page, 0);
   if (pagePrivate[page] !== 0) setPagePrivate(page, 0);
   yield* spinUnlock(lock);

@@ -231,6 +231,22 @@ export const SWITCHES = {
     does: 'a private huge page that is thrown away gives its reservation back only when nobody maps it any longer',
     origin: 'repair, not in Linux (docs/findings.md)',
   },
+  hugetlbWalkRcu: {
+    does: 'who walks the tables of a hugetlb VMA is in an RCU read section instead of holding the lock of the VMA',
+    origin: 'proposed in October 2022, not in Linux',
+  },
+  hugetlbFaultUnlocked: {
+    does: 'a fault of hugetlb does not hold the lock of the VMA, beside which a table that is shared can be left and freed',
+    origin: 'before 6.1, without what i_mmap_rwsem did there',
+  },
+  hugetlbShareCountedLate: {
+    does: 'who finds a table of hugetlb to share lets i_mmap_rwsem go before he counts himself among those who use it',
+    origin: 'mutation',
+  },
+  hugetlbUnshareFlushesPage: {
+    does: 'who leaves a table that is shared flushes the page at which he met it, not all that the table mapped',
+    origin: 'before 5.14 (hugetlb: mmu_gather range of an unshared PMD table)',
+  },
   hugetlbMoveSplitsFirst: {
     does: 'mremap cuts a hugetlb VMA at the ends of what it moves before it copies it, so that what stays keeps its reservations',
     origin: 'repair, not in Linux (docs/findings.md)',

@@ -40,6 +40,7 @@ import {
   type GupRef,
   recordSubpages,
 } from './gup-types.ts';
+import { hugetlbWalkBegin, hugetlbWalkEnd } from './hugetlb-lock.ts';
 import { handleMmFault, vmNormalPage } from './memory.ts';
 import { mmapAssertLocked, mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { PTE_PAYLOAD, pteClear, pteLockptr, ptePage, ptePfn, ptePresent, pteSet, tablePage, upperLock } from './pgtable.ts';
@@ -49,6 +50,7 @@ import { folioMarkAccessed, folioMarkDirty, folioTestDirty } from './swap.ts';
 import { Globals, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import {
   VM_ACCESS_FLAGS,
+  VM_HUGETLB,
   VM_IO,
   VM_LOCKONFAULT,
   VM_MAYREAD,
@@ -140,6 +142,16 @@ const noPageTable = (vma: VmaRef, follFlags: number): number => ((follFlags & FO
  * tells how many of the pages wanted from there on were found with it (`Gup.run`); only the first is referenced or pinned.
  */
 export function* followPageMask(vma: VmaRef, vpn: Vpn, follFlags: number, gup: GupRef): Op<number> {
+  // vma_pgtable_walk_begin: what the walk finds of a table that hugetlb shares must not be left by its address space meanwhile.
+  const huge = (get(vma, Vma.flags) & VM_HUGETLB) !== 0;
+  if (huge) yield* hugetlbWalkBegin(vma);
+  const page = yield* followToLeaf(vma, vpn, follFlags, gup);
+  if (huge) yield* hugetlbWalkEnd(vma);
+  return page;
+}
+
+/** follow_page_mask without the lock of the VMA's tables. */
+function* followToLeaf(vma: VmaRef, vpn: Vpn, follFlags: number, gup: GupRef): Op<number> {
   const mm = get(vma, Vma.mm);
   if (gup !== 0) set(gup, Gup.run, 1);
   for (;;) {

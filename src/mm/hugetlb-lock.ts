@@ -7,11 +7,25 @@
  */
 import { assertHeld, HELD_READ, HELD_WRITE } from '../kernel/lockdep.ts';
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, downRead, downWrite, downWriteTrylock, get, kfree, kmalloc, set, switched, upRead, upWrite } from '../kernel/ops.ts';
+import {
+  atomicAdd,
+  downRead,
+  downWrite,
+  downWriteTrylock,
+  get,
+  kfree,
+  kmalloc,
+  rcuReadLock,
+  rcuReadUnlock,
+  set,
+  switched,
+  upRead,
+  upWrite,
+} from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { ENOMEM } from './errno.ts';
 import { hugetlb } from './hugetlb-pool.ts';
-import { privateRef, vmaPrivateLock } from './hugetlb-resv.ts';
+import { privateRef, resvMapPut, vmaPrivateLock } from './hugetlb-resv.ts';
 import { FAULT_MUTEXES, FaultMutex, Hugetlb, HugetlbVmaLock, ResvMap } from './hugetlb-types.ts';
 import { Inode, type InodeRef, Vma, type VmaRef } from './types.ts';
 import { VM_MAYSHARE } from './vm-flags.ts';
@@ -63,11 +77,13 @@ export function assertVmaLocked(vma: VmaRef): void {
 
 /** vma_pgtable_walk_begin of a hugetlb VMA: what keeps its tables while somebody walks who is no fault. */
 export function* hugetlbWalkBegin(vma: VmaRef): Op<number> {
+  if (switched(SW.hugetlbWalkRcu)) return yield* rcuReadLock();
   return switched(SW.hugetlbWalkUnlocked) ? 0 : yield* hugetlbVmaLockRead(vma);
 }
 
 /** vma_pgtable_walk_end. */
 export function* hugetlbWalkEnd(vma: VmaRef): Op<number> {
+  if (switched(SW.hugetlbWalkRcu)) return yield* rcuReadUnlock();
   return switched(SW.hugetlbWalkUnlocked) ? 0 : yield* hugetlbVmaUnlockRead(vma);
 }
 
@@ -80,6 +96,25 @@ export function* hugetlbVmaLockAlloc(vma: VmaRef): Op<number> {
   set(lock, HugetlbVmaLock.vma, vma);
   set(vma, Vma.privateData, lock * 4);
   return 0;
+}
+
+/** What has the lock of a VMA, with a reference, so that it can be waited for when the VMA is gone: the lock of a shared one, the negated map of a private one. */
+export function* hugetlbVmaLockGet(vma: VmaRef): Op<number> {
+  const ref = privateRef(vma);
+  if (vmaShareableLock(vma)) {
+    yield* atomicAdd(ref, HugetlbVmaLock.refs, 1);
+    return ref;
+  }
+  yield* atomicAdd(ref, ResvMap.refs, 1);
+  return -ref;
+}
+
+/** Waits until nobody has the lock that hugetlbVmaLockGet() gave, and gives the reference back. */
+export function* hugetlbVmaLockWaitPut(lock: number): Op<number> {
+  const sem = lock > 0 ? lock + HugetlbVmaLock.rwSema : -lock + ResvMap.rwSema;
+  yield* downWrite(sem);
+  yield* upWrite(sem);
+  return lock > 0 ? yield* hugetlbVmaLockPut(lock) : yield* resvMapPut(-lock);
 }
 
 /** hugetlb_vma_lock_put. */

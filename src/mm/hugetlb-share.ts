@@ -8,13 +8,15 @@
 import { codec, entryAt, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
 import { HELD_READ, HELD_WRITE, holds } from '../kernel/lockdep.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, downRead, entryGet, entrySet, get, spinLock, spinUnlock, upRead } from '../kernel/ops.ts';
+import { add, downRead, entryGet, entrySet, get, set, spinLock, spinUnlock, switched, upRead } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { pageIndex, setPageIndex } from '../memory/state.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { hugePteAlloc, hugePteOffset } from './huge-leaf.ts';
 import { assertVmaLocked, vmaShareableLock } from './hugetlb-lock.ts';
+import { hugetlb } from './hugetlb-pool.ts';
 import { hstateVma, inodeOfVma } from './hugetlb-resv.ts';
-import { Hstate, type HstateRef } from './hugetlb-types.ts';
+import { Hstate, type HstateRef, Hugetlb } from './hugetlb-types.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { accounted, entryAlloc, mkPte, tablePage, upperLock } from './pgtable.ts';
 import { Inode, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -72,10 +74,14 @@ export function* hugePmdShare(mm: MmRef, vma: VmaRef, vpn: Vpn): Op<number> {
     const ptep = there < 0 ? 0 : yield* hugePteOffset(get(other, Vma.mm), there, h);
     if (ptep !== 0) table = pageOfEntry(ptep, PMD);
   }
+  const late = switched(SW.hugetlbShareCountedLate);
+  if (late) yield* upRead(inode + Inode.iMmapLock);
   if (table !== 0) {
-    setPageIndex(table, pageIndex[table] + 1);
+    set(hugetlb(), Hugetlb.shared, 1);
+    if (!late) setPageIndex(table, pageIndex[table] + 1);
     const lock = upperLock(mm, pageOfEntry(upper, PMD + 1), PMD + 1);
     yield* spinLock(lock);
+    if (late) setPageIndex(table, pageIndex[table] + 1);
     if (((yield* entryGet(upper, PMD + 1)) & PTE_TABLE) === 0) {
       yield* entrySet(upper, PMD + 1, mkPte(table, PTE_TABLE));
       add(mm, Mm.pgtablesBytes, accounted(PMD));
@@ -83,7 +89,7 @@ export function* hugePmdShare(mm: MmRef, vma: VmaRef, vpn: Vpn): Op<number> {
     yield* spinUnlock(lock);
   }
   const ptep = yield* hugePteAlloc(mm, vpn, h);
-  yield* upRead(inode + Inode.iMmapLock);
+  if (!late) yield* upRead(inode + Inode.iMmapLock);
   return ptep;
 }
 

@@ -39,6 +39,8 @@ export const Hugetlb = defineStruct('hugetlb', {
   count: 'count',
   /** Number of the size that is taken where none is named (default_hstate_idx). */
   default: 'number',
+  /** 1 when a table was ever shared: hugetlb_usage of address spaces says little from then on. */
+  shared: 'number',
   /** hugetlb_fault_mutex_table: faults on the same page of the same file come one after the other. */
   mutexes: array(FAULT_MUTEXES, 'ref:faultMutex'),
 });

@@ -105,7 +105,7 @@ function* hugetlbUnshareAt(vma: VmaRef, h: HstateRef, vpn: Vpn): Op<number> {
   yield* spinLock(lock);
   yield* hugePmdUnshare(h, mm, vpn, ptep);
   yield* spinUnlock(lock);
-  tlbRemoveEntry(tlb, vpn, nextTable(h, vpn));
+  tlbRemoveTable(tlb, h, vpn);
   return yield* tlbFinish(tlb);
 }
 
@@ -122,6 +122,12 @@ export function* clearVmaResvHugePages(vma: VmaRef): Op<number> {
   if ((get(vma, Vma.flags) & VM_MAYSHARE) === 0 && privateRef(vma) !== 0 && isVmaResvSet(vma, HPAGE_RESV_OWNER)) yield* resvMapPut(privateRef(vma));
   if ((get(vma, Vma.flags) & VM_MAYSHARE) === 0) set(vma, Vma.privateData, 0);
   return 0;
+}
+
+/** tlb_flush_pmd_range of a table that was left: all that it mapped is to be flushed, not only where it was met. */
+function tlbRemoveTable(tlb: GatherRef, h: HstateRef, vpn: Vpn): void {
+  if (switched(SW.hugetlbUnshareFlushesPage)) tlbRemoveEntry(tlb, vpn, vpn + hugePages(h));
+  else tlbRemoveEntry(tlb, nextTable(h, vpn) - tableSpan(h), nextTable(h, vpn));
 }
 
 // --- unmapping --------------------------------------------------------------------------------------------------------------
@@ -151,7 +157,7 @@ function* lockOwnEntry(tlb: GatherRef, h: HstateRef, mm: number, vpn: Vpn): Op<n
   yield* spinLock(lock);
   if ((yield* hugePmdUnshare(h, mm, vpn, ptep)) === 0) return ptep;
   yield* spinUnlock(lock);
-  tlbRemoveEntry(tlb, vpn, nextTable(h, vpn));
+  tlbRemoveTable(tlb, h, vpn);
   return -1;
 }
 
@@ -355,7 +361,7 @@ export function* moveHugetlbPageTables(source: VmaRef, target: VmaRef, from: Vpn
     }
     if ((yield* hugePtepGet(h, ptep)) !== 0) {
       if ((yield* hugePmdUnshare(h, mm, vpn, ptep)) !== 0) {
-        tlbRemoveEntry(tlb, vpn, nextTable(h, vpn));
+        tlbRemoveTable(tlb, h, vpn);
         done = nextTable(h, vpn) - from;
         continue;
       }

@@ -75,10 +75,11 @@ export function* hugetlbFault(vmf: VmfRef): Op<number> {
   const mutex = faultMutex(inodeOfVma(vma), get(vmf, Vmf.pgoff));
   const serial = !switched(SW.hugetlbNoFaultMutex);
   if (serial) yield* downWrite(mutex);
-  yield* hugetlbVmaLockRead(vma);
+  const walks = !switched(SW.hugetlbFaultUnlocked);
+  if (walks) yield* hugetlbVmaLockRead(vma);
   set(vmf, Vmf.page, 0);
   const result = yield* hugetlbFaultLocked(vmf, h);
-  yield* hugetlbVmaUnlockRead(vma);
+  if (walks) yield* hugetlbVmaUnlockRead(vma);
   // Only the want of an anon_vma leads here; the VMA is not needed any longer.
   if ((result & VM_FAULT_RETRY) !== 0) yield* vmaEndRead(vma);
   if (serial) yield* upWrite(mutex);

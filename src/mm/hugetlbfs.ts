@@ -28,7 +28,15 @@ import {
 } from './file-types.ts';
 import { filemapAddFolio, filemapGetEntry, filemapLockFolio, filemapRemoveFolio, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
 import { restoreReserveOnError } from './hugetlb.ts';
-import { faultMutex, hugetlbVmaLockAlloc, hugetlbVmaLockFree, hugetlbVmaLockWrite, hugetlbVmaTrylockWrite, hugetlbVmaUnlockWrite } from './hugetlb-lock.ts';
+import {
+  faultMutex,
+  hugetlbVmaLockAlloc,
+  hugetlbVmaLockFree,
+  hugetlbVmaLockGet,
+  hugetlbVmaLockWaitPut,
+  hugetlbVmaTrylockWrite,
+  hugetlbVmaUnlockWrite,
+} from './hugetlb-lock.ts';
 import { allocHugetlbFolio, defaultHstate, hstateOfOrder, hugetlb, hugetlbAcctMemory, subpoolGetPages, subpoolPutPages } from './hugetlb-pool.ts';
 import {
   HPAGE_RESV_OWNER,
@@ -187,25 +195,26 @@ function* unmapOfFile(vma: VmaRef, first: number, end: number): Op<number> {
   return yield* tlbFinish(tlb);
 }
 
-/** hugetlb_unmap_file_folio: a locked page that is mapped still, or again. Order of locks is VMA, then i_mmap_rwsem. */
+/** hugetlb_unmap_file_folio: a page that is mapped still, or again. Order of locks is VMA, then i_mmap_rwsem. */
 function* unmapFileFolio(h: HstateRef, inode: InodeRef, page: Page, index: number): Op<number> {
   const first = index * hugePages(h);
   const end = first + hugePages(h);
   while (folioMapcount(page) > 0) {
     yield* downWrite(inode + Inode.iMmapLock);
-    let blocked = 0;
+    // The lock of a VMA in which somebody is.
+    let busy = 0;
     let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, first, end - 1);
-    while (vma !== 0 && blocked === 0) {
+    while (vma !== 0 && busy === 0) {
       if ((yield* hugetlbVmaTrylockWrite(vma)) !== 0) {
         yield* unmapOfFile(vma, first, end);
         yield* hugetlbVmaUnlockWrite(vma);
         vma = vmaIntervalTreeIterNext(vma, first, end - 1);
-      } else blocked = vma;
+      } else busy = yield* hugetlbVmaLockGet(vma);
     }
     yield* upWrite(inode + Inode.iMmapLock);
-    if (blocked === 0) return 0;
-    yield* hugetlbVmaLockWrite(blocked);
-    yield* hugetlbVmaUnlockWrite(blocked);
+    if (busy === 0) return 0;
+    // The VMA may be gone by now, not so its lock.
+    yield* hugetlbVmaLockWaitPut(busy);
   }
   return 0;
 }

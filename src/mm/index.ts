@@ -97,6 +97,7 @@ export * from './shmem-fallocate.ts';
 export * from './smaps.ts';
 export * from './stack.ts';
 export * from './swap.ts';
+export * from './test-hugetlb.ts';
 export * from './test-secretmem.ts';
 export * from './test-vmalloc.ts';
 export * from './truncate.ts';

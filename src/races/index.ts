@@ -50,6 +50,9 @@ import e55 from './e55.ts';
 import e68 from './e68.ts';
 import e69 from './e69.ts';
 import e69Truncate from './e69-truncate.ts';
+import e70 from './e70.ts';
+import e70Share from './e70-share.ts';
+import e71 from './e71.ts';
 import e73 from './e73.ts';
 import e74 from './e74.ts';
 import e81 from './e81.ts';
@@ -75,6 +78,7 @@ import r06 from './r06.ts';
 import r07 from './r07.ts';
 import r07Truncate from './r07-truncate.ts';
 import r08 from './r08.ts';
+import r11 from './r11.ts';
 import r20 from './r20.ts';
 import r21 from './r21.ts';
 import r22 from './r22.ts';
@@ -140,6 +144,9 @@ export const catalogue: readonly Scenario[] = [
   e68,
   e69,
   e69Truncate,
+  e70,
+  e70Share,
+  e71,
   e73,
   e74,
   e81,
@@ -165,6 +172,7 @@ export const catalogue: readonly Scenario[] = [
   r07,
   r07Truncate,
   r08,
+  r11,
   r20,
   r21,
   r22,

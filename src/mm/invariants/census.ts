@@ -6,7 +6,7 @@
  */
 import { codec, entryAt, loadEntry, spanPages, tableEntries, tableOrder, topLevel } from '../../kernel/arch.ts';
 import { get } from '../../memory/heap.ts';
-import { FIRST_OBJECT, heap, pageOfPfn, pagesEnd, pfnOfPage, SLOT_TOP } from '../../memory/state.ts';
+import { FIRST_OBJECT, heap, pageIndex, pageOfPfn, pagesEnd, pfnOfPage, SLOT_TOP } from '../../memory/state.ts';
 import { layouts } from '../../memory/struct.ts';
 import { XaNode } from '../../memory/xarray.ts';
 import { PTE_TABLE } from '../../pagetable/canonical.ts';
@@ -114,6 +114,8 @@ function readTables(mm: number, owners: Int32Array, found: Findings): { tables: 
         const below = pageOfPfn(ptePfn(entry));
         // A table that is met twice is not walked again: it may lead to itself.
         if (owners[below]++ === 0) walk(below, level - 1, vpn);
+        // Of hugetlb, where others have it, too: what it maps is counted once, the table for each.
+        else if (level - 1 === 1 && pageIndex[below] > 0) tables.push({ page: below, level: 1, vpn });
       }
     }
   };

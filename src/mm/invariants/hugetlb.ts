@@ -7,7 +7,7 @@
 import { compoundOrder } from '../../memory/folio.ts';
 import { get } from '../../memory/heap.ts';
 import { PG_HUGETLB, PG_HUGETLB_RESTORE_RESERVE } from '../../memory/page-flags.ts';
-import { pageFlags, pageIndex, pageNext, pageRefcount, pagesEnd } from '../../memory/state.ts';
+import { pageFlags, pageNext, pageRefcount, pagesEnd } from '../../memory/state.ts';
 import { PTE_PRESENT } from '../../pagetable/canonical.ts';
 import { globals } from '../globals.ts';
 import { covered, HPAGE_RESV_OWNER, hstateVma, hugecacheOffset, hugePages, isVmaResvSet, privateRef } from '../hugetlb-resv.ts';
@@ -58,10 +58,10 @@ function checkPool(h: HstateRef, census: Census, found: Findings): void {
   if (get(h, Hstate.resv) > free) found.add('I24', `${name}: ${get(h, Hstate.resv)} pages are reserved, ${free} are free`);
 }
 
-/** hugetlb_usage of each address space; not where tables are shared, whose pages count for who made them. */
+/** hugetlb_usage of each address space; not where tables were shared, whose pages count for who made them, and against who unmaps them last. */
 function checkUsage(census: Census, found: Findings): void {
-  for (const { mm, vmas, entries, tables } of census.spaces) {
-    if (tables.some(({ page, level }) => level === 1 && pageIndex[page] !== 0)) continue;
+  if (get(get(globals, Globals.hugetlb), Hugetlb.shared) !== 0) return;
+  for (const { mm, vmas, entries } of census.spaces) {
     let pages = 0;
     for (const vma of vmas) {
       if ((get(vma, Vma.flags) & VM_HUGETLB) === 0) continue;

@@ -4,7 +4,7 @@
  *
  * Invariant: frames [0, linearEnd) stand at directMapVpn(pfn), whoever uses them. Machines have no such map until `makeDirectMap` made it.
  */
-import { codec, spanPages, topLevel } from '../kernel/arch.ts';
+import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { EINVAL, ENOSYS } from './errno.ts';
@@ -30,7 +30,7 @@ export function* makeDirectMap(end: number, flags: number): Op<number> {
   if (get(globals, Globals.linearMap) !== 0) return -EINVAL;
   const mm = yield* makeInitMm();
   if (mm < 0) return mm;
-  const largest = (flags & LINEAR_PAGES) !== 0 ? 1 : spanPages(topLevel);
+  const largest = (flags & LINEAR_PAGES) !== 0 ? 1 : Infinity;
   const mapped = Math.min(end, roomForRam());
   const error = yield* vmapRange(directMapVpn(0), directMapVpn(mapped), 0, PAGE_KERNEL, FOR_DIRECT_MAP, largest);
   if (error !== 0) return error;

@@ -31,11 +31,13 @@ export const directMapVpn = (pfn: number): Vpn => directMapStart() + pfn;
 export const FOR_VMAP = 1;
 export const FOR_DIRECT_MAP = 2;
 
-const serves = (shift: number, use: number): boolean => pageSizes(codec.mode).some((s) => s.shift === shift && (use === FOR_VMAP ? s.vmap : s.directMap));
+/** Whether the kernel maps with pages of 2^shift bytes. */
+export const sizeAllowed = (shift: number, use: number): boolean =>
+  pageSizes(codec.mode).some((s) => s.shift === shift && (use === FOR_VMAP ? s.vmap : s.directMap));
 
 /** arch_vmap_pmd_supported, arch_vmap_pud_supported, and the like for the direct map: whether the kernel maps with leaves of a level. */
 export const leafAllowed = (level: number, use: number): boolean =>
-  level > 0 && level <= topLevel && codec.levels[level].leaves && serves(codec.levels[level].shift, use);
+  level > 0 && level <= topLevel && codec.levels[level].leaves && sizeAllowed(codec.levels[level].shift, use);
 
 /** The same as a number of pages, 0 where not: for code that counts. */
 export const leafPages = (level: number, use: number): number => (leafAllowed(level, use) ? spanPages(level) : 0);

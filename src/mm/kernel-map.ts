@@ -12,7 +12,7 @@ import { SW } from '../kernel/switches.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_HUGE, PTE_PRESENT, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
-import { leafAllowed } from './kernel-layout.ts';
+import { leafAllowed, sizeAllowed } from './kernel-layout.ts';
 import { entryPointer, installTable, PTE_PAYLOAD, pteFree, pteLockptr, ptePfn, tablePage, upperLock } from './pgtable.ts';
 import { Globals, Mm, type MmRef, type Page, type Vpn } from './types.ts';
 
@@ -34,14 +34,17 @@ export function* vmapRange(start: Vpn, end: Vpn, pfn: number, prot: number, use:
 
 /** vmap_p4d_range, vmap_pud_range, vmap_pmd_range, vmap_pte_range, by level. */
 function* vmapTable(table: Page, level: number, start: Vpn, end: Vpn, pfn: number, prot: number, use: number, maxPages: number): Op<number> {
-  if (level === 0) return yield* vmapPteRange(table, start, end, pfn, prot);
+  if (level === 0) return yield* vmapPteRange(table, start, end, pfn, prot, use, maxPages);
   let vpn = start;
   while (vpn < end) {
-    const next = entryEnd(vpn, end, level);
+    let next = entryEnd(vpn, end, level);
     const at = entryAt(table, level, vpn);
     const frame = pfn + (vpn - start);
+    const run = runPages(level, vpn, end, frame, use, maxPages);
     let leaf = 0;
-    if (wantsLeaf(level, vpn, next, frame, use, maxPages)) leaf = yield* vmapTryHuge(table, at, level, vpn, frame, prot);
+    if (run !== 0) leaf = yield* vmapTryRun(table, at, level, vpn, frame, prot, run);
+    if (leaf !== 0) next = vpn + run;
+    else if (wantsLeaf(level, vpn, next, frame, use, maxPages)) leaf = yield* vmapTryHuge(table, at, level, vpn, frame, prot);
     if (leaf === 0) {
       let entry = yield* entryGet(at, level);
       if ((entry & PTE_TABLE) === 0) entry = yield* installTable(init(), table, at, level);
@@ -54,15 +57,50 @@ function* vmapTable(table: Page, level: number, start: Vpn, end: Vpn, pfn: numbe
   return 0;
 }
 
-function* vmapPteRange(table: Page, start: Vpn, end: Vpn, pfn: number, prot: number): Op<number> {
+function* vmapPteRange(table: Page, start: Vpn, end: Vpn, pfn: number, prot: number, use: number, maxPages: number): Op<number> {
   let ptep = entryAt(table, 0, start);
   const ptl = pteLockptr(ptep);
+  let runEnd = start;
+  let bits = 0;
   yield* spinLock(ptl);
   for (let vpn = start; vpn < end; vpn++) {
-    yield* entrySet(ptep, 0, (pfn + (vpn - start)) * PTE_PAYLOAD + prot);
+    if (vpn >= runEnd) {
+      const run = runPages(0, vpn, end, pfn + (vpn - start), use, maxPages);
+      bits = run === 0 ? 0 : runBits(0, run);
+      runEnd = vpn + Math.max(1, run);
+    }
+    yield* entrySet(ptep, 0, (pfn + (vpn - start)) * PTE_PAYLOAD + (prot | bits));
     ptep += entryStride(0);
   }
   return yield* spinUnlock(ptl);
+}
+
+/**
+ * arch_vmap_pte_range_map_size, and the like where the kernel maps runs of larger leaves: pages of the largest group of a level's entries that begins at `vpn` and
+ * serves [vpn, end); 0 for none.
+ */
+function runPages(level: number, vpn: Vpn, end: Vpn, pfn: number, use: number, maxPages: number): number {
+  let largest = 0;
+  for (const group of codec.levels[level].groups) {
+    const pages = group.entries * spanPages(level);
+    if (pages <= maxPages && pages <= end - vpn && vpn % pages === 0 && pfn % pages === 0 && sizeAllowed(group.shift, use)) largest = pages;
+  }
+  return largest;
+}
+
+/** What tells entries of a group of so many pages. */
+function runBits(level: number, pages: number): number {
+  for (const group of codec.levels[level].groups) if (group.entries * spanPages(level) === pages) return group.bits;
+  return 0;
+}
+
+/** A run of leaves above the lowest level: 1 when they were put there. A table of the lowest level does not give way to one of a run. */
+function* vmapTryRun(table: Page, at: number, level: number, vpn: Vpn, pfn: number, prot: number, pages: number): Op<number> {
+  const span = spanPages(level);
+  for (let i = 0; i * span < pages; i++) if ((yield* entryGet(at + i * entryStride(level), level)) !== 0) return 0;
+  for (let i = 0; i * span < pages; i++)
+    yield* vmapTryHuge(table, at + i * entryStride(level), level, vpn + i * span, pfn + i * span, prot | runBits(level, pages));
+  return 1;
 }
 
 /** Whether one leaf of a level serves all of [vpn, next). */

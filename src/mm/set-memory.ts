@@ -8,16 +8,17 @@
  * - When set_memory_*() returns, no CPU uses the old attributes; set_direct_map_*_noflush() leave the flush to the caller.
  * - A page that is not to be mapped has an empty entry (Linux keeps its frame there), so that its place in the direct map tells which frame it was.
  */
-import { codec, fillTable, pageOfEntry, spanPages, tableOrder } from '../kernel/arch.ts';
+import { codec, entryStride, fillTable, pageOfEntry, spanPages, tableOrder } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { PTE_DIRTY, PTE_EXEC, PTE_HUGE, PTE_TABLE, PTE_USER, PTE_WRITE } from '../pagetable/canonical.ts';
+import { PTE_DIRTY, PTE_EXEC, PTE_GROUP, PTE_HUGE, PTE_TABLE, PTE_USER, PTE_WRITE } from '../pagetable/canonical.ts';
 import { canSetDirectMap } from './direct-map.ts';
 import { EINVAL, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
 import { directMapStart, directMapVpn, hasKernelLayout, vmallocEnd, vmallocStart } from './kernel-layout.ts';
 import { kernelLeafLevel, PAGE_KERNEL } from './kernel-map.ts';
+import { leafPages } from './leaf.ts';
 import { accounted, entryPointer, mkPte, PTE_PAYLOAD, pteClear, ptePfn, pteSet, tableAlloc, upperLock } from './pgtable.ts';
 import { pagetableFree } from './table-page.ts';
 import { Globals, Mm, type MmRef, type Page, type Vpn } from './types.ts';
@@ -80,15 +81,31 @@ function* cpaOne(vpn: Vpn, end: Vpn, pfn: number, change: number): Op<number> {
     level = yield* emptyLevel(vpn);
   }
   const span = spanPages(level);
-  if (level > 0 && (vpn % span !== 0 || end - vpn < span)) return 0;
   const at = yield* entryPointer(init(), vpn, level);
-  const entry = yield* entryGet(at, level);
+  let entry = yield* entryGet(at, level);
+  if ((entry & PTE_GROUP) !== 0) {
+    yield* ungroup(at, level, vpn, leafPages(entry, level) / span);
+    entry = pteClear(entry, PTE_GROUP);
+  }
+  if (level > 0 && (vpn % span !== 0 || end - vpn < span)) return 0;
   if (entry === 0 && level > 0 && change === CPA_P && pfn % span !== 0) return 0;
   const lock = upperLock(init(), pageOfEntry(at, level), level);
   yield* spinLock(lock);
   yield* entrySet(at, level, changed(entry, change, pfn, level));
   yield* spinUnlock(lock);
   return span;
+}
+
+/** split_contpte, split_contpmd: the entries of a run map each for itself, so that one can be changed. */
+function* ungroup(at: number, level: number, vpn: Vpn, entries: number): Op<number> {
+  const first = at - (Math.floor(vpn / spanPages(level)) % entries) * entryStride(level);
+  const lock = upperLock(init(), pageOfEntry(at, level), level);
+  yield* spinLock(lock);
+  for (let i = 0; i < entries; i++) {
+    const entry = yield* entryGet(first + i * entryStride(level), level);
+    yield* entrySet(first + i * entryStride(level), level, pteClear(entry, PTE_GROUP));
+  }
+  return yield* spinUnlock(lock);
 }
 
 /** The level at which nothing is mapped. */
@@ -136,7 +153,7 @@ export function* splitLargePage(vpn: Vpn): Op<number> {
 
 /** The leaf's frames with its rights, a leaf of the level below each. Nobody sees the table yet. */
 function fillSplit(table: Page, level: number, leaf: number): void {
-  const bits = (leaf & 0xfffff & ~(PTE_HUGE | PTE_USER)) | (level > 0 ? PTE_HUGE : 0);
+  const bits = (leaf & 0xfffff & ~(PTE_HUGE | PTE_GROUP | PTE_USER)) | (level > 0 ? PTE_HUGE : 0);
   fillTable(table, level, ptePfn(leaf) * PTE_PAYLOAD + bits, spanPages(level) * PTE_PAYLOAD);
 }
 

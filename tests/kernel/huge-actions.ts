@@ -272,7 +272,12 @@ const smallBeside: Act = (d) => d.emit('mmap', hugetlbAt(d, 0.3), d.r.pick([PAGE
 
 const lockPool: Act = (d) => d.emit(d.r.pick(['mlock', 'munlock']), hugetlbAt(d), hugetlbBytes(d));
 
-const lookPool: Act = (d) => d.emit('mincore', hugetlbAt(d, 0), HUGE);
+const lookPool: Act = (d) => {
+  const [start, bytes] = [hugetlbAt(d, 0), hugetlbBytes(d, 0)];
+  if (d.r.chance(0.4)) return d.emit('mincore', start, HUGE);
+  const { PRESENT, HUGE: LARGE, FILE } = SCAN;
+  d.emit('pagemap_scan', start, start + bytes, 0, d.r.pick([0, 0, 600]), 0, d.r.pick([0, LARGE]), 0, PRESENT | LARGE | FILE);
+};
 
 export function poolFile(d: Draft): void {
   d.emit('memfd_create', `h${d.files++}`, MFD.HUGETLB | d.r.pick([0, 0, MFD.ALLOW_SEALING, 21 * 2 ** 26]));

@@ -31,7 +31,7 @@ static long count_of(const char *name) {
   char path[160], value[32];
   snprintf(path, sizeof path, POOL "%s", name);
   setting_read(path, value, sizeof value);
-  return atol(value);
+  return strtoull(value, NULL, 10); /* reservations can come to be fewer than none, which the kernel prints without a sign */
 }
 
 static bool of_group(const char *header, const char *group) {

@@ -244,6 +244,7 @@ tells(ops.localIrqEnable, (_a, _b, _c, _d, task, { filled }) => {
   const own = 1 << get(task, Task.number);
   if (get(task, Task.irqsOff) === 1 && get(task, Task.rcuDepth) === 0) touchFreedBy((readers) => readers === own, filled);
 });
+tells(ops.syncInterrupts, () => touch(RCU, WRITE));
 
 tells(ops.readOnce, (ref, field) => touch(HEAP + ref + field, READ));
 tells(ops.waitFor, (ref, field) => touch(HEAP + ref + field, READ));

@@ -52,6 +52,7 @@ export const vmaReadTrylock = (_vma: number, _count: number): number => 1;
 export const vmaReadUnlock = (_vma: number, _count: number): number => 0;
 export const localIrqDisable = (): number => 0;
 export const localIrqEnable = (): number => 0;
+export const syncInterrupts = (): number => 0;
 export const waitFor = (_ref: number, _field: number, _value: number): number => 0;
 export const rcuReadLock = (): number => 0;
 export const rcuReadUnlock = (): number => 0;

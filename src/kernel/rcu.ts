@@ -46,6 +46,15 @@ export function localIrqEnable(): number {
   return 0;
 }
 
+/** Whether every other CPU would take an interrupt now. */
+export function interruptsTaken(): boolean {
+  for (let task = firstTask(); task !== 0; task = heap[task + Task.next]) if (heap[task + Task.irqsOff] > 0) return false;
+  return true;
+}
+
+/** Waits until every other CPU has taken an interrupt: has passed a moment with interrupts on. */
+export const syncInterrupts = (): number => 0;
+
 /** Whether grace periods wait for a task. */
 const reads = (task: number): boolean => heap[task + Task.rcuDepth] > 0 || (heap[task + Task.irqsOff] > 0 && !switched(SW.rcuIgnoresIrqsOff));
 

@@ -251,6 +251,14 @@ export const SWITCHES = {
     does: 'mremap cuts a hugetlb VMA at the ends of what it moves before it copies it, so that what stays keeps its reservations',
     origin: 'repair, not in Linux (docs/findings.md)',
   },
+  collapseNoSync: {
+    does: 'who collapses a range keeps its page table for the huge page without waiting for those who walk through it with interrupts off',
+    origin: 'before 6.1 (2ba99c5e0881, mm/khugepaged: fix GUP-fast interaction by sending IPI)',
+  },
+  collapseNoRevalidate: { does: 'who collapses a range does not look at its VMA again once he has the mmap lock for writing', origin: 'mutation' },
+  collapseUncounted: { does: 'who collapses a range does not look whether somebody else has references of its pages', origin: 'mutation' },
+  collapseIgnoresExit: { does: 'who collapses a range does not ask whether its address space is ending', origin: 'mutation' },
+  khugepagedExitNoWait: { does: 'an address space that ends does not wait for khugepaged, which is at it', origin: 'mutation' },
   collapseNoFlush: { does: 'who collapses a range into a huge page lets CPUs use its small pages while he copies them', origin: 'mutation' },
 } as const satisfies Record<string, Switch>;
 

@@ -119,6 +119,15 @@ export class Machine {
     return zoneinfoText();
   }
 
+  /**
+   * Lets khugepaged make one pass, as it does every `khugepaged/scan_sleep_millisecs`: over `khugepaged/pages_to_scan` pages from where the last pass ended. The
+   * pages that it went over; 0 when no process has memory that huge pages may be made of.
+   */
+  khugepaged(): number {
+    this.enter();
+    return this.kernel.khugepagedDoScan();
+  }
+
   /** The face of a process struct. */
   processAt(ref: number): Process {
     let process = this.#processes.get(ref);

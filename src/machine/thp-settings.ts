@@ -1,13 +1,14 @@
 /**
  * /sys/kernel/mm/transparent_hugepage: the files by which transparent huge pages are set, for the mounted machine (mm/huge_memory.c, mm/shmem.c).
  *
- * What khugepaged goes by is kept by whoever asks (there is no khugepaged that would run of its own accord).
+ * The directory khugepaged is in khugepaged-settings.ts.
  */
 import { codec } from '../kernel/arch.ts';
 import { get, set } from '../memory/heap.ts';
 import { globals } from '../mm/globals.ts';
 import { hasPmdLeaves, pmdOrder } from '../mm/huge-orders.ts';
 import { Globals } from '../mm/types.ts';
+import { bootKhugepaged, khugepagedSetting } from './khugepaged-settings.ts';
 
 const DIRECTORY = '/sys/kernel/mm/transparent_hugepage/';
 
@@ -101,6 +102,7 @@ export function thpSetting(path: string): Setting | undefined {
     const order = Math.log2((Number(size[1]) * 1024) / 2 ** codec.pageShift);
     return Number.isInteger(order) && order >= 1 && order <= pmdOrder() ? sizeSetting(size[2] as keyof typeof SIZES, order) : undefined;
   }
+  if (name.startsWith('khugepaged/')) return khugepagedSetting(name.slice('khugepaged/'.length));
   if (name === 'enabled') return choice(Globals.thpEnabled, ENABLED);
   if (name === 'defrag') return choice(Globals.thpDefrag, DEFRAG);
   if (name === 'shmem_enabled') return shmemEnabled();
@@ -115,4 +117,5 @@ export function bootThp(): void {
   if (!hasPmdLeaves()) return;
   set(globals, Globals.thpOrdersInherit, 1 << pmdOrder());
   set(globals, Globals.shmemOrdersInherit, 1 << pmdOrder());
+  bootKhugepaged();
 }

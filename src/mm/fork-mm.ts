@@ -14,6 +14,7 @@ import { ENOMEM } from './errno.ts';
 import { fileGet } from './file.ts';
 import { hugetlbDupVmaPrivate } from './hugetlb-vma.ts';
 import { vmaIntervalTreeInsertAfter } from './interval-tree.ts';
+import { khugepagedEnter } from './khugepaged-slots.ts';
 import { getMmRss } from './mm-counters.ts';
 import {
   MMF_DISABLE_THP,
@@ -23,6 +24,7 @@ import {
   MMF_PKEY_0,
   MMF_TOPDOWN,
   MMF_UNSTABLE,
+  MMF_VM_HUGEPAGE,
   MMF_VM_MERGE_ANY,
 } from './mm-flags.ts';
 import { mmapWriteLock, mmapWriteUnlock, vmaMarkAttached, vmaStartWrite } from './mmap-lock.ts';
@@ -92,6 +94,8 @@ function* dupMmap(mm: MmRef, old: MmRef): Op<number> {
     vma = get(vma, Vma.next);
   }
   if (error !== 0) set(mm, Mm.flags, get(mm, Mm.flags) | MMF_UNSTABLE);
+  // khugepaged_fork: a child has what its parent's has.
+  else if ((get(old, Mm.flags) & MMF_VM_HUGEPAGE) !== 0) yield* khugepagedEnter(mm);
   yield* mmapWriteUnlock(mm);
   // Entries of the parent lost their write access. Until no CPU writes through what it remembers of them, faults must not copy their pages.
   if (!switched(SW.forkFlushLate) && !switched(SW.forkNoFlush)) yield* flushTlbMm(old);

@@ -53,6 +53,7 @@ import { EAGAIN, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
 import { hasPmdLeaves, pmdOrder, thpVmaSuitableOrder, vmaThpDisabled, vmaThpGfpMask } from './huge-orders.ts';
 import { isHugeZeroPmd, mmGetHugeZeroFolio } from './huge-zero.ts';
+import { khugepagedEnterVma } from './khugepaged-slots.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { checkStableAddressSpace } from './mm-flags-ops.ts';
 import { tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
@@ -142,6 +143,7 @@ export function* doHugePmdAnonymousPage(vmf: VmfRef): Op<number> {
     const failed = yield* anonVmaPrepareFault(vma, get(vmf, Vmf.flags));
     if (failed !== 0) return failed;
   }
+  yield* khugepagedEnterVma(vma, get(vma, Vma.flags));
   if ((get(vmf, Vmf.flags) & FAULT_FLAG_WRITE) !== 0 || get(globals, Globals.thpNoZeroPage) !== 0) return yield* newHugePage(vmf);
   const table = yield* pteAllocOne();
   if (table === 0) return VM_FAULT_OOM;

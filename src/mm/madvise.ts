@@ -15,6 +15,7 @@ import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, INODE_DISK } from './file-ty
 import { madviseGuardInstall, madviseGuardRemove } from './guard.ts';
 import { faultinPageRange } from './gup.ts';
 import { hstateVma, hugePages } from './hugetlb-resv.ts';
+import { khugepagedEnterVma } from './khugepaged-slots.ts';
 import {
   allocMadv,
   freeMadv,
@@ -266,7 +267,9 @@ function* madviseVmaBehavior(madv: MadvRef): Op<number> {
       return yield* madviseGuardRemove(vma, start, end);
     default: {
       if (!flagsAllow(vma, behavior)) return -EINVAL;
-      const error = yield* madviseUpdateVma(madv, flagsAfter(get(vma, Vma.flags), behavior));
+      const vmFlags = flagsAfter(get(vma, Vma.flags), behavior);
+      if (behavior === MADV_HUGEPAGE) yield* khugepagedEnterVma(vma, vmFlags);
+      const error = yield* madviseUpdateVma(madv, vmFlags);
       // Kernel memory may be there again when the caller tries once more.
       return error === -ENOMEM ? -EAGAIN : error;
     }

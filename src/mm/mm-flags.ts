@@ -12,5 +12,7 @@ export const MMF_VM_MERGE_ANY = 128;
 export const MMF_DISABLE_THP_EXCEPT_ADVISED = 256;
 /** pkey_allocation_map of a processor without protection keys: key 0 was given out. */
 export const MMF_PKEY_0 = 512;
+/** khugepaged goes through it (mm/khugepaged-slots.ts). */
+export const MMF_VM_HUGEPAGE = 2048;
 /** It maps, or mapped, the huge zero page (mm/huge-zero.ts). */
 export const MMF_HUGE_ZERO_FOLIO = 1024;

@@ -13,6 +13,7 @@ import { INODE_DISK, INODE_SECRETMEM, INODE_TMPFS, kindIsHugetlb, kindIsShmem } 
 import { globals } from './globals.ts';
 import { hugetlbfsMmap } from './hugetlbfs.ts';
 import { mappingMapWritable, mappingUnmapWritable } from './inode.ts';
+import { khugepagedEnterVma } from './khugepaged-slots.ts';
 import { MMF_HAS_MDWE, MMF_VM_MERGE_ANY } from './mm-flags.ts';
 import { newVms, unmapRegion, vmsAbort, vmsCleanUpArea, vmsClearTree, vmsComplete, vmsGather } from './munmap.ts';
 import { secretmemMmap } from './secretmem.ts';
@@ -188,5 +189,7 @@ function* newVma(mm: MmRef, prev: VmaRef, next: VmaRef, file: FileRef, vpn: Vpn,
     return error;
   }
   yield* vmaLink(mm, vma);
+  // Private memory joins with its first fault.
+  if (get(vma, Vma.ops) !== 0) yield* khugepagedEnterVma(vma, flags);
   return vma;
 }

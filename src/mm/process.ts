@@ -14,6 +14,7 @@ import { fileGet, filePut } from './file.ts';
 import { dupMm } from './fork-mm.ts';
 import { globals } from './globals.ts';
 import { mmPutHugeZeroFolio } from './huge-zero.ts';
+import { khugepagedExit } from './khugepaged-slots.ts';
 import { MMF_TOPDOWN } from './mm-flags.ts';
 import { exitMmap } from './mmap.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
@@ -72,6 +73,7 @@ export function* mmgetNotZero(mm: MmRef): Op<number> {
 /** mmput: the last user ends the mappings. */
 export function* mmput(mm: MmRef): Op<number> {
   if ((yield* atomicAdd(mm, Mm.users, -1)) !== 0) return 0;
+  yield* khugepagedExit(mm);
   yield* exitMmap(mm);
   yield* mmPutHugeZeroFolio(mm);
   return yield* mmdrop(mm);

@@ -135,6 +135,8 @@ export const Globals = defineStruct('globals', {
   memHotplugLock: { kind: 'lock', slots: 2 },
   /** What PIN_LONGTERM_TEST_START has pinned (mm/gup-test.ts). */
   pinLongtermTest: 'ref:pageVector',
+  /** What khugepaged keeps (mm/khugepaged-types.ts); 0 in modes without huge pages. */
+  khugepaged: 'ref:khugepaged',
   /** Pools of huge pages (mm/hugetlb-types.ts). */
   hugetlb: 'ref:hugetlb',
 });

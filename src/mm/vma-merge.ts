@@ -15,6 +15,7 @@ import { anonVmaClone, chainIsSingular } from './anon-vma.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet } from './file.ts';
 import { vmaAdjustTransHuge } from './huge-memory.ts';
+import { khugepagedEnterVma } from './khugepaged-slots.ts';
 import { vmaStartWrite } from './mmap-lock.ts';
 import { type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_IGNORE_MERGE, VM_SPECIAL, VM_STICKY } from './vm-flags.ts';
@@ -206,6 +207,7 @@ function* vmaMergeExistingRange(vmg: VmgRef): Op<VmaRef> {
   }
   yield* commitMerge(vmg);
   addSticky(target, sticky);
+  yield* khugepagedEnterVma(target, get(vmg, Vmg.flags));
   set(vmg, Vmg.state, VMG_SUCCESS);
   return target;
 }
@@ -236,6 +238,7 @@ export function* vmaMergeNewRange(vmg: VmgRef): Op<VmaRef> {
   if (target === 0) return 0;
   set(vmg, Vmg.target, target);
   if ((yield* vmaExpand(vmg)) !== 0) return 0;
+  yield* khugepagedEnterVma(target, get(vmg, Vmg.flags));
   set(vmg, Vmg.state, VMG_SUCCESS);
   return target;
 }

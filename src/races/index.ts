@@ -4,6 +4,7 @@ import a01 from './a01.ts';
 import a17 from './a17.ts';
 import c22 from './c22.ts';
 import c32 from './c32.ts';
+import collapseSync from './collapse-sync.ts';
 import e01 from './e01.ts';
 import e02 from './e02.ts';
 import e02Late from './e02-late.ts';
@@ -68,6 +69,8 @@ import e90 from './e90.ts';
 import guardInstall from './guard-install.ts';
 import gupTableFree from './gup-table-free.ts';
 import hugetlbMremap from './hugetlb-mremap.ts';
+import khugepagedExit from './khugepaged-exit.ts';
+import khugepagedMunmap from './khugepaged-munmap.ts';
 import pagemapScan from './pagemap-scan.ts';
 import r01 from './r01.ts';
 import r02 from './r02.ts';
@@ -98,6 +101,7 @@ export const catalogue: readonly Scenario[] = [
   a17,
   c22,
   c32,
+  collapseSync,
   e01,
   e02,
   e02Late,
@@ -162,6 +166,8 @@ export const catalogue: readonly Scenario[] = [
   guardInstall,
   gupTableFree,
   hugetlbMremap,
+  khugepagedExit,
+  khugepagedMunmap,
   pagemapScan,
   r01,
   r02,

@@ -130,6 +130,7 @@ const TOLD: Readonly<Record<string, Tell>> = {
   vmaReadUnlock: (o, vma) => ({ operation: 'vma_end_read', args: [said(o.object(vma))], touches: [{ object: o.object(vma), access: 'unlock' }] }),
   localIrqDisable: bare('local_irq_disable'),
   localIrqEnable: bare('local_irq_enable'),
+  syncInterrupts: bare('tlb_remove_table_sync_one'),
   rcuReadLock: bare('rcu_read_lock'),
   rcuReadUnlock: bare('rcu_read_unlock'),
   readOnce: (o, ref, field) => {

@@ -12,6 +12,7 @@ import { XaNode } from '../../memory/xarray.ts';
 import { PTE_TABLE } from '../../pagetable/canonical.ts';
 import { pagesInCache } from '../filemap.ts';
 import { globals } from '../globals.ts';
+import { MmSlot } from '../khugepaged-types.ts';
 import { ptePfn } from '../pgtable.ts';
 import { Globals, Inode, Mm, Pipe, Process, Vma } from '../types.ts';
 import { vmPage } from '../vmalloc.ts';
@@ -151,6 +152,11 @@ export function takeCensus(found: Findings, held: ReadonlyMap<number, number>): 
     const mm = get(process, Process.mm);
     if (mm === 0 || spaces.some((s) => s.mm === mm)) continue;
     spaces.push({ mm, vmas: listVmas(mm, found), ...readTables(mm, tableOwners, found) });
+  }
+  // khugepaged keeps those that have ended until it comes to them.
+  for (const slot of live.get(MmSlot.$type) ?? []) {
+    const mm = get(slot, MmSlot.mm);
+    if (!spaces.some((s) => s.mm === mm)) spaces.push({ mm, vmas: listVmas(mm, found), ...readTables(mm, tableOwners, found) });
   }
   const init = get(globals, Globals.initMm);
   const kernel = init === 0 ? undefined : { mm: init, vmas: [], ...readTables(init, tableOwners, found) };

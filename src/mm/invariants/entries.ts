@@ -118,6 +118,8 @@ class EntryCheck {
     const flags = get(vma, Vma.flags);
     const given = (pte & PTE_PROTNONE) !== 0 ? 0 : pte & (PTE_READ | PTE_WRITE | (this.#exec ? PTE_EXEC : 0));
     if ((given & ~allowedBits(flags)) !== 0) this.#found.add('I11', `${where}: allows more than its VMA (${hex(flags >>> 0)})`);
+    if (level > 0 && (pte & PTE_GROUP) === 0 && vpn + spanPages(level) > get(vma, Vma.end))
+      this.#found.add('I11', `${where}: reaches beyond the end of its VMA, ${hex(get(vma, Vma.end))}`);
     const page = this.#pageOf(pte);
     if (page === this.#zero || page === this.#hugeZero) {
       if ((pte & (PTE_WRITE | PTE_DIRTY)) !== 0) this.#found.add('I30', `${where}: the zero page may be written or is dirty`);

@@ -9,6 +9,7 @@ import { checkDirty } from './dirty.ts';
 import { checkEntries } from './entries.ts';
 import { Findings } from './findings.ts';
 import { checkHugetlb } from './hugetlb.ts';
+import { checkKhugepaged } from './khugepaged.ts';
 import { checkObjects } from './objects.ts';
 import { checkPages } from './pages.ts';
 import { checkVmas } from './vmas.ts';
@@ -38,5 +39,6 @@ export function checkMachine(options: CheckOptions = {}): string[] {
   checkPages(census, counted, counted.isTable, options.leaks === true, found);
   checkDirty(census, found);
   checkHugetlb(census, found);
+  checkKhugepaged(census, found);
   return found.result;
 }

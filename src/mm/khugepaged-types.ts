@@ -1,0 +1,45 @@
+/**
+ * What khugepaged keeps (mm/khugepaged.c: struct khugepaged_scan, khugepaged_mm_slot, its settings and counters; vmstat's thp_collapse_*). One object of the
+ * machine, where its mode has huge pages.
+ *
+ * Invariants: the list holds each address space that has MMF_VM_HUGEPAGE, once, with a reference of its struct (mmgrab); list, cursor and counters change under
+ * `lock`. The slot under the cursor is taken out by khugepaged alone.
+ */
+import { defineStruct, type Ref } from '../memory/struct.ts';
+
+export type KhugepagedRef = Ref<'khugepaged'>;
+export type MmSlotRef = Ref<'mmSlot'>;
+
+export const MmSlot = defineStruct('mmSlot', { mm: 'ref:mm', next: 'ref:mmSlot', prev: 'ref:mmSlot' });
+
+export const Khugepaged = defineStruct('khugepaged', {
+  /** khugepaged_mm_lock. */
+  lock: 'lock',
+  /** List of address spaces to go through. */
+  first: 'ref:mmSlot',
+  last: 'ref:mmSlot',
+  /** Cursor: the address space that is being gone through (0: at the head of the list), and the page to go on from. */
+  slot: 'ref:mmSlot',
+  address: 'vpn',
+  // Settings: pages a pass, what a range may have at most of each to become a huge page, milliseconds of sleep.
+  pagesToScan: 'count',
+  maxPtesNone: 'count',
+  maxPtesSwap: 'count',
+  maxPtesShared: 'count',
+  /** 1: memory is reclaimed and compacted for a huge page. */
+  defrag: 'number',
+  scanSleepMillisecs: 'count',
+  allocSleepMillisecs: 'count',
+  pagesCollapsed: 'count',
+  fullScans: 'count',
+  // vmstat.
+  collapseAlloc: 'count',
+  collapseAllocFailed: 'count',
+  exceedNonePte: 'count',
+  exceedSwapPte: 'count',
+  exceedSharedPte: 'count',
+  /** SCAN_* of the last range that was looked at (trace event mm_khugepaged_scan_pmd). */
+  lastResult: 'number',
+  /** 1: there was no memory for the last huge page. */
+  starved: 'number',
+});

@@ -1,0 +1,46 @@
+/**
+ * collapse-sync: the page table of what was collapsed is kept for the huge page, and goes with it, without a grace period: who is in it with interrupts off since before
+ * has to be waited for.
+ *
+ * Where huge pages have an entry of their own: x86, arm64, s390 and others.
+ */
+import { call, scenario, task } from '../explore/scenario.ts';
+import { adviseHuge, hasThp, hugePages, map, store, WINDOW } from '../explore/setup.ts';
+import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
+
+const MADV_DONTNEED = 4;
+const MADV_COLLAPSE = 25;
+
+export default scenario({
+  id: 'collapse-sync',
+  title: 'get_user_pages_fast_only() walks a page table that MADV_COLLAPSE takes and MADV_DONTNEED then frees with the huge page',
+  source: '2ba99c5e0881 (mm/khugepaged: fix GUP-fast interaction by sending IPI)',
+  modes: hasThp,
+  machine: { ramBytes: 16 * 2 ** 20 },
+  setup(stage) {
+    map(stage, WINDOW, hugePages());
+    store(stage, WINDOW, 1);
+    adviseHuge(stage, WINDOW, 1);
+    stage.machine.enter();
+    stage.notes.vector = allocPageVector();
+  },
+  roots: ({ notes }) => [notes.vector],
+  tasks: {
+    pin: ({ process, notes }) => task(call('getUserPagesFastOnly', process.mm, WINDOW, 1, FOLL_WRITE, notes.vector), call('putUserPages', notes.vector)),
+    collapse: ({ process, page }) =>
+      task(
+        call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE),
+        call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_DONTNEED),
+      ),
+  },
+  variants: {
+    unwaited: {
+      switches: ['collapseNoSync'],
+      expect: 'violation',
+      rule: ['I3', 'I2'],
+      preemptions: 1,
+      note: 'the second look at the upper entry comes too late for a table that is free already',
+    },
+    fixed: { expect: 'clean' },
+  },
+});

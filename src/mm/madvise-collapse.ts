@@ -1,18 +1,18 @@
 /**
  * MADV_COLLAPSE (mm/khugepaged.c: madvise_collapse): huge pages are made of a range now, without the limits of khugepaged.
  *
- * Invariants: the mmap lock is released for each huge page, so the VMA is looked for again after it. Huge pages of shared memory are not made: the answer is the one
- * of a machine that has none free (−ENOMEM).
+ * Invariants: the mmap lock is released for each huge page, so the VMA is looked for again after it.
  */
 import { spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
+import { collapsePteMappedThp, hpageCollapseScanFile } from './collapse-file.ts';
 import { EAGAIN, EBUSY, EINVAL, ENOMEM } from './errno.ts';
-import { pageCacheFind } from './filemap.ts';
+import { fileGet, filePut } from './file.ts';
 import { collapseAllowed, hugepageVmaRevalidate } from './khugepaged-collapse.ts';
 import { hpageCollapseScanPmd } from './khugepaged-scan.ts';
 import { Madv, type MadvRef } from './madv.ts';
-import { mmapReadLock } from './mmap-lock.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { linearPageIndex } from './rmap.ts';
 import {
   MMAP_RELEASED,
@@ -29,12 +29,13 @@ import {
   SCAN_PAGE_NULL,
   SCAN_PMD_MAPPED,
   SCAN_PMD_NULL,
+  SCAN_PTE_MAPPED_HUGEPAGE,
   SCAN_PTE_NON_PRESENT,
   SCAN_PTE_UFFD_WP,
   SCAN_SUCCEED,
   scanResult,
 } from './scan-result.ts';
-import { File, Vma, type VmaRef, type Vpn } from './types.ts';
+import { type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { vmaIsAnonymous } from './vm-ops.ts';
 import { vmaLookup } from './vma-tree.ts';
 
@@ -95,12 +96,7 @@ export function* madviseCollapse(madv: MadvRef, vma: VmaRef, start: Vpn, end: Vp
       if (result !== SCAN_SUCCEED) break;
       to = Math.min(to, Math.floor(get(current, Vma.end) / huge) * huge);
     }
-    if (!vmaIsAnonymous(current)) {
-      if (hasPages(current, vpn, huge)) return -ENOMEM;
-      result = SCAN_FAIL;
-      break;
-    }
-    const returned = yield* hpageCollapseScanPmd(mm, vpn, 0);
+    const returned = vmaIsAnonymous(current) ? yield* hpageCollapseScanPmd(mm, vpn, 0) : yield* collapseOfFile(mm, current, vpn);
     result = scanResult(returned);
     if (returned >= MMAP_RELEASED) {
       set(madv, Madv.lockDropped, 1);
@@ -116,8 +112,18 @@ export function* madviseCollapse(madv: MadvRef, vma: VmaRef, start: Vpn, end: Vp
   return done === (to - from) / huge ? 0 : collapseErrno(result);
 }
 
-/** Whether an object has pages of the range in its cache. */
-function hasPages(vma: VmaRef, vpn: Vpn, huge: number): boolean {
+/** The part of it for a file: the huge page is made without the mmap lock, then mapped. */
+function* collapseOfFile(mm: MmRef, vma: VmaRef, vpn: Vpn): Op<number> {
+  const file = get(vma, Vma.file);
   const index = linearPageIndex(vma, vpn);
-  return pageCacheFind(get(get(vma, Vma.file), File.inode), index, index + huge - 1) >= 0;
+  yield* fileGet(file);
+  yield* mmapReadUnlock(mm);
+  let result = yield* hpageCollapseScanFile(mm, file, index, 0, spanPages(1));
+  yield* filePut(file);
+  if (result === SCAN_PTE_MAPPED_HUGEPAGE) {
+    yield* mmapReadLock(mm);
+    result = yield* collapsePteMappedThp(mm, vpn, 1);
+    yield* mmapReadUnlock(mm);
+  }
+  return result + MMAP_RELEASED;
 }

@@ -80,6 +80,16 @@ function* acctBlocks(mm: MmRef, inode: InodeRef, pages: number): Op<number> {
   return (get(inode, Inode.flags) & VM_NORESERVE) !== 0 && (yield* enoughMemory(mm, pages)) !== 0 ? -ENOSPC : 0;
 }
 
+/** shmem_charge: pages that an object is about to have are committed, where they are one by one; shmem_recalc_inode() counts them when they are there. 0 or −ENOSPC. */
+export function* shmemCharge(inode: InodeRef, pages: number, mm: MmRef): Op<number> {
+  return pages > 0 ? yield* acctBlocks(mm, inode, pages) : 0;
+}
+
+/** shmem_uncharge of what was charged for nothing. */
+export function* shmemUncharge(inode: InodeRef, pages: number): Op<number> {
+  return pages > 0 && (get(inode, Inode.flags) & VM_NORESERVE) !== 0 ? yield* vmUnacctMemory(pages) : 0;
+}
+
 /** shmem_recalc_inode: gives back what pages that have left the cache counted for; `alloced` and `swapped` are added first. */
 export function* shmemRecalcInode(inode: InodeRef, alloced: number, swapped: number): Op<number> {
   const total = add(inode, Inode.alloced, alloced);

@@ -1,5 +1,5 @@
 /** Pages for kernel code: the allocator with fault injection in front. */
-import { allocPages, freePages } from '../memory/buddy.ts';
+import { allocPages, allocPagesNode, freePages } from '../memory/buddy.ts';
 import { allocContigPages, freeContigPages, isContigOrder } from '../memory/huge-frames.ts';
 import { KernelBug } from './bug.ts';
 import { cpu, current } from './current.ts';
@@ -7,9 +7,10 @@ import { allocationFails } from './effects.ts';
 import { running } from './task.ts';
 import { checkPageFree } from './tlb.ts';
 
-/** alloc_pages: the first page of a block of `1 << order` (larger than the allocator's blocks: as one compound page), reference count 1, or 0 when there is none. */
-export function allocPage(gfp: number, order: number): number {
+/** alloc_pages: the first page of a block of `1 << order` (larger than the allocator's blocks: as one compound page), reference count 1, or 0 when there is none. `node`: of that one alone. */
+export function allocPage(gfp: number, order: number, node = -1): number {
   if (allocationFails()) return 0;
+  if (node >= 0) return order !== 0 && isContigOrder(order) ? allocContigPages(order, node) : allocPagesNode(order, gfp, node, cpu);
   return order !== 0 && isContigOrder(order) ? allocContigPages(order) : allocPages(order, gfp, cpu);
 }
 

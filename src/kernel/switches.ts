@@ -245,7 +245,7 @@ export const SWITCHES = {
   },
   hugetlbUnshareFlushesPage: {
     does: 'who leaves a table that is shared flushes the page at which he met it, not all that the table mapped',
-    origin: 'before 5.14 (hugetlb: mmu_gather range of an unshared PMD table)',
+    origin: 'before 5.16 (hugetlbfs: flush TLBs correctly after huge_pmd_unshare)',
   },
   hugetlbMoveSplitsFirst: {
     does: 'mremap cuts a hugetlb VMA at the ends of what it moves before it copies it, so that what stays keeps its reservations',

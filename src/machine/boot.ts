@@ -28,6 +28,8 @@ export interface BootOptions {
   readonly cpus?: number;
   /** Details of zones, NUMA nodes, CMA, watermarks; `ranges` default to one from the mode's base. */
   readonly memory?: Partial<MemoryMapConfig>;
+  /** Pools of huge pages as the kernel's command line names them: `hugepagesz=2M hugepages=0:2,1:2`. */
+  readonly hugepages?: string;
   /** vm.* and the like at boot, by the names of Globals. */
   readonly settings?: Readonly<Partial<Record<SettingName, number>>>;
 }

@@ -1,7 +1,9 @@
 /** Files of /sys/kernel/mm/hugepages and /proc/sys/vm that set pools of huge pages. */
 import { get } from '../memory/heap.ts';
 import { pageShift } from '../memory/state.ts';
+import { nodeCount } from '../memory/zone.ts';
 import { globals } from '../mm/globals.ts';
+import { freeHugePagesOfNode, hugePagesOfNode } from '../mm/hugetlb-pool.ts';
 import { Hstate, Hugetlb } from '../mm/hugetlb-types.ts';
 import { Globals } from '../mm/types.ts';
 import { poolOf } from './boot-hugetlb.ts';
@@ -21,8 +23,25 @@ const FIELDS: Readonly<Record<string, number>> = {
   surplus_hugepages: Hstate.surplus,
 };
 
+/** The files of one node, /sys/devices/system/node/nodeN/hugepages/…: what is there and free, and how many shall be there. */
+function nodeSetting(path: string): PoolSetting | undefined {
+  const found = /^\/sys\/devices\/system\/node\/node(\d+)\/hugepages\/hugepages-(\d+)kB\/(nr|free)_hugepages$/.exec(path);
+  if (!found) return undefined;
+  const node = Number(found[1]);
+  const pool = poolOf(Number(found[2]), pageShift);
+  if (pool === 0 || node >= nodeCount()) return undefined;
+  return {
+    read: () => (found[3] === 'nr' ? hugePagesOfNode(pool, node) : freeHugePagesOfNode(pool, node)),
+    write: (kernel, value) => {
+      if (found[3] === 'nr') kernel.setMaxHugePagesNode(pool, node, value);
+    },
+  };
+}
+
 /** The setting behind a path, of the mounted machine; undefined where there is none. */
 export function hugePoolSetting(path: string): PoolSetting | undefined {
+  const ofNode = nodeSetting(path);
+  if (ofNode !== undefined) return ofNode;
   const sysfs = /^\/sys\/kernel\/mm\/hugepages\/hugepages-(\d+)kB\/(\w+)$/.exec(path);
   const sysctl = /^\/proc\/sys\/vm\/(nr_\w*hugepages\w*)$/.exec(path);
   const hugetlb = get(globals, Globals.hugetlb);

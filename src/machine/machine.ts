@@ -18,6 +18,7 @@ import { PxdError } from '../pagetable/error.ts';
 import type { FrameSource } from '../pagetable/source.ts';
 import { type BootOptions, boot } from './boot.ts';
 import { capture, frameSource } from './capture.ts';
+import { bootHugePages } from './hugetlb-options.ts';
 import { type Kernel, kernelOf, type ProgramName } from './kernel.ts';
 import { zoneinfoText } from './proc/node-stats.ts';
 import { Process } from './process.ts';
@@ -38,6 +39,8 @@ export class Machine {
   readonly userFault: Kernel['userFault'];
   readonly tlb: SoftTlb;
   readonly options: MachineOptions;
+  /** What of the command line was passed over or could not be had. */
+  readonly bootMessages: readonly string[];
   readonly #flush: (mm: number, start: number, end: number) => void;
   readonly #processes = new Map<number, Process>();
   readonly #calls = new Map<string, { readonly run: (...args: number[]) => number; readonly kinds: readonly ArgumentKind[] }>();
@@ -53,6 +56,7 @@ export class Machine {
     this.tlb = new SoftTlb(booted.state);
     this.#flush = (mm, start, end) => this.tlb.flush(mm, start, end);
     this.enter();
+    this.bootMessages = restored === undefined && options.hugepages !== undefined ? bootHugePages(options.hugepages, this.kernel, this.pageShift) : [];
   }
 
   /** Makes this the machine that kernel code works on. */

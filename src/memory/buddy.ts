@@ -228,6 +228,13 @@ export function allocPages(order: number, gfp: number, cpu = 0): number {
   return page !== 0 ? page : allocPagesSlowly(order, gfp, cpu);
 }
 
+/** The same of one node alone (alloc_pages_node with __GFP_THISNODE). */
+export function allocPagesNode(order: number, gfp: number, node: number, cpu = 0): number {
+  const cma = gfpMigratetype(gfp) === MIGRATE_MOVABLE ? ALLOC_CMA : 0;
+  const page = getPageFromFreelist(order, gfp | __GFP_THISNODE, ALLOC_WMARK_LOW | cma, cpu, node);
+  return page !== 0 ? page : getPageFromFreelist(order, gfp | __GFP_THISNODE, gfpToAllocFlags(gfp, order), cpu, node);
+}
+
 /** alloc_flags_nofragment: where a zone of DMA32 lies below, requests for NORMAL go there rather than mix types in a pageblock. */
 function avoidsMixing(gfp: number, cpu: number): number {
   const root = memory();
@@ -255,13 +262,12 @@ function wakeKswapd(gfp: number, cpu: number): void {
   if (wanted !== heap[slot]) setSlot(slot, wanted);
 }
 
-/** get_page_from_freelist: the first zone, downward from the highest that the request may use, whose watermark allows it. */
-export function getPageFromFreelist(order: number, gfp: number, flags: number, cpu = 0): number {
+/** get_page_from_freelist: the first zone, downward from the highest that the request may use, whose watermark allows it. `node`: other than the CPU's. */
+export function getPageFromFreelist(order: number, gfp: number, flags: number, cpu = 0, node = heap[memory() + Memory.cpuNode + cpu]): number {
   locate();
   const root = memory();
   const highest = gfpZone(gfp);
   if (highest < 0 || order > heap[root + Memory.maxOrder]) return 0;
-  const node = heap[root + Memory.cpuNode + cpu];
   let at = root + Memory.zonelists + node * ZONELIST_SLOTS;
   for (let zone = heap[at]; zone !== 0; zone = heap[++at]) {
     if (heap[zone + Zone.kind] > highest) continue;
@@ -278,7 +284,7 @@ export function getPageFromFreelist(order: number, gfp: number, flags: number, c
     if ((flags & ALLOC_HIGHATOMIC) !== 0) reserveHighatomic(zone, page, order);
     return page;
   }
-  return (flags & ALLOC_NOFRAGMENT) === 0 ? 0 : getPageFromFreelist(order, gfp, flags & ~ALLOC_NOFRAGMENT, cpu);
+  return (flags & ALLOC_NOFRAGMENT) === 0 ? 0 : getPageFromFreelist(order, gfp, flags & ~ALLOC_NOFRAGMENT, cpu, node);
 }
 
 /** reserve_highatomic_pageblock: the pageblock of a block that was needed at once is kept for such requests, up to 1 % of the zone. */

@@ -11,11 +11,12 @@ import { Memory, memory, Zone } from './zone.ts';
 /** Whether a block of an order is more than the buddy allocator hands out. */
 export const isContigOrder = (order: number): boolean => order > heap[memory() + Memory.maxOrder];
 
-/** alloc_contig_pages: 2^order frames that follow each other and are aligned, as one compound page; its head, or 0. The highest zone comes first. */
-export function allocContigPages(order: number): number {
+/** alloc_contig_pages: 2^order frames that follow each other and are aligned, as one compound page; its head, or 0. The highest zone comes first. `node`: of that one alone. */
+export function allocContigPages(order: number, node = -1): number {
   const pages = 2 ** order;
   for (let i = heap[memory() + Memory.nrZones] - 1; i >= 0; i--) {
     const zone = heap[memory() + Memory.zones + i];
+    if (node >= 0 && heap[zone + Zone.node] !== node) continue;
     const end = heap[zone + Zone.startPfn] + heap[zone + Zone.spanned];
     for (let pfn = Math.ceil(heap[zone + Zone.startPfn] / pages) * pages; pfn + pages <= end; pfn += pages)
       if (allocContigRange(pfn, pfn + pages, order) === 0) return pageOfPfn(pfn);

@@ -10,7 +10,7 @@
 
 import { gfpZone, MIGRATE_TYPES } from './gfp.ts';
 import { alloc } from './heap.ts';
-import { heap, type MachineState, mounted, setSlot } from './state.ts';
+import { heap, type MachineState, mounted, pfnOfPage, setSlot } from './state.ts';
 import { array, defineStruct, type Ref } from './struct.ts';
 
 export type ZoneRef = Ref<'zone'>;
@@ -193,6 +193,15 @@ const blockSlot = (block: number): number => pageblockTable + (block >> 9) * TAB
 export function blockInfo(frame: number): number {
   const block = frame >> pageblockShift;
   return (heap[blockSlot(block)] >> ((block & 3) << 3)) & 0xff;
+}
+
+/** Nodes of the machine. */
+export const nodeCount = (): number => heap[memory() + Memory.nodes];
+
+/** page_to_nid: the node of a page that was allocated, by its pageblock's zone. */
+export function nodeOfPage(page: number): number {
+  locate();
+  return heap[heap[memory() + Memory.zones + (blockInfo(pfnOfPage(page) - basePfn) >> 3) - 1] + Zone.node];
 }
 
 /** get_pageblock_migratetype. */

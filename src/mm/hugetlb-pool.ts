@@ -20,7 +20,8 @@ import {
   PG_REFERENCED,
   PG_UPTODATE,
 } from '../memory/page-flags.ts';
-import { pageFlags, pageNext, pageOrder, pagePrivate, setPageIndex, setPageMapping, setPageNext, setPagePrivate } from '../memory/state.ts';
+import { pageFlags, pageNext, pageOrder, pagePrivate, pagesEnd, setPageIndex, setPageMapping, setPageNext, setPagePrivate } from '../memory/state.ts';
+import { nodeCount, nodeOfPage } from '../memory/zone.ts';
 import { ENOMEM, ENOSPC } from './errno.ts';
 import { globals } from './globals.ts';
 import { hstateVma, inodeOfVma, vmaCommitReservation, vmaEndReservation, vmaNeedsReservation } from './hugetlb-resv.ts';
@@ -71,9 +72,10 @@ function* dequeue(h: HstateRef, unreserved: boolean): Op<number> {
 
 // --- pages of the buddy allocator ---------------------------------------------------------------------------------------------
 
-/** only_alloc_fresh_hugetlb_folio: a page that is in no pool yet, with reference count 0; 0 without memory. */
-function* allocFresh(h: HstateRef): Op<number> {
-  const page = yield* allocPage(GFP_HIGHUSER_MOVABLE | __GFP_COMP, get(h, Hstate.order));
+/** only_alloc_fresh_hugetlb_folio: a page that is in no pool yet, with reference count 0; 0 without memory. `node`: of that one alone, −1 of any. */
+function* allocFresh(h: HstateRef, node: number): Op<number> {
+  const gfp = GFP_HIGHUSER_MOVABLE | __GFP_COMP;
+  const page = node < 0 ? yield* allocPage(gfp, get(h, Hstate.order)) : yield* allocPage(gfp, get(h, Hstate.order), node);
   if (page === 0) return 0;
   yield* setFlags(page, PG_HUGETLB);
   yield* refAdd(page, -1);
@@ -94,7 +96,7 @@ function* allocSurplus(h: HstateRef): Op<number> {
   const allowed = get(h, Hstate.surplus) < get(h, Hstate.overcommit);
   yield* spinUnlock(hugetlbLock());
   if (!allowed) return 0;
-  const page = yield* allocFresh(h);
+  const page = yield* allocFresh(h, -1);
   if (page === 0) return 0;
   yield* spinLock(hugetlbLock());
   // The limit may have been reached meanwhile.
@@ -302,14 +304,82 @@ export function* freeHugeFolio(page: Page): Op<number> {
 
 // --- size of a pool ---------------------------------------------------------------------------------------------------------
 
-/** set_max_huge_pages: what is written to nr_hugepages. As many pages as can be had; 0. */
+/** alloc_pool_huge_folio: one page more for the pool, of the next node that has one (`node` −1) or of one alone; 0 for none. */
+function* allocPoolPage(h: HstateRef, node: number): Op<number> {
+  const nodes = nodeCount();
+  if (nodes === 1 || node >= 0) return yield* allocFresh(h, nodes === 1 ? -1 : node);
+  for (let tries = 0; tries < nodes; tries++) {
+    const next = get(h, Hstate.nextToAlloc);
+    set(h, Hstate.nextToAlloc, (next + 1) % nodes);
+    const page = yield* allocFresh(h, next);
+    if (page !== 0) return page;
+  }
+  return 0;
+}
+
+/** A free page of a node off the free list, 0 when there is none. */
+function unlinkFreeOf(h: HstateRef, node: number): Page {
+  let before = 0;
+  for (let page = get(h, Hstate.free); page !== 0; page = pageNext[page]) {
+    if (nodeOfPage(page) === node) {
+      if (before === 0) set(h, Hstate.free, pageNext[page]);
+      else setPageNext(before, pageNext[page]);
+      setPageNext(page, 0);
+      add(h, Hstate.freePages, -1);
+      return page;
+    }
+    before = page;
+  }
+  return 0;
+}
+
+/** remove_pool_hugetlb_folio: a free page of the next node that has one, or of one alone; 0 for none. */
+function unlinkPoolPage(h: HstateRef, node: number): Page {
+  if (get(h, Hstate.freePages) === 0) return 0;
+  const nodes = nodeCount();
+  if (nodes === 1) return unlinkFree(h);
+  if (node >= 0) return unlinkFreeOf(h, node);
+  for (let tries = 0; tries < nodes; tries++) {
+    const next = get(h, Hstate.nextToFree);
+    set(h, Hstate.nextToFree, (next + 1) % nodes);
+    const page = unlinkFreeOf(h, next);
+    if (page !== 0) return page;
+  }
+  return 0;
+}
+
+/** nr_huge_pages_node: pages of a size that are in the pool and of a node. */
+export function hugePagesOfNode(h: HstateRef, node: number): number {
+  let sum = 0;
+  for (let page = 1; page < pagesEnd(); page++)
+    if ((pageFlags[page] & PG_HUGETLB) !== 0 && pageOrder[page] === get(h, Hstate.order) && nodeOfPage(page) === node) sum++;
+  return sum;
+}
+
+/** free_huge_pages_node. */
+export function freeHugePagesOfNode(h: HstateRef, node: number): number {
+  let sum = 0;
+  for (let page = get(h, Hstate.free); page !== 0; page = pageNext[page]) if (nodeOfPage(page) === node) sum++;
+  return sum;
+}
+
+/** set_max_huge_pages: what is written to nr_hugepages, for all nodes. As many pages as can be had; 0. */
 export function* setMaxHugePages(h: HstateRef, wanted: number): Op<number> {
+  return yield* resizePool(h, wanted, -1);
+}
+
+/** The same for one node, of which `wanted` pages shall be. */
+export function* setMaxHugePagesNode(h: HstateRef, node: number, wanted: number): Op<number> {
+  return yield* resizePool(h, wanted + get(h, Hstate.nr) - get(h, Hstate.surplus) - hugePagesOfNode(h, node), node);
+}
+
+function* resizePool(h: HstateRef, wanted: number, node: number): Op<number> {
   yield* spinLock(hugetlbLock());
   // Surplus pages become the pool's own first.
   while (get(h, Hstate.surplus) > 0 && wanted > get(h, Hstate.nr) - get(h, Hstate.surplus)) add(h, Hstate.surplus, -1);
   while (wanted > get(h, Hstate.nr) - get(h, Hstate.surplus)) {
     yield* spinUnlock(hugetlbLock());
-    const page = yield* allocFresh(h);
+    const page = yield* allocPoolPage(h, node);
     yield* spinLock(hugetlbLock());
     if (page === 0) break;
     add(h, Hstate.nr, 1);
@@ -317,8 +387,9 @@ export function* setMaxHugePages(h: HstateRef, wanted: number): Op<number> {
   }
   // Promised pages stay, and so do those in use: they become surplus.
   const least = Math.max(wanted, get(h, Hstate.resv) + get(h, Hstate.nr) - get(h, Hstate.freePages));
-  while (least < get(h, Hstate.nr) - get(h, Hstate.surplus) && get(h, Hstate.freePages) > 0) {
-    const page = unlinkFree(h);
+  while (least < get(h, Hstate.nr) - get(h, Hstate.surplus)) {
+    const page = unlinkPoolPage(h, node);
+    if (page === 0) break;
     add(h, Hstate.nr, -1);
     yield* spinUnlock(hugetlbLock());
     yield* giveBack(page);

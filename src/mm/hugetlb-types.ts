@@ -29,6 +29,9 @@ export const Hstate = defineStruct('hstate', {
   /** surplus_huge_pages: beyond the pool's own size, given back when they are free. */
   surplus: 'count',
   overcommit: 'count',
+  /** next_nid_to_alloc, next_nid_to_free: the pool grows and shrinks by nodes in turn. */
+  nextToAlloc: 'number',
+  nextToFree: 'number',
 });
 
 /** All of hugetlb. */

@@ -11,6 +11,8 @@ import { type EntryCodec, PTE_HUGE } from '../pagetable/canonical.ts';
 export interface HugeSize {
   readonly level: number;
   readonly entries: number;
+  /** Entries in the table below each of these, where those map the page; else 0. */
+  readonly fill: number;
   readonly order: number;
   /** What tells its entries from ordinary ones (PTE_HUGE, PTE_GROUP). */
   readonly bits: number;
@@ -25,10 +27,13 @@ export function hugeSizes(codec: EntryCodec): HugeSize[] {
   codec.levels.forEach((level, i) => {
     if (i > Math.min(2, topLevel)) return;
     const bits = i > 0 ? PTE_HUGE : 0;
-    if (i > 0 && level.leaves && shifts.includes(level.shift)) sizes.push({ level: i, entries: 1, order: Math.log2(spanPages(i)), bits });
+    if (i > 0 && level.leaves && shifts.includes(level.shift)) sizes.push({ level: i, entries: 1, fill: 0, order: Math.log2(spanPages(i)), bits });
     for (const group of level.groups)
-      if (shifts.includes(group.shift)) sizes.push({ level: i, entries: group.entries, order: group.shift - codec.pageShift, bits: bits | group.bits });
+      if (shifts.includes(group.shift))
+        sizes.push({ level: i, entries: group.entries, fill: 0, order: group.shift - codec.pageShift, bits: bits | group.bits });
   });
+  for (const { shift, level, entries, fill, bits } of codec.filled)
+    if (shifts.includes(shift)) sizes.push({ level, entries, fill, order: shift - codec.pageShift, bits });
   return sizes.sort((a, b) => a.order - b.order).slice(0, MAX_HSTATES);
 }
 
@@ -43,6 +48,7 @@ export function bootHugetlb(codec: EntryCodec): void {
     set(h, Hstate.order, size.order);
     set(h, Hstate.level, size.level);
     set(h, Hstate.entries, size.entries);
+    set(h, Hstate.fill, size.fill);
     set(h, Hstate.bits, size.bits);
     set(hugetlb, Hugetlb.hstates + i, h);
   });

@@ -17,6 +17,8 @@ export const Hstate = defineStruct('hstate', {
   /** Level of its entries, and how many of them one page takes (1, or a contiguous group). */
   level: 'number',
   entries: 'count',
+  /** Where these lead to tables that map the page: entries in each of them; else 0. */
+  fill: 'count',
   /** Bits that tell its entries from ordinary ones: PTE_HUGE above the lowest level, PTE_GROUP where several map a page. */
   bits: 'number',
   /** First of the free pages, chained by the column `next`. */

@@ -28,12 +28,13 @@ export const vmemmapStart = (): Vpn => (layout()?.vmemmap === undefined ? -1 : i
 export const directMapVpn = (pfn: number): Vpn => directMapStart() + pfn;
 
 /** What leaves are for. */
+export const FOR_NOTHING = 0;
 export const FOR_VMAP = 1;
 export const FOR_DIRECT_MAP = 2;
 
 /** Whether the kernel maps with pages of 2^shift bytes. */
 export const sizeAllowed = (shift: number, use: number): boolean =>
-  pageSizes(codec.mode).some((s) => s.shift === shift && (use === FOR_VMAP ? s.vmap : s.directMap));
+  pageSizes(codec.mode).some((s) => s.shift === shift && ((use === FOR_VMAP && s.vmap) || (use === FOR_DIRECT_MAP && s.directMap)));
 
 /** arch_vmap_pmd_supported, arch_vmap_pud_supported, and the like for the direct map: whether the kernel maps with leaves of a level. */
 export const leafAllowed = (level: number, use: number): boolean =>

@@ -12,8 +12,8 @@ import { SW } from '../kernel/switches.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_HUGE, PTE_PRESENT, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
-import { leafAllowed, sizeAllowed } from './kernel-layout.ts';
-import { entryPointer, installTable, PTE_PAYLOAD, pteFree, pteLockptr, ptePfn, tablePage, upperLock } from './pgtable.ts';
+import { FOR_NOTHING, leafAllowed, sizeAllowed } from './kernel-layout.ts';
+import { entryPointer, installTable, PTE_PAYLOAD, pteFree, pteLockptr, ptePfn, pteSet, tablePage, upperLock } from './pgtable.ts';
 import { Globals, Mm, type MmRef, type Page, type Vpn } from './types.ts';
 
 const init = (): MmRef => get(globals, Globals.initMm);
@@ -42,6 +42,13 @@ function* vmapTable(table: Page, level: number, start: Vpn, end: Vpn, pfn: numbe
     const frame = pfn + (vpn - start);
     const run = runPages(level, vpn, end, frame, use, maxPages);
     let leaf = 0;
+    const filled = filledPages(level, vpn, end, frame, use, maxPages);
+    if (filled !== 0) {
+      const error = yield* vmapFilled(table, level, vpn, frame, prot, filled);
+      if (error !== 0) return error;
+      vpn += filled;
+      continue;
+    }
     if (run !== 0) leaf = yield* vmapTryRun(table, at, level, vpn, frame, prot, run);
     if (leaf !== 0) next = vpn + run;
     else if (wantsLeaf(level, vpn, next, frame, use, maxPages)) leaf = yield* vmapTryHuge(table, at, level, vpn, frame, prot);
@@ -86,6 +93,35 @@ function runPages(level: number, vpn: Vpn, end: Vpn, pfn: number, use: number, m
     if (pages <= maxPages && pages <= end - vpn && vpn % pages === 0 && pfn % pages === 0 && sizeAllowed(group.shift, use)) largest = pages;
   }
   return largest;
+}
+
+/** The same for pages that are mapped by all of the tables below several entries of a level (8M on 8xx). */
+function filledPages(level: number, vpn: Vpn, end: Vpn, pfn: number, use: number, maxPages: number): number {
+  for (const { shift, level: upper, entries } of codec.filled) {
+    const pages = entries * spanPages(upper);
+    if (upper === level && pages <= maxPages && pages <= end - vpn && vpn % pages === 0 && pfn % pages === 0 && sizeAllowed(shift, use)) return pages;
+  }
+  return 0;
+}
+
+/** What tells the entries of such a table. */
+const filledBits = (): number => codec.filled[0].bits;
+
+/** Maps one such page (__early_map_kernel_hugepage): its tables are filled, then the entries that lead to them tell the size. 0 or −ENOMEM. */
+function* vmapFilled(table: Page, level: number, vpn: Vpn, pfn: number, prot: number, pages: number): Op<number> {
+  const span = spanPages(level);
+  for (let done = 0; done < pages; done += span) {
+    const at = entryAt(table, level, vpn + done);
+    let entry = yield* entryGet(at, level);
+    if (entry === 0) entry = yield* installTable(init(), table, at, level);
+    if (entry === 0) return -ENOMEM;
+    yield* vmapPteRange(tablePage(entry), vpn + done, vpn + done + span, pfn + done, prot | filledBits(), FOR_NOTHING, 1);
+    const lock = upperLock(init(), table, level);
+    yield* spinLock(lock);
+    yield* entrySet(at, level, pteSet(entry, PTE_HUGE));
+    yield* spinUnlock(lock);
+  }
+  return 0;
 }
 
 /** What tells entries of a group of so many pages. */

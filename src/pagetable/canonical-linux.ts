@@ -47,6 +47,9 @@ const NAMES = ['pte', 'pmd', 'pud', 'p4d', 'pgd'] as const;
 /** Operations that hang a table of user space in, the one that Linux itself calls for user space first. */
 const POPULATE = ['pmd_populate(user)', 'pmd_populate', '__pmd_populate(user)', 'pud_populate', '__pud_populate(user)', 'p4d_populate', 'pgd_populate'];
 
+/** Operations that hang in a table of which all entries map one large page of user space. */
+const FILLS = ['table entry of an 8M page (user)'];
+
 const USER_PROT = /^PAGE_(READ(ONLY)?|COPY|SHARED|WRITE(ONLY)?|EXEC(ONLY|READ)?|R|RO|RX|RW|RWX|RO_EXEC|W|X|WX)(_EXEC|_NOEXEC|_X)?_?$/;
 const KERNEL_PROT = /^PAGE_KERNEL(_EXEC|_RO|_ROX|_X|_RWX)?$/;
 
@@ -131,15 +134,24 @@ export class LinuxLevel {
   /** The word for bits and payload. @throws {RangeError} for what the level cannot hold. */
   encode(bits: number, payload: number): Word {
     if ((bits & PTE_SWAP) !== 0) return this.#swap(bits, payload);
-    if ((bits & PTE_TABLE) !== 0) return this.table(payload);
+    if ((bits & PTE_TABLE) !== 0) return this.table(payload, (bits & PTE_HUGE) !== 0);
     if ((bits & PTE_PRESENT) === 0) throw new RangeError(`canonical bits 0x${bits.toString(16)} are neither present, swap nor table`);
     return this.#leaf(bits, payload);
   }
 
-  /** The word that points to a table. */
-  table(pfn: number): Word {
-    if (this.populate === undefined) throw new RangeError(`${this.#mode.mode.name}: level ${this.level.level.name} holds no tables`);
-    return this.#linux.populate(this.populate, BigInt(pfn) << BigInt(this.#mode.mode.pageShift));
+  /** The word that points to a table; `filled`: to one whose entries map one large page. */
+  table(pfn: number, filled = false): Word {
+    const name = filled ? this.#fills : this.populate;
+    if (name === undefined) throw new RangeError(`${this.#mode.mode.name}: level ${this.level.level.name} holds no ${filled ? 'such ' : ''}tables`);
+    return this.#linux.populate(name, BigInt(pfn) << BigInt(this.#mode.mode.pageShift));
+  }
+
+  /** The operation for tables of one large page. */
+  get #fills(): string | undefined {
+    return FILLS.find((n) => {
+      const rule = this.#linux.side.populate[n];
+      return rule && levelFor(this.#mode, rule.level) === this.level;
+    });
   }
 
   #swap(bits: number, payload: number): Word {
@@ -359,7 +371,10 @@ export class LinuxLevel {
       const flags = (swap.exclusive ? PTE_SWP_EXCLUSIVE : 0) | (swap.softDirty ? PTE_SOFT_DIRTY : 0) | (swap.uffdWp ? PTE_UFFD_WP : 0);
       return { bits: PTE_SWAP | flags, payload: swap.offset * 32 + swap.type, form };
     }
-    if (form?.kind === 'table') return { bits: PTE_TABLE, payload: this.#pointer(form, lo, hi), form };
+    if (form?.kind === 'table') {
+      const filled = this.#linux.side.populate[this.#fills ?? '']?.form === form.form.name;
+      return { bits: PTE_TABLE | (filled ? PTE_HUGE : 0), payload: this.#pointer(form, lo, hi), form };
+    }
     if (form?.kind !== 'leaf' || !form.address) throw wrong();
     const word = { lo, hi };
     const open = holds(form.allows.present, lo, hi) ? rightsBits(form, word) : 0;

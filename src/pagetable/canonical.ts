@@ -82,6 +82,19 @@ export interface CodecLevel {
   readonly swapOffsets: number;
 }
 
+/** A larger page that is mapped by the tables below several entries of a level (8xx's 8M). */
+export interface FilledTables {
+  /** log2 of the bytes of the page. */
+  readonly shift: number;
+  /** Level of the entries that lead to the tables, and how many. */
+  readonly level: number;
+  readonly entries: number;
+  /** Entries in each of the tables. */
+  readonly fill: number;
+  /** What their bits are told by (PTE_GROUP). */
+  readonly bits: number;
+}
+
 export interface CodecOptions {
   /** Name of the top level where tables begin below the mode's first (s390: 'pud' for 3 levels; default 'p4d', 4 levels). */
   readonly top?: string;
@@ -124,6 +137,7 @@ export class EntryCodec {
   readonly compiled: CompiledMode;
   /** Index 0 is the lowest. */
   readonly levels: readonly CodecLevel[];
+  readonly filled: readonly FilledTables[];
   /** Bits that entries of the lowest level keep. */
   readonly supports: number;
   /** log2 of the mode's page. */
@@ -155,6 +169,7 @@ export class EntryCodec {
     this.bigEndian = this.compiled.bigEndian;
     this.sharedEmpty = mode.sharedEmpty === true;
     this.levels = this.#linux.map((l, i) => levelOf(this.compiled, l, this.#memory[i]));
+    this.filled = filledOf(this.compiled, this.levels);
     this.supports = this.levels[0].supports;
     this.markerType = this.typeOf('marker');
     this.swapAreas = swapTypes(this.compiled.kernel, this.compiled.specials).filter((t) => t.kind === 'swap').length;
@@ -387,6 +402,21 @@ function chainOf(mode: CompiledMode, top: string | undefined): CompiledLevel[] {
   const chain = mode.levels.filter((l) => NAMES.includes(l.level.name)).reverse();
   const last = top ?? DEFAULT_TOP[mode.mode.name];
   return last === undefined ? chain : chain.slice(0, chain.indexOf(levelNamed(mode, last)) + 1);
+}
+
+/** Pages whose entries fill tables of a kind of their own; such an entry looks like one of the largest group of the lowest level. */
+function filledOf(mode: CompiledMode, levels: readonly CodecLevel[]): FilledTables[] {
+  return mode.levels.flatMap((own) =>
+    own.forms.flatMap((form) => {
+      const size = form.kind === 'leaf' ? form.groups.find((g) => g.group.size !== undefined)?.group.size : undefined;
+      const level = levels.findIndex((l) =>
+        mode.levels.some((m) => m.level.name === l.name && m.forms.some((f) => f.kind === 'table' && f.form.next === own.level.name)),
+      );
+      const bits = levels[0].groups.at(-1)?.bits;
+      if (size === undefined || level < 0 || bits === undefined) return [];
+      return [{ shift: Math.log2(size), level, entries: size / 2 ** levels[level].shift, fill: own.entries, bits }];
+    }),
+  );
 }
 
 function memoryOf(mode: CompiledMode, linux: LinuxLevel): LevelMemory {

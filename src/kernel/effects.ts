@@ -248,10 +248,7 @@ export function setFlags(page: number, bits: number, count = 1): number {
   checkInUse(page, 'sets flags of');
   const old = pageFlags[page];
   if ((old & bits) !== bits) setPageFlags(page, old | bits);
-  for (let i = 1; i < count; i++) {
-    const part = nextPage(page, i);
-    if ((pageFlags[part] & bits) !== bits) setPageFlags(part, pageFlags[part] | bits);
-  }
+  if (count > 1) changeFlagsBehind(page, bits, 0, count);
   return old & ~PG_LOCKED;
 }
 
@@ -260,11 +257,17 @@ export function clearFlags(page: number, bits: number, count = 1): number {
   checkInUse(page, 'clears flags of');
   const old = pageFlags[page];
   if ((old & bits) !== 0) setPageFlags(page, old & ~bits);
+  if (count > 1) changeFlagsBehind(page, 0, bits, count);
+  return old & ~PG_LOCKED;
+}
+
+// Apart, as the functions before are called for small pages nearly always: engines put them where they are called.
+function changeFlagsBehind(page: number, set: number, clear: number, count: number): void {
   for (let i = 1; i < count; i++) {
     const part = nextPage(page, i);
-    if ((pageFlags[part] & bits) !== 0) setPageFlags(part, pageFlags[part] & ~bits);
+    const flags = (pageFlags[part] | set) & ~clear;
+    if (flags !== pageFlags[part]) setPageFlags(part, flags);
   }
-  return old & ~PG_LOCKED;
 }
 
 // --- entries ----------------------------------------------------------------------------------------------------------------

@@ -15,8 +15,5 @@ export function checkInUse(page: number, what: string): void {
   if (running !== 0 && (pageFlags[page] & (PG_BUDDY | PG_PCP)) !== 0) throw new KernelBug('I1', `task ${current} ${what} page ${page}, which is free`);
 }
 
-/** The running task has taken a lock that lives in an object. @throws {KernelBug} I19 */
-export function checkLockObject(object: number, nameOf: () => string): void {
-  if (running === 0 || !(heap[object] < 0) || heap[running + Task.rcuDepth] > 0) return;
-  throw new KernelBug('I19', `task ${current} takes ${nameOf()}, which was freed`);
-}
+/** Whether a lock that the running task takes lies in an object that was freed, and not under RCU. */
+export const liesInFreed = (object: number): boolean => heap[object] < 0 && !(heap[running + Task.rcuDepth] > 0);

@@ -12,7 +12,7 @@ import { PG_ANON, PG_HUGETLB } from '../memory/page-flags.ts';
 import { FIRST_OBJECT, heap, type MachineState, mounted, pageFlags, SLOT_TOP, setSlot } from '../memory/state.ts';
 import { fieldName, layouts } from '../memory/struct.ts';
 import { KernelBug } from './bug.ts';
-import { checkInUse, checkLockObject } from './lifetimes.ts';
+import { checkInUse, liesInFreed } from './lifetimes.ts';
 import { isAgainstOrder } from './lock-order.ts';
 import { firstTask, MAX_HELD, running, Task, type TaskRef } from './task.ts';
 
@@ -241,7 +241,8 @@ export function mightSleep(what: string): void {
 export function acquired(lock: number, mode: number): void {
   if (running === 0) return;
   if (mode === HELD_FOLIO) checkInUse(lock, 'locks');
-  else if (mode !== HELD_VMA && lock > 0) checkLockObject(objectOf(lock), () => called(lock, mode));
+  else if (mode !== HELD_VMA && lock > 0 && liesInFreed(objectOf(lock)))
+    throw new KernelBug('I19', `task ${numberOf(running)} takes ${called(lock, mode)}, which was freed`);
   const count = heap[running + Task.heldCount];
   if (count >= MAX_HELD) throw new KernelBug('I23', `task ${numberOf(running)} holds more than ${MAX_HELD} locks`);
   setSlot(running + Task.held + count, lock);

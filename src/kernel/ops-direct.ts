@@ -4,16 +4,17 @@
  * Invariant: the direct program runs only while no task is inside a call, so every lock is free when it starts and free again when it ends;
  * taking one leaves no trace in memory, and locks are therefore not written at all. Everything else has the effect that it has in ops.ts.
  */
+import { loadEntry, storeEntry } from './arch.ts';
+
 export { add, get, set } from '../memory/heap.ts';
+// Entries, without the questions that tasks are asked.
+export { loadEntry as entryGet } from './arch.ts';
 export {
   atomicAdd,
   clearFlags,
   cmpxchg,
   entireMapcountAdd,
   entryClearBits,
-  entryGet,
-  entryGetAndClear,
-  entrySet,
   kfree,
   kmalloc,
   kmallocNowait,
@@ -31,6 +32,17 @@ export { allocPage, freePage } from './pages.ts';
 export { callRcuFreeTable } from './rcu.ts';
 export { borrowPgd, flushTlbMm, flushTlbRange, loadedAdd, loadPgd, localFlushTlbAll } from './tlb.ts';
 export { userLoad, userStore } from './user.ts';
+
+export function entrySet(at: number, level: number, entry: number): number {
+  storeEntry(at, level, entry);
+  return 0;
+}
+
+export function entryGetAndClear(at: number, level: number): number {
+  const entry = loadEntry(at, level);
+  storeEntry(at, level, 0);
+  return entry;
+}
 
 /** Kernels of another time are explored, not run. */
 export const switched = (_number: number): boolean => false;

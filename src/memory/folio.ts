@@ -158,10 +158,13 @@ function addLargeMapcount(folio: number, delta: number, mm: number): void {
 
 /** Entries of the lowest level map `count` pages from one on, or no longer do; `mm` is whose they are. The mapcount of the first after that. */
 export function addPageMapcounts(page: number, delta: number, count: number, mm: number): number {
-  if (!pageIsCompound(page)) {
-    setPageMapcount(page, pageMapcount[page] + delta);
-    return pageMapcount[page];
-  }
+  if (pageIsCompound(page)) return addPartMapcounts(page, delta, count, mm);
+  const value = pageMapcount[page] + delta;
+  setPageMapcount(page, value);
+  return value;
+}
+
+function addPartMapcounts(page: number, delta: number, count: number, mm: number): number {
   const folio = pageFolio(page);
   const at = subPageIndex(page);
   let mapped = 0;

@@ -201,7 +201,7 @@ export function setTypeOfRange(frame: number, order: number, type: number): void
 export function takeBlock(zone: ZoneRef, page: number, have: number, order: number, type: number): number {
   const frame = pfnOfPage(page) - basePfn;
   removeFromFreeList(zone, page, have, type);
-  account(zone, type, -(2 ** order));
+  account(zone, type, -(1 << order));
   expand(zone, frame, have, order, type);
   return page;
 }

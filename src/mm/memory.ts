@@ -267,7 +267,7 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
   if (folio === 0) return VM_FAULT_OOM;
   yield* setFlags(folio, PG_UPTODATE);
   const pages = compoundPages(folio);
-  const first = vpn - (vpn % pages);
+  const first = pages === 1 ? vpn : vpn - (vpn % pages);
   const entry = maybeMkwrite(pteMkdirty(pteMkyoung(mkPte(folio, vmaPageProt(vma)))), vma);
   const ptep = yield* lockPte(vmf);
   const from = ptep - (vpn - first) * entryStride(0);

@@ -123,6 +123,11 @@ export const SWITCHES = {
     origin: '6.9-rc (a12083d721d7: the VMA was not handed on), fixed by 01d89b93e176',
   },
   gupFastNoReload: { does: 'get_user_pages_fast() does not read the entry again once it has a reference to the page', origin: 'mutation' },
+  gupFastRunOnce: {
+    does: 'get_user_pages_fast() takes the pages of a run of entries by the first of them, which it reads once',
+    origin: 'before 6.9 (gup_hugepte), without its check',
+  },
+  gupFastRunReload: { does: 'the same, and reads the first again once it has the references', origin: 'before 6.12 (gup_hugepte)' },
   gupFastNoTableReload: {
     does: 'get_user_pages_fast() does not read the entry of the page table again once it has a reference to the page',
     origin: 'before 6.1 (70cbc3cc78a9)',

@@ -40,6 +40,7 @@ import {
   pushPage,
   recordSubpages,
 } from './gup-types.ts';
+import { leafEnd } from './leaf.ts';
 import { ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { pteMap, pteUnmap } from './pgtable-generic.ts';
 import { folioIsSecretmem } from './secretmem.ts';
@@ -128,6 +129,24 @@ function* gupFastLeaf(at: number, level: number, entry: number, start: Vpn, end:
   return 1;
 }
 
+/**
+ * gup_hugepte() as it was: the pages up to `end` of a run of entries that map a larger page together, taken with as many references at once by what the first of them
+ * says. How many, 0 for none.
+ */
+function* gupFastRun(ptep: number, vpn: Vpn, end: Vpn, follFlags: number, vector: PageVectorRef): Op<number> {
+  const pte = yield* entryGet(ptep, 0);
+  if (!mayFollow(pte, follFlags)) return 0;
+  const page = ptePage(pte);
+  const refs = leafEnd(pte, 0, vpn, end) - vpn;
+  if ((yield* tryGrabFolioFast(page, refs, follFlags)) === 0) return 0;
+  if (switched(SW.gupFastRunReload) && (yield* entryGet(ptep, 0)) !== pte) {
+    yield* gupPutFolio(page, refs, follFlags);
+    return 0;
+  }
+  recordSubpages(vector, page, 0, refs);
+  return refs;
+}
+
 // --- the walk ---------------------------------------------------------------------------------------------------------------
 
 /** gup_fast_pte_range: the pages [vpn, end) of one table; 1 when all were taken. `pmd` is the entry at `pmdp` as it was read. */
@@ -136,6 +155,13 @@ function* gupFastPteRange(pmdp: number, pmd: number, start: Vpn, end: Vpn, follF
   yield* pteMap();
   let vpn = start;
   for (; vpn < end; vpn++) {
+    if (switched(SW.gupFastRunOnce) || switched(SW.gupFastRunReload)) {
+      const taken = yield* gupFastRun(ptep, vpn, end, follFlags, vector);
+      if (taken === 0) break;
+      ptep += taken * entryStride(0);
+      vpn += taken - 1;
+      continue;
+    }
     const page = yield* gupFastPte(pmdp, pmd, ptep, follFlags);
     if (page === 0) break;
     pushPage(vector, page);

@@ -75,6 +75,7 @@ import pagemapScan from './pagemap-scan.ts';
 import r01 from './r01.ts';
 import r02 from './r02.ts';
 import r03 from './r03.ts';
+import r04 from './r04.ts';
 import r05 from './r05.ts';
 import r05File from './r05-file.ts';
 import r06 from './r06.ts';
@@ -172,6 +173,7 @@ export const catalogue: readonly Scenario[] = [
   r01,
   r02,
   r03,
+  r04,
   r05,
   r05File,
   r06,

@@ -21,9 +21,9 @@ export function hashTask(scheduler: Scheduler, number: number): void {
   taskHash.high = laneHigh;
 }
 
-/** The state's hash, into `whole`; `low` and `high` are the sums of the tasks'. */
+/** The state's hash, into `whole`: of the sums of the tasks' and of memory's. */
 export const whole = { low: 0, high: 0 };
-export function hashWhole(tasksLow: number, tasksHigh: number): void {
-  whole.low = stateHashLow() ^ Math.imul(tasksLow, 0x2c1b3c6d);
-  whole.high = stateHashHigh() ^ Math.imul(tasksHigh, 0x297a2d39);
+export function hashWhole(tasksLow: number, tasksHigh: number, low = stateHashLow(), high = stateHashHigh()): void {
+  whole.low = low ^ Math.imul(tasksLow, 0x2c1b3c6d);
+  whole.high = high ^ Math.imul(tasksHigh, 0x297a2d39);
 }

@@ -154,6 +154,8 @@ class Search {
   /** What sleeps in the state that was met; which of what slept there before is to be taken, −1 in a new state. */
   #asleep = 0;
   #awake = -1;
+  /** Where the state that was met stands in the table. */
+  #place = 0;
   /** Whether the last action led to a new state, and which. */
   #entered = false;
   #enteredLow = 0;
@@ -319,6 +321,15 @@ class Search {
       const sleep = this.#sleep;
       // Alone it has nobody to sleep for.
       const notes = sleep !== undefined && (frame.next < frame.count || sleep.isAsked(depth));
+      if (sleep !== undefined && this.#checks.length === 0) {
+        const known = this.#known;
+        const step = known.find(action);
+        const record = step < 0 || !notes ? step : known.noteOf(step);
+        if (record >= 0) {
+          this.#takeAgain(frame, action, step, preemptions, notes ? sleep.taken(depth, action, record) : 0);
+          return true;
+        }
+      }
       const record = notes ? this.#stepNoted(action, sleep) : this.#step(action);
       if (this.#checks.length > 0) this.#always();
       const asleep = notes ? sleep.taken(depth, action, record) : 0;
@@ -340,6 +351,24 @@ class Search {
     }
   }
 
+  /** The same with a step that is known: where it leads is looked up before it is taken. */
+  #takeAgain(frame: Frame, action: Action, step: number, preemptions: number, asleep: number): void {
+    const known = this.#known;
+    hashWhole(known.tasksLowAfter(action, step), known.tasksHighAfter(action, step), known.lowAfter(step), known.highAfter(step));
+    const { low, high } = whole;
+    const at = this.#visited.find(low, high);
+    if (at >= 0) {
+      const word = this.#visited.word(at);
+      const isKnown = (word & ON_PATH) !== 0 ? this.#isIdle(low, high) : ((word >>> SLEEP) & ~asleep) === 0;
+      if (isKnown) {
+        this.#matched++;
+        return;
+      }
+    }
+    this.#staged.scheduler.stepAgain(action, step);
+    if (this.#meet(low, high, 0, false, asleep, at)) this.#goOn(low, high, action < ACTOR_BASE ? action : frame.last, preemptions, 0);
+  }
+
   #always(): void {
     for (const [rule, holds] of this.#checks) {
       const wrong = holds(this.#staged.stage);
@@ -349,7 +378,6 @@ class Search {
 
   /** A state is met: makes a frame of it when it is new, or `always`. @throws {KernelBug} when it is an end that must not be */
   #enter(last: Action, preemptions: number, always = false, asleep = 0): void {
-    const { scheduler } = this.#staged;
     const known = this.#known;
     hashWhole(known.tasksLow(), known.tasksHigh());
     let low = whole.low;
@@ -361,7 +389,13 @@ class Search {
     }
     // Without one, preemptions are no reason to explore a state again.
     const paid = this.#bound === Number.POSITIVE_INFINITY ? 0 : preemptions;
-    if (!this.#meet(low, high, paid, always, asleep)) return;
+    if (!this.#meet(low, high, paid, always, asleep, this.#visited.find(low, high))) return;
+    this.#goOn(low, high, last, preemptions, paid);
+  }
+
+  /** Makes a frame of a state that was met, or of an end none. @throws {KernelBug} when it is an end that must not be */
+  #goOn(low: number, high: number, last: Action, preemptions: number, paid: number): void {
+    const { scheduler } = this.#staged;
     this.#entered = true;
     this.#enteredLow = low;
     this.#enteredHigh = high;
@@ -384,6 +418,8 @@ class Search {
     const frame = this.#way.push(scheduler, last, preemptions);
     frame.low = low;
     frame.high = high;
+    frame.place = this.#place;
+    frame.moves = this.#visited.moves;
     frame.begun = this.beginnings.length;
     if (this.#sleep !== undefined) this.#leaveAsleep(frame, this.#sleep);
     this.#circles?.meet(this.#way.length - 1);
@@ -408,11 +444,15 @@ class Search {
   }
 
   /** Looks a state up and notes it with the preemptions that it took. False when it is known with no more than these. @throws {KernelBug} I27 */
-  #meet(low: number, high: number, preemptions: number, always: boolean, asleep: number): boolean {
-    const at = this.#visited.find(low, high);
+  #meet(low: number, high: number, preemptions: number, always: boolean, asleep: number, at: number): boolean {
     this.#asleep = asleep;
     this.#awake = -1;
-    if (at < 0) return this.#visited.add(low, high, Math.min(preemptions, PREEMPTIONS) | ON_PATH | FRESH | (asleep << SLEEP));
+    this.#place = at;
+    if (at < 0) {
+      if (!this.#visited.add(low, high, Math.min(preemptions, PREEMPTIONS) | ON_PATH | FRESH | (asleep << SLEEP), at)) return false;
+      this.#place = this.#visited.place;
+      return true;
+    }
     const word = this.#visited.word(at);
     if (this.#sleep !== undefined && (word & ON_PATH) === 0) {
       const before = word >>> SLEEP;
@@ -458,7 +498,8 @@ class Search {
 
   /** The last state of the way is left for good. False when what it ends in breaks a rule. */
   #leave(frame: Frame): boolean {
-    this.#clearPath(frame.low, frame.high);
+    const at = frame.moves === this.#visited.moves ? frame.place : this.#visited.find(frame.low, frame.high);
+    this.#visited.setWord(at, this.#visited.word(at) & ~ON_PATH);
     this.#way.pop();
     if (this.#circles?.leave(this.#way.length, frame.low, frame.high)) {
       const schedule = this.#staged.scheduler.schedule.slice(0, frame.mark.actions);

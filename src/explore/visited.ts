@@ -17,6 +17,9 @@ export class Visited {
   #entries = FIRST;
   #table = new Int32Array(ENTRY * FIRST);
   size = 0;
+  /** Where the last state was put; how often the table has grown, after which states have other places. */
+  place = 0;
+  moves = 0;
   /** Bytes that the table may take; `full` is set when it would need more. */
   readonly #limit: number;
   full = false;
@@ -52,19 +55,22 @@ export class Visited {
     this.#table[at + 2] = word;
   }
 
-  /** A state that `find` did not find, with its word. False when there is no room: it is not kept. */
-  add(low: number, high: number, word: number): boolean {
-    if (this.size >= FULL * this.#entries && !this.#grow()) return false;
-    this.#put(low, high, word);
+  /** A state that `find` did not find, with its word; `at` is what it answered. False when there is no room: it is not kept. */
+  add(low: number, high: number, word: number, at = this.find(low, high)): boolean {
+    if (this.size >= FULL * this.#entries) {
+      if (!this.#grow()) return false;
+      at = this.find(low, high);
+    }
+    this.#put(-1 - at, low, high, word);
     this.size++;
     return true;
   }
 
-  #put(low: number, high: number, word: number): void {
-    const place = -1 - this.find(low, high);
+  #put(place: number, low: number, high: number, word: number): void {
     this.#table[place] = (low | high) === 0 ? 1 : low;
     this.#table[place + 1] = high;
     this.#table[place + 2] = word;
+    this.place = place;
   }
 
   /** All states, in no order that means anything. */
@@ -82,8 +88,10 @@ export class Visited {
       return false;
     }
     this.#entries = entries;
+    this.moves++;
     this.#table = new Int32Array(ENTRY * entries);
-    for (let at = 0; at < old.length; at += ENTRY) if ((old[at] | old[at + 1]) !== 0) this.#put(old[at], old[at + 1], old[at + 2]);
+    for (let at = 0; at < old.length; at += ENTRY)
+      if ((old[at] | old[at + 1]) !== 0) this.#put(-1 - this.find(old[at], old[at + 1]), old[at], old[at + 1], old[at + 2]);
     return true;
   }
 

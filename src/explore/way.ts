@@ -20,6 +20,9 @@ export class Frame {
   /** Hash of the state. */
   low = 0;
   high = 0;
+  /** Its place in the table of states, and how often that had grown then. */
+  place = 0;
+  moves = 0;
   /** Beginnings that were known when it was met. */
   begun = 0;
 

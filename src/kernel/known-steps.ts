@@ -64,7 +64,7 @@ export class KnownSteps {
   #log = new Int32Array(LOG << 10);
   logTop = 0;
   /** Hash table of steps. */
-  #table = new Int32Array(ENTRY << 12);
+  #table = new Int32Array(ENTRY << 14);
   #entries = 0;
   /** By step: state of the task behind it, where its writes end, what it does to the hashes, a number of whoever keeps one there. */
   #steps = 0;
@@ -72,7 +72,7 @@ export class KnownSteps {
   #writesEnd = new Int32Array(1 << 10);
   #shifts = new Int32Array(SHIFTS << 10);
   #notes = new Int32Array(1 << 10);
-  #writes = new Float64Array(1 << 13);
+  #writes = new Float64Array(1 << 16);
   #writesTop = 0;
   /** The step that was looked for: its level, and the hashes then. */
   #level = 0;
@@ -162,6 +162,25 @@ export class KnownSteps {
     const now = this.#now;
     for (let number = 0; number < now.length; number++) sum = (sum + high[now[number]]) | 0;
     return sum;
+  }
+
+  /** The same, and the hash of memory, behind a step of an action that is known. */
+  tasksLowAfter(action: number, step: number): number {
+    const { low } = this.#states;
+    return action < ACTOR_BASE ? (this.tasksLow() - low[this.#now[action]] + low[this.#after[step]]) | 0 : this.tasksLow();
+  }
+
+  tasksHighAfter(action: number, step: number): number {
+    const { high } = this.#states;
+    return action < ACTOR_BASE ? (this.tasksHigh() - high[this.#now[action]] + high[this.#after[step]]) | 0 : this.tasksHigh();
+  }
+
+  lowAfter(step: number): number {
+    return stateHashLow() ^ this.#shifts[SHIFTS * step];
+  }
+
+  highAfter(step: number): number {
+    return stateHashHigh() ^ this.#shifts[SHIFTS * step + 1];
   }
 
   // --- steps ----------------------------------------------------------------------------------------------------------------
@@ -400,10 +419,10 @@ export class KnownSteps {
       this.#end[number] = (number + 1) * this.#stackSize;
     }
     this.#states = states;
-    this.#table = new Int32Array(ENTRY << 12);
+    this.#table = new Int32Array(ENTRY << 14);
     this.#entries = 0;
     this.#steps = 0;
     this.#writesTop = 0;
-    this.#writes = new Float64Array(1 << 13);
+    this.#writes = new Float64Array(1 << 16);
   }
 }

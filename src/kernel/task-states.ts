@@ -20,7 +20,7 @@ const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
 
 export class TaskStates {
   /** Contents, one after the other: number of the task, stack, object, locks, results. */
-  #doubles = new Float64Array(1 << 13);
+  #doubles = new Float64Array(1 << 15);
   #top = 0;
   /** States that there are. */
   count = 0;

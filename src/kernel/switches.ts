@@ -252,6 +252,10 @@ export const SWITCHES = {
     does: 'who leaves a table that is shared flushes the page at which he met it, not all that the table mapped',
     origin: 'before 5.16 (hugetlbfs: flush TLBs correctly after huge_pmd_unshare)',
   },
+  hugetlbUnshareNoSync: {
+    does: 'who leaves a table that is shared does not wait for walks without locks that are in it',
+    origin: 'before 6.16 (mm/hugetlb: fix huge_pmd_unshare() vs GUP-fast race)',
+  },
   hugetlbMoveSplitsFirst: {
     does: 'mremap cuts a hugetlb VMA at the ends of what it moves before it copies it, so that what stays keeps its reservations',
     origin: 'repair, not in Linux (docs/findings.md)',

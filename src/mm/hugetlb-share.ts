@@ -8,7 +8,7 @@
 import { codec, entryAt, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
 import { HELD_READ, HELD_WRITE, holds } from '../kernel/lockdep.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, downRead, entryGet, entrySet, get, set, spinLock, spinUnlock, switched, upRead } from '../kernel/ops.ts';
+import { add, downRead, entryGet, entrySet, get, set, spinLock, spinUnlock, switched, syncInterrupts, upRead } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { pageIndex, setPageIndex } from '../memory/state.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
@@ -103,6 +103,8 @@ export function* hugePmdUnshare(h: HstateRef, mm: MmRef, vpn: Vpn, ptep: number)
     page = tablePage(entry);
   }
   yield* entrySet(entryAt(page, PMD + 1, vpn), PMD + 1, 0);
+  // As soon as the locks are let go it may be an ordinary table of the one who has it still. Who walks without locks must have left it by then.
+  if (!switched(SW.hugetlbUnshareNoSync)) yield* syncInterrupts();
   setPageIndex(table, pageIndex[table] - 1);
   add(mm, Mm.pgtablesBytes, -accounted(PMD));
   return 1;

@@ -83,6 +83,7 @@ import r07 from './r07.ts';
 import r07Truncate from './r07-truncate.ts';
 import r08 from './r08.ts';
 import r11 from './r11.ts';
+import r12 from './r12.ts';
 import r20 from './r20.ts';
 import r21 from './r21.ts';
 import r22 from './r22.ts';
@@ -181,6 +182,7 @@ export const catalogue: readonly Scenario[] = [
   r07Truncate,
   r08,
   r11,
+  r12,
   r20,
   r21,
   r22,

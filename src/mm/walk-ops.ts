@@ -76,6 +76,8 @@ export const walkPostVma = (walk: MmWalkRef): number => (get(walk, MmWalk.ops) =
 export function* walkEntry(walk: MmWalkRef, step: number, at: number, entry: number, start: Vpn, end: Vpn): Op<number> {
   const arg = get(walk, MmWalk.arg);
   const huge = (entry & PTE_TABLE) === 0;
+  // None, then present, then a leaf: what is neither empty nor present maps nothing, whatever its other bits are.
+  if (huge && entry !== 0 && !ptePresent(entry) && get(walk, MmWalk.ops) !== WALK_TEST) return 0;
   switch (get(walk, MmWalk.ops)) {
     case WALK_FREE:
       return huge ? yield* freeHuge(walk, at, start, end) : yield* freePteRange(arg, at, start, end);

@@ -23,7 +23,6 @@ export const SWITCHES = {
   gathersUnaware: { does: 'an mmu_gather does not ask whether another one is at work on its mm', origin: 'before 4.14 (99baac21e458)' },
   novmaReadLock: { does: 'a walk over user tables without VMAs makes do with the mmap lock for reading', origin: 'before 6.1 (8782fb61cc848)' },
   walkNoVmaLock: { does: 'a page walk that changes entries neither locks the VMAs for writing nor asks whether they are', origin: 'before 6.6 (49b0638502da)' },
-  leafNoRecheck: { does: 'a page walk shows a huge entry as it was before its lock was taken', origin: 'mutation' },
   hugetlbWalkUnlocked: {
     does: 'who walks the tables of a hugetlb VMA holds the mmap lock only, beside which a table that is shared can be left and freed',
     origin: 'before 6.2 (mm/hugetlb: make walk functions take the lock of the VMA)',

@@ -7,8 +7,7 @@
  */
 import { entryAt, entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, get, set, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
-import { SW } from '../kernel/switches.ts';
+import { entryGet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_GROUP, PTE_TABLE } from '../pagetable/canonical.ts';
 import { leafEnd, leafPages } from './leaf.ts';
 import { ACTION_AGAIN, ACTION_CONTINUE, MmWalk, type MmWalkRef } from './mm-walk.ts';
@@ -77,7 +76,7 @@ export function* walkLeafUpper(walk: MmWalkRef, table: Page, at: number, level: 
   const lock = upperLock(get(walk, MmWalk.mm), table, level);
   set(walk, MmWalk.action, ACTION_CONTINUE);
   if (locked) yield* spinLock(lock);
-  const entry = locked && !switched(SW.leafNoRecheck) ? yield* entryGet(at, level) : seen;
+  const entry = locked ? yield* entryGet(at, level) : seen;
   let error = 0;
   if (entry === 0 || (entry & PTE_TABLE) !== 0) set(walk, MmWalk.action, ACTION_AGAIN);
   else {

@@ -9,6 +9,7 @@ import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/a
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entryGetAndClear, get, spinUnlock } from '../kernel/ops.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { EAGAIN } from './errno.ts';
 import { pmdTransHuge, splitHugePmd, zapHugePmd } from './huge-memory.ts';
 import { hugetlbZapBegin, hugetlbZapEnd, unmapHugepageRange } from './hugetlb-vma.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
@@ -55,18 +56,19 @@ function* zapTable(tlb: GatherRef, vma: VmaRef, mm: MmRef, table: Page, level: n
     }
     if ((entry & PTE_TABLE) !== 0) {
       if (level > 1) yield* zapTable(tlb, vma, mm, tablePage(entry), level - 1, vpn, next, flags);
-      else yield* zapPteRange(tlb, vma, mm, at, vpn, next, flags);
+      // It went while we came: the entry is looked at again.
+      else if ((yield* zapPteRange(tlb, vma, mm, at, vpn, next, flags)) === -EAGAIN) continue;
     }
     vpn = next;
   }
   return 0;
 }
 
-/** zap_pte_range. `pmdp` is the entry of the table. */
+/** zap_pte_range. `pmdp` is the entry of the table; −EAGAIN when it leads to none any longer. */
 function* zapPteRange(tlb: GatherRef, vma: VmaRef, mm: MmRef, pmdp: number, start: Vpn, end: Vpn, flags: number): Op<number> {
   const step = entryStride(0);
   let ptep = yield* pteOffsetMapLock(pmdp, start);
-  if (ptep === 0) return 0;
+  if (ptep === 0) return -EAGAIN;
   const lock = pteLockptr(ptep);
   let skipped = 0;
   for (let vpn = start; vpn < end; vpn++) {

@@ -8,7 +8,9 @@ import { poolOf } from '../../src/machine/boot-hugetlb.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { thpSetting } from '../../src/machine/thp-settings.ts';
+import { viewProcess } from '../../src/machine/view.ts';
 import { alloc, free, get, set } from '../../src/memory/heap.ts';
+import { heap } from '../../src/memory/state.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { forEachLeaf } from '../../src/mm/leaves.ts';
 import {
@@ -29,13 +31,14 @@ import {
   PGWALK_RDLOCK,
   WALK_TEST,
 } from '../../src/mm/mm-walk.ts';
-import { mkPteMarker, PTE_MARKER_GUARD, PTE_PAYLOAD, tablePage } from '../../src/mm/pgtable.ts';
+import { mkPte, mkPteMarker, PTE_MARKER_GUARD, PTE_PAYLOAD, pteLockptr, tablePage } from '../../src/mm/pgtable.ts';
+import { MemSizeStats, NumaMaps, Pagemap } from '../../src/mm/task-mmu.ts';
 import { TEST_WALK_CALLS, TestWalk } from '../../src/mm/test-pagewalk-types.ts';
 import { File, Mm, Vma } from '../../src/mm/types.ts';
 import { VM_PFNMAP } from '../../src/mm/vm-flags.ts';
 import { vmaLookup } from '../../src/mm/vma-tree.ts';
-import { PTE_HUGE, PTE_PRESENT, PTE_READ, PTE_USER } from '../../src/pagetable/canonical.ts';
-import { traced } from './support/traced.ts';
+import { PTE_HUGE, PTE_PRESENT, PTE_READ, PTE_TABLE, PTE_USER } from '../../src/pagetable/canonical.ts';
+import { traced, tracedWith } from './support/traced.ts';
 
 const STEPS: Readonly<Record<number, string>> = {
   [HAS_PGD]: 'pgd',
@@ -71,8 +74,8 @@ class World {
   readonly p: Process;
   readonly size: number;
 
-  constructor(mode: string = 'x86-4level') {
-    this.machine = new Machine({ mode, ramBytes: 2 ** 26 });
+  constructor(mode = 'x86-4level', ramBytes = 2 ** 26) {
+    this.machine = new Machine({ mode, ramBytes });
     this.p = this.machine.spawn();
     this.size = this.machine.pageSize;
   }
@@ -253,6 +256,32 @@ describe('huge entries', () => {
     expect(checkMachine()).toEqual([]);
   });
 
+  test('one that others have split by the time its lock is taken is looked at again', () => {
+    const at = w.at(first, 1);
+    const huge = loadEntry(at, 1);
+    w.machine.enter();
+    const ops = alloc(TestWalk);
+    set(ops, TestWalk.has, HAS_LEAF);
+    let split = false;
+    const { result } = tracedWith(
+      (operation) => {
+        if (operation !== 'spinLock' || split) return;
+        split = true;
+        // As somebody has left it who had the lock before.
+        const table = w.machine.kernel.pteAllocOne();
+        storeEntry(at, 1, mkPte(table, PTE_TABLE));
+      },
+      'walkPageRange',
+      w.p.mm,
+      first,
+      first + 512,
+      WALK_TEST,
+      ops,
+    );
+    expect([result, get(ops, TestWalk.calls), get(ops, TestWalk.more)]).toEqual([0, 512, 0]);
+    expect(huge).not.toBe(0);
+  });
+
   test("one of the level above is a device's: it goes, and the walk finds nothing; without VMAs it is left alone", () => {
     const far = 2 ** 18 * 4;
     w.map(far, 2 ** 18);
@@ -272,6 +301,93 @@ describe('huge entries', () => {
     w.machine.enter();
     storeEntry(at, 2, table);
     expect(checkMachine()).toEqual([]);
+  });
+});
+
+describe('F115: a table may be gone when its lock is taken', () => {
+  const first = 4096;
+  const [PRIVATE, GUARD_INSTALL, GUARD_REMOVE] = [0x32, 102, 103];
+
+  interface Site {
+    /** Linux leaves out what was in a table that went: advice it is, and a fault that is taken again by the access. */
+    readonly skips?: boolean;
+    readonly call: (w: World) => [name: string, ...args: number[]];
+    /** What the call wrote besides pages. */
+    readonly read?: (args: number[]) => unknown;
+  }
+  const advice = (number: number): Site => ({ call: ({ p, size }) => ['sysMadvise', p.ref, first * size, 8 * size, number] });
+  const sites: Readonly<Record<string, Site>> = {
+    pagemap: {
+      call: ({ p }) => ['pagemapRead', p.mm, first, 8, 0, alloc(Pagemap)],
+      read: ([, , , , into]) => Array.from({ length: 8 }, (_, i) => get(into, Pagemap.flags + i)),
+    },
+    mincore: { call: ({ p, size }) => ['sysMincore', p.ref, first * size, 8 * size, (first + 7) * size] },
+    smaps: {
+      call: ({ p }) => ['showSmap', p.mm, first, alloc(MemSizeStats)],
+      read: ([, , stats]) => [get(stats, MemSizeStats.rss), get(stats, MemSizeStats.pss)],
+    },
+    'numa maps': { call: ({ p }) => ['showNumaMap', p.mm, first, alloc(NumaMaps)], read: ([, , md]) => get(md, NumaMaps.pages) },
+    'clear_refs 1': { call: ({ p }) => ['clearRefs', p.mm, 1] },
+    MADV_COLD: { ...advice(20), skips: true },
+    MADV_PAGEOUT: advice(21),
+    MADV_FREE: { ...advice(8), skips: true },
+    MADV_DONTNEED: advice(4),
+    MADV_GUARD_INSTALL: advice(GUARD_INSTALL),
+    MADV_GUARD_REMOVE: advice(GUARD_REMOVE),
+    MADV_POPULATE_WRITE: advice(23),
+    mlock: { call: ({ p, size }) => ['sysMlock', p.ref, first * size, 8 * size] },
+    mprotect: { call: ({ p, size }) => ['sysMprotect', p.ref, first * size, 8 * size, 1] },
+    mremap: { call: ({ p, size }) => ['sysMremap', p.ref, first * size, 8 * size, 8 * size, 3, (first + 2048) * size] },
+    munmap: { call: ({ p, size }) => ['sysMunmap', p.ref, first * size, 8 * size] },
+    fork: { call: ({ p }) => ['sysFork', p.ref] },
+    fault: { skips: true, call: ({ p }) => ['userFault', p.mm, first + 3, 1] },
+    get_user_pages: { call: ({ p }) => ['getUserPagesUnlocked', p.mm, first, 8, 1, 0] },
+    '/proc/PID/mem': { call: ({ p }) => ['followPage', vmaLookup(p.mm, first), first, 0] },
+  };
+
+  /** Runs the call with the table gone at the `nth` time that its lock is taken; whether that happened, and what came of the call. */
+  function play(site: Site, nth: number): { happened: boolean; outcome: unknown } {
+    const w = new World('x86-4level', 2 ** 23);
+    w.map(first, 8, PRIVATE);
+    for (const page of [0, 1, 4, 7]) w.touch(first + page);
+    expect(w.p.syscall('madvise', (first + 5) * w.size, w.size, GUARD_INSTALL)).toBe(0);
+    const pmd = w.at(first, 1);
+    const lock = pteLockptr(w.at(first, 0));
+    const table = loadEntry(pmd, 1);
+    const [name, ...args] = site.call(w);
+    let taken = 0;
+    let gone = false;
+    const { result } = tracedWith(
+      (operation) => {
+        if (operation === 'spinLock' && heap[lock] !== 0 && loadEntry(pmd, 1) === table && ++taken === nth) {
+          storeEntry(pmd, 1, 0);
+          gone = true;
+        } else if (operation === 'spinUnlock' && gone && loadEntry(pmd, 1) === 0) {
+          storeEntry(pmd, 1, table);
+          gone = false;
+        }
+      },
+      name,
+      ...args,
+    );
+    const read = site.read?.(args);
+    const { vmas, counters } = viewProcess(w.machine, w.p.ref, 0);
+    return { happened: taken >= nth && nth > 0, outcome: { result, read, vmas, counters } };
+  }
+
+  test.each(Object.keys(sites))('F115: %s does what it does, or passes it over', (name) => {
+    const { outcome } = play(sites[name], 0);
+    const { vmas, counters } = play({ call: ({ p }) => ['walkCountReading', p.mm, first, first + 1] }, 0).outcome as { vmas: unknown; counters: unknown };
+    const untouched = { vmas, counters };
+    for (let nth = 1; ; nth++) {
+      const found = play(sites[name], nth);
+      if (!found.happened) {
+        expect(nth, 'the lock was taken').toBeGreaterThan(1);
+        break;
+      }
+      if (sites[name].skips) expect([outcome, { ...(outcome as object), ...untouched }], `time ${nth}`).toContainEqual(found.outcome);
+      else expect(found.outcome, `time ${nth}`).toEqual(outcome);
+    }
   });
 });
 

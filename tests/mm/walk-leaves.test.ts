@@ -22,7 +22,7 @@ import { allocWalkCount, HAS_HUGETLB, HAS_LEAF, PGWALK_RDLOCK, WALK_COUNT, WALK_
 import { PAGE_IS_FILE, PAGE_IS_HUGE, PAGE_IS_PRESENT } from '../../src/mm/task-mmu.ts';
 import { TestWalk } from '../../src/mm/test-pagewalk-types.ts';
 import { Mm } from '../../src/mm/types.ts';
-import { PTE_ACCESSED, PTE_CONT, PTE_PRESENT } from '../../src/pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_GROUP, PTE_PRESENT } from '../../src/pagetable/canonical.ts';
 import { kernelExtents } from './support/kernel-extents.ts';
 
 const MODES = ['x86-4level', 'arm64-4k-48', 's390x', 'riscv-sv39', 'ppc-8xx-4k'] as const;
@@ -227,7 +227,7 @@ describe.each(MODES)('%s', (mode) => {
       let groups = 0;
       forEachLeaf(pgd, vma.start, vma.end, (vpn, end, entry, level) => {
         outside.push([vpn, end, level]);
-        if ((entry & (PTE_CONT | PTE_PRESENT)) === (PTE_CONT | PTE_PRESENT)) groups++;
+        if ((entry & PTE_GROUP) !== 0 && (entry & PTE_PRESENT) !== 0) groups++;
       });
       const hugetlb = hasFlag(vma.flags, 'VM_HUGETLB');
       const walked = (novma: boolean, start: number, end: number): number[][] => {

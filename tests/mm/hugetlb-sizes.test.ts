@@ -82,6 +82,8 @@ class Mapped {
 }
 
 const nightly = process.env.PXD_NIGHTLY === '1';
+/** Machines with room for a page of 16G take their time. */
+const tooLarge = (shift: number): boolean => !nightly && shift > 30;
 
 /** sun4v's words were recorded with sun4u's bits (patching at boot was off), those of s390's upper entries are of before 6.13. */
 const files = vectorFiles()
@@ -98,7 +100,7 @@ const madeOf = (v: VectorFile, shift: number): VectorFile['entries'][number] | u
 /** Of sun4u's 8M pages there are two forms: that of transparent huge pages keeps a bit that hugetlb's size code covers. What maps them here is the former. */
 const EIGHT = /sun4u 23/;
 
-const SAMPLE = /8xx-4k|e500-64|sv39/;
+const SAMPLE = /8xx-4k|e500-64|sv39|hash-4k/;
 
 test.each(files.filter(([name]) => nightly || SAMPLE.test(name)))('%s: entries of huge pages are the kernel’s words', (_, vectors) => {
   const name = modeOfVectors(vectors.mode).mode;
@@ -107,7 +109,7 @@ test.each(files.filter(([name]) => nightly || SAMPLE.test(name)))('%s: entries o
   let compared = 0;
   for (const { shift, hugetlb } of pageSizes(mode)) {
     const made = madeOf(vectors, shift);
-    if (!hugetlb || made === undefined || EIGHT.test(`${name} ${shift}`)) continue;
+    if (!hugetlb || made === undefined || tooLarge(shift) || EIGHT.test(`${name} ${shift}`)) continue;
     const mapped = new Mapped(name, shift);
     const { machine } = mapped;
     const { codec } = machine;
@@ -151,13 +153,13 @@ test.each(['ppc-8xx-4k', 'ppc-8xx-16k'])('%s: the cells of a huge page are as th
   expect(upper.map((_, i) => hex(large.word(large.at(i, 1)) & 0xfff))).toEqual(upper.map((e) => e.lo));
 });
 
-const MODES = ['riscv-sv39', 'ppc-e500', 'ppc-8xx-4k', 'ppc-8xx-16k', 'ppc64-hash-4k', 'sparc64-sun4u', 'arm64-4k-48'];
+const MODES = ['riscv-sv39', 'ppc-e500', 'ppc-8xx-4k', 'ppc64-hash-4k', 'ppc-8xx-16k', 'sparc64-sun4u', 'arm64-4k-48'];
 
-test.each(nightly ? MODES : MODES.slice(0, 3))('%s: each entry of a huge page maps its piece, and the whole reads as one page', (name) => {
+test.each(nightly ? MODES : MODES.slice(0, 4))('%s: each entry of a huge page maps its piece, and the whole reads as one page', (name) => {
   const mode = findMode(name);
   if (mode === undefined) throw new Error(name);
   for (const { shift, hugetlb } of pageSizes(mode)) {
-    if (!hugetlb) continue;
+    if (!hugetlb || tooLarge(shift)) continue;
     const mapped = new Mapped(name, shift);
     const { machine, level, pages } = mapped;
     const first = entryPfn(mapped.entry(0));

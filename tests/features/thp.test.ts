@@ -5,7 +5,7 @@ import { Machine } from '../../src/machine/machine.ts';
 import { PAGE } from '../../src/machine/proc/view.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { thpSetting } from '../../src/machine/thp-settings.ts';
-import { viewProcess } from '../../src/machine/view.ts';
+import { fileView, viewProcess } from '../../src/machine/view.ts';
 import { set } from '../../src/memory/heap.ts';
 import { globals } from '../../src/mm/globals.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
@@ -131,4 +131,98 @@ test('F222 MADV_COLLAPSE: what is there is done, a part is refused, small pages 
   expect(p.load(BigInt(BASE + 4096), 8)).toBe(8n);
   expect(p.syscall('madvise', BASE, 512 * 4096, MADV_COLLAPSE)).toBe(0);
   expect(p.syscall('madvise', BASE + 512 * 4096, 512 * 4096, MADV_COLLAPSE)).toBe(-22);
+});
+
+/** A memfd of 1024 pages that is mapped shared at BASE; its name stands in a page before. */
+function startFile(settings: Readonly<Record<string, string>>): { machine: Machine; p: Process; fd: number } {
+  const { machine, p } = start(settings);
+  expect(p.syscall('mmap', BASE - 4096, 4096, 3, 0x32, -1, 0)).toBe(BASE - 4096);
+  const fd = p.syscall('memfd_create', BASE - 4096, 0);
+  expect(p.syscall('ftruncate', fd, 1024 * 4096)).toBe(0);
+  expect(p.syscall('munmap', BASE - 4096, 4096)).toBe(0);
+  expect(p.syscall('mmap', BASE, 1024 * 4096, 3, 0x11, fd, 0)).toBe(BASE);
+  return { machine, p, fd };
+}
+
+test('F216 one entry maps a huge page of shared memory, for whoever maps it in line', () => {
+  const { machine, p, fd } = startFile({ shmem_enabled: 'always' });
+  store(p, 7, 3n);
+  expect(runs(machine, p)).toEqual(['512 page 9 P']);
+  // Privately, too, until something is written there.
+  expect(p.syscall('mmap', BASE + 2048 * 4096, 512 * 4096, 3, 0x12, fd, 0)).toBe(BASE + 2048 * 4096);
+  expect(p.load(BigInt(BASE + 2055 * 4096), 8)).toBe(3n);
+  expect(runs(machine, p)).toEqual(['1024 page 9 P']);
+  store(p, 2055, 4n);
+  expect(runs(machine, p)).toEqual(['512 page 9 P', '1 page 0']);
+  expect(p.load(BigInt(BASE + 7 * 4096), 8)).toBe(3n);
+});
+
+test('F237 a folio of a file is split where a hole is made, unless somebody holds a page of it', () => {
+  const { machine, p, fd } = startFile({ shmem_enabled: 'always' });
+  store(p, 7, 3n);
+  store(p, 519, 4n);
+  // A pin of one page of the second.
+  expect(p.syscall('mmap', BASE - 4096, 4096, 3, 0x32, -1, 0)).toBe(BASE - 4096);
+  expect(p.syscall('pipe2', BASE - 4096, 0)).toBe(0);
+  p.store(BigInt(BASE - 4096 + 16), 8, BigInt(BASE + 512 * 4096));
+  p.store(BigInt(BASE - 4096 + 24), 8, 4096n);
+  expect(p.syscall('vmsplice', fd + 2, BASE - 4096 + 16, 1, 0)).toBe(4096);
+  expect(p.syscall('munmap', BASE - 4096, 4096)).toBe(0);
+  const pages = (): number => {
+    machine.enter();
+    return fileView(p.ref, fd)?.pages ?? -1;
+  };
+  expect(pages()).toBe(1024);
+  expect(p.syscall('fallocate', fd, 3, 7 * 4096, 4096)).toBe(0);
+  expect(pages()).toBe(1023);
+  expect(p.syscall('fallocate', fd, 3, 519 * 4096, 4096)).toBe(0);
+  expect(pages()).toBe(1023);
+  expect([p.load(BigInt(BASE + 7 * 4096), 8), p.load(BigInt(BASE + 519 * 4096), 8)]).toEqual([0n, 0n]);
+});
+
+test('F242 a folio of 16 pages in the page cache is mapped by as many entries', () => {
+  const { machine, p, fd } = startFile({ shmem_enabled: 'always' });
+  expect(p.syscall('mmap', BASE - 16 * 4096, 16 * 4096, 3, 0x32, -1, 0)).toBe(BASE - 16 * 4096);
+  store(p, -16, 9n);
+  expect(p.syscall('pwrite64', fd, BASE - 16 * 4096, 16 * 4096, 16 * 4096)).toBe(16 * 4096);
+  expect(p.syscall('munmap', BASE - 16 * 4096, 16 * 4096)).toBe(0);
+  expect(p.load(BigInt(BASE + 16 * 4096), 8)).toBe(9n);
+  expect(runs(machine, p)).toEqual(['16 page 4']);
+});
+
+test('F223, F225, F228 MADV_COLLAPSE of a file: the cache has a huge page, tables of others go, one entry maps it here', () => {
+  const { machine, p, fd } = startFile({ shmem_enabled: 'never' });
+  for (let page = 0; page < 512; page++) store(p, page, BigInt(page + 1));
+  const other = p.fork();
+  expect(other.load(BigInt(BASE), 8)).toBe(1n);
+  const rss = viewProcess(machine, p.ref, 0).counters;
+  expect(p.syscall('madvise', BASE, 512 * 4096, MADV_COLLAPSE)).toBe(0);
+  expect(runs(machine, p)).toEqual(['512 page 9 P']);
+  const now = viewProcess(machine, p.ref, 0).counters;
+  expect([now.rssShmem, now.pageTableBytes]).toEqual([rss.rssShmem, rss.pageTableBytes - 4096]);
+  expect(runs(machine, other)).toEqual([]);
+  // The next fault maps it.
+  expect(other.load(BigInt(BASE + 100 * 4096), 8)).toBe(101n);
+  expect(runs(machine, other)).toEqual(['512 page 9 P']);
+  // Mapped by small entries: put together again, with their table.
+  expect(other.syscall('mprotect', BASE, 4096, 1)).toBe(0);
+  expect(other.syscall('madvise', BASE + 4096, 511 * 4096, 22)).toBe(0);
+  expect(other.syscall('mprotect', BASE, 4096, 3)).toBe(0);
+  expect(runs(machine, other)).toEqual(['511 page 9']);
+  expect(other.syscall('madvise', BASE, 512 * 4096, MADV_COLLAPSE)).toBe(0);
+  expect(runs(machine, other)).toEqual(['512 page 9 P']);
+  expect(fd).toBe(0);
+});
+
+test('F227 who has private copies keeps its table when others collapse the file', () => {
+  const { machine, p, fd } = startFile({ shmem_enabled: 'never' });
+  store(p, 0, 1n);
+  const other = p.fork();
+  expect(other.syscall('mmap', BASE, 512 * 4096, 3, 0x12, fd, 0)).toBe(BASE);
+  store(other, 3, 5n);
+  const tables = viewProcess(machine, other.ref, 1).counters.pageTableBytes;
+  expect(p.syscall('madvise', BASE, 512 * 4096, MADV_COLLAPSE)).toBe(0);
+  expect(viewProcess(machine, other.ref, 1).counters.pageTableBytes).toBe(tables);
+  expect(runs(machine, other)).toEqual(['1 page 0']);
+  expect(other.load(BigInt(BASE + 3 * 4096), 8)).toBe(5n);
 });

@@ -86,6 +86,7 @@ function* perform(process: Process, { what, at, pages }: Action): Op<number> {
   if (what === 'write') return yield* mm.sysPwrite64(process.ref, 0, BUFFER, Math.min(bytes, 4 * PAGE), offset);
   if (what === 'dontneed') return yield* mm.sysMadvise(process.ref, SHARED + offset, bytes, 4);
   if (what === 'remove') return yield* mm.sysMadvise(process.ref, SHARED + offset, bytes, 9);
+  if (what === 'collapse') return yield* mm.sysMadvise(process.ref, SHARED + (at < SPAN ? 0 : SPAN) * PAGE, SPAN * PAGE, 25);
   if (what === 'pageout') return yield* mm.sysMadvise(process.ref, SHARED + offset, bytes, 21);
   if (what === 'protect') return yield* mm.sysMprotect(process.ref, SHARED + offset, bytes, 1 + (pages % 2) * 2);
   if (what === 'lock') return yield* mm.sysMlock(process.ref, SHARED + offset, bytes);
@@ -116,7 +117,7 @@ describe('huge pages of a file under interleaving', () => {
   test('two to four tasks leave a sound machine', () => {
     const any = actionOf(
       ...['read-fault', 'write-fault', 'private-fault', 'truncate', 'grow', 'punch', 'allocate', 'read', 'write'],
-      ...['dontneed', 'remove', 'pageout', 'protect', 'lock', 'munmap', 'seal'],
+      ...['dontneed', 'remove', 'pageout', 'protect', 'lock', 'munmap', 'seal', 'collapse'],
     );
     fc.assert(
       fc.property(fc.array(any, { minLength: 2, maxLength: 4 }), picks, (actions, order) => {
@@ -143,6 +144,28 @@ describe('huge pages of a file under interleaving', () => {
         const { machine, processes } = scene();
         machine.enter();
         interleave([perform(processes[0], one), perform(processes[1], removal), perform(processes[1], other)], order);
+        machine.enter();
+        expect(checkMachine({ leaks: true })).toEqual([]);
+      }),
+      runs,
+    );
+  }, 600_000);
+
+  test('pages become a huge one while others use, take and hold them', () => {
+    const other = actionOf('read-fault', 'write-fault', 'private-fault', 'truncate', 'punch', 'write', 'read', 'pageout', 'munmap', 'collapse', 'allocate');
+    fc.assert(
+      fc.property(fc.array(other, { minLength: 1, maxLength: 3 }), picks, (others, order) => {
+        const { machine, processes } = scene();
+        // The second huge page is still small ones, with holes between.
+        thpSetting('/sys/kernel/mm/transparent_hugepage/shmem_enabled')?.write('never');
+        for (let i = 0; i < SPAN; i += 3) processes[i % 2].store(BigInt(SHARED + (SPAN + i) * PAGE), 1, 1n);
+        machine.enter();
+        const near = others.map((one) => ({ ...one, at: SPAN + (one.at % SPAN) }));
+        const collapse = { what: 'collapse', at: SPAN, pages: SPAN };
+        interleave([perform(processes[0], collapse), ...near.map((one, i) => perform(processes[(i + 1) % 2], one))], order);
+        machine.enter();
+        expect(checkMachine({ leaks: true })).toEqual([]);
+        for (const p of processes) p.exit();
         machine.enter();
         expect(checkMachine({ leaks: true })).toEqual([]);
       }),

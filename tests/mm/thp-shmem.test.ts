@@ -29,8 +29,9 @@ const PROT_RW = 3;
 const KEEP_SIZE = 1;
 const PUNCH_HOLE = 3;
 const MADV_REMOVE = 9;
-/** DONTNEED, REMOVE, COLD, PAGEOUT, HUGEPAGE, NOHUGEPAGE, POPULATE_READ, POPULATE_WRITE. */
-const ADVICE = [4, MADV_REMOVE, 20, 21, 14, 15, 22, 23];
+const MADV_COLLAPSE = 25;
+/** DONTNEED, REMOVE, COLD, PAGEOUT, HUGEPAGE, NOHUGEPAGE, POPULATE_READ, POPULATE_WRITE, COLLAPSE. */
+const ADVICE = [4, MADV_REMOVE, 20, 21, 14, 15, 22, 23, MADV_COLLAPSE, MADV_COLLAPSE];
 
 let span = 0;
 let size = 0;
@@ -42,6 +43,8 @@ interface World {
   readonly machine: Machine;
   readonly tasks: Process[];
   readonly fd: number;
+  /** Whether there may be huge pages. */
+  readonly huge: boolean;
   bytes: number;
 }
 
@@ -59,7 +62,7 @@ function start(mode: string, settings: Readonly<Record<string, string>>): World 
   for (let i = 0; i < 64; i++) p.store(BigInt(buffer() + i * size + 8), 8, BigInt(1000 + i));
   const fd = p.syscall('memfd_create', buffer(), 0);
   expect(fd).toBe(0);
-  return { machine, tasks: [p], fd, bytes: 0 };
+  return { machine, tasks: [p], fd, huge: Object.keys(settings).length > 0, bytes: 0 };
 }
 
 function random(seed: number): (below: number) => number {
@@ -165,8 +168,9 @@ function steps(seed: number, count: number): Step[] {
       const [from, pages] = range();
       const advice = ADVICE[next(ADVICE.length)];
       list.push((w) => {
-        const result = of(w).syscall('madvise', at(where, from), pages * size, advice);
-        return result;
+        if (advice !== MADV_COLLAPSE) return of(w).syscall('madvise', at(where, from), pages * size, advice);
+        if (w.huge) of(w).syscall('madvise', at(where, from < span ? 0 : span), span * size, advice);
+        return undefined;
       });
     } else if (kind < 21) {
       const [from, pages] = range();
@@ -398,4 +402,70 @@ test('memory that is committed page by page is committed for the whole folio, an
   expect(committed() - before).toBe(span);
   expect(w.tasks[0].syscall('munmap', base(), 2 * span * size)).toBe(0);
   expect(committed()).toBe(before);
+});
+
+// --- made of small pages ----------------------------------------------------------------------------------------------------
+
+const bytesOfTables = (w: World): number => viewProcess(w.machine, w.tasks[0].ref, 0).counters.pageTableBytes;
+
+test.each(ALL)('%s: MADV_COLLAPSE makes a huge page of what is in the cache, holes and all, and maps it; tables of other mappings go', (mode) => {
+  const w = start(mode, {});
+  const order = Math.log2(span);
+  const p = w.tasks[0];
+  sizeTo(w, span * size);
+  map(w, span);
+  store(w, 3, 33n);
+  store(w, 9, 99n);
+  const child = p.fork();
+  expect(child.load(BigInt(base() + 9 * size), 8)).toBe(99n);
+  expect(filePages(w)).toBe(2);
+  const tables = bytesOfTables(w);
+  expect(p.syscall('madvise', base(), span * size, MADV_COLLAPSE)).toBe(0);
+  expect(filePages(w)).toBe(span);
+  expect(runs(w)).toEqual([`${span}*${order}P`]);
+  if (mode !== 'ppc64-hash-64k') expect(bytesOfTables(w)).toBeLessThan(tables);
+  expect(viewProcess(w.machine, child.ref, 1).vmas.flatMap((vma) => (vma.file === undefined ? [] : vma.pages))).toEqual([]);
+  expect([load(w, 3), load(w, 4), load(w, 9), child.load(BigInt(base() + 9 * size), 8)]).toEqual([33n, 0n, 99n, 99n]);
+  // What is there is done.
+  expect(p.syscall('madvise', base(), span * size, MADV_COLLAPSE)).toBe(0);
+  sound(w);
+});
+
+test('who has private copies keeps its table, and the copies', () => {
+  const w = start('x86-4level', {});
+  const p = w.tasks[0];
+  sizeTo(w, span * size);
+  map(w, span);
+  store(w, 3, 33n);
+  const child = p.fork();
+  expect(child.syscall('mmap', base(), span * size, PROT_RW, PRIVATE_FIXED, w.fd, 0)).toBe(base());
+  child.store(BigInt(base() + 3 * size), 8, 44n);
+  expect(p.syscall('madvise', base(), span * size, MADV_COLLAPSE)).toBe(0);
+  sound(w);
+  expect([load(w, 3), child.load(BigInt(base() + 3 * size), 8)]).toEqual([33n, 44n]);
+  expect(runs(w)).toEqual(['512*9P']);
+});
+
+test('a huge page that small entries map is mapped by one again; one that somebody holds a page of is not made', () => {
+  const w = start('x86-4level', {});
+  const p = w.tasks[0];
+  sizeTo(w, 2 * span * size);
+  map(w, 2 * span);
+  store(w, 3, 33n);
+  expect(p.syscall('madvise', base(), span * size, MADV_COLLAPSE)).toBe(0);
+  // Apart and together again: its pages come back by entries of their own.
+  expect(p.syscall('mprotect', base(), size, 1)).toBe(0);
+  expect([load(w, 3), load(w, 4)]).toEqual([33n, 0n]);
+  expect(p.syscall('mprotect', base(), size, PROT_RW)).toBe(0);
+  expect(runs(w)).not.toContain('512*9P');
+  expect(p.syscall('madvise', base(), span * size, MADV_COLLAPSE)).toBe(0);
+  expect(runs(w)).toEqual(['512*9P']);
+  store(w, span + 1, 5n);
+  expect(p.syscall('pipe2', buffer(), 0)).toBe(0);
+  p.store(BigInt(buffer() + 16), 8, BigInt(base() + (span + 1) * size));
+  p.store(BigInt(buffer() + 24), 8, BigInt(size));
+  expect(p.syscall('vmsplice', 2, buffer() + 16, 1, 0)).toBe(size);
+  expect(p.syscall('madvise', base() + span * size, span * size, MADV_COLLAPSE)).toBe(-11);
+  sound(w);
+  expect(load(w, span + 1)).toBe(5n);
 });

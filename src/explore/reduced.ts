@@ -23,9 +23,10 @@ export function searchReduced(scenario: Scenario, staged: Staged, options: Searc
   staged.stage.machine.enter();
   const reduction = new Reduction(staged.scheduler, facts, hiding);
   if (reduction.facts.places === 0) learn(staged, reduction);
+  const known = staged.scheduler.knownSteps();
   for (let again = 0; ; again++) {
     reduction.begin();
-    const result = search(scenario, staged, { ...options, reduction });
+    const result = search(scenario, staged, { ...options, reduction, known });
     if (!reduction.contradicted || result.violation || options.stop?.(result)) return { ...result, again, facts: reduction.facts };
   }
 }

@@ -33,6 +33,8 @@ export interface SearchOptions {
   readonly visited?: Visited;
   /** Operations that are no scheduling points (reduction.ts); its facts are those that all parts of a search go by. */
   readonly reduction?: Reduction;
+  /** Steps that an earlier search of the same has taken. */
+  readonly known?: KnownSteps;
   /** Sleep sets (sleep.ts), where they may be. Default true; to switch them off is for those who measure. */
   readonly sleep?: boolean;
   /** Hears of every broken rule; the search goes on beside it. Default: it ends with the first. */
@@ -190,7 +192,7 @@ class Search {
     const { scheduler, stage } = this.#staged;
     stage.machine.enter();
     startJournal();
-    this.#known = scheduler.remember();
+    this.#known = scheduler.remember(this.#options.known);
     try {
       return this.#result(this.#explore());
     } finally {

@@ -223,16 +223,20 @@ export class Scheduler {
 
   /**
    * From now on steps are kept and taken again without running their code (known-steps.ts); all tasks are of the step program, and a journal has just
-   * begun. `before`: those of an earlier search from the same memory.
+   * begun. `known`: those of an earlier search from the same memory.
    */
-  remember(before?: KnownSteps): KnownSteps {
-    // Stores that are buffered are read by everybody's operations, and so are tags; who looks at CPUs is told by guards.
-    const { storeBuffers, asids, guards } = this.options;
+  remember(known = this.knownSteps()): KnownSteps {
     useStack(this.stack);
-    const known = before ?? new KnownSteps(this, this.#stackSize, !storeBuffers && asids === undefined && guards !== false);
     known.begin();
     this.#known = known;
     return known;
+  }
+
+  /** Steps of searches from the memory as it is now: none yet. */
+  knownSteps(): KnownSteps {
+    // Stores that are buffered are read by everybody's operations, and so are tags; who looks at CPUs is told by guards.
+    const { storeBuffers, asids, guards } = this.options;
+    return new KnownSteps(this, this.#stackSize, !storeBuffers && asids === undefined && guards !== false);
   }
 
   /** No longer; the state is that of the beginning of the journal. */

@@ -189,6 +189,7 @@ export const SWITCHES = {
     does: 'where a level is folded get_user_pages_fast() goes on with the address of its own copy of the entry',
     origin: 'before 5.9 (d3f7b1bb2040, of s390)',
   },
+  contpteNoBreak: { does: 'entries become a contiguous run, or leave one, without having been emptied in between', origin: 'mutation' },
   fragQueuesEach: { does: 'each fragment of a page of page tables that is given back queues the callback of the page', origin: 'mutation' },
   fragReused: {
     does: 'a fragment of a page of page tables is handed out again as soon as it was given back',

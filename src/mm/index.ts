@@ -6,6 +6,7 @@ export * from './brk.ts';
 export * from './change-protection.ts';
 export * from './clear-refs.ts';
 export * from './context.ts';
+export * from './contpte.ts';
 export * from './copy-page-range.ts';
 export * from './direct-map.ts';
 export * from './disk.ts';

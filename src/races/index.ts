@@ -61,6 +61,7 @@ import e81Table from './e81-table.ts';
 import e82 from './e82.ts';
 import e82Flush from './e82-flush.ts';
 import e83 from './e83.ts';
+import e84 from './e84.ts';
 import e86 from './e86.ts';
 import e87 from './e87.ts';
 import e87Exit from './e87-exit.ts';
@@ -160,6 +161,7 @@ export const catalogue: readonly Scenario[] = [
   e82,
   e82Flush,
   e83,
+  e84,
   e86,
   e87,
   e87Exit,

@@ -13,7 +13,7 @@ import {
   subPageIndex,
 } from '../../memory/folio.ts';
 import { get } from '../../memory/heap.ts';
-import { PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_SWAPBACKED, PG_TABLE } from '../../memory/page-flags.ts';
+import { PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_HUGETLB, PG_SWAPBACKED, PG_TABLE } from '../../memory/page-flags.ts';
 import {
   knownPageOfPfn,
   pageFlags,
@@ -98,8 +98,8 @@ class EntryCheck {
 
   #count({ pte, level }: Entry): void {
     const page = this.#pageOf(pte);
-    // Of a group of entries the first maps the whole.
-    if ((pte & PTE_GROUP) !== 0) {
+    // Of a group of entries of hugetlb the first maps the whole; those of other large folios count for themselves.
+    if ((pte & PTE_GROUP) !== 0 && (pageFlags[pageFolio(page)] & PG_HUGETLB) !== 0) {
       if (pageFolio(page) === page) this.entire.set(page, (this.entire.get(page) ?? 0) + 1);
     } else if (level > 0) this.entire.set(page, (this.entire.get(page) ?? 0) + 1);
     else if (page !== this.#zero) this.mapcount[page]++;

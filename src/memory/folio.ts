@@ -11,7 +11,7 @@
  * (`next`: large mapcount), how many pages are mapped by entries of their own (`prev`), and which two address spaces map it how often (mm_ids: `mapping` and
  * `index` of the first two tails); in the second one whether others may map it, too, and whether it is on the list of folios to split (`private`), with its links (`next`, `prev`).
  */
-import { PG_HEAD, PG_TAIL } from './page-flags.ts';
+import { PG_HEAD, PG_HUGETLB, PG_TAIL } from './page-flags.ts';
 import {
   knownPageOfPfn,
   pageFlags,
@@ -115,9 +115,13 @@ export const folioPagesMapped = (folio: number): number => pagePrev[subPage(foli
 const SHARED = 1;
 const ON_SPLIT_LIST = 2;
 
-/** folio_maybe_mapped_shared: whether more than one address space may map it. False says that it is one alone. */
+/** folio_maybe_mapped_shared: whether more than one address space may map it. False says that it is one alone. Of hugetlb only mappings are counted. */
 export const folioMaybeMappedShared = (folio: number): boolean =>
-  folioTestLarge(folio) ? (pagePrivate[mmTail(folio)] & SHARED) !== 0 : pageMapcount[folio] > 1;
+  (pageFlags[folio] & PG_HUGETLB) !== 0
+    ? folioMapcount(folio) > 1
+    : folioTestLarge(folio)
+      ? (pagePrivate[mmTail(folio)] & SHARED) !== 0
+      : pageMapcount[folio] > 1;
 
 /** The tail with the second address space: a folio of two pages has but one, and is told from others by nothing. */
 const mmTail = (folio: number): number => subPage(folio, pageOrder[folio] > 1 ? 2 : 1);
@@ -130,7 +134,8 @@ function addLargeMapcount(folio: number, delta: number, mm: number): void {
   const first = subPage(folio, 1);
   const mapcount = pageNext[first] + delta;
   setPageNext(first, mapcount);
-  if (pageOrder[folio] < 2) return;
+  // Whose the mappings of hugetlb are nobody remembers: tables that are shared are not mapped by the one who unmaps.
+  if (pageOrder[folio] < 2 || (pageFlags[folio] & PG_HUGETLB) !== 0) return;
   const second = subPage(folio, 2);
   const slot = pageMapping[first] === mm ? first : pageMapping[second] === mm ? second : 0;
   let shared = pagePrivate[second] & SHARED;

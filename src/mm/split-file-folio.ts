@@ -13,7 +13,7 @@ import {
   entryGet,
   entryGetAndClear,
   flushTlbRange,
-  folioLock,
+  folioTrylock,
   folioUnlock,
   get,
   refFreeze,
@@ -84,7 +84,7 @@ function* splitLocked(folio: Page, inode: InodeRef, at: number): Op<number> {
     return -EAGAIN;
   }
   const dropped = takeApart(folio, inode, at, end);
-  for (let i = compoundPages(folio); i < pages; i += compoundPages(pageOfPfn(frame + i))) yield* folioLock(pageOfPfn(frame + i));
+  for (let i = compoundPages(folio); i < pages; i += compoundPages(pageOfPfn(frame + i))) yield* folioTrylock(pageOfPfn(frame + i));
   // One reference is the caller's of the head, ours of the others; from here on they can be found.
   for (let i = 0; i < pages; i += compoundPages(pageOfPfn(frame + i))) {
     const piece = pageOfPfn(frame + i);

@@ -7,7 +7,19 @@
  */
 import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { downWrite, entryGet, entryGetAndClear, entrySet, flushTlbRange, folioLock, folioUnlock, get, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
+import {
+  downWrite,
+  entryGet,
+  entryGetAndClear,
+  entrySet,
+  flushTlbRange,
+  folioTrylock,
+  folioUnlock,
+  get,
+  refFreeze,
+  spinUnlock,
+  upWrite,
+} from '../kernel/ops.ts';
 import { compoundPages, destroyCompound, folioMapcount, subPage } from '../memory/folio.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_MLOCKED } from '../memory/page-flags.ts';
 import {
@@ -95,7 +107,8 @@ function* splitLocked(folio: Page, anonVma: AnonVmaRef): Op<number> {
   }
   yield* deferredSplitUnqueue(folio);
   takeApart(folio, pages);
-  for (let i = 1; i < pages; i++) yield* folioLock(pageOfPfn(pfnOfPage(folio) + i));
+  // They come to be locked, nobody is waited for: no order of locks is meant.
+  for (let i = 1; i < pages; i++) yield* folioTrylock(pageOfPfn(pfnOfPage(folio) + i));
   for (let i = 0; i < pages; i++) setPageRefcount(pageOfPfn(pfnOfPage(folio) + i), 1);
   yield* walkMappings(folio, anonVma, pages, 0);
   // The tails were held while they had no mapping; the head keeps the caller's reference.

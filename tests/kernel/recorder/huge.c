@@ -58,6 +58,11 @@ void huge_begin(const char *header) {
   setting_write(KHUGEPAGED "max_ptes_swap", "0");
   setting_write(KHUGEPAGED "max_ptes_shared", "0");
   setting_write("/proc/sys/vm/compaction_proactiveness", "0");
+  if (!counters) return;
+  /* lists begin with an empty pool, whatever this machine has */
+  char room[32];
+  setting_write(POOL "nr_hugepages", huge_biased(POOL "nr_hugepages", "0", room, sizeof room));
+  setting_write(POOL "nr_overcommit_hugepages", "0");
 }
 
 void huge_end(void) {

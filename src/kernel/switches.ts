@@ -265,6 +265,16 @@ export const SWITCHES = {
     origin: 'before 6.1 (2ba99c5e0881, mm/khugepaged: fix GUP-fast interaction by sending IPI)',
   },
   collapseNoRevalidate: { does: 'who collapses a range does not look at its VMA again once he has the mmap lock for writing', origin: 'mutation' },
+  collapseFileUncounted: { does: 'who makes a huge page of a file does not look whether a hole that he found was filled meanwhile', origin: 'mutation' },
+  retractUnlocked: { does: 'who takes emptied page tables from those who map a new huge page of a file has let the lock of that page go', origin: 'mutation' },
+  retractNoRecheck: {
+    does: 'who takes emptied page tables from those who map a new huge page of a file does not look again, under the locks, whether there may be private copies',
+    origin: 'proposed in May 2023 (mm/khugepaged: retract_page_tables() without mmap or vma lock), before its recheck',
+  },
+  retractMmapLock: {
+    does: 'who takes emptied page tables from those who map a new huge page of a file leaves alone whoever has the mmap lock just then',
+    origin: 'before 6.6 (1043173eb5eb, mm/khugepaged: retract_page_tables() without mmap or vma lock)',
+  },
   collapseUncounted: { does: 'who collapses a range does not look whether somebody else has references of its pages', origin: 'mutation' },
   collapseIgnoresExit: { does: 'who collapses a range does not ask whether its address space is ending', origin: 'mutation' },
   khugepagedExitNoWait: { does: 'an address space that ends does not wait for khugepaged, which is at it', origin: 'mutation' },

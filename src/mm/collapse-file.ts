@@ -11,9 +11,9 @@ import { entryAt, entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
   add,
-  allocPage,
   clearFlags,
   downRead,
+  downWriteTrylock,
   entryGet,
   entryGetAndClear,
   flushTlbRange,
@@ -29,10 +29,12 @@ import {
   setFlags,
   spinLock,
   spinUnlock,
+  switched,
   upRead,
+  upWrite,
 } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { compoundPages, folioMapcount, folioTestLarge, subPage } from '../memory/folio.ts';
-import { __GFP_ZERO, GFP_TRANSHUGE } from '../memory/gfp.ts';
 import { PG_ACTIVE, PG_DIRTY, PG_LRU, PG_SWAPBACKED, PG_UNEVICTABLE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageIndex, pageMapping, pagePrev, pageRefcount, setPageIndex, setPageMapping, setPagePrev } from '../memory/state.ts';
 import { xaErase, xaStore } from '../memory/xarray.ts';
@@ -42,6 +44,7 @@ import { globals } from './globals.ts';
 import { doSetPmd, pmdTransHuge } from './huge-memory.ts';
 import { hasOrder, pmdOrder, TVA_FORCED_COLLAPSE, thpVmaAllowableOrders } from './huge-orders.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
+import { allocCollapseFolio } from './khugepaged-collapse.ts';
 import { vmNormalPage } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
@@ -68,7 +71,7 @@ import {
   SCAN_TRUNCATED,
   SCAN_VMA_CHECK,
 } from './scan-result.ts';
-import { SGP_NOALLOC, shmemCharge, shmemGetFolio, shmemRecalcInode, shmemUncharge } from './shmem.ts';
+import { clearFolio, shmemCharge, shmemRecalcInode, shmemUncharge } from './shmem.ts';
 import { tryToUnmapLarge } from './split-file-folio.ts';
 import { folioAddLru, folioGet, folioPut, folioPutRefs } from './swap.ts';
 import { File, type FileRef, Globals, Inode, type InodeRef, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -111,11 +114,11 @@ const RESULT = 2 ** 40;
  */
 export function* collapseFile(mm: MmRef, file: FileRef, start: number, daemon: number): Op<number> {
   const inode = get(file, File.inode);
-  const fresh = yield* allocPage(GFP_TRANSHUGE | __GFP_ZERO, pmdOrder());
+  const fresh = yield* allocCollapseFolio(daemon);
   if (fresh === 0) return SCAN_ALLOC_HUGE_PAGE_FAIL;
   yield* folioLock(fresh);
   yield* setFlags(fresh, PG_SWAPBACKED | PG_UPTODATE | PG_DIRTY);
-  const taken = yield* takeFolios(inode, start, mm);
+  const taken = yield* takeFolios(inode, start);
   const list = taken % RESULT;
   let result = Math.floor(taken / RESULT);
   if (result === SCAN_SUCCEED) {
@@ -131,7 +134,9 @@ export function* collapseFile(mm: MmRef, file: FileRef, start: number, daemon: n
   if (result === SCAN_SUCCEED) {
     yield* folioAddLru(fresh);
     yield* dropFolios(inode, list);
+    if (switched(SW.retractUnlocked)) yield* folioUnlock(fresh);
     yield* retractPageTables(inode, start);
+    if (switched(SW.retractUnlocked)) yield* folioLock(fresh);
     if (get(globals, Globals.thpUsed) === 0) set(globals, Globals.thpUsed, 1);
     if (daemon === 0) result = SCAN_PTE_MAPPED_HUGEPAGE;
   } else yield* giveFoliosBack(list);
@@ -147,28 +152,28 @@ const pagesOfList = (list: Page): number => {
 };
 
 /** Locks, isolates and unmaps all folios of a range: a list of them (by `pagePrev`), and RESULT times the result. Those before one that cannot be had are in it, too. */
-function* takeFolios(inode: InodeRef, start: number, mm: MmRef): Op<number> {
+function* takeFolios(inode: InodeRef, start: number): Op<number> {
   const end = start + spanPages(1);
   let list = 0;
   for (let index = start; index < end; ) {
     yield* spinLock(inode + Inode.pagesLock);
-    let folio = pageCacheEntry(inode, index);
+    const at = pageCacheFind(inode, index, end - 1);
+    if (at < 0) {
+      yield* spinUnlock(inode + Inode.pagesLock);
+      // It was truncated since it was looked at.
+      return list + (index === start ? SCAN_TRUNCATED : SCAN_SUCCEED) * RESULT;
+    }
+    const folio = pageCacheEntry(inode, at);
     let result = SCAN_SUCCEED;
-    if (folio > 0 && folioTestUptodate(folio)) {
-      if ((yield* folioTrylock(folio)) === 0) result = SCAN_PAGE_LOCK;
-      else yield* refAdd(folio, 1);
-      yield* spinUnlock(inode + Inode.pagesLock);
-    } else {
-      yield* spinUnlock(inode + Inode.pagesLock);
-      if (folio === 0) {
-        // It was truncated since it was looked at.
-        if (index === start && pageCacheFind(inode, start, end - 1) < 0) return list + SCAN_TRUNCATED * RESULT;
-        index++;
-        continue;
-      }
-      // fallocate() made it: it gets content.
-      folio = yield* shmemGetFolio(inode, index, 0, SGP_NOALLOC, mm);
-      if (folio <= 0) result = SCAN_FAIL;
+    // Linux waits for one that has no content yet, though it has others locked; here who is about to fill it is left alone, as with all others.
+    if (folio < 0) result = SCAN_FAIL;
+    else if ((yield* folioTrylock(folio)) === 0) result = SCAN_PAGE_LOCK;
+    else yield* refAdd(folio, 1);
+    yield* spinUnlock(inode + Inode.pagesLock);
+    // fallocate() made it: it gets content.
+    if (result === SCAN_SUCCEED && !folioTestUptodate(folio)) {
+      clearFolio(folio);
+      yield* setFlags(folio, PG_UPTODATE);
     }
     if (result !== SCAN_SUCCEED) return list + result * RESULT;
     result = yield* takeFolio(inode, folio);
@@ -215,7 +220,7 @@ function* replaceFolios(inode: InodeRef, start: number, fresh: Page, list: Page)
     index = next < start + pages ? pageCacheFind(inode, next, start + pages - 1) : -1;
   }
   const before = pagesOfList(list);
-  if (there !== before) {
+  if (there !== before && !switched(SW.collapseFileUncounted)) {
     yield* spinUnlock(inode + Inode.pagesLock);
     return SCAN_PAGE_FILLED;
   }
@@ -272,6 +277,7 @@ function* retractPageTables(inode: InodeRef, start: number): Op<number> {
     if ((yield* readOnce(mm, Mm.users)) === 0) continue;
     const pmdp = yield* entryPointer(mm, vpn, 1);
     if (pmdp === 0) continue;
+    if (switched(SW.retractMmapLock) && (yield* downWriteTrylock(mm + Mm.mmapLock)) === 0) continue;
     const lock = pmdLockptr(mm, pmdp);
     yield* spinLock(lock);
     const pmd = yield* entryGet(pmdp, 1);
@@ -280,13 +286,14 @@ function* retractPageTables(inode: InodeRef, start: number): Op<number> {
       const ptl = pteLockptr(entryAt(tablePage(pmd), 0, vpn));
       if (ptl !== lock) yield* spinLock(ptl);
       // Copies are made with that lock held, after the anon_vma was made.
-      if ((yield* readOnce(vma, Vma.anonVma)) === 0) {
+      if ((yield* readOnce(vma, Vma.anonVma)) === 0 || switched(SW.retractNoRecheck)) {
         gone = yield* entryGetAndClear(pmdp, 1);
         yield* flushTlbRange(mm, vpn, vpn + pages);
       }
       if (ptl !== lock) yield* spinUnlock(ptl);
     }
     yield* spinUnlock(lock);
+    if (switched(SW.retractMmapLock)) yield* upWrite(mm + Mm.mmapLock);
     if (gone !== 0) yield* freeTable(mm, gone);
   }
   return yield* upRead(inode + Inode.iMmapLock);

@@ -10,13 +10,16 @@
 import { spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, downReadTrylock, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { collapsePteMappedThp, hpageCollapseScanFile } from './collapse-file.ts';
+import { fileGet, filePut } from './file.ts';
 import { collapseAllowed } from './khugepaged-collapse.ts';
 import { hpageCollapseScanPmd } from './khugepaged-scan.ts';
 import { collectMmSlot, hugepagePmdEnabled, khugepaged, khugepagedLock, testExit, testExitOrDisable } from './khugepaged-slots.ts';
 import { Khugepaged, MmSlot } from './khugepaged-types.ts';
-import { mmapReadUnlock } from './mmap-lock.ts';
-import { MMAP_RELEASED, SCAN_ALLOC_HUGE_PAGE_FAIL, SCAN_FAIL, SCAN_SUCCEED, scanResult } from './scan-result.ts';
-import { Mm, type MmRef, Vma, type VmaRef } from './types.ts';
+import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
+import { linearPageIndex } from './rmap.ts';
+import { MMAP_RELEASED, SCAN_ALLOC_HUGE_PAGE_FAIL, SCAN_PMD_MAPPED, SCAN_PTE_MAPPED_HUGEPAGE, SCAN_SUCCEED, scanResult } from './scan-result.ts';
+import { Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { vmaIsAnonymous } from './vm-ops.ts';
 import { findVma } from './vma-tree.ts';
 
@@ -106,7 +109,8 @@ function* scanVma(mm: MmRef, vma: VmaRef, pages: number): Op<number> {
   let progress = 0;
   while (get(khugepaged(), Khugepaged.address) < end) {
     if (yield* testExitOrDisable(mm)) return progress + pages;
-    const result = vmaIsAnonymous(vma) ? yield* hpageCollapseScanPmd(mm, get(khugepaged(), Khugepaged.address), 1) : SCAN_FAIL;
+    const vpn = get(khugepaged(), Khugepaged.address);
+    const result = vmaIsAnonymous(vma) ? yield* hpageCollapseScanPmd(mm, vpn, 1) : yield* scanFile(mm, vma, vpn);
     set(khugepaged(), Khugepaged.lastResult, scanResult(result));
     set(khugepaged(), Khugepaged.starved, scanResult(result) === SCAN_ALLOC_HUGE_PAGE_FAIL ? 1 : 0);
     if (scanResult(result) === SCAN_SUCCEED) add(khugepaged(), Khugepaged.pagesCollapsed, 1);
@@ -116,4 +120,23 @@ function* scanVma(mm: MmRef, vma: VmaRef, pages: number): Op<number> {
     if (progress >= pages) return progress;
   }
   return progress;
+}
+
+/** A range of a file: its pages, then what this address space maps of them. Gives the mmap lock up. */
+function* scanFile(mm: MmRef, vma: VmaRef, vpn: Vpn): Op<number> {
+  const file = get(vma, Vma.file);
+  const index = linearPageIndex(vma, vpn);
+  yield* fileGet(file);
+  yield* mmapReadUnlock(mm);
+  let result = yield* hpageCollapseScanFile(mm, file, index, 1, get(khugepaged(), Khugepaged.maxPtesNone));
+  yield* filePut(file);
+  if (result !== SCAN_PTE_MAPPED_HUGEPAGE) return result + MMAP_RELEASED;
+  yield* mmapReadLock(mm);
+  if (!(yield* testExitOrDisable(mm))) {
+    // The next fault maps it.
+    result = yield* collapsePteMappedThp(mm, vpn, 0);
+    if (result === SCAN_PMD_MAPPED) result = SCAN_SUCCEED;
+  }
+  yield* mmapReadUnlock(mm);
+  return result + MMAP_RELEASED;
 }

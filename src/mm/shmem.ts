@@ -103,7 +103,7 @@ export function* shmemRecalcInode(inode: InodeRef, alloced: number, swapped: num
 // --- pages ------------------------------------------------------------------------------------------------------------------
 
 /** Zeroes all pages of a folio. Those that nobody has ever looked at hold zeroes. */
-function clearFolio(folio: Page): void {
+export function clearFolio(folio: Page): void {
   const first = pfnOfPage(folio);
   for (let i = 0; i < compoundPages(folio); i++) {
     const page = knownPageOfPfn(first + i);

@@ -85,6 +85,9 @@ import r07Truncate from './r07-truncate.ts';
 import r08 from './r08.ts';
 import r11 from './r11.ts';
 import r12 from './r12.ts';
+import r16 from './r16.ts';
+import r17 from './r17.ts';
+import r18 from './r18.ts';
 import r20 from './r20.ts';
 import r21 from './r21.ts';
 import r22 from './r22.ts';
@@ -185,6 +188,9 @@ export const catalogue: readonly Scenario[] = [
   r08,
   r11,
   r12,
+  r16,
+  r17,
+  r18,
   r20,
   r21,
   r22,

@@ -236,7 +236,7 @@ for (const [m, mode] of MODES.entries())
     test(`${mode}: the same with and without huge pages (seed ${seed})`, () => {
       const huge = start(mode, SETTINGS[(seed + m + 1) % SETTINGS.length]);
       const plain = start(mode, {});
-      for (const [i, step] of steps(seed * 10 + m, 70).entries()) {
+      for (const [i, step] of steps(seed * 10 + m, 45).entries()) {
         const got = step(huge);
         expect(got, `step ${i}`).toEqual(step(plain));
         sound(huge, `step ${i}`);
@@ -358,6 +358,21 @@ test.each(ALL)('%s: one entry until a part goes; a fork faults its own in; a hol
   sizeTo(w, 3 * size);
   sizeTo(w, 0);
   expect(filePages(w)).toBe(0);
+});
+
+test('the end of a file moves into a huge page: what lies behind leaves memory, the rest stays in as few folios as there can be', () => {
+  const w = start('x86-4level', { shmem_enabled: 'always' });
+  sizeTo(w, span * size);
+  map(w, span);
+  store(w, 2, 77n);
+  store(w, 5, 78n);
+  sizeTo(w, 3 * size + 100);
+  sound(w);
+  expect(filePages(w)).toBe(4);
+  expect([load(w, 2), load(w, 4)].map((word) => typeof word)).toEqual(['bigint', 'object']);
+  sizeTo(w, span * size);
+  expect([load(w, 2), load(w, 5)]).toEqual([77n, 0n]);
+  sound(w);
 });
 
 test('somebody holds a page: the hole is zeroes, and the folio stays whole', () => {

@@ -13,7 +13,7 @@ import { globals } from '../../src/mm/globals.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { Khugepaged } from '../../src/mm/khugepaged-types.ts';
 import { SCAN_RESULTS } from '../../src/mm/scan-result.ts';
-import { Globals } from '../../src/mm/types.ts';
+import { Globals, Mm } from '../../src/mm/types.ts';
 
 const DIRECTORY = '/sys/kernel/mm/transparent_hugepage/';
 const AT = 0x10000000;
@@ -135,6 +135,22 @@ describe.each(['x86-4level', 'arm64-4k-48', 's390x'])('khugepaged in %s', (mode)
 });
 
 describe('khugepaged', () => {
+  it('makes huge pages of shared memory, and leaves it to the next fault to map them', () => {
+    const w = new World();
+    w.write('shmem_enabled', 'advise');
+    expect(w.p.syscall('mmap', AT, w.huge, 3, 0x31, -1, 0)).toBe(AT);
+    w.store(0, 1);
+    expect(w.p.syscall('madvise', AT, w.huge, MADV_HUGEPAGE)).toBe(0);
+    const tables = get(w.p.mm, Mm.pgtablesBytes);
+    expect(w.pass()).toBe('succeeded');
+    // Nothing is mapped, and the emptied table went.
+    expect(get(w.p.mm, Mm.pgtablesBytes)).toBe(tables - w.machine.pageSize);
+    expect(get(w.p.mm, Mm.rss + 3)).toBe(0);
+    expect([w.load(0, 1), w.load(0, 2)]).toEqual([2, 0]);
+    expect(get(w.p.mm, Mm.rss + 3)).toBe(spanPages(1));
+    expect(checkMachine({})).toEqual([]);
+  });
+
   it('takes numbers of their ranges for its settings', () => {
     const w = new World();
     const read = ['pages_to_scan', 'max_ptes_none', 'max_ptes_swap', 'max_ptes_shared', 'defrag', 'scan_sleep_millisecs', 'alloc_sleep_millisecs'];

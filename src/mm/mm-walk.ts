@@ -33,6 +33,14 @@ export const MmWalk = defineStruct('mmWalk', {
 
 export const freeWalk = (walk: MmWalkRef): void => freeObject(walk, MmWalk.$size);
 
+declare const argument: unique symbol;
+
+/** A walk (WALK_*) whose functions are handed an object of struct `T`: another one is a type error, where it is handed in and where it is taken out. */
+export type WalkOps<T extends string> = number & { readonly [argument]?: T };
+
+/** What the walk's caller has handed to its functions. */
+export const walkArg = <T extends string>(walk: MmWalkRef, _ops: WalkOps<T>): Ref<T> => get(walk, MmWalk.arg);
+
 /** On to what lies below the entry. */
 export const ACTION_SUBTREE = 0;
 /** On to the next entry. */
@@ -84,23 +92,23 @@ export const WALK_MINCORE = 5;
 /** clear_refs_walk_ops; arg: CLEAR_REFS_*. */
 export const WALK_CLEAR_REFS = 6;
 /** ptdump_ops; arg: WalkCount. */
-export const WALK_PTDUMP = 7;
+export const WALK_PTDUMP: WalkOps<'walkCount'> = 7;
 /** Pages that are mapped, under the mmap lock for reading; arg: WalkCount. */
-export const WALK_COUNT = 8;
+export const WALK_COUNT: WalkOps<'walkCount'> = 8;
 /** The same by a walker that wants no faults meanwhile: it locks the VMAs for writing. */
-export const WALK_COUNT_LOCKED = 9;
+export const WALK_COUNT_LOCKED: WalkOps<'walkCount'> = 9;
 /** pagemap_ops; arg: Pagemap. */
-export const WALK_PAGEMAP = 10;
+export const WALK_PAGEMAP: WalkOps<'pagemap'> = 10;
 /** pagemap_scan_ops; arg: PmScan. */
-export const WALK_PAGEMAP_SCAN = 11;
+export const WALK_PAGEMAP_SCAN: WalkOps<'pmScan'> = 11;
 /** guard_install_walk_ops; arg: 1 when what stands there is not looked at (a mutation). */
 export const WALK_GUARD_INSTALL = 12;
 /** smaps_walk_ops; arg: MemSizeStats. */
-export const WALK_SMAPS = 13;
+export const WALK_SMAPS: WalkOps<'memSizeStats'> = 13;
 /** show_numa_ops; arg: NumaMaps. */
-export const WALK_NUMA_MAPS = 14;
+export const WALK_NUMA_MAPS: WalkOps<'numaMaps'> = 14;
 /** A walk that notes what it is called with (test-pagewalk.ts); arg: TestWalk, which says what it has functions for and its lock. */
-export const WALK_TEST = 15;
+export const WALK_TEST: WalkOps<'testWalk'> = 15;
 
 const FORMS: readonly { readonly lock: number; readonly has: number }[] = [
   { lock: PGWALK_VMA_RDLOCK_VERIFY, has: HAS_PMD },

@@ -11,7 +11,7 @@ import { pageFlags } from '../memory/state.ts';
 import { PTE_DIRTY } from '../pagetable/canonical.ts';
 import { hugePmdPage } from './huge-memory.ts';
 import { vmNormalPage } from './memory.ts';
-import { MmWalk, type MmWalkRef, WALK_NUMA_MAPS } from './mm-walk.ts';
+import { MmWalk, type MmWalkRef, WALK_NUMA_MAPS, walkArg } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageVma } from './pagewalk.ts';
 import { ptePresent } from './pgtable.ts';
@@ -35,7 +35,7 @@ export function gatherNumaLeaf(walk: MmWalkRef, entry: number, level: number, st
   const hugetlb = (get(get(walk, MmWalk.vma), Vma.flags) & VM_HUGETLB) !== 0;
   const page = level === 0 && !hugetlb ? vmNormalPage(entry) : hugePmdPage(entry);
   if (page === 0) return 0;
-  const md = get(walk, MmWalk.arg);
+  const md = walkArg(walk, WALK_NUMA_MAPS);
   if (hugetlb) gatherStats(md, pageFolio(page), entry, 1);
   // A huge page is asked for its first page's mapcount.
   else if (level > 0) gatherStats(md, page, entry, end - start);

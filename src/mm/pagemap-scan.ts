@@ -12,7 +12,7 @@ import { EFAULT, EINVAL, ENOMEM, ENOSPC, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { hugePmdPage } from './huge-memory.ts';
 import { vmNormalPage } from './memory.ts';
-import { MmWalk, type MmWalkRef, WALK_PAGEMAP_SCAN } from './mm-walk.ts';
+import { MmWalk, type MmWalkRef, WALK_PAGEMAP_SCAN, walkArg } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageRange } from './pagewalk.ts';
 import { isGuardPte, PTE_MARKER_UFFD_WP, pteMarker, ptePage, ptePresent } from './pgtable.ts';
@@ -142,7 +142,7 @@ export function pagemapScanTestWalk(scan: PmScanRef, vma: VmaRef): number {
 
 /** pagemap_scan_pte_hole: pages without a table. */
 export function pagemapScanPteHole(walk: MmWalkRef, start: Vpn, end: Vpn): number {
-  const scan = get(walk, MmWalk.arg);
+  const scan = walkArg(walk, WALK_PAGEMAP_SCAN);
   if (get(walk, MmWalk.vma) === 0) return 0;
   const categories = get(scan, PmScan.vmaCategory);
   return interesting(scan, categories) ? output(scan, categories, start, end) : 0;
@@ -150,7 +150,7 @@ export function pagemapScanPteHole(walk: MmWalkRef, start: Vpn, end: Vpn): numbe
 
 /** pagemap_scan_pmd_entry, pagemap_scan_hugetlb_entry: of a leaf, whose pages of one kind are given out together. */
 export function pagemapScanLeaf(walk: MmWalkRef, entry: number, level: number, start: Vpn, end: Vpn): number {
-  const scan = get(walk, MmWalk.arg);
+  const scan = walkArg(walk, WALK_PAGEMAP_SCAN);
   let categories = get(scan, PmScan.vmaCategory);
   if ((get(get(walk, MmWalk.vma), Vma.flags) & VM_HUGETLB) !== 0) categories |= entry === 0 ? PAGE_IS_HUGE : hugeCategory(entry) & ~PAGE_IS_GUARD;
   else categories |= level > 0 ? hugeCategory(entry) : pageCategory(scan, entry);

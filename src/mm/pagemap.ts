@@ -13,7 +13,7 @@ import { hugePmdPage } from './huge-memory.ts';
 import { hstateVma } from './hugetlb-resv.ts';
 import { hugetlbPmdShared } from './hugetlb-share.ts';
 import { vmNormalPage } from './memory.ts';
-import { MmWalk, type MmWalkRef, WALK_PAGEMAP } from './mm-walk.ts';
+import { MmWalk, type MmWalkRef, WALK_PAGEMAP, walkArg } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageRange } from './pagewalk.ts';
 import { isGuardPte, PTE_MARKER_UFFD_WP, pteMarker, ptePfn, ptePresent } from './pgtable.ts';
@@ -55,7 +55,7 @@ export function* pagemapRead(mm: MmRef, start: Vpn, pages: number, showPfn: numb
 
 /** Writes into the entries of [start, end), with frames from `frame` on where it is not −1. */
 function fill(walk: MmWalkRef, start: Vpn, end: Vpn, frame: number, flags: number): void {
-  const into = get(walk, MmWalk.arg);
+  const into = walkArg(walk, WALK_PAGEMAP);
   const shown = frame >= 0 && get(into, Pagemap.showPfn) !== 0;
   for (let vpn = start; vpn < end; vpn++) {
     const at = vpn - get(into, Pagemap.start);

@@ -14,6 +14,7 @@ import { assertHeld, HELD_READ, HELD_WRITE } from '../kernel/lockdep.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entrySet, get, set, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import type { Ref } from '../memory/struct.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { EINVAL, ENOMEM } from './errno.ts';
 import { splitHugePmd, splitHugePud } from './huge-memory.ts';
@@ -46,6 +47,7 @@ import {
   PGWALK_VMA_RDLOCK_VERIFY,
   PGWALK_WRLOCK,
   PGWALK_WRLOCK_VERIFY,
+  type WalkOps,
   walkLock,
 } from './mm-walk.ts';
 import { mmapAssertLocked, mmapAssertWriteLocked, vmaAssertLocked, vmaAssertWriteLocked, vmaStartWrite } from './mmap-lock.ts';
@@ -84,7 +86,7 @@ const hasStep = (walk: MmWalkRef, step: number): boolean => (get(walk, MmWalk.ha
  * walk_page_range: what the walk `ops` (WALK_*) does for each entry of [start, end), with holes between VMAs where it has a function for them. 0, −EINVAL
  * for no range, no mm, or a walk that fills entries, or what a function returned that was not 0: that ends the walk.
  */
-export function* walkPageRange(mm: MmRef, start: Vpn, end: Vpn, ops: number, arg: number): Op<number> {
+export function* walkPageRange<T extends string>(mm: MmRef, start: Vpn, end: Vpn, ops: WalkOps<T>, arg: Ref<NoInfer<T>>): Op<number> {
   if (start >= end || mm === 0) return -EINVAL;
   const walk = newWalk(mm, 0, ops, arg, start);
   const error = hasStep(walk, HAS_INSTALL) ? -EINVAL : yield* walkVmas(walk, start, end);
@@ -93,7 +95,7 @@ export function* walkPageRange(mm: MmRef, start: Vpn, end: Vpn, ops: number, arg
 }
 
 /** walk_page_range_mm_unsafe: the same for the mm's own code, which may fill entries. */
-export function* walkPageRangeMm(mm: MmRef, start: Vpn, end: Vpn, ops: number, arg: number): Op<number> {
+export function* walkPageRangeMm<T extends string>(mm: MmRef, start: Vpn, end: Vpn, ops: WalkOps<T>, arg: Ref<NoInfer<T>>): Op<number> {
   if (start >= end || mm === 0) return -EINVAL;
   const walk = newWalk(mm, 0, ops, arg, start);
   const error = yield* walkVmas(walk, start, end);
@@ -130,7 +132,7 @@ function* walkVmas(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
 }
 
 /** walk_page_vma: all of a VMA. 0 or what a function returned. */
-export function* walkPageVma(vma: VmaRef, ops: number, arg: number): Op<number> {
+export function* walkPageVma<T extends string>(vma: VmaRef, ops: WalkOps<T>, arg: Ref<NoInfer<T>>): Op<number> {
   const mm = get(vma, Vma.mm);
   if (mm === 0) return -EINVAL;
   checkMmLock(mm, walkLock(ops, arg));
@@ -144,7 +146,7 @@ export function* walkPageVma(vma: VmaRef, ops: number, arg: number): Op<number> 
 }
 
 /** walk_page_range_vma: [start, end), which lies in the VMA and is not asked about (walk_page_test); −EINVAL when it does not. */
-export function* walkPageRangeVma(vma: VmaRef, start: Vpn, end: Vpn, ops: number, arg: number): Op<number> {
+export function* walkPageRangeVma<T extends string>(vma: VmaRef, start: Vpn, end: Vpn, ops: WalkOps<T>, arg: Ref<NoInfer<T>>): Op<number> {
   const mm = get(vma, Vma.mm);
   if (start >= end || mm === 0) return -EINVAL;
   if (start < get(vma, Vma.start) || end > get(vma, Vma.end)) return -EINVAL;
@@ -160,7 +162,7 @@ export function* walkPageRangeVma(vma: VmaRef, start: Vpn, end: Vpn, ops: number
  * walk_page_mapping: pages [first, first + count) of a file, wherever they are mapped. Needs the file's i_mmap_rwsem, which keeps VMAs and tables; no mmap lock, so
  * that flags of a VMA may change meanwhile. A test that passes a VMA over ends the walk.
  */
-export function* walkPageMapping(inode: InodeRef, first: number, count: number, ops: number, arg: number): Op<number> {
+export function* walkPageMapping<T extends string>(inode: InodeRef, first: number, count: number, ops: WalkOps<T>, arg: Ref<NoInfer<T>>): Op<number> {
   assertHeld(inode + Inode.iMmapLock, HELD_READ, HELD_WRITE);
   const walk = newWalk(0, 0, ops, arg, 0);
   const last = first + count - 1;
@@ -188,7 +190,7 @@ export function* walkPageMapping(inode: InodeRef, first: number, count: number, 
  * walk_page_range_novma (walk_page_range_debug and walk_kernel_page_table_range since 6.16): tables of whatever they map, without a look at VMAs. Entries of
  * the lowest level are shown without their lock, since they may be unusual ones. `pgd`: another top table than the mm's, or 0.
  */
-export function* walkPageRangeNovma(mm: MmRef, start: Vpn, end: Vpn, ops: number, pgd: Page, arg: number): Op<number> {
+export function* walkPageRangeNovma<T extends string>(mm: MmRef, start: Vpn, end: Vpn, ops: WalkOps<T>, pgd: Page, arg: Ref<NoInfer<T>>): Op<number> {
   if (start >= end || mm === 0) return -EINVAL;
   const walk = newWalk(mm, 0, ops, arg, start);
   set(walk, MmWalk.noVma, 1);

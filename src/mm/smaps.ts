@@ -15,7 +15,7 @@ import { hugePmdPage } from './huge-memory.ts';
 import { hstateVma, hugePages } from './hugetlb-resv.ts';
 import { hugetlbPmdShared } from './hugetlb-share.ts';
 import { vmNormalPage } from './memory.ts';
-import { MmWalk, type MmWalkRef, WALK_SMAPS } from './mm-walk.ts';
+import { MmWalk, type MmWalkRef, WALK_SMAPS, walkArg } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageVma } from './pagewalk.ts';
 import { isSwapPte, pteMarker, ptePresent } from './pgtable.ts';
@@ -37,7 +37,7 @@ export function* showSmap(mm: MmRef, vpn: Vpn, stats: MemSizeStatsRef): Op<numbe
 
 /** smaps_pte_entry, smaps_pmd_entry, smaps_hugetlb_range: of a leaf. */
 export function smapsLeaf(walk: MmWalkRef, at: number, entry: number, level: number, start: Vpn, end: Vpn): number {
-  const stats = get(walk, MmWalk.arg);
+  const stats = walkArg(walk, WALK_SMAPS);
   const vma = get(walk, MmWalk.vma);
   if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) {
     if (!ptePresent(entry)) return 0;

@@ -11,11 +11,13 @@ import { thpSetting } from '../../src/machine/thp-settings.ts';
 import { viewProcess } from '../../src/machine/view.ts';
 import { alloc, free, get, set } from '../../src/memory/heap.ts';
 import { heap } from '../../src/memory/state.ts';
+import * as source from '../../src/mm/index.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { forEachLeaf } from '../../src/mm/leaves.ts';
 import {
   ACTION_AGAIN,
   ACTION_CONTINUE,
+  allocWalkCount,
   HAS_HOLE,
   HAS_HUGETLB,
   HAS_INSTALL,
@@ -28,11 +30,14 @@ import {
   HAS_PTE,
   HAS_PUD,
   HAS_TEST,
+  type MmWalkRef,
   PGWALK_RDLOCK,
+  WALK_PAGEMAP,
   WALK_TEST,
+  walkArg,
 } from '../../src/mm/mm-walk.ts';
 import { mkPte, mkPteMarker, PTE_MARKER_GUARD, PTE_PAYLOAD, pteLockptr, tablePage } from '../../src/mm/pgtable.ts';
-import { MemSizeStats, NumaMaps, Pagemap } from '../../src/mm/task-mmu.ts';
+import { MemSizeStats, type MemSizeStatsRef, NumaMaps, Pagemap } from '../../src/mm/task-mmu.ts';
 import { TEST_WALK_CALLS, TestWalk } from '../../src/mm/test-pagewalk-types.ts';
 import { File, Mm, Vma } from '../../src/mm/types.ts';
 import { VM_PFNMAP } from '../../src/mm/vm-flags.ts';
@@ -389,6 +394,19 @@ describe('F115: a table may be gone when its lock is taken', () => {
       else expect(found.outcome, `time ${nth}`).toEqual(outcome);
     }
   });
+});
+
+test('F096: what a walk is handed is of the type that its functions take', () => {
+  const { mm } = new World().p;
+  // Two errors of types, and nothing that runs.
+  const wrong = [
+    // @ts-expect-error counts are no entries of pagemap
+    () => source.walkPageRange(mm, 0, 1, WALK_PAGEMAP, allocWalkCount()),
+    // @ts-expect-error what the walk was handed is no sum of smaps
+    (walk: MmWalkRef): MemSizeStatsRef => walkArg(walk, WALK_PAGEMAP),
+  ];
+  expect(wrong).toHaveLength(2);
+  expect(source.walkPageRange(mm, 1, 0, WALK_PAGEMAP, alloc(Pagemap)).next().value).toBe(EINVAL);
 });
 
 describe('filling entries', () => {

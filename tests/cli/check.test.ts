@@ -75,6 +75,12 @@ describe('pxd check', () => {
     expect(lines.filter((line) => /^E17 +unaware.* ok$/.test(line)).map((line) => line.split(/ +/)[2])).toEqual(['s390x', 'ppc-8xx-4k']);
   });
 
+  it('takes an entry in the first mode that has what it is about, where none is asked for', async () => {
+    const rows = json(await pxd(['check', 'E84', 'E17', '--variant', 'no-break', '--json']));
+    expect(rows.map(({ id, mode }) => [id, mode])).toEqual([['E84', 'arm64-4k-48']]);
+    expect((await pxd(['check', 'E84', '--mode', 's390x'])).err).toContain('E84: makes no sense in s390x');
+  });
+
   it('knows what "all" modes are', async () => {
     const rows = json(await pxd(['check', counter, '--variant', 'atomic', '--mode', 'all', '--json']));
     expect(rows.map((row) => row.mode)).toEqual(['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k']);

@@ -60,7 +60,11 @@ export const FORMATS: readonly string[] = ['text', 'svg', 'mermaid', 'json', 'pl
 export function withCheckOptions(command: Command): Command {
   return command
     .option('--list', 'list the entries with their variants, and check nothing')
-    .option('-m, --mode <mode>', 'paging mode, repeatable; "all": x86-4level, arm64-4k-48, s390x, ppc-8xx-4k (default x86-4level)', collect)
+    .option(
+      '-m, --mode <mode>',
+      'paging mode, repeatable; "all": x86-4level, arm64-4k-48, s390x, ppc-8xx-4k (default: the first of these that an entry makes sense in)',
+      collect,
+    )
     .option('--variant <name>', 'only this variant')
     .option('--preemptions <number>', 'search schedules with at most so many preemptions', whole(0, 100, 'a number of preemptions'))
     .option('--limit <seconds>', 'give up a search after this time (default 120)', whole(1, 1_000_000, 'a number of seconds'))

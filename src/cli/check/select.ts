@@ -16,12 +16,11 @@ export interface Item extends Chosen {
 
 /** Modes in which everything must hold: `--mode all`. They differ in levels, size of pages, depth of tables and entry width. */
 export const ALL_MODES: readonly string[] = ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k'];
-export const DEFAULT_MODE = 'x86-4level';
 
 /** Modes by their names, `all` expanded, each once. @throws {PxdError} 'unknown' */
-export function modesOf(names: readonly string[] | undefined): string[] {
+export function modesOf(names: readonly string[]): string[] {
   const found = new Set<string>();
-  for (const name of names ?? [DEFAULT_MODE]) for (const mode of name === 'all' ? ALL_MODES : [name]) found.add(knownMode(mode));
+  for (const name of names) for (const mode of name === 'all' ? ALL_MODES : [name]) found.add(knownMode(mode));
   return [...found];
 }
 
@@ -70,21 +69,24 @@ function entryOf(catalogue: readonly Scenario[], id: string): Scenario {
   return found;
 }
 
+/** Where no mode is named: the first in which an entry makes sense. */
+const usualModes = ({ modes }: Scenario): string[] => ALL_MODES.filter((mode) => modes?.(mode) !== false).slice(0, 1);
+
 /**
  * All that is to be checked, in the order of the table: entry, variant, mode. Entries that make no sense in a mode are left out of it.
  *
  * @throws {PxdError} 'unknown' where nothing is left to check
  */
-export function itemsOf(chosen: readonly Chosen[], modes: readonly string[], variant?: string): Item[] {
+export function itemsOf(chosen: readonly Chosen[], modes: readonly string[] | undefined, variant?: string): Item[] {
   const scenarios = chosen.map(({ scenario }) => scenario);
   if (variant !== undefined && !scenarios.some((one) => Object.hasOwn(one.variants, variant)))
     throw new PxdError('unknown', `--variant ${variant}: ${variantsText(scenarios)}`);
   const found: Item[] = [];
   for (const one of chosen)
     for (const name of Object.keys(one.scenario.variants))
-      for (const mode of modes)
+      for (const mode of modes ?? usualModes(one.scenario))
         if ((variant === undefined || name === variant) && one.scenario.modes?.(mode) !== false) found.push({ ...one, variant: name, mode });
-  if (found.length === 0) throw new PxdError('unknown', `${scenarios.map((one) => one.id).join(', ')}: makes no sense in ${modes.join(', ')}`);
+  if (found.length === 0) throw new PxdError('unknown', `${scenarios.map((one) => one.id).join(', ')}: makes no sense in ${(modes ?? ALL_MODES).join(', ')}`);
   return found;
 }
 

@@ -49,8 +49,7 @@ async function checked(io: Io, names: readonly string[], options: CheckCommandOp
   const format = formatOf(options, draws ? Object.keys(await loadFormats()) : []);
   const { catalogue } = await import('../../races/index.ts');
   const chosen = await chosenOf(catalogue, names, async (path) => (await import('../../explore/node/load.ts')).loadScenarios(path));
-  const modes = modesOf(options.mode);
-  const items = itemsOf(chosen, modes, options.variant);
+  const items = itemsOf(chosen, options.mode && modesOf(options.mode), options.variant);
   if (options.list) {
     const scenarios = [...new Set(items.map(({ scenario }) => scenario))];
     writeList(io, scenarios, options.json === true);

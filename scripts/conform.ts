@@ -187,7 +187,7 @@ function optionsFrom(argv: readonly string[]): { options: Options; paths: string
       jobs: number(values.jobs, 'jobs', Math.min(4, availableParallelism())),
       verbose: values.verbose,
       json: values.json,
-      timeoutMs: number(values.timeout, 'timeout', 30) * 1000,
+      timeoutMs: number(values.timeout, 'timeout', 120) * 1000,
     },
     paths: positionals.length > 0 ? positionals : KEPT,
   };

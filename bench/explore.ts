@@ -21,8 +21,9 @@ const { catalogue } = (await import(races)) as { catalogue: readonly ExploreModu
 
 const MODE = 'x86-4level';
 const ROUNDS = 5;
-/** A scenario of the catalogue of which all states are searched. */
+/** A scenario of the catalogue of which all states are searched. It is small: several searches a round, so that its code is compiled by the last ones. */
 const REAL = 'E28';
+const REAL_SEARCHES = 4;
 
 const all: ExploreModule.Variant = { expect: 'clean' };
 const [late, inTime] = await loadScenarios(join(here, 'protocol.ts'));
@@ -124,7 +125,7 @@ try {
     if (spin) plain.push(spin.statesPerSecond());
     if (spin) byOrder.push(spin.exhaustMs());
     hidden.push(exhaustMs(inTime));
-    ofReal.push(speedOf(real));
+    for (let i = 0; i < REAL_SEARCHES; i++) ofReal.push(speedOf(real));
   }
   const reference = spin ? 'SPIN' : 'no spin here';
   const best = (list: readonly number[], pick: (values: readonly number[]) => number): number | null => (list.length > 0 ? pick(list) : null);

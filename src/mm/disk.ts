@@ -289,6 +289,8 @@ export function* diskFallocate(inode: InodeRef, mode: number, offset: number, le
   if (length > MAX_PREALLOCATION) return -ENOSPC;
   if ((mode & FALLOC_FL_ZERO_RANGE) !== 0) {
     yield* downWrite(inode + Inode.invalidateLock);
+    yield* readPartial(inode, offset);
+    yield* readPartial(inode, end);
     yield* truncatePagecacheRange(inode, offset, end);
     preallocateBlocks(inode, pagesUp(offset), pageDown(end), 0);
     yield* upWrite(inode + Inode.invalidateLock);
@@ -310,7 +312,6 @@ function* punchHole(inode: InodeRef, offset: number, to: number): Op<number> {
   // Nobody reads a page between its removal and that of its block: it would hold what the block held.
   const locked = !switched(SW.punchNoInvalidateLock);
   if (locked) yield* downWrite(inode + Inode.invalidateLock);
-  // Parts of pages are zeroed, which needs their content.
   yield* readPartial(inode, offset);
   yield* readPartial(inode, end);
   yield* truncatePagecacheRange(inode, offset, end);
@@ -326,7 +327,7 @@ function* removeSpace(inode: InodeRef, first: number, end: number): Op<number> {
   return yield* upWrite(inode + Inode.dataLock);
 }
 
-/** Brings the page of an unaligned position that has a block into the cache. */
+/** Brings the page of an unaligned position that has a block into the cache: a part of it is going to be zeroed, which needs its content. */
 function* readPartial(inode: InodeRef, position: number): Op<number> {
   const index = pageDown(position);
   if (position === index * 2 ** pageShift || blockState(inode, index) === 0 || pageCacheEntry(inode, index) !== 0) return 0;

@@ -232,6 +232,14 @@ describe.each(['memfd', 'tmpfs', 'disk'])('content of a %s file', (kind) => {
               { what: 'zero', at: 0, length: 1, value: 1 },
             ],
           ],
+          // A part of a page that is not in memory is zeroed.
+          [
+            [
+              { what: 'write', at: 0, length: 4096, value: 1 },
+              { what: 'drop', at: 0, length: 4096, value: 1 },
+              { what: 'zero', at: 1, length: 4096, value: 1 },
+            ],
+          ],
         ],
       },
     );

@@ -121,6 +121,13 @@ export function mapHuge(stage: Stage, vpn: number, count: number): void {
   adviseHuge(stage, vpn, count);
 }
 
+/** Maps the range of a huge page at WINDOW, of which one small page is there; it may be collapsed from now on. */
+export function mapCollapsible(stage: Stage, touched = WINDOW): void {
+  map(stage, WINDOW, hugePages());
+  store(stage, touched, 1);
+  adviseHuge(stage, WINDOW, 1);
+}
+
 export const MAP_NORESERVE = 0x4000;
 const MAP_HUGETLB = 0x40000;
 

@@ -79,20 +79,26 @@ function* partAt(h: HstateRef, ptep: number, i: number): Op<number> {
   return entryAt(tablePage(upper), level - 1, 0);
 }
 
-/** huge_ptep_get: the entry of a page, accessed and dirty when any of its group is. */
-export function* hugePtepGet(h: HstateRef, ptep: number): Op<number> {
+/** The entry of a page, accessed and dirty when any of its group is; with `clear` all of the group is emptied. */
+function* readGroup(h: HstateRef, ptep: number, clear: number): Op<number> {
   const level = leafLevel(h);
   const entries = partEntries(h);
   let pte = 0;
   for (let part = 0; part < parts(h); part++) {
-    const at = yield* partAt(h, ptep, part);
+    const first = yield* partAt(h, ptep, part);
     for (let i = 0; i < entries; i++) {
-      const other = yield* entryGet(at + i * entryStride(level), level);
+      const at = first + i * entryStride(level);
+      const other = clear !== 0 ? yield* entryGetAndClear(at, level) : yield* entryGet(at, level);
       if (part === 0 && i === 0) pte = other;
       else if (pte !== 0) pte = pteSet(pte, other & (PTE_ACCESSED | PTE_DIRTY));
     }
   }
   return pte;
+}
+
+/** huge_ptep_get: the entry of a page, accessed and dirty when any of its group is. */
+export function* hugePtepGet(h: HstateRef, ptep: number): Op<number> {
+  return yield* readGroup(h, ptep, 0);
 }
 
 /** What the i-th entry of a group holds: each maps its own piece; an entry that maps nothing is the same in all. */
@@ -127,16 +133,5 @@ export function* setHugePteAt(h: HstateRef, ptep: number, pte: number): Op<numbe
 
 /** huge_ptep_get_and_clear: empties the entry of a page; what it held. */
 export function* hugePtepGetAndClear(h: HstateRef, ptep: number): Op<number> {
-  const level = leafLevel(h);
-  const entries = partEntries(h);
-  let pte = 0;
-  for (let part = 0; part < parts(h); part++) {
-    const at = yield* partAt(h, ptep, part);
-    for (let i = 0; i < entries; i++) {
-      const other = yield* entryGetAndClear(at + i * entryStride(level), level);
-      if (part === 0 && i === 0) pte = other;
-      else if (pte !== 0) pte = pteSet(pte, other & (PTE_ACCESSED | PTE_DIRTY));
-    }
-  }
-  return pte;
+  return yield* readGroup(h, ptep, 1);
 }

@@ -5,15 +5,13 @@
  * Invariants: a leaf is shown once, under the lock of its table (walks without VMAs have none), as the entry of the first page that is asked for, accessed and
  * dirty when any of its group is; empty entries of the lowest level are shown, too. `vpn` and `end` are clipped to what the walk asked for.
  */
-import { entryAt, entryStride, spanPages } from '../kernel/arch.ts';
+import { entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_GROUP, PTE_TABLE } from '../pagetable/canonical.ts';
 import { leafEnd, leafPages } from './leaf.ts';
 import { ACTION_AGAIN, ACTION_CONTINUE, MmWalk, type MmWalkRef } from './mm-walk.ts';
-import { usersTable } from './pagewalk.ts';
-import { pteLockptr, pteSet, tablePage, upperLock } from './pgtable.ts';
-import { pteMap, pteOffsetMapLock, pteUnmap } from './pgtable-generic.ts';
+import { pteSet, upperLock } from './pgtable.ts';
 import type { Page, Vpn } from './types.ts';
 import { walkLeaf } from './walk-ops.ts';
 
@@ -28,30 +26,8 @@ function* groupEntry(at: number, level: number, entry: number, vpn: Vpn): Op<num
   return all;
 }
 
-/** The entries of a table of the lowest level. Without a table the action is ACTION_AGAIN. */
-export function* walkLeafPtes(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
-  if (get(walk, MmWalk.noVma) === 0) {
-    const ptep = yield* pteOffsetMapLock(pmdp, start);
-    if (ptep === 0) {
-      set(walk, MmWalk.action, ACTION_AGAIN);
-      return 0;
-    }
-    const lock = pteLockptr(ptep);
-    const error = yield* leavesOfTable(walk, ptep, start, end);
-    yield* spinUnlock(lock);
-    return error;
-  }
-  const users = usersTable(walk, start);
-  if (users) yield* pteMap();
-  const pmd = yield* entryGet(pmdp, 1);
-  let error = 0;
-  if ((pmd & PTE_TABLE) !== 0) error = yield* leavesOfTable(walk, entryAt(tablePage(pmd), 0, start), start, end);
-  else set(walk, MmWalk.action, ACTION_AGAIN);
-  if (users) yield* pteUnmap();
-  return error;
-}
-
-function* leavesOfTable(walk: MmWalkRef, first: number, start: Vpn, end: Vpn): Op<number> {
+/** walk_pte_range_inner, by leaves: the entries of a table of the lowest level, from `first` on. */
+export function* walkLeafPtes(walk: MmWalkRef, first: number, start: Vpn, end: Vpn): Op<number> {
   let ptep = first;
   let vpn = start;
   while (vpn < end) {

@@ -298,7 +298,7 @@ function* walkBelow(walk: MmWalkRef, table: Page, linux: number, at: number, see
         }
       }
     }
-    if (linux === 1) return (has & HAS_LEAF) !== 0 ? yield* walkLeafPtes(walk, at, vpn, next) : yield* walkPteRange(walk, at, vpn, next);
+    if (linux === 1) return yield* walkPteRange(walk, at, vpn, next, has & HAS_LEAF);
     error = yield* walkTable(walk, tablePage(entry), linux - 1, vpn, next);
   }
   // What was said of entries below is theirs.
@@ -307,8 +307,8 @@ function* walkBelow(walk: MmWalkRef, table: Page, linux: number, at: number, see
   return error;
 }
 
-/** walk_pte_range. */
-function* walkPteRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+/** walk_pte_range; by leaves where `leaves` is not 0. Without a table the action is ACTION_AGAIN. */
+function* walkPteRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn, leaves: number): Op<number> {
   if (get(walk, MmWalk.noVma) === 0) {
     const ptep = yield* pteOffsetMapLock(pmdp, start);
     if (ptep === 0) {
@@ -316,7 +316,7 @@ function* walkPteRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<
       return 0;
     }
     const lock = pteLockptr(ptep);
-    const error = yield* walkPtes(walk, ptep, start, end);
+    const error = leaves !== 0 ? yield* walkLeafPtes(walk, ptep, start, end) : yield* walkPtes(walk, ptep, start, end);
     yield* spinUnlock(lock);
     return error;
   }
@@ -324,14 +324,16 @@ function* walkPteRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<
   if (users) yield* pteMap();
   const pmd = yield* entryGet(pmdp, 1);
   let error = 0;
-  if ((pmd & PTE_TABLE) !== 0) error = yield* walkPtes(walk, entryAt(tablePage(pmd), 0, start), start, end);
-  else set(walk, MmWalk.action, ACTION_AGAIN);
+  if ((pmd & PTE_TABLE) !== 0) {
+    const first = entryAt(tablePage(pmd), 0, start);
+    error = leaves !== 0 ? yield* walkLeafPtes(walk, first, start, end) : yield* walkPtes(walk, first, start, end);
+  } else set(walk, MmWalk.action, ACTION_AGAIN);
   if (users) yield* pteUnmap();
   return error;
 }
 
 /** Whether a table is a user's (pte_offset_map), and not the kernel's (pte_offset_kernel), which goes without a grace period. */
-export const usersTable = (walk: MmWalkRef, vpn: Vpn): boolean => {
+const usersTable = (walk: MmWalkRef, vpn: Vpn): boolean => {
   const mm = get(walk, MmWalk.mm);
   return mm !== initMm() && vpn < get(mm, Mm.taskSize);
 };

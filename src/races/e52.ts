@@ -4,7 +4,7 @@
  * Where huge pages have an entry of their own: x86, arm64, s390 and others.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { adviseHuge, hasThp, hugePages, map, store, WINDOW } from '../explore/setup.ts';
+import { hasThp, hugePages, mapCollapsible, WINDOW } from '../explore/setup.ts';
 
 const MADV_COLLAPSE = 25;
 
@@ -15,9 +15,7 @@ export default scenario({
   modes: hasThp,
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
-    map(stage, WINDOW, hugePages());
-    store(stage, WINDOW, 1);
-    adviseHuge(stage, WINDOW, 1);
+    mapCollapsible(stage);
   },
   tasks: {
     thread: ({ process }) => task(call('threadStore', process.ref, WINDOW, 8), call('threadLoad', process.ref, WINDOW)),

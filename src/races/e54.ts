@@ -4,7 +4,7 @@
  * Where huge pages have an entry of their own: x86, arm64, s390 and others; not the 8xx.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { adviseHuge, hasThp, hugePages, map, store, WINDOW } from '../explore/setup.ts';
+import { hasThp, hugePages, mapCollapsible, WINDOW } from '../explore/setup.ts';
 import { allocPageVector } from '../mm/gup-types.ts';
 
 const MADV_DONTNEED = 4;
@@ -16,9 +16,7 @@ export default scenario({
   modes: hasThp,
   setup(stage) {
     const { machine, notes } = stage;
-    map(stage, WINDOW, hugePages());
-    store(stage, WINDOW + 1, 1);
-    adviseHuge(stage, WINDOW, 1);
+    mapCollapsible(stage, WINDOW + 1);
     machine.enter();
     notes.vector = allocPageVector();
   },

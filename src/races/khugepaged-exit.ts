@@ -6,7 +6,7 @@
  * khugepaged finds that too many entries are empty, so that it makes no huge page: walking is enough. Where huge pages have an entry of their own: x86, arm64, s390.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { adviseHuge, hasThp, hugePages, map, store, WINDOW } from '../explore/setup.ts';
+import { hasThp, mapCollapsible } from '../explore/setup.ts';
 import { thpSetting } from '../machine/thp-settings.ts';
 
 export default scenario({
@@ -16,9 +16,7 @@ export default scenario({
   modes: hasThp,
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
-    map(stage, WINDOW, hugePages());
-    store(stage, WINDOW, 1);
-    adviseHuge(stage, WINDOW, 1);
+    mapCollapsible(stage);
     thpSetting('/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none')?.write('0');
   },
   tasks: {

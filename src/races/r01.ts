@@ -8,7 +8,7 @@
  * Where huge pages have an entry of their own: x86, arm64, s390 and others.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { adviseHuge, hasThp, hugePages, map, store, WINDOW } from '../explore/setup.ts';
+import { hasThp, hugePages, mapCollapsible, WINDOW } from '../explore/setup.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
 import { pinnedStaysMapped } from './support/pages.ts';
 
@@ -22,9 +22,7 @@ export default scenario({
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
     const { machine, notes } = stage;
-    map(stage, WINDOW, hugePages());
-    store(stage, WINDOW, 1);
-    adviseHuge(stage, WINDOW, 1);
+    mapCollapsible(stage);
     machine.enter();
     notes.vector = allocPageVector();
   },

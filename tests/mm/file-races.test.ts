@@ -4,12 +4,12 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { setCurrent } from '../../src/kernel/current.ts';
-import { type Op, operations, pending } from '../../src/kernel/op.ts';
+import type { Op } from '../../src/kernel/op.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { Process } from '../../src/machine/process.ts';
 import * as mm from '../../src/mm/index.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
+import { interleave } from './support/interleave.ts';
 
 const PAGE = 4096;
 const BUFFER = 0x1000_0000;
@@ -17,43 +17,6 @@ const SHARED = 0x2000_0000;
 const PRIVATE = 0x3000_0000;
 const PAGES = 12;
 const KINDS = ['/dev/shm/pxd/a', '/var/tmp/pxd/b'];
-
-interface Task {
-  readonly op: Op<number>;
-  readonly number: number;
-  /** What it does when it is resumed. */
-  code: number;
-  args: [number, number, number, number];
-  ended: boolean;
-}
-
-/** Runs a task to its next visible operation. */
-function advance(task: Task): void {
-  setCurrent(task.number);
-  const step = task.op.next();
-  task.ended = step.done === true;
-  task.code = pending.code;
-  task.args = [pending.a, pending.b, pending.c, pending.d];
-}
-
-/** Interleaves tasks; `picks` says who goes on, for a run of operations each. */
-function interleave(ops: readonly Op<number>[], picks: readonly { who: number; run: number }[]): void {
-  const tasks = ops.map((op, number): Task => ({ op, number, code: 0, args: [0, 0, 0, 0], ended: false }));
-  for (const task of tasks) advance(task);
-  const ready = (t: Task): boolean => !t.ended && (operations[t.code].enabled?.(...t.args) ?? true);
-  for (let i = 0; tasks.some((t) => !t.ended); i++) {
-    const able = tasks.filter(ready);
-    if (able.length === 0) {
-      const waiting = tasks.filter((t) => !t.ended).map((t) => `${t.number}: ${operations[t.code].name}(${t.args.join(', ')})`);
-      throw new Error(`all wait: ${waiting.join('; ')}`);
-    }
-    const { who, run } = picks[i % picks.length];
-    const task = able[who % able.length];
-    for (let n = 0; n < run && ready(task); n++) advance(task);
-    if (i > 100_000) throw new Error('no end in sight');
-  }
-  setCurrent(0);
-}
 
 interface Action {
   readonly what: string;

@@ -24,16 +24,30 @@ const USED = PTE_ACCESSED | PTE_DIRTY | PTE_SOFT_DIRTY;
 
 /** __contpte_try_fold: the run around a page becomes one where its entries map an aligned block of one folio with the same rights. 1 when it did. */
 export function* contpteTryFold(mm: MmRef, vpn: Vpn): Op<number> {
+  return yield* change(mm, vpn, 1);
+}
+
+/** __contpte_try_unfold: the entries of the run around a page are for themselves. 1 when they were none before. */
+export function* contpteTryUnfold(mm: MmRef, vpn: Vpn): Op<number> {
+  return yield* change(mm, vpn, 0);
+}
+
+/** Makes a run of the entries around a page, or takes it apart, under the table's lock. 1 when there was something to do. */
+function* change(mm: MmRef, vpn: Vpn, fold: number): Op<number> {
   const entries = contPtes();
   const first = vpn - (vpn % (entries * spanPages(0)));
   const ptep = yield* entryPointer(mm, first, 0);
   if (ptep === 0 || entries === 1) return 0;
   const ptl = pteLockptr(ptep);
   yield* spinLock(ptl);
-  const folds = yield* mayFold(ptep, entries);
-  if (folds !== 0) yield* contpteConvert(mm, first, ptep, entries, contBits());
+  const changes = fold !== 0 ? yield* mayFold(ptep, entries) : yield* isRun(ptep);
+  if (changes !== 0) yield* contpteConvert(mm, first, ptep, entries, fold !== 0 ? contBits() : 0);
   yield* spinUnlock(ptl);
-  return folds;
+  return changes;
+}
+
+function* isRun(ptep: number): Op<number> {
+  return ((yield* entryGet(ptep, 0)) & PTE_GROUP) !== 0 ? 1 : 0;
 }
 
 function* mayFold(ptep: number, entries: number): Op<number> {
@@ -46,20 +60,6 @@ function* mayFold(ptep: number, entries: number): Op<number> {
     if (pteClear(next, USED) !== pteClear(pte, USED) + i * PTE_PAYLOAD) return 0;
   }
   return 1;
-}
-
-/** __contpte_try_unfold: the entries of the run around a page are for themselves. 1 when they were none before. */
-export function* contpteTryUnfold(mm: MmRef, vpn: Vpn): Op<number> {
-  const entries = contPtes();
-  const first = vpn - (vpn % (entries * spanPages(0)));
-  const ptep = yield* entryPointer(mm, first, 0);
-  if (ptep === 0 || entries === 1) return 0;
-  const ptl = pteLockptr(ptep);
-  yield* spinLock(ptl);
-  const run = ((yield* entryGet(ptep, 0)) & PTE_GROUP) !== 0 ? 1 : 0;
-  if (run !== 0) yield* contpteConvert(mm, first, ptep, entries, 0);
-  yield* spinUnlock(ptl);
-  return run;
 }
 
 /** contpte_convert. */

@@ -37,7 +37,7 @@ export function* exitMmap(mm: MmRef): Op<number> {
     if ((get(vma, Vma.flags) & VM_ACCOUNT) !== 0) accounted += vmaPages(vma);
     yield* vmaMarkDetached(vma);
     vmaTreeRemove(mm, vma);
-    yield* removeVma(vma);
+    yield* removeVma(vma, 0);
     vma = next;
   }
   set(mm, Mm.mapCount, 0);

@@ -1,8 +1,9 @@
 /**
  * Open files and descriptors (fs/file_table.c, fs/file.c, fs/fcntl.c).
  *
- * Invariants: a file is referenced by each descriptor that leads to it and by each VMA that maps it; its last reference releases it at once (Linux
- * waits for the end of the system call, which nobody can tell apart from outside).
+ * Invariants: a file is referenced by each descriptor that leads to it and by each VMA that maps it; its last reference releases it. Linux does that when
+ * the system call returns, which can be told from doing it at once where the call goes on to populate what it has mapped in the file's place: then
+ * the file waits in a list (fputLater, releaseFiles).
  */
 
 import type { Op } from '../kernel/op.ts';
@@ -29,7 +30,7 @@ import { iput } from './inode.ts';
 import { memfdAddSeals, memfdGetSeals } from './memfd.ts';
 import { pipeBytes, pipeRelease } from './pipe.ts';
 import { NR_FILES } from './process.ts';
-import { File, type FileRef, Inode, type InodeRef, Process, type ProcessRef } from './types.ts';
+import { File, type FileRef, Inode, type InodeRef, Mm, type MmRef, Process, type ProcessRef } from './types.ts';
 
 /** RLIMIT_NOFILE. */
 const RLIMIT_NOFILE = 7;
@@ -53,7 +54,37 @@ export function* fileGet(file: FileRef): Op<number> {
 
 /** fput. */
 export function* filePut(file: FileRef): Op<number> {
+  return (yield* atomicAdd(file, File.refcount, -1)) === 0 ? yield* fputFinal(file) : 0;
+}
+
+/** fput in a call that goes on: a file that nobody refers to any longer waits in the mm's list for the call's end. Needs the mmap lock for writing. */
+export function* fputLater(mm: MmRef, file: FileRef): Op<number> {
   if ((yield* atomicAdd(file, File.refcount, -1)) !== 0) return 0;
+  set(file, File.next, get(mm, Mm.filesToRelease));
+  set(mm, Mm.filesToRelease, file);
+  return 0;
+}
+
+/** What has gathered in the mm's list: the call that has it releases it (releaseFiles). Needs the mmap lock for writing. */
+export function takeFilesToRelease(mm: MmRef): FileRef {
+  const files = get(mm, Mm.filesToRelease);
+  if (files !== 0) set(mm, Mm.filesToRelease, 0);
+  return files;
+}
+
+/** The end of a call (task_work_run, ____fput). */
+export function* releaseFiles(first: FileRef): Op<number> {
+  let file = first;
+  while (file !== 0) {
+    const next = get(file, File.next);
+    yield* fputFinal(file);
+    file = next;
+  }
+  return 0;
+}
+
+/** __fput. */
+function* fputFinal(file: FileRef): Op<number> {
   const inode = get(file, File.inode);
   if (get(inode, Inode.kind) === INODE_PIPE) yield* pipeRelease(inode, get(file, File.mode));
   yield* iput(inode);

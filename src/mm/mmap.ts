@@ -11,7 +11,7 @@ import { get, set, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { pageShift } from '../memory/state.ts';
 import { EACCES, EAGAIN, EBADF, EEXIST, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM } from './errno.ts';
-import { fdGet, filePut } from './file.ts';
+import { fdGet, filePut, releaseFiles, takeFilesToRelease } from './file.ts';
 import { FMODE_READ, FMODE_WRITE, INODE_HUGETLB_ANON, INODE_SECRETMEM, kindIsHugetlb, kindIsRegular } from './file-types.ts';
 import { globals } from './globals.ts';
 import { mmPopulate } from './gup.ts';
@@ -183,8 +183,10 @@ export function* vmMmapPgoff(mm: MmRef, file: FileRef, address: number, length: 
   yield* mmapWriteLock(mm);
   const result = yield* doMmap(mm, file, address, length, prot, flags, 0, pgoff);
   const populate = get(mm, Mm.populate);
+  const files = takeFilesToRelease(mm);
   yield* mmapWriteUnlock(mm);
   if (populate !== 0) yield* mmPopulate(mm, pfnDown(result), populate);
+  if (files !== 0) yield* releaseFiles(files);
   return result;
 }
 

@@ -204,7 +204,7 @@ export function* vmsComplete(vms: VmsRef): Op<number> {
   let vma = get(vms, Vms.vma);
   for (let left = get(vms, Vms.vmaCount); left > 0; left--) {
     const next = get(vma, Vma.next);
-    yield* removeVma(vma);
+    yield* removeVma(vma, get(vms, Vms.filesLater));
     vma = next;
   }
   const accounted = get(vms, Vms.nrAccounted);

@@ -6,7 +6,7 @@ import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { EINVAL } from './errno.ts';
-import { fileGet, filePut } from './file.ts';
+import { fileGet, filePut, releaseFiles, takeFilesToRelease } from './file.ts';
 import { mmPopulate } from './gup.ts';
 import { MAP_FIXED, MAP_LOCKED, MAP_NONBLOCK, MAP_POPULATE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE } from './mman.ts';
 import { doMmap } from './mmap.ts';
@@ -42,9 +42,11 @@ export function* sysRemapFilePages(process: ProcessRef, address: number, length:
   if (vma !== 0 && get(vma, Vma.flags) === seenFlags && get(vma, Vma.file) === file && sameUntil(vma, start + pages))
     result = yield* mapOther(mm, vma, file, start, pages, pgoff, flags);
   const populate = result < 0 ? 0 : get(mm, Mm.populate);
+  const files = takeFilesToRelease(mm);
   yield* mmapWriteUnlock(mm);
-  yield* filePut(file);
   if (populate !== 0) yield* mmPopulate(mm, start, populate);
+  yield* filePut(file);
+  if (files !== 0) yield* releaseFiles(files);
   return result < 0 ? result : 0;
 }
 

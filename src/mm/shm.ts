@@ -9,7 +9,7 @@ import type { Op } from '../kernel/op.ts';
 import { add, downWrite, get, kfree, kmalloc, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC } from './errno.ts';
-import { fileAlloc, filePut } from './file.ts';
+import { fileAlloc, filePut, releaseFiles, takeFilesToRelease } from './file.ts';
 import { FMODE_READ, FMODE_WRITE, INODE_SYSV, O_RDONLY, O_RDWR } from './file-types.ts';
 import { globals } from './globals.ts';
 import { mmPopulate } from './gup.ts';
@@ -214,8 +214,10 @@ function* attachFile(process: ProcessRef, file: FileRef, at: number, bytes: numb
     result = yield* doMmap(mm, file, at, bytes, prot, mapFlags, 0, 0);
     populate = get(mm, Mm.populate);
   }
+  const files = takeFilesToRelease(mm);
   yield* mmapWriteUnlock(mm);
   if (populate !== 0) yield* mmPopulate(mm, pfnDown(result), populate);
+  if (files !== 0) yield* releaseFiles(files);
   return result;
 }
 

@@ -197,6 +197,8 @@ export const Mm = defineStruct(
     execArgumentLimit: 'bytes',
     /** Pages that the last do_mmap() wants populated once the mmap lock is released. */
     populate: 'count',
+    /** Files whose last reference went with what the last do_mmap() replaced, linked by File.next: they are released when the call is over (task_work_add). */
+    filesToRelease: 'ref:file',
     process: 'ref:process',
     /** Address space identifier with its generation (mm/context.ts), 0 before the first. */
     contextId: 'number',
@@ -319,6 +321,8 @@ export const File = defineStruct('file', {
   raMmapMiss: 'count',
   /** Last byte that was read, -1 before the first. */
   raPrevPos: 'bytes',
+  /** The next one of those that nobody refers to and that are released when a call is over. */
+  next: 'ref:file',
 });
 
 /** An inode and its address_space. */

@@ -11,7 +11,7 @@ import { add, downWrite, get, kfree, kmalloc, set, switched, upWrite } from '../
 import { SW } from '../kernel/switches.ts';
 import { anonTreesInsert, anonTreesRemove, anonVmaClone, anonVmaLockWrite, anonVmaUnlockWrite, unlinkAnonVmas } from './anon-vma.ts';
 import { EINVAL, ENOMEM } from './errno.ts';
-import { fileGet, filePut } from './file.ts';
+import { fileGet, filePut, fputLater } from './file.ts';
 import { globals } from './globals.ts';
 import { vmaAdjustTransHuge } from './huge-memory.ts';
 import { hugetlbSplit } from './hugetlb-vma.ts';
@@ -192,11 +192,12 @@ function* dropMerged(mm: MmRef, vma: VmaRef): Op<number> {
   return yield* vmAreaFree(vma);
 }
 
-/** remove_vma: closes and frees a detached VMA that rmap does not know any longer. */
-export function* removeVma(vma: VmaRef): Op<number> {
+/** remove_vma: closes and frees a detached VMA that rmap does not know any longer. `later`: its file is not released before the call is over. */
+export function* removeVma(vma: VmaRef, later: number): Op<number> {
   yield* vmClose(vma);
   const file = get(vma, Vma.file);
-  if (file !== 0) yield* filePut(file);
+  if (file !== 0 && later !== 0) yield* fputLater(get(vma, Vma.mm), file);
+  else if (file !== 0) yield* filePut(file);
   return yield* vmAreaFree(vma);
 }
 

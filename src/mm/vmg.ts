@@ -61,6 +61,8 @@ export const Vms = defineStruct('vms', {
   vmaCount: 'count',
   /** The mmap lock is downgraded on the way and released at the end. */
   unlock: 'number',
+  /** The call goes on with what it maps here: files are released at its end (`Mm.filesToRelease`). */
+  filesLater: 'number',
   /** Entries are still to be cleared. */
   clearPtes: 'number',
   /** The VMAs have left the tree. */

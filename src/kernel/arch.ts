@@ -13,6 +13,8 @@ const MAX_LEVELS = 6;
 
 export let codec: EntryCodec;
 export let topLevel = 0;
+/** CONT_PTES − 1: entries of the lowest level whose pages user mappings let hardware translate together (CONFIG_ARM64_CONTPTE), less one; 0 where there are none. */
+export let contMask = 0;
 /** Reciprocal of the pages that an entry of a level spans. */
 const perEntry = new Float64Array(MAX_LEVELS);
 const indexMask = new Int32Array(MAX_LEVELS);
@@ -28,6 +30,8 @@ export function mountArch(next: EntryCodec): void {
   if (codec === next) return;
   codec = next;
   topLevel = next.levels.length - 1;
+  const runs = next.mode.family === 'arm64' ? next.levels[0].groups : [];
+  contMask = runs.length === 0 ? 0 : runs[0].entries - 1;
   next.levels.forEach((level, i) => {
     entryPages[i] = 2 ** (level.shift - next.pageShift);
     perEntry[i] = 1 / entryPages[i];

@@ -7,14 +7,15 @@
 
 import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, entryGetAndClear, entrySet, get, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { entryGet, get, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PTE_DIRTY, PTE_PROTNONE, PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear, setPteAt, setPtes } from './contpte.ts';
 import { globals } from './globals.ts';
 import { changeHugePmd, hugePmdPage, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { hugetlbChangeProtection } from './hugetlb-vma.ts';
 import { vmNormalPage } from './memory.ts';
 import { tlbRemoveEntry } from './mmu-gather.ts';
-import { pteLockptr, pteMkwrite, pteModify, ptePresent, tablePage } from './pgtable.ts';
+import { PTE_PAYLOAD, pteLockptr, pteMkwrite, pteModify, ptePresent, tablePage } from './pgtable.ts';
 import { pageAnonExclusive } from './rmap.ts';
 import { folioTestAnon } from './swap.ts';
 import { type GatherRef, Globals, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -100,14 +101,21 @@ function* changePteRange(tlb: GatherRef, vma: VmaRef, table: Page, start: Vpn, e
   const step = entryStride(0);
   let ptep = entryAt(table, 0, start);
   const lock = pteLockptr(ptep);
+  const mm = get(vma, Vma.mm);
   let changed = 0;
   yield* spinLock(lock);
   for (let vpn = start; vpn < end; vpn++) {
-    if (ptePresent(yield* entryGet(ptep, 0))) {
-      const before = yield* entryGetAndClear(ptep, 0);
+    const seen = yield* entryGet(ptep, 0);
+    if (isWholeRun(seen, vpn, end)) {
+      yield* changeRun(tlb, vma, ptep, vpn, prot, flags);
+      ptep += (contPtes() - 1) * step;
+      vpn += contPtes() - 1;
+      changed += contPtes();
+    } else if (ptePresent(seen)) {
+      const before = yield* ptepGetAndClear(mm, vpn, ptep, seen);
       let pte = pteModify(before, prot);
       if ((flags & MM_CP_TRY_CHANGE_WRITABLE) !== 0 && (pte & PTE_WRITE) === 0 && canChangePteWritable(vma, pte)) pte = pteMkwrite(pte);
-      yield* entrySet(ptep, 0, pte);
+      yield* setPteAt(mm, vpn, ptep, pte);
       if (pte !== before) tlbRemoveEntry(tlb, vpn, vpn + 1);
       changed++;
     }
@@ -115,4 +123,22 @@ function* changePteRange(tlb: GatherRef, vma: VmaRef, table: Page, start: Vpn, e
   }
   yield* spinUnlock(lock);
   return changed;
+}
+
+/** The same for the entries of a contiguous run: as one, unless only some of its pages may become writable (set_write_prot_commit_flush_ptes). */
+function* changeRun(tlb: GatherRef, vma: VmaRef, ptep: number, vpn: Vpn, prot: number, flags: number): Op<number> {
+  const mm = get(vma, Vma.mm);
+  const before = yield* getAndClearRun(ptep);
+  const pte = pteModify(before, prot);
+  let writable = 0;
+  if ((flags & MM_CP_TRY_CHANGE_WRITABLE) !== 0 && (pte & PTE_WRITE) === 0)
+    for (let i = 0; i < contPtes(); i++) if (canChangePteWritable(vma, pte + i * PTE_PAYLOAD)) writable++;
+  if (writable === 0 || writable === contPtes()) yield* setPtes(mm, vpn, ptep, writable === 0 ? pte : pteMkwrite(pte), contPtes());
+  else
+    for (let i = 0; i < contPtes(); i++) {
+      const own = pte + i * PTE_PAYLOAD;
+      yield* setPteAt(mm, vpn + i, ptep + i * entryStride(0), canChangePteWritable(vma, own) ? pteMkwrite(own) : own);
+    }
+  if (writable !== 0 || pte !== before) tlbRemoveEntry(tlb, vpn, vpn + contPtes());
+  return 0;
 }

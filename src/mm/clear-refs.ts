@@ -6,12 +6,13 @@
  */
 import { codec, entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, clearFlags, entryClearBits, entryGet, entryGetAndClear, entrySet, flushTlbMm, get, set, switched } from '../kernel/ops.ts';
+import { atomicAdd, clearFlags, entryClearBits, entryGet, entrySet, flushTlbMm, get, set, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { pageFolio } from '../memory/folio.ts';
 import { PG_REFERENCED } from '../memory/page-flags.ts';
 import { pagePincount } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_SOFT_DIRTY, PTE_WRITE } from '../pagetable/canonical.ts';
+import { ptepGetAndClear, setPteAt } from './contpte.ts';
 import { isCowMapping } from './copy-page-range.ts';
 import { EINVAL } from './errno.ts';
 import { globals } from './globals.ts';
@@ -74,7 +75,7 @@ export function* clearRefsLeaf(walk: MmWalkRef, first: number, entry: number, le
   for (let vpn = start; vpn < end; vpn = entryEnd(vpn, end, level)) {
     if (vpn !== start) pte = yield* entryGet(at, level);
     if (soft && level === 0) {
-      if (pte !== 0) yield* clearSoftDirtyPte(vma, at, pte);
+      if (pte !== 0) yield* clearSoftDirtyPte(vma, vpn, at, pte);
     } else if (soft) {
       if (ptePresent(pte)) yield* entryClearBits(at, level, PTE_WRITE | PTE_SOFT_DIRTY);
     } else if (ptePresent(pte)) {
@@ -88,12 +89,12 @@ export function* clearRefsLeaf(walk: MmWalkRef, first: number, entry: number, le
 }
 
 /** clear_soft_dirty: the next write faults and sets the bit again. */
-function* clearSoftDirtyPte(vma: VmaRef, ptep: number, pte: number): Op<number> {
+function* clearSoftDirtyPte(vma: VmaRef, vpn: Vpn, ptep: number, pte: number): Op<number> {
   if (!ptePresent(pte)) return yield* entrySet(ptep, 0, pteClear(pte, PTE_SOFT_DIRTY));
   if (pteIsPinned(vma, pte)) return 0;
   // Emptied in one step: hardware may set the dirty bit until then.
-  const old = yield* entryGetAndClear(ptep, 0);
-  return yield* entrySet(ptep, 0, pteClear(old, PTE_WRITE | PTE_SOFT_DIRTY));
+  const old = yield* ptepGetAndClear(get(vma, Vma.mm), vpn, ptep, pte);
+  return yield* setPteAt(get(vma, Vma.mm), vpn, ptep, pteClear(old, PTE_WRITE | PTE_SOFT_DIRTY));
 }
 
 /** pte_is_pinned: writable, private, and maybe pinned. */

@@ -8,12 +8,14 @@
 
 import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { allocPage, atomicAdd, entryGet, entrySet, get, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { allocPage, atomicAdd, entryGet, entrySet, get, refAdd, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { pageFolio } from '../memory/folio.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_UPTODATE } from '../memory/page-flags.ts';
 import { copyFrame } from '../memory/state.ts';
 import { PTE_DIRTY, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { contPtes, isWholeRun, ptepGathered, ptepSetWrprotect, setPteAt, setPtes, wrprotectRun } from './contpte.ts';
 import { folioNeedsCowForDma } from './dma-pinned.ts';
 import { ENOMEM } from './errno.ts';
 import { copyHugePmd, pmdTransHuge } from './huge-memory.ts';
@@ -31,6 +33,7 @@ import {
   pteMkdirty,
   pteMkold,
   pteMkyoung,
+  ptePage,
   ptePresent,
   pteSet,
   tablePage,
@@ -99,7 +102,11 @@ function* copyPteRange(dst: VmaRef, src: VmaRef, table: Page, start: Vpn, end: V
   yield* spinLock(fromLock);
   while (vpn < end) {
     const pte = yield* entryGet(from, 0);
-    if (pte !== 0) {
+    if (isWholeRun(pte, vpn, end) && (yield* copyPresentRun(dst, src, to, from, pte, vpn)) !== 0) {
+      to += (contPtes() - 1) * step;
+      from += (contPtes() - 1) * step;
+      vpn += contPtes() - 1;
+    } else if (pte !== 0) {
       const result = ptePresent(pte) ? yield* copyPresentPte(dst, src, to, from, pte, vpn, prealloc) : yield* copyNonpresentPte(to, pte);
       if (result === NEEDS_COPY) {
         yield* spinUnlock(fromLock);
@@ -120,6 +127,31 @@ function* copyPteRange(dst: VmaRef, src: VmaRef, table: Page, start: Vpn, end: V
   yield* spinUnlock(toLock);
   if (prealloc !== 0) yield* folioPut(prealloc);
   return 0;
+}
+
+/** copy_present_ptes for a contiguous run, the first entry of which was read as `seen`: 1, or 0 where its pages must be dealt with one by one. */
+function* copyPresentRun(dst: VmaRef, src: VmaRef, to: number, from: number, seen: number, vpn: Vpn): Op<number> {
+  const vmFlags = get(src, Vma.flags);
+  const page = ptePage(seen);
+  const folio = pageFolio(page);
+  const pages = contPtes();
+  yield* refAdd(folio, pages);
+  if (folioTestAnon(page)) {
+    const pinned = !switched(SW.forkSharesPinned) && (yield* folioNeedsCowForDma(src, page));
+    if ((yield* folioTryDupAnonRmapPtes(page, pages, pinned ? 1 : 0, dst)) !== 0) {
+      yield* refAdd(folio, -pages);
+      return 0;
+    }
+  } else yield* folioDupFileRmapPtes(page, pages, dst);
+  yield* addMmCounter(get(dst, Vma.mm), mmCounter(page), pages);
+  let pte = yield* ptepGathered(vpn, from, seen);
+  if ((pte & PTE_WRITE) !== 0 && isCowMapping(vmFlags)) {
+    pte = pteClear(pte, PTE_WRITE);
+    yield* wrprotectRun(from);
+  }
+  if ((vmFlags & VM_SHARED) !== 0) pte = pteClear(pte, PTE_DIRTY);
+  yield* setPtes(get(dst, Vma.mm), vpn, to, pteMkold(pteClear(pte, PTE_UFFD_WP)), pages);
+  return 1;
 }
 
 /** copy_present_ptes for one entry: 0 shared, 1 the prepared page was used for a copy, NEEDS_COPY. */
@@ -143,11 +175,11 @@ function* copyPresentPte(dst: VmaRef, src: VmaRef, to: number, from: number, see
   }
   if ((pte & PTE_WRITE) !== 0 && isCowMapping(vmFlags)) {
     pte = pteClear(pte, PTE_WRITE);
-    yield* entrySet(from, 0, pte);
+    yield* ptepSetWrprotect(get(src, Vma.mm), vpn, from, seen);
   }
   if ((vmFlags & VM_SHARED) !== 0) pte = pteClear(pte, PTE_DIRTY);
   pte = pteMkold(pteClear(pte, PTE_UFFD_WP));
-  yield* entrySet(to, 0, pte);
+  yield* setPteAt(get(dst, Vma.mm), vpn, to, pte);
   return 0;
 }
 

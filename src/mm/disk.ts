@@ -11,8 +11,6 @@ import {
   downRead,
   downWrite,
   entryGet,
-  entryGetAndClear,
-  entrySet,
   flushTlbRange,
   folioLock,
   folioTrylock,
@@ -29,6 +27,7 @@ import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_DIRTY } from '../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageMapcount, pageMapping, pageRefcount, pageShift } from '../memory/state.ts';
 import { PTE_DIRTY } from '../pagetable/canonical.ts';
+import { ptepGetAndClear, setPteAt } from './contpte.ts';
 import { blockState, findBlock, freeBlocks, preallocateBlocks, reserveBlock, shiftBlocks, writeBlock } from './disk-block.ts';
 import { EEXIST, EFBIG, EINVAL, ENOSPC, ENXIO, EOPNOTSUPP } from './errno.ts';
 import {
@@ -184,9 +183,9 @@ function* mkcleanOne(page: Page, vma: VmaRef, vpn: number): Op<number> {
   const seen = yield* entryGet(ptep, 0);
   if (ptePresent(seen) && ptePage(seen) === page && (pteDirty(seen) || pteWrite(seen))) {
     // In one step (ptep_clear_flush): a store until then leaves its dirty bit.
-    const pte = yield* entryGetAndClear(ptep, 0);
+    const pte = yield* ptepGetAndClear(mm, vpn, ptep, seen);
     if (!switched(SW.mkcleanNoFlush)) yield* flushTlbRange(mm, vpn, vpn + 1);
-    yield* entrySet(ptep, 0, pteClear(pteWrprotect(pte), PTE_DIRTY));
+    yield* setPteAt(mm, vpn, ptep, pteClear(pteWrprotect(pte), PTE_DIRTY));
     cleaned = 1;
   }
   yield* spinUnlock(lock);

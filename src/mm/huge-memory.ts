@@ -47,6 +47,7 @@ import {
 } from '../pagetable/canonical.ts';
 import { anonVmaPrepareFault } from './anon-vma.ts';
 import { canChangeHugeWritable } from './change-protection.ts';
+import { contBitsOf } from './contpte.ts';
 import { deferredSplitFolio } from './deferred-split.ts';
 import { folioNeedsCowForDma } from './dma-pinned.ts';
 import { EAGAIN, ENOMEM } from './errno.ts';
@@ -408,7 +409,7 @@ function* splitHugePmdLocked(vma: VmaRef, pmdp: number, vpn: Vpn): Op<number> {
     yield* entrySet(pmdp, 1, mkPte(table, PTE_TABLE));
     yield* setFlags(folio, 0);
   }
-  storeEntries(entryAt(table, 0, vpn), 0, entry, 1, pages);
+  storeEntries(entryAt(table, 0, vpn), 0, pteSet(entry, contBitsOf(vpn, entry, pages)), 1, pages);
   yield* folioRemoveRmapPmd(folio, vma);
   return yield* entrySet(pmdp, 1, mkPte(table, PTE_TABLE));
 }

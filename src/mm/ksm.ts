@@ -6,23 +6,11 @@
  * get_user_pages_fast() takes its reference first and reads the entry again then, so one of the two notices the other.
  */
 import type { Op } from '../kernel/op.ts';
-import {
-  clearFlags,
-  entryGet,
-  entryGetAndClear,
-  entrySet,
-  flushTlbRange,
-  folioTrylock,
-  folioUnlock,
-  get,
-  readOnce,
-  refAdd,
-  spinUnlock,
-  switched,
-} from '../kernel/ops.ts';
+import { clearFlags, entryGet, flushTlbRange, folioTrylock, folioUnlock, get, readOnce, refAdd, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { PG_ANON_EXCLUSIVE } from '../memory/page-flags.ts';
 import { pageMapcount } from '../memory/state.ts';
+import { ptepGetAndClear, setPteAt } from './contpte.ts';
 import { EFAULT } from './errno.ts';
 import { followPage } from './gup.ts';
 import { FOLL_GET } from './gup-types.ts';
@@ -59,12 +47,12 @@ export function* writeProtectPage(vma: VmaRef, page: Page, vpn: Vpn): Op<number>
   }
   const first = switched(SW.ksmCountsFirst);
   let free = first && (yield* onlyMapped(page));
-  const pte = yield* entryGetAndClear(ptep, 0);
+  const pte = yield* ptepGetAndClear(mm, vpn, ptep, seen);
   yield* flushTlbRange(mm, vpn, vpn + 1);
   if (!first) free = yield* onlyMapped(page);
   if (free && exclusive) free = (first ? yield* clearExclusive(page) : yield* folioTryShareAnonRmap(page)) === 0;
   if (free && pteDirty(pte)) yield* folioMarkDirty(page);
-  yield* entrySet(ptep, 0, free ? pteMkclean(pteWrprotect(pte)) : pte);
+  yield* setPteAt(mm, vpn, ptep, free ? pteMkclean(pteWrprotect(pte)) : pte);
   yield* spinUnlock(lock);
   return free ? 0 : -EFAULT;
 }

@@ -11,7 +11,6 @@ import {
   add,
   allocPage,
   entryGet,
-  entryGetAndClear,
   entrySet,
   flushTlbRange,
   folioLock,
@@ -30,8 +29,9 @@ import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio, pageIs
 import { __GFP_ZERO } from '../memory/gfp.ts';
 import { PG_ANON_EXCLUSIVE, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageMapcount, pageRefcount } from '../memory/state.ts';
-import { PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { PTE_GROUP, PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { anonVmaPrepareFault } from './anon-vma.ts';
+import { ptepGathered, ptepGetAndClear, ptepGetLockless, setAccessFlags, setPtes } from './contpte.ts';
 import { globals } from './globals.ts';
 import { doHugePmdAnonymousPage, doSetPmd, hugePmdSetAccessed, pmdTransHuge, wpHugePmd } from './huge-memory.ts';
 import { hasOrder, highestOrder, pmdOrder, TVA_PAGEFAULT, thpVmaAllowableOrders, thpVmaSuitableOrders, vmaThpGfpMask } from './huge-orders.ts';
@@ -43,7 +43,6 @@ import {
   isSwapPte,
   mkPte,
   PTE_MARKER_POISONED,
-  PTE_PAYLOAD,
   pmdAlloc,
   pmdInstall,
   pteAlloc,
@@ -121,7 +120,8 @@ function* handlePteFault(vmf: VmfRef): Op<number> {
   yield* pteMap();
   const pmd = yield* entryGet(pmdp, 1);
   const seen = (pmd & PTE_TABLE) === 0 ? 0 : entryAt(tablePage(pmd), 0, get(vmf, Vmf.vpn));
-  const pte = seen === 0 ? 0 : yield* entryGet(seen, 0);
+  let pte = seen === 0 ? 0 : yield* entryGet(seen, 0);
+  if ((pte & PTE_GROUP) !== 0) pte = yield* ptepGetLockless(get(vmf, Vmf.vpn), seen);
   yield* pteUnmap();
   set(vmf, Vmf.ptep, seen);
   set(vmf, Vmf.origPte, pte);
@@ -130,7 +130,7 @@ function* handlePteFault(vmf: VmfRef): Op<number> {
   const ptep = yield* lockPte(vmf);
   if (ptep === 0) return 0;
   const lock = pteLockptr(ptep);
-  if ((yield* entryGet(ptep, 0)) !== pte) {
+  if (!(yield* pteUnchanged(vmf, ptep))) {
     // Another CPU was faster: its entry decides at the next access.
     yield* flushTlbRange(get(vmf, Vmf.mm), get(vmf, Vmf.vpn), get(vmf, Vmf.vpn) + 1);
     yield* spinUnlock(lock);
@@ -143,11 +143,18 @@ function* handlePteFault(vmf: VmfRef): Op<number> {
     if ((flags & FAULT_FLAG_WRITE) !== 0) entry = pteMkdirty(entry);
   }
   entry = pteMkyoung(entry);
-  if (entry !== pte) yield* entrySet(ptep, 0, entry);
+  if (entry !== pte) yield* setAccessFlags(get(vmf, Vmf.mm), get(vmf, Vmf.vpn), ptep, pte, entry);
   // Nothing to change: a translation that was cached before the entry got more rights (flush_tlb_fix_spurious_fault).
   if (!switched(SW.spuriousNoFlush)) yield* flushTlbRange(get(vmf, Vmf.mm), get(vmf, Vmf.vpn), get(vmf, Vmf.vpn) + 1);
   yield* spinUnlock(lock);
   return 0;
+}
+
+/** Whether an entry, whose lock is held, is what the fault was decided on (pte_same with Vmf.origPte). */
+function* pteUnchanged(vmf: VmfRef, ptep: number): Op<boolean> {
+  const pte = yield* entryGet(ptep, 0);
+  const orig = get(vmf, Vmf.origPte);
+  return pte === orig || ((pte & PTE_GROUP) !== 0 && (yield* ptepGathered(get(vmf, Vmf.vpn), ptep, pte)) === orig);
 }
 
 /** The part of __handle_mm_fault for huge pages: VM_FAULT_FALLBACK when entries of the lowest level have to do. */
@@ -286,7 +293,8 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
   yield* addMmCounter(mm, MM_ANONPAGES, pages);
   yield* folioAddNewAnonRmap(folio, vma, first);
   yield* folioAddLruVma(folio, vma);
-  for (let i = 0; i < pages; i++) yield* entrySet(from + i * entryStride(0), 0, entry + i * PTE_PAYLOAD);
+  if (pages === 1) yield* entrySet(from, 0, entry);
+  else yield* setPtes(mm, first, from, entry, pages);
   yield* spinUnlock(pteLockptr(ptep));
   return 0;
 }
@@ -472,8 +480,7 @@ export function* setPteRange(vmf: VmfRef, page: Page, ptep: number, vpn: Vpn, pa
     yield* folioAddNewAnonRmap(page, vma, vpn);
     yield* folioAddLruVma(page, vma);
   } else yield* folioAddFileRmapPtes(page, pages, vma);
-  for (let i = 1; i < pages; i++) yield* entrySet(ptep + i * entryStride(0), 0, entry + i * PTE_PAYLOAD);
-  return yield* entrySet(ptep, 0, entry);
+  return yield* setPtes(get(vmf, Vmf.mm), vpn, ptep, entry, pages);
 }
 
 /** do_wp_page: a write (or an unshare) to a present page that is not writable. Holds the entry's lock and releases it. */
@@ -529,7 +536,7 @@ function* wpPageReuse(vmf: VmfRef): Op<number> {
   const vma = get(vmf, Vmf.vma);
   const vpn = get(vmf, Vmf.vpn);
   const entry = maybeMkwrite(pteMkdirty(pteMkyoung(get(vmf, Vmf.origPte))), vma);
-  yield* entrySet(get(vmf, Vmf.ptep), 0, entry);
+  yield* setAccessFlags(get(vmf, Vmf.mm), vpn, get(vmf, Vmf.ptep), get(vmf, Vmf.origPte), entry);
   return switched(SW.upgradeNoFlush) ? 0 : yield* flushTlbRange(get(vmf, Vmf.mm), vpn, vpn + 1);
 }
 
@@ -545,7 +552,7 @@ function* wpPageShared(vmf: VmfRef, page: Page, lock: number): Op<number> {
     }
     // finish_mkwrite_fault: the entry may have changed while the lock was away.
     const ptep = yield* lockPte(vmf);
-    if (ptep === 0 || (yield* entryGet(ptep, 0)) !== get(vmf, Vmf.origPte)) {
+    if (ptep === 0 || !(yield* pteUnchanged(vmf, ptep))) {
       if (ptep !== 0) yield* spinUnlock(pteLockptr(ptep));
       yield* folioUnlock(page);
       yield* folioPut(page);
@@ -587,7 +594,7 @@ function* wpPageCopy(vmf: VmfRef, old: Page): Op<number> {
   yield* setFlags(page, PG_UPTODATE);
   const pte = get(vmf, Vmf.origPte);
   const ptep = yield* lockPte(vmf);
-  if (ptep === 0 || (yield* entryGet(ptep, 0)) !== pte) {
+  if (ptep === 0 || !(yield* pteUnchanged(vmf, ptep))) {
     if (ptep !== 0) yield* spinUnlock(pteLockptr(ptep));
     yield* folioPut(page);
     if (old !== 0) yield* folioPut(old);
@@ -602,7 +609,7 @@ function* wpPageCopy(vmf: VmfRef, old: Page): Op<number> {
   if (unshare) entry = pteSet(entry, pte & (PTE_SOFT_DIRTY | PTE_UFFD_WP));
   else entry = maybeMkwrite(pteMkdirty(entry), vma);
   // The old translation goes before the new page can be seen, so that no CPU reads one and writes the other.
-  yield* entryGetAndClear(ptep, 0);
+  yield* ptepGetAndClear(mm, vpn, ptep, pte);
   yield* flushTlbRange(mm, vpn, vpn + 1);
   yield* folioAddNewAnonRmap(page, vma, vpn);
   yield* folioAddLruVma(page, vma);

@@ -8,10 +8,11 @@
 
 import { codec, entryAt, entryEnd, entryStride, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { downWrite, entryGet, entryGetAndClear, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
+import { downWrite, entryGet, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { tableLock } from '../kernel/table-lock.ts';
 import { PTE_SOFT_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear, setPteAt, setPtes } from './contpte.ts';
 import { moveHugePmd, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { moveHugetlbPageTables } from './hugetlb-vma.ts';
 import { entryAlloc, entryPointer, pteAlloc, pteLockptr, ptePresent, pteSet, tablePage } from './pgtable.ts';
@@ -97,7 +98,7 @@ function* moveExtent(source: VmaRef, target: VmaRef, vpn: Vpn, to: Vpn, end: Vpn
   const newPtep = yield* pteAlloc(mm, to);
   if (newPtep === 0) return 0;
   const table = tablePage(yield* entryGet(old, PMD));
-  yield* movePtes(source, target, entryAt(table, 0, vpn), newPtep, vpn, extent, needRmapLocks);
+  yield* movePtes(source, target, entryAt(table, 0, vpn), newPtep, vpn, to, extent, needRmapLocks);
   return vpn + extent;
 }
 
@@ -140,8 +141,9 @@ function* moveTable(source: VmaRef, vpn: Vpn, old: number, fresh: number, level:
 }
 
 /** move_ptes: `count` entries of one table. */
-function* movePtes(source: VmaRef, target: VmaRef, oldPtep: number, newPtep: number, from: Vpn, count: number, needRmapLocks: number): Op<number> {
+function* movePtes(source: VmaRef, target: VmaRef, oldPtep: number, newPtep: number, from: Vpn, to: Vpn, count: number, needRmapLocks: number): Op<number> {
   if (needRmapLocks !== 0) yield* takeRmapLocks(source);
+  const mm = get(target, Vma.mm);
   const oldLock = pteLockptr(oldPtep);
   const newLock = pteLockptr(newPtep);
   yield* spinLock(oldLock);
@@ -150,17 +152,26 @@ function* movePtes(source: VmaRef, target: VmaRef, oldPtep: number, newPtep: num
   const softDirty = codec.supports & PTE_SOFT_DIRTY;
   let flush = 0;
   for (let i = 0; i < count; i++) {
-    if ((yield* entryGet(oldPtep + i * step, 0)) === 0) continue;
-    const pte = yield* entryGetAndClear(oldPtep + i * step, 0);
+    const seen = yield* entryGet(oldPtep + i * step, 0);
+    if (seen === 0) continue;
+    if (isWholeRun(seen, from + i, from + count)) {
+      // It is one at the new place, too, where that is aligned alike.
+      const run = yield* getAndClearRun(oldPtep + i * step);
+      yield* setPtes(mm, to + i, newPtep + i * step, run, contPtes());
+      flush = 1;
+      i += contPtes() - 1;
+      continue;
+    }
+    const pte = yield* ptepGetAndClear(mm, from + i, oldPtep + i * step, seen);
     if (ptePresent(pte)) flush = 1;
     // move_soft_dirty_pte: what moved counts as changed for those who watch.
-    yield* entrySet(newPtep + i * step, 0, ptePresent(pte) ? pteSet(pte, softDirty) : pte);
+    yield* setPteAt(mm, to + i, newPtep + i * step, ptePresent(pte) ? pteSet(pte, softDirty) : pte);
   }
   const late = switched(SW.mremapFlushLate);
-  if (flush !== 0 && !late) yield* flushTlbRange(get(target, Vma.mm), from, from + count);
+  if (flush !== 0 && !late) yield* flushTlbRange(mm, from, from + count);
   if (newLock !== oldLock) yield* spinUnlock(newLock);
   yield* spinUnlock(oldLock);
-  if (flush !== 0 && late) yield* flushTlbRange(get(target, Vma.mm), from, from + count);
+  if (flush !== 0 && late) yield* flushTlbRange(mm, from, from + count);
   return needRmapLocks !== 0 ? yield* dropRmapLocks(source) : 0;
 }
 

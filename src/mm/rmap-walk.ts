@@ -13,10 +13,7 @@ import {
   cmpxchg,
   downRead,
   downReadTrylock,
-  entryClearBits,
   entryGet,
-  entryGetAndClear,
-  entrySet,
   flushTlbRange,
   get,
   rcuReadLock,
@@ -32,12 +29,12 @@ import {
 import { SW } from '../kernel/switches.ts';
 import { PG_DIRTY, PG_REFERENCED, PG_SWAPBACKED } from '../memory/page-flags.ts';
 import { pageIndex, pageMapcount, pageMapping } from '../memory/state.ts';
-import { PTE_ACCESSED } from '../pagetable/canonical.ts';
 import { anonVmaDropped, putAnonVma } from './anon-vma.ts';
+import { contPtes, ptepGetAndClear, ptepTestAndClearYoung, setPteAt } from './contpte.ts';
 import { anonVmaIntervalTreeIterFirst, anonVmaIntervalTreeIterNext, vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { pageVmaMappedWalk } from './page-vma-mapped.ts';
-import { pteDirty, pteLockptr, pteYoung } from './pgtable.ts';
+import { pteDirty, pteLockptr } from './pgtable.ts';
 import { Pra, type PraRef } from './pra.ts';
 import { anonVmaLock, folioRemoveRmap, pageIsMapped, vmaAddress } from './rmap.ts';
 import { folioMarkDirty, folioPut, folioTestAnon, folioTestSwapbacked, mlockVmaFolio } from './swap.ts';
@@ -198,7 +195,7 @@ function* tryToUnmapOne(page: Page, vma: VmaRef, vpn: Vpn, flags: number): Op<nu
     return 0;
   }
   const early = switched(SW.lazyfreeDirtyFirst) ? yield* entryGet(ptep, 0) : 0;
-  const pte = yield* entryGetAndClear(ptep, 0);
+  const pte = yield* ptepGetAndClear(mm, vpn, ptep, contPtes() === 1 ? 0 : yield* entryGet(ptep, 0));
   yield* flushTlbRange(mm, vpn, vpn + 1);
   if (pteDirty(early !== 0 ? early : pte)) yield* folioMarkDirty(page);
   if (anon) {
@@ -212,7 +209,7 @@ function* tryToUnmapOne(page: Page, vma: VmaRef, vpn: Vpn, flags: number): Op<nu
     const wanted = dirty && (get(vma, Vma.flags) & VM_DROPPABLE) === 0;
     // One reference is that of whoever isolated it; more of them than mappings could write without a trace.
     if (wanted || (references !== 1 + pageMapcount[page] && !switched(SW.lazyfreeUncounted))) {
-      yield* entrySet(ptep, 0, pte);
+      yield* setPteAt(mm, vpn, ptep, pte);
       if (wanted) yield* setFlags(page, PG_SWAPBACKED);
       yield* spinUnlock(lock);
       return 0;
@@ -260,7 +257,7 @@ function* folioReferencedOne(page: Page, vma: VmaRef, vpn: Vpn, pra: PraRef): Op
     set(pra, Pra.referenced, -1);
     return 0;
   }
-  if (pteYoung(yield* entryClearBits(ptep, 0, PTE_ACCESSED))) {
+  if ((yield* ptepTestAndClearYoung(vpn, ptep, contPtes() === 1 ? 0 : yield* entryGet(ptep, 0))) !== 0) {
     yield* flushTlbRange(mm, vpn, vpn + 1);
     set(pra, Pra.referenced, get(pra, Pra.referenced) + 1);
     set(pra, Pra.vmFlags, get(pra, Pra.vmFlags) | (vmFlags & ~VM_LOCKED));

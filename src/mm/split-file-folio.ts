@@ -7,21 +7,7 @@
  */
 import { entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import {
-  add,
-  downRead,
-  entryGet,
-  entryGetAndClear,
-  flushTlbRange,
-  folioTrylock,
-  folioUnlock,
-  get,
-  refFreeze,
-  set,
-  spinLock,
-  spinUnlock,
-  upRead,
-} from '../kernel/ops.ts';
+import { add, downRead, entryGet, flushTlbRange, folioTrylock, folioUnlock, get, refFreeze, set, spinLock, spinUnlock, upRead } from '../kernel/ops.ts';
 import { compoundPages, destroyCompound, folioMapcount, pageFolio, prepCompound } from '../memory/folio.ts';
 import { PG_HEAD, PG_LOCKED } from '../memory/page-flags.ts';
 import {
@@ -42,6 +28,7 @@ import {
 } from '../memory/state.ts';
 import { xaStore } from '../memory/xarray.ts';
 import { PTE_SPECIAL } from '../pagetable/canonical.ts';
+import { ptepGetAndClear } from './contpte.ts';
 import { EAGAIN, EBUSY } from './errno.ts';
 import { pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
@@ -190,7 +177,7 @@ function* unmapFromTable(folio: Page, vma: VmaRef, start: Vpn, end: Vpn): Op<num
   for (let vpn = start; vpn < end; vpn++, ptep += entryStride(0)) {
     const seen = yield* entryGet(ptep, 0);
     if (!ptePresent(seen) || (seen & PTE_SPECIAL) !== 0 || pageFolio(ptePage(seen)) !== folio) continue;
-    const pte = yield* entryGetAndClear(ptep, 0);
+    const pte = yield* ptepGetAndClear(mm, vpn, ptep, seen);
     yield* flushTlbRange(mm, vpn, vpn + 1);
     if (pteDirty(pte)) yield* folioMarkDirty(folio);
     yield* addMmCounter(mm, mmCounter(folio), -1);

@@ -7,19 +7,7 @@
  */
 import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import {
-  downWrite,
-  entryGet,
-  entryGetAndClear,
-  entrySet,
-  flushTlbRange,
-  folioTrylock,
-  folioUnlock,
-  get,
-  refFreeze,
-  spinUnlock,
-  upWrite,
-} from '../kernel/ops.ts';
+import { downWrite, entryGet, entrySet, flushTlbRange, folioTrylock, folioUnlock, get, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
 import { compoundPages, destroyCompound, folioMapcount, subPage } from '../memory/folio.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_MLOCKED } from '../memory/page-flags.ts';
 import {
@@ -38,6 +26,7 @@ import {
   words,
 } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_SOFT_DIRTY, PTE_SWAP, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { ptepGetAndClear, setPteAt } from './contpte.ts';
 import { deferredSplitUnqueue } from './deferred-split.ts';
 import { EAGAIN, EBUSY } from './errno.ts';
 import { globals } from './globals.ts';
@@ -168,14 +157,14 @@ function* oneMapping(folio: Page, vma: VmaRef, vpn: Vpn, part: number, unmap: nu
   const pfn = pfnOfPage(folio) + part;
   const pte = yield* entryGet(ptep, 0);
   if (unmap !== 0) {
-    if (ptePresent(pte) && ptePage(pte) === pageOfPfn(pfn)) yield* toMigration(vma, vpn, ptep);
-  } else if (isMigrationEntry(pte) && Math.floor(swapOffset(pte) / 16) === pfn) yield* fromMigration(vma, ptep, pte, pageOfPfn(pfn));
+    if (ptePresent(pte) && ptePage(pte) === pageOfPfn(pfn)) yield* toMigration(vma, vpn, ptep, pte);
+  } else if (isMigrationEntry(pte) && Math.floor(swapOffset(pte) / 16) === pfn) yield* fromMigration(vma, vpn, ptep, pte, pageOfPfn(pfn));
   return yield* spinUnlock(pteLockptr(ptep));
 }
 
 /** The part of try_to_migrate_one for an entry. */
-function* toMigration(vma: VmaRef, vpn: Vpn, ptep: number): Op<number> {
-  const pte = yield* entryGetAndClear(ptep, 0);
+function* toMigration(vma: VmaRef, vpn: Vpn, ptep: number, seen: number): Op<number> {
+  const pte = yield* ptepGetAndClear(get(vma, Vma.mm), vpn, ptep, seen);
   yield* flushTlbRange(get(vma, Vma.mm), vpn, vpn + 1);
   const page = ptePage(pte);
   let kept = (pte & PTE_ACCESSED) !== 0 ? YOUNG : 0;
@@ -191,7 +180,7 @@ function* toMigration(vma: VmaRef, vpn: Vpn, ptep: number): Op<number> {
 }
 
 /** remove_migration_pte. */
-function* fromMigration(vma: VmaRef, ptep: number, old: number, page: Page): Op<number> {
+function* fromMigration(vma: VmaRef, vpn: Vpn, ptep: number, old: number, page: Page): Op<number> {
   const kept = swapOffset(old) % 16;
   if (isZeroFilled(page) && (pageFlags[page] & PG_MLOCKED) === 0 && (get(vma, Vma.flags) & VM_LOCKED) === 0 && compoundPages(page) === 1) {
     // try_to_map_unused_to_zeropage.
@@ -205,7 +194,7 @@ function* fromMigration(vma: VmaRef, ptep: number, old: number, page: Page): Op<
   if ((kept & WRITE) !== 0) pte = pteMkwrite(pte);
   pte = pteSet(pte, old & (PTE_SOFT_DIRTY | PTE_UFFD_WP));
   yield* folioAddAnonRmapPtes(page, 1, vma, (kept & EXCLUSIVE) !== 0 ? 1 : 0);
-  return yield* entrySet(ptep, 0, pte);
+  return yield* setPteAt(get(vma, Vma.mm), vpn, ptep, pte);
 }
 
 /** memchr_inv(page, 0). */

@@ -8,7 +8,9 @@
 import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entryGetAndClear, get, spinUnlock } from '../kernel/ops.ts';
+import { nextPage } from '../memory/folio.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear } from './contpte.ts';
 import { EAGAIN } from './errno.ts';
 import { pmdTransHuge, splitHugePmd, zapHugePmd } from './huge-memory.ts';
 import { hugetlbZapBegin, hugetlbZapEnd, unmapHugepageRange } from './hugetlb-vma.ts';
@@ -16,10 +18,10 @@ import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tr
 import { vmNormalPage } from './memory.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { tlbFinish, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
-import { isSwapPte, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
+import { isSwapPte, pteLockptr, ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { freePte, tryGetAndClearPmd, tryToFreePte } from './pt-reclaim.ts';
-import { folioRemoveRmap } from './rmap.ts';
+import { folioRemoveRmap, folioRemoveRmapPtes } from './rmap.ts';
 import { isMigrationEntry } from './split-folio.ts';
 import { folioMarkAccessed, folioMarkDirty, folioTestAnon } from './swap.ts';
 import { type GatherRef, Inode, type InodeRef, MM_ANONPAGES, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -73,7 +75,11 @@ function* zapPteRange(tlb: GatherRef, vma: VmaRef, mm: MmRef, pmdp: number, star
   let skipped = 0;
   for (let vpn = start; vpn < end; vpn++) {
     const pte = yield* entryGet(ptep, 0);
-    if (pte !== 0) {
+    if (isWholeRun(pte, vpn, end)) {
+      skipped += yield* zapRun(tlb, vma, mm, ptep, pte, vpn, flags);
+      ptep += (contPtes() - 1) * step;
+      vpn += contPtes() - 1;
+    } else if (pte !== 0) {
       if (ptePresent(pte)) skipped += yield* zapPresentPte(tlb, vma, mm, ptep, pte, vpn, flags);
       else skipped += yield* zapNonpresentPte(mm, ptep, pte, flags);
     }
@@ -90,16 +96,34 @@ function* zapPteRange(tlb: GatherRef, vma: VmaRef, mm: MmRef, pmdp: number, star
 function* zapPresentPte(tlb: GatherRef, vma: VmaRef, mm: MmRef, ptep: number, seen: number, vpn: Vpn, flags: number): Op<number> {
   const page = vmNormalPage(seen);
   if (page !== 0 && (flags & ZAP_KEEP_COWS) !== 0 && folioTestAnon(page)) return 1;
-  const pte = yield* entryGetAndClear(ptep, 0);
+  const pte = yield* ptepGetAndClear(mm, vpn, ptep, seen);
   tlbRemoveEntry(tlb, vpn, vpn + 1);
   if (page === 0) return 0;
-  if (!folioTestAnon(page)) {
-    if ((pte & PTE_DIRTY) !== 0) yield* folioMarkDirty(page);
-    if ((pte & PTE_ACCESSED) !== 0 && (get(vma, Vma.flags) & (VM_RAND_READ | VM_SEQ_READ)) === 0) yield* folioMarkAccessed(page);
-  }
+  if (!folioTestAnon(page)) yield* zapFilePage(vma, page, pte);
   yield* addMmCounter(mm, mmCounter(page), -1);
   yield* folioRemoveRmap(page, vma);
   yield* tlbRemovePage(tlb, page);
+  return 0;
+}
+
+/** A page of a file is dirty, or in use, by what its entry `pte` says. */
+function* zapFilePage(vma: VmaRef, page: Page, pte: number): Op<number> {
+  if ((pte & PTE_DIRTY) !== 0) yield* folioMarkDirty(page);
+  if ((pte & PTE_ACCESSED) !== 0 && (get(vma, Vma.flags) & (VM_RAND_READ | VM_SEQ_READ)) === 0) yield* folioMarkAccessed(page);
+  return 0;
+}
+
+/** zap_present_folio_ptes of a contiguous run, the first entry of which was read as `seen`; 1 when it stays. */
+function* zapRun(tlb: GatherRef, vma: VmaRef, mm: MmRef, ptep: number, seen: number, vpn: Vpn, flags: number): Op<number> {
+  const page = ptePage(seen);
+  const anon = folioTestAnon(page);
+  if ((flags & ZAP_KEEP_COWS) !== 0 && anon) return 1;
+  const pte = yield* getAndClearRun(ptep);
+  tlbRemoveEntry(tlb, vpn, vpn + contPtes());
+  if (!anon) yield* zapFilePage(vma, page, pte);
+  yield* addMmCounter(mm, mmCounter(page), -contPtes());
+  yield* folioRemoveRmapPtes(page, contPtes(), vma);
+  for (let i = 0; i < contPtes(); i++) yield* tlbRemovePage(tlb, nextPage(page, i));
   return 0;
 }
 

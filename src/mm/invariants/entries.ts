@@ -1,7 +1,7 @@
 /**
  * What page tables hold against what VMAs and pages say: I2, I8, I10, I11, I12, I13, I30 and the mapcount of I1.
  */
-import { codec, spanPages, topLevel } from '../../kernel/arch.ts';
+import { codec, contMask, spanPages, topLevel } from '../../kernel/arch.ts';
 import {
   compoundOrder,
   compoundPages,
@@ -29,10 +29,10 @@ import {
   pagesEnd,
   pfnOfPage,
 } from '../../memory/state.ts';
-import { PTE_DIRTY, PTE_EXEC, PTE_GROUP, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_GROUP, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
 import { pageCachePage } from '../filemap.ts';
 import { globals } from '../globals.ts';
-import { isGuardPte, isSwapPte, pteMarker, ptePfn, ptePresent } from '../pgtable.ts';
+import { isGuardPte, isSwapPte, PTE_PAYLOAD, pteClear, pteMarker, ptePfn, ptePresent } from '../pgtable.ts';
 import { Avc, File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Vma } from '../types.ts';
 import { VM_ACCESS_FLAGS, VM_EXEC, VM_HUGETLB, VM_SHARED, VM_WRITE } from '../vm-flags.ts';
 import { VMOPS_DISK } from '../vm-ops-types.ts';
@@ -72,6 +72,7 @@ class EntryCheck {
   space({ mm, vmas, entries }: Space): void {
     const rss = [0, 0, 0, 0];
     let at = 0;
+    this.#runs(mm, entries);
     for (const entry of entries) {
       while (at < vmas.length && get(vmas[at], Vma.end) <= entry.vpn) at++;
       const vma = vmas[at];
@@ -90,6 +91,40 @@ class EntryCheck {
       [MM_SHMEMPAGES, 'shmem'],
     ] as const)
       this.#found.equal('I12', `mm ${mm}: rss of ${name} pages`, get(mm, Mm.rss + member), rss[member]);
+  }
+
+  /** I11c: contiguous runs of large folios are whole, aligned, of one folio, and have the same rights throughout. */
+  #runs(mm: number, entries: readonly Entry[]): void {
+    if (contMask === 0) return;
+    const used = PTE_ACCESSED | PTE_DIRTY;
+    let first: Entry | undefined;
+    let next = 0;
+    const end = (): void => {
+      if (next !== 0) this.#found.add('I11', `mm ${mm}: the contiguous run at vpn ${hex(first?.vpn ?? 0)} has ${next} of ${contMask + 1} entries`);
+      next = 0;
+    };
+    for (const entry of entries) {
+      const { vpn, pte, level } = entry;
+      const part = vpn & contMask;
+      if (first === undefined || part !== next || (next > 0 && vpn !== first.vpn + next)) end();
+      if (level !== 0 || (pte & PTE_GROUP) === 0 || (pageFlags[pageFolio(this.#pageOf(pte))] & PG_HUGETLB) !== 0) {
+        end();
+        continue;
+      }
+      const page = this.#pageOf(pte);
+      if (part === 0) first = entry;
+      if (first === undefined || part !== next)
+        this.#found.add('I11', `mm ${mm}: entry ${hex(pte)} at vpn ${hex(vpn)} is of a contiguous run that is not there`);
+      else if (
+        pteClear(pte, used) !== pteClear(first.pte, used) + part * PTE_PAYLOAD ||
+        pageFolio(page) !== pageFolio(this.#pageOf(first.pte)) ||
+        !ptePresent(pte)
+      )
+        this.#found.add('I11', `mm ${mm}: entry ${hex(pte)} at vpn ${hex(vpn)} is not as the first of its run, ${hex(first.pte)}`);
+      else if (part === 0 && (ptePfn(pte) & contMask) !== 0) this.#found.add('I11', `mm ${mm}: the run at vpn ${hex(vpn)} maps no aligned block`);
+      next = part === contMask ? 0 : part + 1;
+    }
+    end();
   }
 
   #pageOf(pte: number): number {

@@ -236,6 +236,18 @@ export const SWITCHES = {
     does: 'a private huge page that is thrown away gives its reservation back only when nobody maps it any longer',
     origin: 'repair, not in Linux (docs/findings.md)',
   },
+  hugetlbSubpoolKeepsFailed: {
+    does: 'pages that a mapping of hugetlb could not have reserved count against the limit of their file system for ever',
+    origin: 'before 6.19 and 6.18.y (1d3f9bb4c8af: restore failed global reservations to subpool)',
+  },
+  hugetlbSubpoolUnused: {
+    does: 'a page of hugetlb that a fault could not have does not count against the limit of its file system any longer',
+    origin: 'repair, under discussion since 7.1',
+  },
+  hugetlbSurplusKept: {
+    does: 'a surplus page of hugetlb that was freed stays as long as more pages are promised than would be free without it',
+    origin: 'repair',
+  },
   hugetlbWalkRcu: {
     does: 'who walks the tables of a hugetlb VMA is in an RCU read section instead of holding the lock of the VMA',
     origin: 'proposed in October 2022, not in Linux',

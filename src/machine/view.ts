@@ -9,6 +9,7 @@ import {
   INODE_DISK,
   INODE_HUGETLB,
   INODE_HUGETLB_ANON,
+  INODE_HUGETLBFS,
   INODE_MEMFD,
   INODE_PIPE,
   INODE_SHARED_ANON,
@@ -19,7 +20,9 @@ import {
 import { globals } from '../mm/globals.ts';
 import { thpEligible } from '../mm/huge-orders.ts';
 import { isHugeZeroPmd } from '../mm/huge-zero.ts';
+import { HugetlbSuper } from '../mm/hugetlb-types.ts';
 import { forEachLeaf } from '../mm/leaves.ts';
+import { MOUNT_PATHS, MOUNT_POINTS } from '../mm/paths.ts';
 import { isSwapPte, PTE_MARKER_GUARD, PTE_MARKER_POISONED, PTE_PAYLOAD, pteMarker, ptePfn, ptePresent } from '../mm/pgtable.ts';
 import { File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Name, Process as ProcessStruct, Vma } from '../mm/types.ts';
 import { VM_DROPPABLE, VM_HUGETLB, VM_SEALED, VMH_SYNC } from '../mm/vm-flags.ts';
@@ -50,6 +53,7 @@ const KINDS: Readonly<Record<number, FileKind>> = {
   [INODE_DISK]: 'disk',
   [INODE_HUGETLB]: 'memfd',
   [INODE_HUGETLB_ANON]: 'hugetlb-anon',
+  [INODE_HUGETLBFS]: 'hugetlbfs',
 };
 
 /** Bytes of a name, six a slot, as text. */
@@ -61,11 +65,14 @@ export function nameText(ref: number): string {
 }
 
 /** The path of an inode as /proc/PID/maps prints it. */
-function pathOf(kind: number, name: string, linked: boolean): string {
-  const gone = linked ? '' : ' (deleted)';
+function pathOf(inode: number, name: string): string {
+  const kind = get(inode, Inode.kind);
+  const gone = get(inode, Inode.nlink) > 0 ? '' : ' (deleted)';
   if (kind === INODE_MEMFD || kind === INODE_HUGETLB) return `/memfd:${name} (deleted)`;
   if (kind === INODE_SHARED_ANON) return '/dev/zero (deleted)';
   if (kind === INODE_SYSV || kind === INODE_HUGETLB_ANON) return `/${name} (deleted)`;
+  // What is mounted nowhere has paths from its own root on.
+  if (kind === INODE_HUGETLBFS) return `${MOUNT_PATHS[MOUNT_POINTS.indexOf(get(get(inode, Inode.super), HugetlbSuper.directory))] ?? ''}/${name}${gone}`;
   return `${kind === INODE_TMPFS ? '/dev/shm/pxd/' : '/var/tmp/pxd/'}${name}${gone}`;
 }
 
@@ -77,7 +84,7 @@ export function inodeView(inode: number): FileView {
   return {
     id: get(inode, Inode.number),
     kind: KINDS[kind] ?? 'other',
-    path: pathOf(kind, name, get(inode, Inode.nlink) > 0),
+    path: pathOf(inode, name),
     major: shmem ? 0 : 8,
     minor: shmem ? 1 : 1,
     inode: get(inode, Inode.number),

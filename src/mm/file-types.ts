@@ -14,6 +14,8 @@ export const INODE_PIDFD = 7;
 /** hugetlbfs: memfd_create(MFD_HUGETLB), and the file behind MAP_HUGETLB. */
 export const INODE_HUGETLB = 8;
 export const INODE_HUGETLB_ANON = 9;
+/** A file of a hugetlbfs that is mounted. */
+export const INODE_HUGETLBFS = 10;
 
 /** Secret memory (memfd_secret). Its number stands between those of the others, so that ranges of kinds stay what they are. */
 export const INODE_SECRETMEM = 6.5;

@@ -26,6 +26,7 @@ import {
   kindIsRegular,
   SETFL_MASK,
 } from './file-types.ts';
+import { superPut } from './hugetlb-mount.ts';
 import { iput } from './inode.ts';
 import { memfdAddSeals, memfdGetSeals } from './memfd.ts';
 import { pipeBytes, pipeRelease } from './pipe.ts';
@@ -87,7 +88,10 @@ export function* releaseFiles(first: FileRef): Op<number> {
 function* fputFinal(file: FileRef): Op<number> {
   const inode = get(file, File.inode);
   if (get(inode, Inode.kind) === INODE_PIPE) yield* pipeRelease(inode, get(file, File.mode));
+  const sb = get(inode, Inode.super);
   yield* iput(inode);
+  // What is mounted lives as long as files of it are open.
+  if (sb !== 0) yield* superPut(sb);
   return yield* kfree(File.$type, file);
 }
 

@@ -1,5 +1,5 @@
 /**
- * Pools of huge pages (mm/hugetlb.c: dequeue_hugetlb_folio_vma, alloc_hugetlb_folio, free_huge_folio, gather_surplus_pages, set_max_huge_pages; subpools).
+ * Pools of huge pages (mm/hugetlb.c: dequeue_hugetlb_folio_vma, alloc_hugetlb_folio, free_huge_folio, gather_surplus_pages, set_max_huge_pages).
  *
  * Invariants, under `Hugetlb.lock`: `freePages` of the `nr` pages are on the free list, with reference count 0; `resv` of the free ones are promised, never more
  * than there are; who has no reservation takes a page only while `freePages > resv`. A page that took a reservation carries
@@ -7,7 +7,8 @@
  * pool when they are freed.
  */
 import type { Op } from '../kernel/op.ts';
-import { add, allocPage, clearFlags, freePage, get, refAdd, set, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { add, allocPage, clearFlags, freePage, get, refAdd, set, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { compoundOrder, destroyCompound } from '../memory/folio.ts';
 import { __GFP_COMP, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import {
@@ -25,8 +26,9 @@ import { nodeCount, nodeOfPage } from '../memory/zone.ts';
 import { ENOMEM, ENOSPC } from './errno.ts';
 import { globals } from './globals.ts';
 import { hstateVma, inodeOfVma, vmaCommitReservation, vmaEndReservation, vmaNeedsReservation } from './hugetlb-resv.ts';
-import { Hstate, type HstateRef, Hugetlb, type HugetlbRef, Subpool, type SubpoolRef } from './hugetlb-types.ts';
-import { Globals, Inode, type Page, type VmaRef, type Vpn } from './types.ts';
+import { inodeSubpool, subpoolGetPages, subpoolPutPages, subpoolUnuse } from './hugetlb-subpool.ts';
+import { Hstate, type HstateRef, Hugetlb, type HugetlbRef } from './hugetlb-types.ts';
+import { Globals, type Page, type VmaRef, type Vpn } from './types.ts';
 
 export const hugetlb = (): HugetlbRef => get(globals, Globals.hugetlb);
 /** hugetlb_lock. */
@@ -109,41 +111,6 @@ function* allocSurplus(h: HstateRef): Op<number> {
   add(h, Hstate.surplus, 1);
   yield* spinUnlock(hugetlbLock());
   return page;
-}
-
-// --- subpools ---------------------------------------------------------------------------------------------------------------
-
-/** hugepage_subpool_get_pages: how many of `delta` pages the pool itself must promise, or −ENOMEM beyond the file system's limit. */
-export function* subpoolGetPages(spool: SubpoolRef, delta: number): Op<number> {
-  if (spool === 0) return delta;
-  yield* spinLock(spool + Subpool.lock);
-  let needed = delta;
-  const max = get(spool, Subpool.maxPages);
-  if (max !== -1 && get(spool, Subpool.usedPages) + delta > max) needed = -ENOMEM;
-  else {
-    if (max !== -1) add(spool, Subpool.usedPages, delta);
-    const reserved = get(spool, Subpool.minPages) === -1 ? 0 : get(spool, Subpool.rsvPages);
-    needed = Math.max(0, delta - reserved);
-    if (reserved !== 0) add(spool, Subpool.rsvPages, needed - delta);
-  }
-  yield* spinUnlock(spool + Subpool.lock);
-  return needed;
-}
-
-/** hugepage_subpool_put_pages: how many of `delta` reservations the pool itself can give up. */
-export function* subpoolPutPages(spool: SubpoolRef, delta: number): Op<number> {
-  if (spool === 0) return delta;
-  yield* spinLock(spool + Subpool.lock);
-  if (get(spool, Subpool.maxPages) !== -1) add(spool, Subpool.usedPages, -delta);
-  let given = delta;
-  const min = get(spool, Subpool.minPages);
-  if (min !== -1 && get(spool, Subpool.usedPages) < min) {
-    const total = get(spool, Subpool.rsvPages) + delta;
-    given = Math.max(0, total - min);
-    set(spool, Subpool.rsvPages, Math.min(total, min));
-  }
-  yield* spinUnlock(spool + Subpool.lock);
-  return given;
 }
 
 // --- reservations -----------------------------------------------------------------------------------------------------------
@@ -236,7 +203,7 @@ export function* hugetlbAcctMemory(h: HstateRef, delta: number): Op<number> {
  */
 export function* allocHugetlbFolio(vma: VmaRef, vpn: Vpn, fromOwner: number): Op<number> {
   const h = hstateVma(vma);
-  const spool = get(inodeOfVma(vma), Inode.subpool);
+  const spool = inodeSubpool(inodeOfVma(vma));
   let needed = 1;
   if (fromOwner === 0) {
     needed = yield* vmaNeedsReservation(h, vma, vpn);
@@ -257,6 +224,7 @@ export function* allocHugetlbFolio(vma: VmaRef, vpn: Vpn, fromOwner: number): Op
     page = yield* allocSurplus(h);
     if (page === 0) {
       if (needed !== 0 && unreserved === 0) yield* hugetlbAcctMemory(h, -(yield* subpoolPutPages(spool, 1)));
+      else if (needed !== 0 && switched(SW.hugetlbSubpoolUnused)) yield* subpoolUnuse(spool, 1);
       if (fromOwner === 0) yield* vmaEndReservation(vma);
       return -ENOSPC;
     }
@@ -291,7 +259,9 @@ export function* freeHugeFolio(page: Page): Op<number> {
   yield* spinLock(hugetlbLock());
   if (restore) add(h, Hstate.resv, 1);
   const temporary = (pageFlags[page] & PG_HUGETLB_TEMPORARY) !== 0;
-  const surplus = !temporary && get(h, Hstate.surplus) > 0;
+  // It may have been promised again just now.
+  const kept = switched(SW.hugetlbSurplusKept) && get(h, Hstate.resv) > get(h, Hstate.freePages);
+  const surplus = !temporary && !kept && get(h, Hstate.surplus) > 0;
   if (surplus) add(h, Hstate.surplus, -1);
   if (surplus || temporary) {
     add(h, Hstate.nr, -1);

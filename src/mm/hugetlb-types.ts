@@ -4,6 +4,7 @@ export type HstateRef = Ref<'hstate'>;
 export type HugetlbRef = Ref<'hugetlb'>;
 export type ResvMapRef = Ref<'resvMap'>;
 export type SubpoolRef = Ref<'subpool'>;
+export type HugetlbSuperRef = Ref<'hugetlbSuper'>;
 
 /** Most sizes that a mode has (HUGE_MAX_HSTATE). */
 export const MAX_HSTATES = 8;
@@ -46,6 +47,8 @@ export const Hugetlb = defineStruct('hugetlb', {
   default: 'number',
   /** 1 when a table was ever shared: hugetlb_usage of address spaces says little from then on. */
   shared: 'number',
+  /** What is mounted on each directory that it can be mounted on, in the order of MOUNT_POINTS. */
+  mounts: array(4, 'ref:hugetlbSuper'),
   /** hugetlb_fault_mutex_table: faults on the same page of the same file come one after the other. */
   mutexes: array(FAULT_MUTEXES, 'ref:faultMutex'),
 });
@@ -82,6 +85,28 @@ export const Subpool = defineStruct('subpool', {
   minPages: 'number',
   /** Of the minimum, what is still reserved in the pool. */
   rsvPages: 'count',
+});
+
+/** A mounted file system of huge pages (struct hugetlbfs_sb_info, its super block and its mount). −1 where there is no limit. */
+export const HugetlbSuper = defineStruct('hugetlbSuper', {
+  hstate: 'ref:hstate',
+  /** Its limits in pages; 0: none. */
+  subpool: 'ref:subpool',
+  maxInodes: 'number',
+  freeInodes: 'number',
+  /** Of its root: permissions and owner. */
+  mode: 'number',
+  uid: 'number',
+  gid: 'number',
+  /** The mount in the tree of directories, and open files. With the last of them the file system goes. */
+  users: 'count',
+  /** Directory that it is mounted on; 0 when it is not mounted any longer. */
+  directory: 'number',
+  /** What is mounted under it on the same directory. */
+  below: 'ref:hugetlbSuper',
+  /** What its options ask for until it is mounted: limits in huge pages. */
+  maxPages: 'number',
+  minPages: 'number',
 });
 
 /** struct hugetlb_vma_lock: faults and walks of a shared mapping hold it for reading, who unshares its tables for writing. */

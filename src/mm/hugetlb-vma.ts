@@ -25,7 +25,7 @@ import {
   hugetlbVmaUnlockWrite,
   hugetlbVmaUnlockWriteFree,
 } from './hugetlb-lock.ts';
-import { allocHugetlbFolio, hugetlb, hugetlbAcctMemory, subpoolPutPages } from './hugetlb-pool.ts';
+import { allocHugetlbFolio, hugetlb, hugetlbAcctMemory } from './hugetlb-pool.ts';
 import {
   HPAGE_RESV_OWNER,
   HPAGE_RESV_UNMAPPED,
@@ -45,6 +45,7 @@ import {
 } from './hugetlb-resv.ts';
 import { hugetlbAddFileRmap, hugetlbAddNewAnonRmap, hugetlbCountAdd, hugetlbRemoveRmap, hugetlbTryDupAnonRmap, makeHugePte } from './hugetlb-rmap.ts';
 import { hugePmdUnshare, hugePteAllocVma, hugetlbPmdShared } from './hugetlb-share.ts';
+import { inodeSubpool, subpoolPutPages } from './hugetlb-subpool.ts';
 import { Hstate, type HstateRef, Hugetlb, ResvMap } from './hugetlb-types.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { tlbFinish, tlbFlushTlb, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
@@ -78,7 +79,7 @@ export function* hugetlbVmClose(vma: VmaRef): Op<number> {
   const end = hugecacheOffset(h, vma, get(vma, Vma.end));
   const unused = end - start - (yield* regionCount(map, start, end));
   if (unused !== 0) {
-    const given = yield* subpoolPutPages(get(inodeOfVma(vma), Inode.subpool), unused);
+    const given = yield* subpoolPutPages(inodeSubpool(inodeOfVma(vma)), unused);
     yield* hugetlbAcctMemory(h, -given);
   }
   return yield* resvMapPut(map);

@@ -37,7 +37,8 @@ import {
   hugetlbVmaTrylockWrite,
   hugetlbVmaUnlockWrite,
 } from './hugetlb-lock.ts';
-import { allocHugetlbFolio, defaultHstate, hstateOfOrder, hugetlb, hugetlbAcctMemory, subpoolGetPages, subpoolPutPages } from './hugetlb-pool.ts';
+import { hugetlbfsInodeGone } from './hugetlb-mount.ts';
+import { allocHugetlbFolio, defaultHstate, hstateOfOrder, hugetlb, hugetlbAcctMemory } from './hugetlb-pool.ts';
 import {
   HPAGE_RESV_OWNER,
   hugePages,
@@ -50,6 +51,7 @@ import {
   setVmaResvFlags,
   setVmaResvMap,
 } from './hugetlb-resv.ts';
+import { inodeSubpool, subpoolGetPages, subpoolPutPages, subpoolUnuse } from './hugetlb-subpool.ts';
 import { FAULT_MUTEXES, FaultMutex, type HstateRef, Hugetlb } from './hugetlb-types.ts';
 import { unmapHugepageRange } from './hugetlb-vma.ts';
 import { freeName, iput, newInode } from './inode.ts';
@@ -87,7 +89,7 @@ function* hugetlbReservePages(inode: InodeRef, from: number, to: number, vma: Vm
     setVmaResvFlags(vma, HPAGE_RESV_OWNER);
   }
   const h = get(inode, Inode.hstate);
-  const spool = get(inode, Inode.subpool);
+  const spool = inodeSubpool(inode);
   if (wanted >= 0) {
     const global = yield* subpoolGetPages(spool, wanted);
     if (global >= 0) {
@@ -100,7 +102,9 @@ function* hugetlbReservePages(inode: InodeRef, from: number, to: number, vma: Vm
         }
         return 0;
       }
-      if (wanted !== 0) yield* subpoolPutPages(spool, wanted);
+      // What the subpool had reserved goes back to it, or to the pool where others have filled it meanwhile.
+      if (wanted !== global) yield* hugetlbAcctMemory(h, -(yield* subpoolPutPages(spool, wanted - global)));
+      if (!switched(SW.hugetlbSubpoolKeepsFailed)) yield* subpoolUnuse(spool, global);
     }
     if (shared) yield* regionAbort(map);
   }
@@ -122,7 +126,7 @@ function* hugetlbUnreservePages(inode: InodeRef, from: number, to: number, freed
     if (deleted < 0) return deleted;
   }
   add(inode, Inode.alloced, -freed * hugePages(h));
-  const given = yield* subpoolPutPages(get(inode, Inode.subpool), deleted - freed);
+  const given = yield* subpoolPutPages(inodeSubpool(inode), deleted - freed);
   return yield* hugetlbAcctMemory(h, -given);
 }
 
@@ -376,6 +380,7 @@ export function* hugetlbRead(inode: InodeRef, mm: MmRef, to: number, length: num
 /** hugetlbfs_evict_inode: nobody refers to the file any longer. */
 export function* hugetlbEvictInode(inode: InodeRef): Op<number> {
   yield* removeInodeHugepages(inode, 0, 0, true);
+  hugetlbfsInodeGone(inode);
   const map = get(inode, Inode.resvMap);
   return map === 0 ? 0 : yield* resvMapPut(map);
 }

@@ -1,12 +1,12 @@
 /**
  * open, unlink, ftruncate, fsync, fadvise64 (fs/open.c, fs/namei.c, fs/sync.c, mm/fadvise.c).
  *
- * There are two directories with files, DIRECTORIES of paths.ts: one of a tmpfs, one of a disk. Inodes with a name are on the list
- * Globals.directory, and have one reference for it.
+ * There are two directories with files, DIRECTORIES of paths.ts: one of a tmpfs, one of a disk; and those that hugetlbfs is mounted on. Inodes with a name are on
+ * the list Globals.directory, and have one reference for it.
  */
 
 import type { Op } from '../kernel/op.ts';
-import { downWrite, get, set, upWrite } from '../kernel/ops.ts';
+import { atomicAdd, downWrite, get, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { diskFsync, diskInvalidate, diskSetSize } from './disk.ts';
 import { EACCES, EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EOPNOTSUPP, ESPIPE } from './errno.ts';
@@ -15,6 +15,7 @@ import {
   FMODE_READ,
   FMODE_WRITE,
   INODE_DISK,
+  INODE_HUGETLBFS,
   INODE_PIDFD,
   INODE_PIPE,
   INODE_SECRETMEM,
@@ -33,9 +34,11 @@ import {
 } from './file-types.ts';
 import { LAST_INDEX } from './filemap.ts';
 import { globals } from './globals.ts';
+import { hugetlbfsGetInode, superOf } from './hugetlb-mount.ts';
+import { HugetlbSuper } from './hugetlb-types.ts';
 import { hugetlbSetSize } from './hugetlbfs.ts';
 import { freeName, igrab, iput, NAME_MAX, nameAppend, nameEquals, newInode, newName } from './inode.ts';
-import { DIRECTORY_DISK, DIRECTORY_TMPFS, pathBegin, pathDirectory, pathStep } from './paths.ts';
+import { pathBegin, pathDirectory, pathStep } from './paths.ts';
 import { maxBytes } from './read-write.ts';
 import { forcePageCacheReadahead } from './readahead.ts';
 import { secretmemSetSize } from './secretmem.ts';
@@ -73,7 +76,7 @@ function* walkPath(mm: MmRef, address: number, name: NameRef): Op<number> {
     // A component has ended: it must be a directory.
     if (get(name, Name.length) === 0) continue;
     state = pathStep(state, name);
-    if (state < 0) error = findInode(pathDirectory(-state), name) !== 0 ? -ENOTDIR : -ENOENT;
+    if (state < 0) error = findInode(-state, name) !== 0 ? -ENOTDIR : -ENOENT;
     clearName(name);
   }
 }
@@ -83,15 +86,40 @@ function clearName(name: NameRef): void {
   for (let i = 0; i < 43; i++) set(name, Name.chars + i, 0);
 }
 
+/** Kind of the inodes that a directory has now, 0 where there can be none. */
+const kindIn = (directory: number): number => (superOf(directory) !== 0 ? INODE_HUGETLBFS : pathDirectory(directory));
+
 /** The inode that a name of a directory leads to, 0 for none. */
-function findInode(kind: number, name: NameRef): InodeRef {
+function findInode(directory: number, name: NameRef): InodeRef {
+  const kind = kindIn(directory);
+  const sb = superOf(directory);
   let inode: InodeRef = kind === 0 ? 0 : get(globals, Globals.directory);
-  while (inode !== 0 && !(get(inode, Inode.kind) === kind && nameEquals(get(inode, Inode.name), name))) inode = get(inode, Inode.next);
+  while (inode !== 0 && !(get(inode, Inode.kind) === kind && get(inode, Inode.super) === sb && nameEquals(get(inode, Inode.name), name)))
+    inode = get(inode, Inode.next);
   return inode;
 }
 
+/** Walks a path to its end, a directory or a file: the directory that it is or is in, `name` empty where it is one; or an error as walkPath() and −ENOENT. */
+export function* walkTo(mm: MmRef, address: number, name: NameRef): Op<number> {
+  const state = yield* walkPath(mm, address, name);
+  if (state < 0 || get(name, Name.length) === 0) return state;
+  const step = pathStep(state, name);
+  if (step < 0) return findInode(state, name) !== 0 ? state : -ENOENT;
+  clearName(name);
+  return step;
+}
+
+/** The directory that a path leads to, or an error. */
+export function* walkDirectory(mm: MmRef, address: number): Op<number> {
+  const name = newName();
+  const found = yield* walkTo(mm, address, name);
+  const file = found >= 0 && get(name, Name.length) !== 0;
+  freeName(name);
+  return file ? -ENOTDIR : found;
+}
+
 /** Removes an inode from the list of those with a name. */
-function unlinkInode(inode: InodeRef): void {
+export function unlinkInode(inode: InodeRef): void {
   let before: InodeRef = 0;
   let at: InodeRef = get(globals, Globals.directory);
   while (at !== inode) {
@@ -105,8 +133,12 @@ function unlinkInode(inode: InodeRef): void {
 }
 
 /** A new file with a name, which it takes over; one reference is the directory's. 0 without memory. */
-function* createInode(kind: number, name: NameRef, mode: number): Op<number> {
-  const inode = kind === INODE_TMPFS ? yield* shmemGetInode(kind, mode, VM_NORESERVE) : yield* newInode(kind, mode);
+function* createInode(directory: number, name: NameRef, mode: number): Op<number> {
+  const sb = superOf(directory);
+  const kind = kindIn(directory);
+  let inode = 0;
+  if (sb !== 0) inode = yield* hugetlbfsGetInode(sb, mode);
+  else inode = kind === INODE_TMPFS ? yield* shmemGetInode(kind, mode, VM_NORESERVE) : yield* newInode(kind, mode);
   if (inode === 0) return 0;
   set(inode, Inode.name, name);
   set(inode, Inode.nlink, 1);
@@ -133,8 +165,8 @@ export function* sysOpen(process: ProcessRef, path: number, flags: number, mode:
 
 /** The open file of a name in a directory, or an error. Takes the name over. */
 function* openAt(process: ProcessRef, directory: number, name: NameRef, flags: number, mode: number): Op<number> {
-  const kind = directory === DIRECTORY_TMPFS ? INODE_TMPFS : directory === DIRECTORY_DISK ? INODE_DISK : 0;
-  let inode = findInode(kind, name);
+  const kind = kindIn(directory);
+  let inode = findInode(directory, name);
   let error = 0;
   if (get(name, Name.length) === 0) error = (flags & (O_ACCMODE | O_CREAT)) !== 0 ? -EISDIR : -ENOENT;
   else if (inode === 0 && (kind === 0 || (flags & O_CREAT) === 0)) error = -ENOENT;
@@ -144,7 +176,7 @@ function* openAt(process: ProcessRef, directory: number, name: NameRef, flags: n
   if (error !== 0) return error;
   let fresh = 0;
   if (inode === 0) {
-    inode = yield* createInode(kind, name, mode);
+    inode = yield* createInode(directory, name, mode);
     if (inode === 0) {
       freeName(name);
       return -ENOSPC;
@@ -159,6 +191,8 @@ function* openAt(process: ProcessRef, directory: number, name: NameRef, flags: n
     yield* iput(inode);
     return -ENOMEM;
   }
+  const sb = get(inode, Inode.super);
+  if (sb !== 0) yield* atomicAdd(sb, HugetlbSuper.users, 1);
   if (fresh === 0 && (flags & O_TRUNC) !== 0) {
     error = yield* setSize(inode, 0, get(process, Process.mm));
     if (error !== 0) {
@@ -177,7 +211,7 @@ export function* openExec(process: ProcessRef, path: number): Op<number> {
   let inode = 0;
   if (error === 0) {
     yield* downWrite(globals + Globals.directoryLock);
-    inode = findInode(directory === DIRECTORY_TMPFS ? INODE_TMPFS : directory === DIRECTORY_DISK ? INODE_DISK : 0, name);
+    inode = findInode(directory, name);
     if (inode !== 0) yield* igrab(inode);
     yield* upWrite(globals + Globals.directoryLock);
   }
@@ -187,6 +221,7 @@ export function* openExec(process: ProcessRef, path: number): Op<number> {
   // Whoever may do everything needs one of the three bits all the same.
   error = (get(inode, Inode.mode) & 0o111) === 0 ? -EACCES : 0;
   const file = error === 0 ? yield* fileAlloc(inode, O_LARGEFILE, FMODE_READ) : 0;
+  if (file !== 0 && get(inode, Inode.super) !== 0) yield* atomicAdd(get(inode, Inode.super), HugetlbSuper.users, 1);
   if (file !== 0) return file;
   yield* iput(inode);
   return error !== 0 ? error : -ENOMEM;
@@ -200,7 +235,7 @@ export function* sysUnlink(process: ProcessRef, path: number): Op<number> {
   let inode = 0;
   if (directory >= 0) {
     yield* downWrite(globals + Globals.directoryLock);
-    inode = findInode(directory === DIRECTORY_TMPFS ? INODE_TMPFS : directory === DIRECTORY_DISK ? INODE_DISK : 0, name);
+    inode = findInode(directory, name);
     error = get(name, Name.length) === 0 ? -EISDIR : -ENOENT;
     if (inode !== 0) unlinkInode(inode);
     yield* upWrite(globals + Globals.directoryLock);

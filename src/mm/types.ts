@@ -370,10 +370,10 @@ export const Inode = defineStruct('inode', {
   /** Disk: root of the xarray of blocks that are not holes (index of the page → BLOCK_*). */
   extents: 'number',
   pipe: 'ref:pipe',
-  /** hugetlbfs: the pool of its pages, which of them are reserved, the limits of its file system (0: none). */
+  /** hugetlbfs: the pool of its pages, which of them are reserved, its mounted file system (0: the kernel's own). */
   hstate: 'ref:hstate',
   resvMap: 'ref:resvMap',
-  subpool: 'ref:subpool',
+  super: 'ref:hugetlbSuper',
   /** Whom a pidfd is of. */
   process: 'ref:process',
   /** Name without directory, as the directory entry has it. */

@@ -72,7 +72,7 @@ export const PAGE = {
 } as const;
 
 /** What kind of thing a file is; decides its name in a snapshot and what is shown of it. */
-export type FileKind = 'memfd' | 'tmpfs' | 'disk' | 'shared-anon' | 'sysv' | 'hugetlb-anon' | 'other';
+export type FileKind = 'memfd' | 'tmpfs' | 'disk' | 'shared-anon' | 'sysv' | 'hugetlb-anon' | 'hugetlbfs' | 'other';
 
 /** A file (inode) that is mapped or open. */
 export interface FileView {

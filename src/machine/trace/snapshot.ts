@@ -30,6 +30,7 @@ const NUMBERED: Readonly<Record<FileKind, string>> = {
   'shared-anon': 'shanon',
   sysv: 'sysv',
   'hugetlb-anon': 'ahuge',
+  hugetlbfs: 'hugefile',
   other: 'other',
 };
 

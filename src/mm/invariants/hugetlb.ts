@@ -7,33 +7,55 @@
 import { compoundOrder } from '../../memory/folio.ts';
 import { get } from '../../memory/heap.ts';
 import { PG_HUGETLB, PG_HUGETLB_RESTORE_RESERVE } from '../../memory/page-flags.ts';
-import { pageFlags, pageNext, pageRefcount, pagesEnd } from '../../memory/state.ts';
+import { pageFlags, pageNext, pagePrivate, pageRefcount, pagesEnd } from '../../memory/state.ts';
 import { PTE_PRESENT } from '../../pagetable/canonical.ts';
 import { globals } from '../globals.ts';
-import { covered, HPAGE_RESV_OWNER, hstateVma, hugecacheOffset, hugePages, isVmaResvSet, privateRef } from '../hugetlb-resv.ts';
-import { Hstate, type HstateRef, Hugetlb } from '../hugetlb-types.ts';
+import { covered, HPAGE_RESV_OWNER, hstateVma, hugecacheOffset, hugePages, inodeOfVma, isVmaResvSet, privateRef } from '../hugetlb-resv.ts';
+import { inodeSubpool } from '../hugetlb-subpool.ts';
+import { Hstate, type HstateRef, Hugetlb, Subpool } from '../hugetlb-types.ts';
 import { Globals, Inode, Mm, Vma } from '../types.ts';
 import { VM_HUGETLB, VM_MAYSHARE } from '../vm-flags.ts';
 import { type Census, eachXaEntry, liveOf } from './census.ts';
 import type { Findings } from './findings.ts';
 
-/** The reservations of a size that somebody has. */
-function owned(h: HstateRef, census: Census): number {
+/** The reservations of a size that mappings and files have; of those that count against a file system's limits where `spool` is not 0. */
+function reservations(h: HstateRef, census: Census, spool: number): number {
+  const counts = (inode: number): boolean => get(inode, Inode.hstate) === h && (spool === 0 || inodeSubpool(inode) === spool);
   let sum = 0;
   for (const vma of liveOf(census, Vma)) {
     const flags = get(vma, Vma.flags);
-    if ((flags & VM_HUGETLB) === 0 || (flags & VM_MAYSHARE) !== 0 || get(vma, Vma.file) === 0 || hstateVma(vma) !== h) continue;
+    if ((flags & VM_HUGETLB) === 0 || (flags & VM_MAYSHARE) !== 0 || get(vma, Vma.file) === 0 || !counts(inodeOfVma(vma))) continue;
     if (privateRef(vma) === 0 || !isVmaResvSet(vma, HPAGE_RESV_OWNER)) continue;
     const from = hugecacheOffset(h, vma, get(vma, Vma.start));
     const to = hugecacheOffset(h, vma, get(vma, Vma.end));
     sum += to - from - covered(privateRef(vma), from, to);
   }
   for (const inode of liveOf(census, Inode)) {
-    if (get(inode, Inode.hstate) !== h || get(inode, Inode.resvMap) === 0) continue;
+    if (!counts(inode) || get(inode, Inode.resvMap) === 0) continue;
     sum += covered(get(inode, Inode.resvMap), 0, Number.MAX_SAFE_INTEGER);
     eachXaEntry(inode + Inode.pages, () => sum--);
   }
   return sum;
+}
+
+/** All reservations: those of mappings and files, and what is left of the minima of file systems. */
+function owned(h: HstateRef, census: Census): number {
+  let sum = reservations(h, census, 0);
+  for (const spool of liveOf(census, Subpool)) if (get(spool, Subpool.hstate) === h && get(spool, Subpool.minPages) !== -1) sum += get(spool, Subpool.rsvPages);
+  return sum;
+}
+
+/** A file system's limits: what is used of them are pages that came from it, and reservations. */
+function checkSubpool(spool: number, census: Census, found: Findings): void {
+  const name = `subpool ${spool}`;
+  const [max, min, rsv] = [get(spool, Subpool.maxPages), get(spool, Subpool.minPages), get(spool, Subpool.rsvPages)];
+  let pages = 0;
+  for (let page = 1; page < pagesEnd(); page++) if ((pageFlags[page] & PG_HUGETLB) !== 0 && pageRefcount[page] > 0 && pagePrivate[page] === spool) pages++;
+  const used = pages + reservations(get(spool, Subpool.hstate), census, spool);
+  if (max !== -1) found.equal('I24', `${name}: used pages`, get(spool, Subpool.usedPages), used);
+  if (max !== -1 && used > max) found.add('I24', `${name}: ${used} pages are used, of ${max}`);
+  if (min !== -1 && max !== -1) found.equal('I24', `${name}: pages reserved for the minimum`, rsv, Math.max(0, min - used));
+  if (min !== -1 && (rsv < 0 || rsv > min)) found.add('I24', `${name}: ${rsv} pages are reserved for a minimum of ${min}`);
 }
 
 function checkPool(h: HstateRef, census: Census, found: Findings): void {
@@ -77,5 +99,6 @@ export function checkHugetlb(census: Census, found: Findings): void {
   const hugetlb = get(globals, Globals.hugetlb);
   if (hugetlb === 0) return;
   for (let i = 0; i < get(hugetlb, Hugetlb.count); i++) checkPool(get(hugetlb, Hugetlb.hstates + i), census, found);
+  for (const spool of liveOf(census, Subpool)) checkSubpool(spool, census, found);
   checkUsage(census, found);
 }

@@ -16,7 +16,6 @@ const sizeText = (shift: number): string => `${2 ** (shift % 10)}${['B', 'K', 'M
 function table(): string {
   const lines = ['| mode | page | size | in the tables | THP | hugetlb | vmap | direct map |', '|-|-|-|-|-|-|-|-|'];
   for (const mode of allModes()) {
-    if (mode.name.endsWith('-hugepd')) continue;
     const sizes = pageSizes(mode);
     if (sizes.length === 0) lines.push(`| ${mode.name} | ${sizeText(mode.pageShift)} | none | | – | – | – | – |`);
     for (const size of sizes) {

@@ -9,7 +9,7 @@
  * touches such a field holds the lock, so that locks keep those apart) and for the addresses of what is allocated. An operation that is not known
  * touches everything (`EVERYTHING`).
  */
-import { entryAt, loadEntry, pageOfEntry, topLevel } from '../kernel/arch.ts';
+import { entryAt, loadEntry, pageOfEntry, tableLevel, topLevel } from '../kernel/arch.ts';
 import { armedFailures } from '../kernel/effects.ts';
 import type { HardwareKind } from '../kernel/hardware.ts';
 import { leafPage } from '../kernel/mmu.ts';
@@ -23,7 +23,7 @@ import { get } from '../memory/heap.ts';
 import { PG_TABLE } from '../memory/page-flags.ts';
 import { ARRAY, GROUP_BYTES, heap, pageOfPfn, pageShift, peekObject, wordShift } from '../memory/state.ts';
 import { layouts } from '../memory/struct.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_TABLE } from '../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_GROUP, PTE_PRESENT, PTE_TABLE } from '../pagetable/canonical.ts';
 
 /** Ways to touch a place. */
 export const READ = 0;
@@ -161,20 +161,24 @@ function touchWalk(cpu: number, mm: number, pgd: number, vpn: number, used: numb
       return;
     }
     table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
+    if ((entry & PTE_GROUP) !== 0) {
+      touchLeaf(table, tableLevel(entry, level), vpn, used, content);
+      return;
+    }
   }
-  touchLeaf(table, vpn, used, content);
+  touchLeaf(table, 0, vpn, used, content);
   // From tables that it remembers a CPU goes on without looking above.
   if ((heap[kernelState() + KernelState.hardware] & HW_WALK_CACHES) === 0) return;
   for (let i = get(cpu, Cpu.count) - 1; i >= 0; i--)
-    if (get(cpu, Cpu.mms + i) === mm && get(cpu, Cpu.tables + i) !== 0) touchLeaf(get(cpu, Cpu.tables + i), vpn, used, content);
+    if (get(cpu, Cpu.mms + i) === mm && get(cpu, Cpu.tables + i) !== 0) touchLeaf(get(cpu, Cpu.tables + i), 0, vpn, used, content);
 }
 
-function touchLeaf(table: number, vpn: number, used: number, content: number): void {
-  const at = entryAt(table, 0, vpn);
-  const entry = loadEntry(at, 0);
+function touchLeaf(table: number, level: number, vpn: number, used: number, content: number): void {
+  const at = entryAt(table, level, vpn);
+  const entry = loadEntry(at, level);
   touchEntry(at, entry !== 0 && (entry & used) !== used ? WRITE : READ);
   // What is not present names no frame: to look for it would back one.
-  if (content >= 0 && (entry & PTE_PRESENT) !== 0) touch(WORDS + (pageOfPfn((entry - (entry & 0xfffff)) / 1048576) << wordShift), content);
+  if (content >= 0 && (entry & PTE_PRESENT) !== 0) touch(WORDS + (leafPage(entry, level, vpn) << wordShift), content);
 }
 
 function touchUser(task: TaskRef, mm: number, pgd: number, vpn: number, used: number, content: number): void {

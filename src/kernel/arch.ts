@@ -1,15 +1,15 @@
 /**
  * The paging mode of the mounted machine: levels, geometry, and the way to entries in RAM.
  *
- * Levels are numbered from the bottom: 0 is pte, `topLevel` the root's. Folded levels do not exist. A pointer to an entry (pte_t *) is the
- * index of its first word in RAM. Nothing here is state: a machine's mode never changes.
+ * Levels are numbered from the bottom: 0 is pte, `topLevel` the root's, what is above stands for the entries of huge page directories, a number for each size of
+ * pages (hugepd, until Linux 6.10). Folded levels do not exist. A pointer to an entry (pte_t *) is the index of its first word in RAM. Nothing here is state: a machine's mode never changes.
  */
 
 import { recording, setWord, wordShift, words } from '../memory/state.ts';
-import type { EntryCodec } from '../pagetable/canonical.ts';
+import { type EntryCodec, PTE_CONT, PTE_GROUP } from '../pagetable/canonical.ts';
 
-/** Most levels that a mode has. */
-const MAX_LEVELS = 6;
+/** Most levels that a mode has, and kinds of huge page directories. */
+const MAX_LEVELS = 12;
 
 export let codec: EntryCodec;
 export let topLevel = 0;
@@ -32,7 +32,7 @@ export function mountArch(next: EntryCodec): void {
   topLevel = next.levels.length - 1;
   const runs = next.mode.family === 'arm64' ? next.levels[0].groups : [];
   contMask = runs.length === 0 ? 0 : runs[0].entries - 1;
-  next.levels.forEach((level, i) => {
+  next.tables.forEach((level, i) => {
     entryPages[i] = 2 ** (level.shift - next.pageShift);
     perEntry[i] = 1 / entryPages[i];
     indexMask[i] = level.entries - 1;
@@ -51,6 +51,21 @@ export const tableOrder = (level: number): number => tableOrders[level];
 /** Entries of a table of a level (PTRS_PER_PTE and its kin). */
 export const tableEntries = (level: number): number => indexMask[level] + 1;
 
+/** Level of the table that an upper entry leads to: the next, or that of a huge page directory. */
+export const tableLevel = (entry: number, level: number): number => ((entry & PTE_GROUP) === 0 ? level - 1 : topLevel + (entry & PTE_GROUP) / PTE_CONT);
+
+/** Level of the entries that lead to the tables of a level. */
+export const slotLevel = (level: number): number => (level > topLevel ? codec.directories[level - topLevel - 1].slotLevel : level + 1);
+
+/** How many of them lead to the same table. */
+export const slotCount = (level: number): number => (level > topLevel ? codec.directories[level - topLevel - 1].slots : 1);
+
+/** Bits of the entries that lead to a huge page directory of a level. */
+export const directoryBits = (level: number): number => codec.directories[level - topLevel - 1].bits;
+
+/** Pages that a table of a level maps. */
+export const tablePages = (level: number): number => (indexMask[level] + 1) * entryPages[level];
+
 /** Words from one entry of a level to the next. */
 export const entryStride = (level: number): number => stride[level];
 
@@ -65,6 +80,12 @@ export const pageOfEntry = (at: number, level = 0): number => (at >> wordShift) 
 export function entryEnd(vpn: number, end: number, level: number): number {
   const next = (Math.floor(vpn * perEntry[level]) + 1) * entryPages[level];
   return next < end ? next : end;
+}
+
+/** End of the part of [vpn, end) that one table of a level maps. */
+export function tableEnd(vpn: number, end: number, level: number): number {
+  const span = tablePages(level);
+  return Math.min(end, (Math.floor(vpn / span) + 1) * span);
 }
 
 /** Reads an entry, canonical. */

@@ -6,8 +6,8 @@
  */
 
 import { pageOfPfn, placed, words } from '../memory/state.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_HUGE, PTE_PRESENT, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
-import { codec, entryAt, loadEntry, spanPages, storeEntry, topLevel } from './arch.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_GROUP, PTE_HUGE, PTE_PRESENT, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { codec, entryAt, loadEntry, spanPages, storeEntry, tableLevel, topLevel } from './arch.ts';
 
 /** Kinds of access. */
 export const ACCESS_READ = 0;
@@ -77,7 +77,11 @@ export function mmuEntry(pgd: number, vpn: number): number {
   for (let level = topLevel; level > 0; level--) {
     const at = entryAt(table, level, vpn);
     const entry = loadEntry(at, level);
-    if ((entry & PTE_TABLE) === 0) {
+    if ((entry & (PTE_TABLE | PTE_GROUP)) !== PTE_TABLE) {
+      if ((entry & PTE_TABLE) !== 0) {
+        mmuLevel = tableLevel(entry, level);
+        return entryAt(pageOfPfn((entry - (entry & 0xfffff)) / 1048576), mmuLevel, vpn);
+      }
       mmuLevel = level;
       return (entry & (PTE_PRESENT | PTE_HUGE)) === (PTE_PRESENT | PTE_HUGE) ? at : 0;
     }

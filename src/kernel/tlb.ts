@@ -10,8 +10,8 @@
 import { get, set } from '../memory/heap.ts';
 import { PG_TABLE } from '../memory/page-flags.ts';
 import { heap, pageFlags, pageOfPfn, pfnOfPage, setSlot } from '../memory/state.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_HUGE, PTE_PRESENT, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
-import { entryAt, loadEntry, pageOfEntry, storeEntry, tableEntries, topLevel } from './arch.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_GROUP, PTE_HUGE, PTE_PRESENT, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { entryAt, loadEntry, pageOfEntry, storeEntry, tableEntries, tableLevel, topLevel } from './arch.ts';
 import { KernelBug } from './bug.ts';
 import { leafPage } from './mmu.ts';
 import {
@@ -209,6 +209,12 @@ function lowestTable(pgd: number, vpn: number): number {
       return (entry & (PTE_PRESENT | PTE_HUGE)) === (PTE_PRESENT | PTE_HUGE) ? table : 0;
     }
     table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
+    if ((entry & PTE_GROUP) !== 0) {
+      if ((pageFlags[table] & PG_TABLE) === 0)
+        throw new KernelBug('I3', `a CPU walks through page ${table} for vpn 0x${vpn.toString(16)}, which is no huge page directory (any longer)`);
+      walkLevel = tableLevel(entry, level);
+      return table;
+    }
   }
   walkLevel = 0;
   return table;
@@ -274,6 +280,7 @@ export function speculatesInVain(cpu: CpuRef, mm: number, pgd: number, vpn: numb
     if ((pageFlags[table] & PG_TABLE) === 0) return false;
     const entry = loadEntry(entryAt(table, level, vpn), level);
     if ((entry & PTE_TABLE) === 0) return entry === 0;
+    if ((entry & PTE_GROUP) !== 0) return false;
     table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
   }
   const entry = loadEntry(entryAt(table, 0, vpn), 0);

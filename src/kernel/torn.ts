@@ -13,7 +13,7 @@ import { HW_TORN_ENTRIES, KernelState, kernelState } from './task.ts';
 /** Whether the machine writes such entries in halves, and the mode's kernel does. arm's LPAE stores both words at once. */
 export function entriesAreTorn(level: number): boolean {
   if (kernelState() === 0 || (heap[kernelState() + KernelState.hardware] & HW_TORN_ENTRIES) === 0) return false;
-  const { entryWords, secondWord } = codec.levels[level];
+  const { entryWords, secondWord } = codec.tables[level];
   return entryWords === 2 && secondWord === 1 && codec.vaBits <= 32 && codec.mode.family !== 'arm';
 }
 

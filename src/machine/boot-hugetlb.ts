@@ -32,6 +32,8 @@ export function hugeSizes(codec: EntryCodec): HugeSize[] {
       if (shifts.includes(group.shift))
         sizes.push({ level: i, entries: group.entries, fill: 0, order: group.shift - codec.pageShift, bits: bits | group.bits });
   });
+  for (const { shift, level } of codec.directories)
+    if (shifts.includes(shift)) sizes.push({ level, entries: 1, fill: 0, order: shift - codec.pageShift, bits: PTE_HUGE });
   for (const { shift, level, entries, fill, bits } of codec.filled)
     if (shifts.includes(shift)) sizes.push({ level, entries, fill, order: shift - codec.pageShift, bits });
   return sizes.sort((a, b) => a.order - b.order).slice(0, MAX_HSTATES);

@@ -10,14 +10,14 @@
  * - Whatever is in doubt is left to the slow way, which has locks and VMAs. Nothing here sleeps or faults.
  * - Fork shares pages without emptying entries: pins that were taken while it did so are given back (Mm.writeProtectSeq).
  */
-import { codec, entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
+import { codec, entryAt, entryEnd, entryStride, spanPages, tableLevel, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, localIrqDisable, localIrqEnable, mappingGet, readOnce, setFlags, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { pageFolio } from '../memory/folio.ts';
 import { PG_HEAD, PG_HUGETLB, PG_REFERENCED } from '../memory/page-flags.ts';
 import { pageFlags } from '../memory/state.ts';
-import { PTE_PROTNONE, PTE_READ, PTE_SPECIAL, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { PTE_GROUP, PTE_PROTNONE, PTE_READ, PTE_SPECIAL, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { canSetDirectMap } from './direct-map.ts';
 import { mmSetHasPinnedFlag } from './dma-pinned.ts';
 import { EFAULT, EINVAL, EOVERFLOW } from './errno.ts';
@@ -180,7 +180,8 @@ function* gupFastRange(table: Page, level: number, start: Vpn, end: Vpn, follFla
     const entry = yield* entryGet(at, level);
     let all = 0;
     if ((entry & PTE_TABLE) !== 0) {
-      if (level > 1) all = yield* gupFastRange(tablePage(entry), level - 1, vpn, next, follFlags, vector);
+      // gup_fast_hugepd: the entries of a huge page directory are leaves as those above are.
+      if (level > 1 || (entry & PTE_GROUP) !== 0) all = yield* gupFastRange(tablePage(entry), tableLevel(entry, level), vpn, next, follFlags, vector);
       else all = yield* gupFastPteRange(at, entry, vpn, next, follFlags, vector);
     } else if (ptePresent(entry)) all = yield* gupFastLeaf(at, level, entry, vpn, next, follFlags, vector);
     if (all === 0) return 0;

@@ -5,13 +5,13 @@
  * was mapped there with the asked right at that moment. A fault may release the mmap lock only for FOLL_UNLOCKABLE, and `Gup.locked` is 0 then.
  */
 
-import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
+import { entryAt, entryEnd, entryStride, spanPages, tableLevel, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entrySet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { compoundPages, nextPage, pageIsCompound, subPageIndex } from '../memory/folio.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE } from '../memory/page-flags.ts';
 import { pfnOfPage } from '../memory/state.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PROTNONE, PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_GROUP, PTE_PROTNONE, PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { isCowMapping } from './copy-page-range.ts';
 import { mmSetHasPinnedFlag } from './dma-pinned.ts';
 import { EAGAIN, EBUSY, EEXIST, EFAULT, EHWPOISON, EINVAL, EMLINK, ENOMEM } from './errno.ts';
@@ -160,7 +160,7 @@ function* followToLeaf(vma: VmaRef, vpn: Vpn, follFlags: number, gup: GupRef): O
     let entry = 0;
     for (; level > 1; level--) {
       entry = yield* entryGet(entryAt(table, level, vpn), level);
-      if ((entry & PTE_TABLE) === 0) break;
+      if ((entry & (PTE_TABLE | PTE_GROUP)) !== PTE_TABLE) break;
       table = tablePage(entry);
     }
     if (level === 1) {
@@ -168,6 +168,12 @@ function* followToLeaf(vma: VmaRef, vpn: Vpn, follFlags: number, gup: GupRef): O
       const ptep = yield* pteOffsetMapLock(at, vpn);
       if (ptep !== 0) return yield* followPte(vma, vpn, ptep, follFlags, gup);
       entry = yield* entryGet(at, 1);
+    }
+    if ((entry & PTE_TABLE) !== 0 && (entry & PTE_GROUP) !== 0) {
+      // follow_hugepd
+      level = tableLevel(entry, level);
+      table = tablePage(entry);
+      entry = yield* entryGet(entryAt(table, level, vpn), level);
     }
     if (ptePresent(entry)) {
       const found = yield* followLeaf(vma, vpn, table, level, follFlags, gup);

@@ -4,22 +4,51 @@
  *
  * Invariants: a size is the span of `entries` entries of a level (Hstate.level, Hstate.entries); a pointer leads to the first of them. Where they are no leaves themselves
  * (8M on 8xx), each leads to a table of which the first Hstate.fill entries map the page, as on: the pointer is that of the upper entry. One number stands for all, and
- * how it is written into each is the codec's matter. Accessed and dirty of a page are those of any of its entries. The lock is that of the table which the
+ * how it is written into each is the codec's matter. An entry of a huge page directory (hugepd) is one of a level that it has of its own, and the way to it is through the
+ * directory's slots. Accessed and dirty of a page are those of any of its entries. The lock is that of the table which the
  * entries stand in.
  */
-import { entryAt, entryStride, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
+import {
+  directoryBits,
+  entryAt,
+  entryStride,
+  pageOfEntry,
+  slotCount,
+  slotLevel,
+  spanPages,
+  tableLevel,
+  tableOrder,
+  tablePages,
+  topLevel,
+} from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, entryGetAndClear, entrySet, get } from '../kernel/ops.ts';
+import { entryGet, entryGetAndClear, entrySet, get, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { shareLock, tableLock } from '../kernel/table-lock.ts';
 import { subPage } from '../memory/folio.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_HUGE, PTE_TABLE } from '../pagetable/canonical.ts';
 import { Hstate, type HstateRef } from './hugetlb-types.ts';
-import { entryAlloc, entryPointer, installTable, mkPte, PTE_PAYLOAD, pteLockptr, ptePage, ptePresent, pteSet, tablePage } from './pgtable.ts';
+import {
+  entryAlloc,
+  entryPointer,
+  installTable,
+  mkPte,
+  PTE_PAYLOAD,
+  pteLockptr,
+  ptePage,
+  ptePresent,
+  pteSet,
+  tableAlloc,
+  tablePage,
+  upperLock,
+} from './pgtable.ts';
+import { pagetableFree } from './table-page.ts';
 import { Mm, type MmRef, type Page, type Vpn } from './types.ts';
 
 /** huge_pte_alloc: the first entry of a page, with all tables made that were missing; 0 without memory. */
 export function* hugePteAlloc(mm: MmRef, vpn: Vpn, h: HstateRef): Op<number> {
   const level = get(h, Hstate.level);
+  if (level > topLevel) return yield* hugepdAlloc(mm, vpn, level);
   const ptep = yield* entryAlloc(mm, vpn, level);
   if (ptep === 0 || get(h, Hstate.fill) === 0) return ptep;
   for (let i = 0; i < get(h, Hstate.entries); i++) {
@@ -36,10 +65,37 @@ export function* hugePteAlloc(mm: MmRef, vpn: Vpn, h: HstateRef): Op<number> {
 /** huge_pte_offset: the first entry of a page, 0 when a table on the way is missing. */
 export function* hugePteOffset(mm: MmRef, vpn: Vpn, h: HstateRef): Op<number> {
   const level = get(h, Hstate.level);
+  if (level > topLevel) return yield* hugepdOffset(yield* entryPointer(mm, vpn, slotLevel(level)), vpn, level);
   const ptep = yield* entryPointer(mm, vpn, level);
   if (ptep === 0 || get(h, Hstate.fill) === 0) return ptep;
   for (let i = 0; i < get(h, Hstate.entries); i++) if (((yield* entryGet(ptep + i * entryStride(level), level)) & PTE_TABLE) === 0) return 0;
   return ptep;
+}
+
+/** hugepte_offset: the entry of a page in the directory of a level that a slot leads to; 0 where there is no slot or it does not. */
+function* hugepdOffset(slot: number, vpn: Vpn, level: number): Op<number> {
+  const entry = slot <= 0 ? 0 : yield* entryGet(slot, slotLevel(level));
+  return (entry & PTE_TABLE) === 0 || tableLevel(entry, slotLevel(level)) !== level ? 0 : entryAt(tablePage(entry), level, vpn);
+}
+
+/** huge_pte_alloc where huge pages have directories, with __hugepte_alloc: a directory hangs in all the slots that a page spans, or in none. */
+export function* hugepdAlloc(mm: MmRef, vpn: Vpn, level: number): Op<number> {
+  const upper = slotLevel(level);
+  const slot = yield* entryAlloc(mm, vpn, upper);
+  if (slot <= 0) return 0;
+  if ((yield* entryGet(slot, upper)) !== 0) return yield* hugepdOffset(slot, vpn, level);
+  const fresh = yield* tableAlloc(level);
+  if (fresh === 0) return 0;
+  const lock = upperLock(mm, pageOfEntry(slot, upper), upper);
+  let unused = fresh;
+  yield* spinLock(lock);
+  if ((yield* entryGet(slot, upper)) === 0 || switched(SW.tableNoRecheck)) {
+    for (let i = 0; i < slotCount(level); i++) yield* entrySet(slot + i * entryStride(upper), upper, mkPte(fresh, directoryBits(level)));
+    unused = 0;
+  }
+  yield* spinUnlock(lock);
+  if (unused !== 0) yield* pagetableFree(unused, tableOrder(level));
+  return yield* hugepdOffset(slot, vpn, level);
 }
 
 /** huge_pte_lockptr. */
@@ -53,6 +109,7 @@ export function hugePteLockptr(h: HstateRef, mm: MmRef, ptep: number): number {
 export function tableSpan(h: HstateRef): number {
   const level = get(h, Hstate.level);
   if (get(h, Hstate.fill) !== 0) return get(h, Hstate.entries) * spanPages(level);
+  if (level > topLevel) return tablePages(level);
   return level === topLevel ? Infinity : spanPages(level + 1);
 }
 

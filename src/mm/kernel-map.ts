@@ -5,13 +5,14 @@
  * nothing below is mapped any longer, CPUs may still walk through the table, and it is freed after a flush. Entries change under their table's lock;
  * no flush is made here but that one.
  */
-import { codec, entryAt, entryEnd, entryStride, loadEntry, spanPages, topLevel } from '../kernel/arch.ts';
+import { codec, entryAt, entryEnd, entryStride, loadEntry, spanPages, tableLevel, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_HUGE, PTE_PRESENT, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
+import { hugepdAlloc } from './huge-leaf.ts';
 import { FOR_NOTHING, leafAllowed, sizeAllowed } from './kernel-layout.ts';
 import { entryPointer, installTable, PTE_PAYLOAD, pteFree, pteLockptr, ptePfn, pteSet, tablePage, upperLock } from './pgtable.ts';
 import { Globals, Mm, type MmRef, type Page, type Vpn } from './types.ts';
@@ -42,6 +43,14 @@ function* vmapTable(table: Page, level: number, start: Vpn, end: Vpn, pfn: numbe
     const frame = pfn + (vpn - start);
     const run = runPages(level, vpn, end, frame, use, maxPages);
     let leaf = 0;
+    const directory = directoryFor(level, vpn, end, frame, use, maxPages);
+    if (directory !== 0) {
+      const ptep = yield* hugepdAlloc(init(), vpn, directory);
+      if (ptep === 0) return -ENOMEM;
+      yield* setKernelLeaf(upperLock(init(), table, directory), ptep, directory, frame, prot);
+      vpn += spanPages(directory);
+      continue;
+    }
     const filled = filledPages(level, vpn, end, frame, use, maxPages);
     if (filled !== 0) {
       const error = yield* vmapFilled(table, level, vpn, frame, prot, filled);
@@ -93,6 +102,15 @@ function runPages(level: number, vpn: Vpn, end: Vpn, pfn: number, use: number, m
     if (pages <= maxPages && pages <= end - vpn && vpn % pages === 0 && pfn % pages === 0 && sizeAllowed(group.shift, use)) largest = pages;
   }
   return largest;
+}
+
+/** The same for pages that stand in huge page directories (8xx's 8M until Linux 6.10, map_kernel_page of hugepd_populate_kernel): level of the directory's entries. */
+function directoryFor(level: number, vpn: Vpn, end: Vpn, pfn: number, use: number, maxPages: number): number {
+  for (const { shift, level: own, slotLevel } of codec.directories) {
+    const pages = spanPages(own);
+    if (slotLevel === level && pages <= maxPages && pages <= end - vpn && vpn % pages === 0 && pfn % pages === 0 && sizeAllowed(shift, use)) return own;
+  }
+  return 0;
 }
 
 /** The same for pages that are mapped by all of the tables below several entries of a level (8M on 8xx). */
@@ -152,11 +170,14 @@ function* vmapTryHuge(table: Page, at: number, level: number, vpn: Vpn, pfn: num
     if (level > 1) return 0;
     yield* pmdFreePtePage(table, at, tablePage(old), vpn);
   }
-  const lock = upperLock(init(), table, level);
+  yield* setKernelLeaf(upperLock(init(), table, level), at, level, pfn, prot);
+  return 1;
+}
+
+function* setKernelLeaf(lock: number, at: number, level: number, pfn: number, prot: number): Op<number> {
   yield* spinLock(lock);
   yield* entrySet(at, level, pfn * PTE_PAYLOAD + (prot | PTE_HUGE));
-  yield* spinUnlock(lock);
-  return 1;
+  return yield* spinUnlock(lock);
 }
 
 /** pmd_free_pte_page: a table that maps nothing any longer goes. CPUs may have remembered it on their way to what it mapped, also to nothing. */
@@ -182,7 +203,7 @@ function* vunmapTable(table: Page, level: number, start: Vpn, end: Vpn): Op<numb
     const next = entryEnd(vpn, end, level);
     const at = entryAt(table, level, vpn);
     const entry = yield* entryGet(at, level);
-    if ((entry & PTE_TABLE) !== 0) yield* vunmapTable(tablePage(entry), level - 1, vpn, next);
+    if ((entry & PTE_TABLE) !== 0) yield* vunmapTable(tablePage(entry), tableLevel(entry, level), vpn, next);
     else if (entry !== 0) {
       yield* spinLock(lock);
       yield* entrySet(at, level, 0);
@@ -208,24 +229,26 @@ export function* kernelLeafLevel(vpn: Vpn): Op<number> {
 /** vmalloc_to_pfn, slow_virt_to_phys: the frame of a page of the kernel's, −1 where nothing is mapped. Without locks: each entry is read once. */
 export function* kernelPfn(vpn: Vpn): Op<number> {
   let table = get(init(), Mm.pgd);
-  for (let level = topLevel; level >= 0; level--) {
+  let level = topLevel;
+  for (;;) {
     const entry = yield* entryGet(entryAt(table, level, vpn), level);
     if ((entry & PTE_PRESENT) !== 0) return ptePfn(entry) + (vpn % spanPages(level));
     if ((entry & PTE_TABLE) === 0) return -1;
     table = tablePage(entry);
+    level = tableLevel(entry, level);
   }
-  return -1;
 }
 
 /** The entry that maps a page of an address space, read at once; 0 for none. For who asks when nobody is inside the kernel. */
 export function loadedEntry(mm: MmRef, vpn: Vpn): number {
   let table = get(mm, Mm.pgd);
-  for (let level = topLevel; level >= 0; level--) {
+  let level = topLevel;
+  for (;;) {
     const entry = loadEntry(entryAt(table, level, vpn), level);
     if ((entry & PTE_TABLE) === 0) return entry;
     table = tablePage(entry);
+    level = tableLevel(entry, level);
   }
-  return 0;
 }
 
 /** The same of the kernel's own. */
@@ -234,11 +257,12 @@ export const loadedKernelEntry = (vpn: Vpn): number => loadedEntry(init(), vpn);
 /** kernelPfn(), read at once. */
 export function loadedKernelPfn(vpn: Vpn): number {
   let table = get(init(), Mm.pgd);
-  for (let level = topLevel; level >= 0; level--) {
+  let level = topLevel;
+  for (;;) {
     const entry = loadEntry(entryAt(table, level, vpn), level);
     if ((entry & PTE_PRESENT) !== 0) return ptePfn(entry) + (vpn % spanPages(level));
     if ((entry & PTE_TABLE) === 0) return -1;
     table = tablePage(entry);
+    level = tableLevel(entry, level);
   }
-  return -1;
 }

@@ -5,7 +5,7 @@
  * Invariants: nothing is changed and no operation performed; entries that are not empty are visited once, in order of address, whatever level they are of and
  * however many of them map one block; of a block in which only a part is asked for that part is told.
  */
-import { entryAt, entryEnd, entryStride, loadEntry, spanPages, topLevel } from '../kernel/arch.ts';
+import { entryAt, entryEnd, entryStride, loadEntry, spanPages, tableEnd, tableLevel, topLevel } from '../kernel/arch.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
 import { leafEnd, leafPages } from './leaf.ts';
 import { ptePfn, pteSet, tablePage } from './pgtable.ts';
@@ -27,8 +27,12 @@ function walk(table: Page, level: number, start: Vpn, end: Vpn, visit: LeafVisit
     const at = entryAt(table, level, vpn);
     const entry = loadEntry(at, level);
     let next = entryEnd(vpn, end, level);
-    if ((entry & PTE_TABLE) !== 0) walk(tablePage(entry), level - 1, vpn, next, visit);
-    else if (entry !== 0) {
+    if ((entry & PTE_TABLE) !== 0) {
+      const below = tableLevel(entry, level);
+      // Several slots may lead to the same huge page directory.
+      if (below > topLevel) next = tableEnd(vpn, end, below);
+      walk(tablePage(entry), below, vpn, next, visit);
+    } else if (entry !== 0) {
       next = leafEnd(entry, level, vpn, end);
       visit(vpn, next, blockEntry(entry, at, level, vpn), level, at);
     }

@@ -9,13 +9,13 @@
  * Levels are Linux's five, whatever the mode has: 4 pgd, 3 p4d, 2 pud, 1 pmd, 0 pte. Those above the mode's top are folded: they have the entries of the top,
  * which are never empty there, so that a hole is found by the lowest of them; its depth (0 for the top, 4 for a pte) is that of the real level.
  */
-import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
+import { entryAt, entryEnd, entryStride, tableEnd, tableLevel, topLevel } from '../kernel/arch.ts';
 import { assertHeld, HELD_READ, HELD_WRITE } from '../kernel/lockdep.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entrySet, get, set, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import type { Ref } from '../memory/struct.ts';
-import { PTE_TABLE } from '../pagetable/canonical.ts';
+import { PTE_GROUP, PTE_TABLE } from '../pagetable/canonical.ts';
 import { EINVAL, ENOMEM } from './errno.ts';
 import { splitHugePmd, splitHugePud } from './huge-memory.ts';
 import { walkHugetlbRange } from './hugetlb-walk.ts';
@@ -298,12 +298,30 @@ function* walkBelow(walk: MmWalkRef, table: Page, linux: number, at: number, see
         }
       }
     }
+    if ((entry & PTE_GROUP) !== 0) return yield* walkHugepdRange(walk, tablePage(entry), tableLevel(entry, linux), vpn, end);
     if (linux === 1) return yield* walkPteRange(walk, at, vpn, next, has & HAS_LEAF);
     error = yield* walkTable(walk, tablePage(entry), linux - 1, vpn, next);
   }
   // What was said of entries below is theirs.
   set(walk, MmWalk.action, ACTION_CONTINUE);
   set(walk, MmWalk.next, next);
+  return error;
+}
+
+/** walk_hugepd_range: the entries of a huge page directory, as leaves of the level that they are of. It goes on behind all that the directory maps. */
+function* walkHugepdRange(walk: MmWalkRef, table: Page, level: number, start: Vpn, end: Vpn): Op<number> {
+  const last = tableEnd(start, end, level);
+  let vpn = start;
+  let error = 0;
+  while (vpn < last && error === 0) {
+    const next = entryEnd(vpn, last, level);
+    const at = entryAt(table, level, vpn);
+    const entry = yield* entryGet(at, level);
+    if (entry !== 0 && (get(walk, MmWalk.has) & HAS_LEAF) !== 0) error = yield* walkLeafUpper(walk, table, at, level, entry, vpn, next);
+    vpn = next;
+  }
+  set(walk, MmWalk.action, ACTION_CONTINUE);
+  set(walk, MmWalk.next, last);
   return error;
 }
 

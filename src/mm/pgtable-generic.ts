@@ -10,7 +10,7 @@ import type { Op } from '../kernel/op.ts';
 import { entryGet, localIrqDisable, localIrqEnable, rcuReadLock, rcuReadUnlock, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { tableLock } from '../kernel/table-lock.ts';
-import { PTE_TABLE } from '../pagetable/canonical.ts';
+import { PTE_GROUP, PTE_TABLE } from '../pagetable/canonical.ts';
 import { entryPointer, pteLockptr, tablePage } from './pgtable.ts';
 import { Mm, type MmRef, type Vpn } from './types.ts';
 
@@ -35,7 +35,7 @@ export function* pteOffsetMapLock(pmdp: number, vpn: Vpn): Op<number> {
   // A table that went is freed after a grace period: its lock may be taken, and then shows that it is the wrong one.
   yield* pteMap();
   let pmd = yield* entryGet(pmdp, 1);
-  while ((pmd & PTE_TABLE) !== 0) {
+  while ((pmd & (PTE_TABLE | PTE_GROUP)) === PTE_TABLE) {
     if (switched(SW.upperEntryTwice)) pmd = yield* entryGet(pmdp, 1);
     ptep = entryAt(tablePage(pmd), 0, vpn);
     yield* spinLock(pteLockptr(ptep));

@@ -5,7 +5,7 @@
  * level L is reached from one entry of level L+1. The lock of an entry is that of the table it stands in, the top table's the mm's.
  */
 
-import { clearTable, codec, entryAt, entryEnd, pageOfEntry, spanPages, tableOrder, topLevel } from '../kernel/arch.ts';
+import { clearTable, codec, entryAt, entryEnd, entryStride, pageOfEntry, slotCount, spanPages, tableLevel, tableOrder, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, allocPage, entryGet, entrySet, get, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
@@ -17,6 +17,7 @@ import {
   PTE_ACCESSED,
   PTE_DIRTY,
   PTE_EXEC,
+  PTE_GROUP,
   PTE_PRESENT,
   PTE_PROTNONE,
   PTE_READ,
@@ -130,7 +131,7 @@ export function* entryPointer(mm: MmRef, vpn: Vpn, level: number): Op<number> {
   let table = get(mm, Mm.pgd);
   for (let l = topLevel; l > level; l--) {
     const entry = yield* entryGet(entryAt(table, l, vpn), l);
-    if ((entry & PTE_TABLE) === 0) return 0;
+    if ((entry & (PTE_TABLE | PTE_GROUP)) !== PTE_TABLE) return 0;
     table = tablePage(entry);
   }
   return entryAt(table, level, vpn);
@@ -154,7 +155,7 @@ export function* entryAlloc(mm: MmRef, vpn: Vpn, level: number): Op<number> {
       entry = yield* installTable(mm, table, at, l);
       if (entry === 0) return 0;
     }
-    if ((entry & PTE_TABLE) === 0) return NO_TABLE;
+    if ((entry & (PTE_TABLE | PTE_GROUP)) !== PTE_TABLE) return NO_TABLE;
     table = tablePage(entry);
   }
   return entryAt(table, level, vpn);
@@ -242,10 +243,11 @@ export function* freePgdRange(tlb: number, mm: MmRef, vpn: Vpn, end: Vpn, floor:
 function* freeTablesBelow(tlb: number, mm: MmRef, table: Page, level: number, from: Vpn, to: Vpn, floor: Vpn, ceiling: Vpn): Op<number> {
   let vpn = from;
   while (vpn < to) {
-    const end = entryEnd(vpn, to, level);
+    let end = entryEnd(vpn, to, level);
     const at = entryAt(table, level, vpn);
     const entry = yield* entryGet(at, level);
-    if ((entry & PTE_TABLE) !== 0) {
+    if ((entry & PTE_TABLE) !== 0 && (entry & PTE_GROUP) !== 0) end = yield* freeHugepdRange(tlb, mm, at, level, entry, vpn, floor, ceiling);
+    else if ((entry & PTE_TABLE) !== 0) {
       if (level > 1) yield* freeTablesBelow(tlb, mm, tablePage(entry), level - 1, vpn, end, floor, ceiling);
       // The table itself goes when all that its entry spans lies between floor and ceiling.
       const span = spanPages(level);
@@ -259,4 +261,21 @@ function* freeTablesBelow(tlb: number, mm: MmRef, table: Page, level: number, fr
     vpn = end;
   }
   return 0;
+}
+
+/**
+ * free_hugepd_range: empties all the slots that lead to the huge page directory of a page, when they lie between floor and ceiling, and frees it. Returns where
+ * what they span ends.
+ */
+function* freeHugepdRange(tlb: number, mm: MmRef, at: number, level: number, entry: number, vpn: Vpn, floor: Vpn, ceiling: Vpn): Op<number> {
+  const own = tableLevel(entry, level);
+  const span = slotCount(own) * spanPages(level);
+  const first = Math.floor(vpn / span) * span;
+  const slot = at - ((vpn - first - (vpn % spanPages(level))) / spanPages(level)) * entryStride(level);
+  if (first >= floor && first + span <= ceiling) {
+    for (let i = 0; i < slotCount(own); i++) yield* entrySet(slot + i * entryStride(level), level, 0);
+    add(mm, Mm.pgtablesBytes, -accounted(own));
+    yield* tlbRemoveTable(tlb, tablePage(entry), own);
+  }
+  return first + span;
 }

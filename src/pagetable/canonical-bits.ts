@@ -5,7 +5,7 @@
  * the payload, below 2^33: a page frame number in pages of the mode, or of a swap-type entry `offset * 32 + type`.
  *
  * Invariants: exactly one of PRESENT, SWAP and TABLE is set in an entry that is not empty; PROTNONE comes with PRESENT and without READ, WRITE,
- * EXEC and USER; HUGE stands on every leaf above the lowest level and nowhere else; CONT on leaves only; SWP_EXCLUSIVE comes with SWAP.
+ * EXEC and USER; HUGE stands on every leaf above the lowest level and, with TABLE, on what leads to a table of huge pages; CONT on leaves, and with TABLE and HUGE; SWP_EXCLUSIVE comes with SWAP.
  */
 
 /** Maps memory: `pte_present()`. */
@@ -32,7 +32,10 @@ export const PTE_HUGE = 2048;
 export const PTE_SWAP = 4096;
 /** `pte_swp_exclusive()`. */
 export const PTE_SWP_EXCLUSIVE = 8192;
-/** Points to a table of the level below; payload is the page frame number of its (first) page. */
+/**
+ * Points to a table of the level below; payload is the page frame number of its (first) page. With HUGE: to one that maps huge pages, and with a number in PTE_GROUP to
+ * a huge page directory of that kind (`EntryCodec.directories`), whose entries are of a level of their own.
+ */
 export const PTE_TABLE = 16384;
 
 /**

@@ -44,7 +44,8 @@ export function addressPlan(mode: CompiledMode, form: CompiledForm): FieldPlan |
   // Bits below the page tell where in its page a table begins: they belong to the attributes.
   if (main.at < pageShift) main = { low: main.low + pageShift - main.at, width: main.width - (pageShift - main.at), at: pageShift };
   // The high bits of a kernel pointer are constant.
-  if (form.kind === 'table' && pointers && linearBase !== undefined) main = { ...main, width: Math.min(main.width, keptBits(pointers, linearBase) - main.at) };
+  if ((form.kind === 'table' || form.kind === 'hugepd') && pointers && linearBase !== undefined)
+    main = { ...main, width: Math.min(main.width, keptBits(pointers, linearBase) - main.at) };
   const copy = form.address.mirror ? [{ ...form.address.mirror[0], at: 0 }] : [];
   const plan = planOf({ ...main, at: main.at - pageShift }, copy, form.address.inverted, 1);
   if (plan) addressPlans.set(form, plan);

@@ -50,6 +50,9 @@ const POPULATE = ['pmd_populate(user)', 'pmd_populate', '__pmd_populate(user)', 
 /** Operations that hang in a table of which all entries map one large page of user space. */
 const FILLS = ['table entry of an 8M page (user)'];
 
+/** Operations that hang in the only kind of huge page directories that a mode has. */
+const DIRECTS = ['hugepd_populate 8M (user)'];
+
 const USER_PROT = /^PAGE_(READ(ONLY)?|COPY|SHARED|WRITE(ONLY)?|EXEC(ONLY|READ)?|R|RO|RX|RW|RWX|RO_EXEC|W|X|WX)(_EXEC|_NOEXEC|_X)?_?$/;
 const KERNEL_PROT = /^PAGE_KERNEL(_EXEC|_RO|_ROX|_X|_RWX)?$/;
 
@@ -70,6 +73,39 @@ interface MarkedGroup extends LeafGroup {
   readonly mark: (word: Word) => Word;
 }
 
+/** A table of huge pages of one size to which upper entries lead (hugepd, until Linux 6.10). */
+export interface LinuxDirectory {
+  /** Level of the table's entries, and of the slots that point to it. */
+  readonly level: CompiledLevel;
+  readonly slots: CompiledLevel;
+  /** log2 of the bytes of a page. */
+  readonly shift: number;
+  /** What an upper entry is told by that leads to one. */
+  readonly bits: number;
+}
+
+const foundDirectories = new WeakMap<CompiledMode, readonly LinuxDirectory[]>();
+
+/** The kinds of huge page directories of a mode, smallest pages first. */
+export function directoriesOf(mode: CompiledMode): readonly LinuxDirectory[] {
+  const known = foundDirectories.get(mode);
+  if (known) return known;
+  const found = mode.levels
+    .flatMap((slots) =>
+      slots.forms
+        .filter((form) => form.kind === 'hugepd')
+        .map((form) => {
+          const level = mode.levels[form.next];
+          const leaf = level.forms.find((f) => f.kind === 'leaf') as CompiledForm;
+          return { level, slots, shift: Math.log2(leaf.pages) + mode.mode.pageShift };
+        }),
+    )
+    .sort((a, b) => a.shift - b.shift)
+    .map((d, i) => ({ ...d, bits: PTE_TABLE | PTE_HUGE | ((i + 1) * PTE_CONT) }));
+  foundDirectories.set(mode, found);
+  return found;
+}
+
 /** One level of a mode, seen through Linux's operations. */
 export class LinuxLevel {
   readonly level: CompiledLevel;
@@ -80,6 +116,8 @@ export class LinuxLevel {
   readonly #mode: CompiledMode;
   readonly #linux: LinuxEntries;
   readonly #lowest: boolean;
+  /** The directory that entries of the level stand in; undefined of the levels that tables of small pages have. */
+  readonly #directory: LinuxDirectory | undefined;
   /** Rights → name of the protection. */
   readonly #prots = new Map<number, string>();
   /** Marks a leaf above the lowest level; undefined where Linux has none there. */
@@ -92,8 +130,10 @@ export class LinuxLevel {
     this.#mode = mode;
     this.#linux = linux;
     this.level = level;
-    this.name = NAMES.find((n) => levelFor(mode, n) === level) ?? level.level.name;
-    this.#lowest = this.name === 'pte';
+    this.#directory = directoriesOf(mode).find((d) => d.level === level);
+    // Entries of huge page directories are ptes.
+    this.name = this.#directory ? 'pte' : (NAMES.find((n) => levelFor(mode, n) === level) ?? level.level.name);
+    this.#lowest = this.name === 'pte' && !this.#directory;
     this.populate = POPULATE.find((n) => {
       const rule = linux.side.populate[n];
       return rule && levelFor(mode, rule.level) === level && level.forms.some((f) => f.form.name === rule.form);
@@ -101,6 +141,16 @@ export class LinuxLevel {
     this.#mark = this.#lowest ? (word) => word : this.#findMark();
     this.#marked = this.#findGroups();
     this.groups = this.#marked;
+  }
+
+  /** Its leaves are larger than the mode's page. */
+  get huge(): boolean {
+    return !this.#lowest;
+  }
+
+  /** log2 of the bytes that an entry maps. */
+  get shift(): number {
+    return this.#directory?.shift ?? this.level.level.shift;
   }
 
   /** Linux writes leaves of this level's size. */
@@ -112,7 +162,7 @@ export class LinuxLevel {
   get swaps(): boolean {
     const layout = swapLayoutFor(this.#mode, this.level.level.name);
     if (layout === undefined || !this.level.forms.some((f) => f.kind === 'nonpresent')) return false;
-    if (this.#lowest) return true;
+    if (this.name === 'pte') return true;
     const can = (name: string): boolean => !['0', undefined].includes(this.#linux.side.predicates[this.name]?.[name]);
     // Above that, migration of huge pages writes them, where the kernel has it (32-bit x86 has the predicate alone), or a layout of the level's own.
     return can(`is_swap_${this.name}`) && (can(`is_${this.name}_migration_entry`) || layout.layout.levels !== undefined);
@@ -134,16 +184,25 @@ export class LinuxLevel {
   /** The word for bits and payload. @throws {RangeError} for what the level cannot hold. */
   encode(bits: number, payload: number): Word {
     if ((bits & PTE_SWAP) !== 0) return this.#swap(bits, payload);
-    if ((bits & PTE_TABLE) !== 0) return this.table(payload, (bits & PTE_HUGE) !== 0);
+    if ((bits & PTE_TABLE) !== 0) return this.table(payload, bits);
     if ((bits & PTE_PRESENT) === 0) throw new RangeError(`canonical bits 0x${bits.toString(16)} are neither present, swap nor table`);
     return this.#leaf(bits, payload);
   }
 
-  /** The word that points to a table; `filled`: to one whose entries map one large page. */
-  table(pfn: number, filled = false): Word {
-    const name = filled ? this.#fills : this.populate;
-    if (name === undefined) throw new RangeError(`${this.#mode.mode.name}: level ${this.level.level.name} holds no ${filled ? 'such ' : ''}tables`);
+  /** The word that points to a table; with PTE_HUGE to one whose entries map one large page, with PTE_GROUP to a huge page directory. */
+  table(pfn: number, bits = PTE_TABLE): Word {
+    const special = (bits & PTE_HUGE) !== 0;
+    const name = (bits & PTE_GROUP) !== 0 ? this.#directs(bits) : special ? this.#fills : this.populate;
+    if (name === undefined) throw new RangeError(`${this.#mode.mode.name}: level ${this.level.level.name} holds no ${special ? 'such ' : ''}tables`);
     return this.#linux.populate(name, BigInt(pfn) << BigInt(this.#mode.mode.pageShift));
+  }
+
+  /** The operation that hangs in a huge page directory: it is the same for all levels. */
+  #directs(bits: number): string | undefined {
+    const found = directoriesOf(this.#mode).find((d) => d.slots === this.level && d.bits === bits);
+    if (!found) return undefined;
+    const named = `hugepd_populate shift=${found.shift}`;
+    return this.#linux.side.populate[named] !== undefined ? named : DIRECTS.find((n) => this.#linux.side.populate[n] !== undefined);
   }
 
   /** The operation for tables of one large page. */
@@ -226,7 +285,7 @@ export class LinuxLevel {
   }
 
   get #pages(): number {
-    return this.#lowest ? 1 : this.level.pages;
+    return this.#lowest ? 1 : 2 ** (this.shift - this.#mode.mode.pageShift);
   }
 
   /** A leaf under a named protection with the states that the bits name. */
@@ -317,6 +376,10 @@ export class LinuxLevel {
   /** How Linux marks a leaf of exactly this level's size. */
   #findMark(): ((word: Word) => Word) | undefined {
     const linux = this.#linux;
+    if (this.#directory) {
+      const name = [`arch_make_huge_pte shift=${this.shift}`, 'arch_make_huge_pte'].find((n) => linux.hasEdit(n)) as string;
+      return (word) => linux.edit(name, this.name, word);
+    }
     const leaf = linux.side.predicates[this.name]?.[`${this.name}_leaf`];
     if (leaf === undefined || leaf === '0') return undefined;
     const names = [`${this.name}_mkhuge`, `arch_make_huge_pte shift=${this.level.level.shift}`, 'set_huge_pte_at', 'arch_make_huge_pte'];
@@ -375,6 +438,11 @@ export class LinuxLevel {
       const filled = this.#linux.side.populate[this.#fills ?? '']?.form === form.form.name;
       return { bits: PTE_TABLE | (filled ? PTE_HUGE : 0), payload: this.#pointer(form, lo, hi), form };
     }
+    if (form?.kind === 'hugepd') {
+      const found = directoriesOf(this.#mode).find((d) => d.slots === this.level && this.#mode.levels[form.next] === d.level);
+      if (!found) throw wrong();
+      return { bits: found.bits, payload: this.#pointer(form, lo, hi), form };
+    }
     if (form?.kind !== 'leaf' || !form.address) throw wrong();
     const word = { lo, hi };
     const open = holds(form.allows.present, lo, hi) ? rightsBits(form, word) : 0;
@@ -398,7 +466,7 @@ export class LinuxLevel {
     const is = (name: string, otherwise = false): boolean => {
       const answer = this.#linux.side.predicates[this.name]?.[`${this.name}_${name}`];
       // A kernel without operations for leaves of a level (no transparent huge pages there) answers no; hugetlb asks as of a pte.
-      const answers = answer !== undefined && (answer !== '0' || this.#lowest || this.#linux.hasEdit(`${this.name}_mkyoung`));
+      const answers = answer !== undefined && (answer !== '0' || this.name === 'pte' || this.#linux.hasEdit(`${this.name}_mkyoung`));
       return answers ? this.#linux.predicate(this.name, `${this.name}_${name}`, word) : otherwise;
     };
     return (

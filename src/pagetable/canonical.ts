@@ -34,7 +34,7 @@ import {
   PTE_WRITE,
 } from './canonical-bits.ts';
 import { addressPlan, type FieldPlan, patternHolds, swapPlan } from './canonical-fields.ts';
-import { type LeafGroup, LinuxLevel } from './canonical-linux.ts';
+import { directoriesOf, type LeafGroup, LinuxLevel } from './canonical-linux.ts';
 import { hashOf, INTS, Patterns } from './canonical-patterns.ts';
 import { type CompiledLevel, type CompiledMode, compileMode } from './compile.ts';
 import { levelNamed } from './entry.ts';
@@ -48,6 +48,11 @@ export * from './canonical-bits.ts';
 
 /** The kernel whose entries are written. */
 export const CANONICAL_KERNEL = '6.18';
+/** The last one with huge page directories: it writes the entries of the modes that have them. */
+const HUGEPD_KERNEL = '6.10';
+
+/** The kernel whose entries a mode's codec writes. */
+export const canonicalKernel = (mode: PagingMode): string => (mode.name.endsWith('-hugepd') ? HUGEPD_KERNEL : CANONICAL_KERNEL);
 
 /** One level, as Linux sees it: an arm short-descriptor page table is Linux's 512 entries, its directory 2048 pairs. */
 export interface CodecLevel {
@@ -95,6 +100,24 @@ export interface FilledTables {
   readonly bits: number;
 }
 
+/**
+ * A kind of huge page directories (hugepd): a table of a level of its own, with entries for pages of one size, to which entries of an upper level lead. Either the
+ * directory has several entries and hangs in one slot, or it has one entry, and all the slots that the page spans lead to it.
+ */
+export interface HugeDirectory {
+  /** Number of the level of its entries (`EntryCodec.tables`). */
+  readonly level: number;
+  /** log2 of the bytes of a page. */
+  readonly shift: number;
+  /** Level of the entries that lead to it, and how many of them do. */
+  readonly slotLevel: number;
+  readonly slots: number;
+  /** Entries that it has. */
+  readonly entries: number;
+  /** Bits of the entries that lead to it: PTE_TABLE, PTE_HUGE and its number in PTE_GROUP. */
+  readonly bits: number;
+}
+
 export interface CodecOptions {
   /** Name of the top level where tables begin below the mode's first (s390: 'pud' for 3 levels; default 'p4d', 4 levels). */
   readonly top?: string;
@@ -137,6 +160,10 @@ export class EntryCodec {
   readonly compiled: CompiledMode;
   /** Index 0 is the lowest. */
   readonly levels: readonly CodecLevel[];
+  /** The formats of all tables: those of `levels`, then one for each of `directories`. What is called the level of an entry is an index of this. */
+  readonly tables: readonly CodecLevel[];
+  /** Smallest pages first. */
+  readonly directories: readonly HugeDirectory[];
   readonly filled: readonly FilledTables[];
   /** Bits that entries of the lowest level keep. */
   readonly supports: number;
@@ -161,14 +188,22 @@ export class EntryCodec {
     const why = codecMissing(mode);
     if (why !== undefined) throw new RangeError(`mode ${mode.name} has no codec: ${why}`);
     this.mode = mode;
-    this.compiled = compileMode(mode, CANONICAL_KERNEL);
+    this.compiled = compileMode(mode, canonicalKernel(mode));
     const linux = new LinuxEntries(this.compiled);
-    this.#linux = chainOf(this.compiled, options.top).map((level) => new LinuxLevel(this.compiled, linux, level));
+    const chain = chainOf(this.compiled, options.top);
+    const directories = directoriesOf(this.compiled);
+    this.#linux = [...chain, ...directories.map((d) => d.level)].map((level) => new LinuxLevel(this.compiled, linux, level));
     this.#memory = this.#linux.map((l) => memoryOf(this.compiled, l));
     this.pageShift = mode.pageShift;
     this.bigEndian = this.compiled.bigEndian;
     this.sharedEmpty = mode.sharedEmpty === true;
-    this.levels = this.#linux.map((l, i) => levelOf(this.compiled, l, this.#memory[i]));
+    this.tables = this.#linux.map((l, i) => levelOf(this.compiled, l, this.#memory[i]));
+    this.levels = this.tables.slice(0, chain.length);
+    this.directories = directories.map((d, i) => {
+      const slotLevel = chain.indexOf(d.slots);
+      const slots = Math.max(1, 2 ** (d.shift - this.levels[slotLevel].shift));
+      return { level: chain.length + i, shift: d.shift, slotLevel, slots, entries: d.level.entries, bits: d.bits };
+    });
     this.filled = filledOf(this.compiled, this.levels);
     this.supports = this.levels[0].supports;
     this.markerType = this.typeOf('marker');
@@ -247,7 +282,7 @@ export class EntryCodec {
    * of arm short page tables that is Linux's word).
    */
   readEntry(words: Int32Array, at: number, level: number): number {
-    const l = this.levels[level];
+    const l = this.tables[level];
     if (l.entryWords === 1) return this.decode(level, this.bigEndian ? swap32(words[at]) : words[at], 0);
     const second = words[at + l.secondWord];
     const e = this.bigEndian ? this.decode(level, swap32(second), swap32(words[at])) : this.decode(level, words[at], second);
@@ -257,7 +292,7 @@ export class EntryCodec {
 
   /** Writes an entry to all of its words. */
   writeEntry(words: Int32Array, at: number, level: number, e: number): void {
-    const l = this.levels[level];
+    const l = this.tables[level];
     const piece = l.sameEntries > 1 && (e & PTE_GROUP) !== 0 ? entryPfn(e) % l.sameEntries : 0;
     this.encode(level, e - piece * PAYLOAD_UNIT);
     this.#store(words, at, l, (e & PTE_GROUP) !== 0 ? CELL_BYTES : 0);
@@ -265,7 +300,7 @@ export class EntryCodec {
 
   /** Fills a table with empty slots. `at` is its first word; the whole of `tableBytes` is written. */
   clearTable(words: Int32Array, at: number, level: number): void {
-    const l = this.levels[level];
+    const l = this.tables[level];
     words.fill(0, at, at + l.tableBytes / 4);
     this.lo = this.#memory[level].emptyLo;
     this.hi = this.#memory[level].emptyHi;
@@ -387,9 +422,7 @@ export const createCodec = (mode: PagingMode, options?: CodecOptions): EntryCode
 
 /** Why a mode has no codec; undefined when it has one. */
 export function codecMissing(mode: PagingMode): string | undefined {
-  if (mode.name.endsWith('-hugepd'))
-    return `Linux has no huge page directories since 6.11; ${mode.name.replace('-hugepd', '')} is its form in ${CANONICAL_KERNEL}`;
-  if (!compileMode(mode, CANONICAL_KERNEL).linux) return `nothing is declared of Linux ${CANONICAL_KERNEL}`;
+  if (!compileMode(mode, canonicalKernel(mode)).linux) return `nothing is declared of Linux ${canonicalKernel(mode)}`;
   return undefined;
 }
 
@@ -452,7 +485,7 @@ function levelOf(mode: CompiledMode, linux: LinuxLevel, m: LevelMemory): CodecLe
   const entries = geometry?.entries ?? level.entries;
   return {
     name: level.level.name,
-    shift: geometry?.shift ?? level.level.shift,
+    shift: geometry?.shift ?? linux.shift,
     entries,
     strideWords: stride / 4,
     entryWords: wide ? 2 : 1,
@@ -478,7 +511,7 @@ const totalWidth = (mode: CompiledMode, level: CompiledLevel): number =>
 /** What tells a leaf of a level: that it is a large one, and of a group where the level has none of its own size. Undefined: it has no leaves. */
 function leafOf(linux: LinuxLevel): number | undefined {
   if (!linux.leaves && linux.groups.length === 0) return undefined;
-  return (linux.name === 'pte' ? 0 : PTE_HUGE) | (linux.leaves ? 0 : linux.groups[0].bits);
+  return (linux.huge ? PTE_HUGE : 0) | (linux.leaves ? 0 : linux.groups[0].bits);
 }
 
 /** Finds by trial which bits of a level's entries come back as they were put in, set and clear. */

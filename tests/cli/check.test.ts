@@ -307,7 +307,6 @@ describe('pxd check: what it refuses', () => {
     ['a variant that is not there', ['E17', '--variant', 'nope'], /--variant nope: E17 has the variants unaware, fixed/],
     ['a variant that nothing has', ['--variant', 'nope'], /none of the \d+ entries/],
     ['a mode that is not there', ['E17', '--mode', 'x87'], /--mode x87: there is no such paging mode/],
-    ['a mode without machines', ['E17', '--mode', 'ppc-8xx-4k-hugepd'], /no machine runs in this mode: Linux has no huge page directories/],
     ['preemptions that are no number', ['E17', '--preemptions', 'x'], /expected a number of preemptions from 0 to 100/],
     ['preemptions below none', ['E17', '--preemptions', '-1'], /preemptions/],
     ['no time', ['E17', '--limit', '0'], /expected a number of seconds/],

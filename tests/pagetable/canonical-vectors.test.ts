@@ -14,6 +14,7 @@ import {
   entryPayload,
   PTE_ACCESSED,
   PTE_DIRTY,
+  PTE_HUGE,
   PTE_PRESENT,
   PTE_PROTNONE,
   PTE_SOFT_DIRTY,
@@ -167,6 +168,50 @@ describe.each(
       checked++;
     }
     expect(checked).toBeGreaterThan(3);
+  });
+});
+
+/** Until 6.10: words of huge page directories, and of the entries that stand in them. */
+describe.each(
+  vectorFiles()
+    .map((f) => [basename(f, '.json.gz'), loadVectors(f)] as const)
+    .filter(([, v]) => modeOfVectors(v.mode).mode.endsWith('-hugepd')),
+)('huge page directories of %s', (_, vectors) => {
+  const mode = findMode(modeOfVectors(vectors.mode).mode) as PagingMode;
+  const codec = createCodec(mode);
+
+  it('are hung in by the kernel’s words', () => {
+    let checked = 0;
+    for (const { shift, slotLevel, bits } of codec.directories) {
+      const e = vectors.entries.find(
+        ({ what, args }) => what === 'hugepd_populate 8M (user)' || (what === 'hugepd_populate' && args.startsWith(`shift=${shift} `)),
+      );
+      if (e === undefined) continue;
+      expect(e.args).toContain('table pa=0x123000');
+      // A table of its own page here: with pages of 16K another address.
+      const pa = 0x123000 - (0x123000 % 2 ** mode.pageShift);
+      const got = codec.decode(slotLevel, Number(e.lo) | 0, Number(e.hi) | 0);
+      expect([shift, entryBits(got), entryPayload(got)]).toEqual([shift, bits, pa / 2 ** mode.pageShift]);
+      codec.encode(slotLevel, got);
+      expect([shift, hex(codec.hi), hex(codec.lo)]).toEqual([shift, hex(Number(e.hi)), hex(Number(e.lo) - (0x123000 - pa))]);
+      checked++;
+    }
+    expect(checked).toBe(codec.directories.length);
+  });
+
+  it('hold the kernel’s entries', () => {
+    for (const { shift, level } of codec.directories) {
+      const e = vectors.entries.find(({ what, args }) => what === 'arch_make_huge_pte(pfn_pte)' && args.startsWith(`shift=${shift} `)) as Entry;
+      const got = codec.decode(level, Number(e.lo) | 0, Number(e.hi) | 0);
+      expect(entryBits(got) & (PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_HUGE)).toBe(
+        PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_HUGE,
+      );
+      expect(entryPayload(got)).toBe(Number(/pfn=(\S+)/.exec(e.args)?.[1]) % 2 ** (mode.paBits - mode.pageShift));
+      codec.encode(level, got);
+      expect([shift, hex(codec.hi), hex(codec.lo)]).toEqual([shift, hex(Number(e.hi)), hex(Number(e.lo))]);
+    }
+    // Book3s/64 with pages of 64K never needed any.
+    expect(codec.directories.length > 0).toBe(mode.name !== 'ppc64-hash-64k-hugepd');
   });
 });
 

@@ -1,5 +1,5 @@
 /**
- * Which sizes of pages Linux 6.18 uses in each mode, and for what: transparent huge pages, hugetlb, mappings of the kernel (vmap, vmalloc, ioremap), its map of RAM.
+ * Which sizes of pages Linux 6.18 (6.10 where there are huge page directories) uses in each mode, and for what: transparent huge pages, hugetlb, mappings of the kernel (vmap, vmalloc, ioremap), its map of RAM.
  *
  * Invariant: how a size is represented is not told here: that follows from the mode's levels and groups (`representation`).
  */
@@ -83,6 +83,10 @@ export interface Representation {
 
 const times = (n: number, what: string): string => (n === 1 ? what : `${n} × ${what}`);
 
+/** One entry of a huge page directory, which hangs in one slot, or in all that the page spans. */
+const directoryText = (bytes: number, slots: Level, level: Level): string =>
+  `entry of a directory (${level.name}) in ${Math.max(1, bytes / 2 ** slots.shift)} × ${slots.name}`;
+
 /** How a leaf of a size stands in the tables, by the mode's own declaration: the highest level that has a form for it. Undefined: the mode declares none. */
 export function representation(mode: PagingMode, shift: number): Representation | undefined {
   const bytes = 2 ** shift;
@@ -90,6 +94,8 @@ export function representation(mode: PagingMode, shift: number): Representation 
     for (const form of level.forms) {
       if (form.kind !== 'leaf') continue;
       const own = form.size ?? 2 ** level.shift;
+      const slots = mode.levels.find((l) => l.forms.some((f) => f.kind === 'hugepd' && f.next === level.name));
+      if (slots !== undefined && own === bytes) return { level, entries: 1, text: directoryText(bytes, slots, level) };
       if (own === bytes) return { level, entries: 1, text: times(1, `${level.name} leaf`) };
       for (const group of form.groups ?? []) {
         const run = group.entries * 2 ** level.shift;

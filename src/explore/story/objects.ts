@@ -5,14 +5,14 @@
  * Invariants: a key stands for one object during the whole run, though its place may be used again (objects of the heap: a count of uses is part of the
  * key; pages keep theirs, since it is the use of a page after its end that is to be seen). Texts carry keys between brackets of mathematics until `Names` replaces them.
  */
-import { codec, entryAt, entryStride, loadEntry, pageOfEntry, spanPages, tableEntries, topLevel } from '../../kernel/arch.ts';
+import { codec, entryAt, entryStride, loadEntry, pageOfEntry, spanPages, tableEntries, tableLevel, topLevel } from '../../kernel/arch.ts';
 import { HELD_FOLIO, HELD_READ, HELD_VMA, HELD_WRITE, objectOf } from '../../kernel/lockdep.ts';
 import { get } from '../../memory/heap.ts';
 import { PG_ANON, PG_TABLE } from '../../memory/page-flags.ts';
 import { heap, knownPageOfPfn, pageFlags, pageMapping, pageRefcount, wordShift } from '../../memory/state.ts';
 import { fieldName, layouts } from '../../memory/struct.ts';
 import { Mm, Process, Vma } from '../../mm/types.ts';
-import { PTE_TABLE } from '../../pagetable/canonical.ts';
+import { PTE_GROUP, PTE_TABLE } from '../../pagetable/canonical.ts';
 import type { ObjectKind, StoryObject } from './types.ts';
 import { address, linuxName, range } from './words.ts';
 
@@ -93,13 +93,15 @@ export class Objects {
   #descend(mm: number, table: number, level: number, base: number): void {
     if ((pageFlags[table] & PG_TABLE) === 0) return;
     this.#tables.set(table, { mm, base, level });
-    if (level === 0) return;
+    if (level === 0 || level > topLevel) return;
     const count = tableEntries(level);
     for (let i = 0; i < count; i++) {
       const entry = loadEntry((table << wordShift) + i * entryStride(level), level);
       if ((entry & PTE_TABLE) === 0) continue;
       const below = knownPageOfPfn((entry - (entry & 0xfffff)) / 1048576);
-      if (below !== 0) this.#descend(mm, below, level - 1, base + i * spanPages(level));
+      // Of the slots of a huge page directory the first tells where it begins.
+      if (below !== 0 && ((entry & PTE_GROUP) === 0 || !this.#tables.has(below)))
+        this.#descend(mm, below, tableLevel(entry, level), base + i * spanPages(level));
     }
   }
 
@@ -120,7 +122,7 @@ export class Objects {
       if (!place) return { kind: 'table', prefix: 'T', what: `page ${table}, a page table` };
       const { mm, base, level } = place;
       const span = tableEntries(level) * spanPages(level);
-      const kind = level === 0 ? 'page table' : `${codec.levels[level].name} table`;
+      const kind = level === 0 ? 'page table' : `${codec.tables[level].name} table`;
       return { kind: 'table', prefix: 'T', what: `page ${table}, ${kind}${saidIfMany(this.object(mm), ' of ', '')} for ${range(base, base + span)}` };
     });
   }
@@ -169,7 +171,7 @@ export class Objects {
     const index = Math.floor((at - (table << wordShift)) / entryStride(level));
     const vpn = place ? place.base + index * spanPages(level) : 0;
     const text = place ? `${saidIfMany(this.object(place.mm), '', ':')}${address(vpn)}` : `${said(this.table(table))}[${index}]`;
-    const name = level === 0 ? text : `${codec.levels[level].name} ${text}`;
+    const name = level === 0 ? text : `${codec.tables[level].name} ${text}`;
     const key = this.#note(`entry:${table}.${index}`, () => ({ kind: 'entry', prefix: '', fixed: name, what: `entry ${index} of ${said(this.table(table))}` }));
     return { key, text };
   }

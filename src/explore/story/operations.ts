@@ -56,7 +56,7 @@ function entryTold(o: Objects, entry: number): { text: string; touches: Touch[] 
   return { text: text.replace('%', said(key)), touches: [{ object: key, access: 'call' }] };
 }
 
-const entryName = (level: number): string => codec.levels[level].name;
+const entryName = (level: number): string => codec.tables[level].name;
 
 function entryOperation(o: Objects, at: number, level: number, access: 'read' | 'write', operation: string, more: readonly string[] = []): Told {
   const { key, text } = o.entry(at, level);

@@ -4,7 +4,7 @@
  *
  * Invariant: nothing here changes memory, and nothing uses a counter of the kernel's.
  */
-import { codec, entryAt, loadEntry, spanPages, tableEntries, tableOrder, topLevel } from '../../kernel/arch.ts';
+import { codec, entryAt, loadEntry, slotCount, spanPages, tableEntries, tableLevel, tableOrder, topLevel } from '../../kernel/arch.ts';
 import { get } from '../../memory/heap.ts';
 import { FIRST_OBJECT, heap, pageIndex, pageOfPfn, pagesEnd, pfnOfPage, SLOT_TOP } from '../../memory/state.ts';
 import { layouts } from '../../memory/struct.ts';
@@ -109,12 +109,18 @@ function readTables(mm: number, owners: Int32Array, found: Findings): { tables: 
       else if ((entry & PTE_TABLE) === 0 && mm === get(globals, Globals.initMm)) continue;
       if (level === 0) entries.push({ vpn, pte: entry, level });
       else if ((entry & PTE_TABLE) === 0) {
-        if (codec.levels[level].leaves) entries.push({ vpn, pte: entry, level });
+        if (codec.tables[level].leaves) entries.push({ vpn, pte: entry, level });
         else found.add('I11', `mm ${mm}: entry ${hex(entry)} of level ${level} at vpn ${hex(vpn)} is neither empty nor a table`);
       } else {
         const below = pageOfPfn(ptePfn(entry));
         // A table that is met twice is not walked again: it may lead to itself.
-        if (owners[below]++ === 0) walk(below, level - 1, vpn);
+        const own = tableLevel(entry, level);
+        // All slots of a huge page directory together are one owner.
+        const first = vpn - (vpn % (slotCount(own) * span));
+        if (own > topLevel && vpn !== first) {
+          if (loadEntry(entryAt(page, level, first), level) !== entry)
+            found.add('I11', `mm ${mm}: the slots of a huge page directory at vpn ${hex(first)} and ${hex(vpn)} differ`);
+        } else if (owners[below]++ === 0) walk(below, own, vpn);
         // Of hugetlb, where others have it, too: what it maps is counted once, the table for each.
         else if (level - 1 === 1 && pageIndex[below] > 0) tables.push({ page: below, level: 1, vpn });
       }

@@ -1,7 +1,7 @@
 /**
  * What page tables hold against what VMAs and pages say: I2, I8, I10, I11, I12, I13, I30 and the mapcount of I1.
  */
-import { codec, contMask, spanPages, topLevel } from '../../kernel/arch.ts';
+import { codec, contMask, spanPages, tablePages, topLevel } from '../../kernel/arch.ts';
 import {
   compoundOrder,
   compoundPages,
@@ -263,7 +263,7 @@ function checkTables(census: Census, found: Findings): Uint8Array {
           isTable[kept] = 1;
           bytes += accountedBytes(0);
         }
-      if (mm !== kernel && level < topLevel && !vmas.some((vma) => get(vma, Vma.start) < vpn + tableSpan(level) && get(vma, Vma.end) > vpn))
+      if (mm !== kernel && level < topLevel && !vmas.some((vma) => get(vma, Vma.start) < vpn + tablePages(level) && get(vma, Vma.end) > vpn))
         found.add('I2', `mm ${mm}: the table ${page} of level ${level} at vpn ${hex(vpn)} serves no VMA`);
     }
     found.equal('I13', `mm ${mm}: bytes of page tables`, get(mm, Mm.pgtablesBytes), bytes);
@@ -272,9 +272,6 @@ function checkTables(census: Census, found: Findings): Uint8Array {
     if ((pageFlags[page] & PG_TABLE) !== 0 && isTable[page] === 0) found.add('I2', `page ${page} is a page table that no address space reaches`);
   return isTable;
 }
-
-/** Pages that a whole table of a level translates. */
-const tableSpan = (level: number): number => spanPages(level) * codec.levels[level].entries;
 
 /** Checks entries; what it counted is for the checks of pages. */
 export function checkEntries(census: Census, found: Findings): { mapcount: Int32Array; entire: ReadonlyMap<number, number>; isTable: Uint8Array } {

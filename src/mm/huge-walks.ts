@@ -7,7 +7,7 @@
 import { spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, entryClearBits, entryGet, folioTrylock, folioUnlock, get, set, spinUnlock } from '../kernel/ops.ts';
-import { folioMapcount, folioMaybeMappedShared } from '../memory/folio.ts';
+import { folioMaybeMappedShared } from '../memory/folio.ts';
 import { PG_ACTIVE, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_UNEVICTABLE } from '../memory/page-flags.ts';
 import { pageFlags } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY } from '../pagetable/canonical.ts';
@@ -98,7 +98,7 @@ export function* coldOrPageoutHuge(walk: MmWalkRef, pmdp: number, start: Vpn, en
     yield* clearFlags(folio, (pageFlags[folio] & PG_UNEVICTABLE) !== 0 ? PG_REFERENCED : PG_REFERENCED | PG_ACTIVE);
     return yield* spinUnlock(lock);
   }
-  const isolated = (pageFlags[folio] & PG_LRU) !== 0 && folioMapcount(folio) === 1 ? yield* isolateForReclaim(folio) : 0;
+  const isolated = (pageFlags[folio] & PG_LRU) !== 0 ? yield* isolateForReclaim(folio) : 0;
   yield* spinUnlock(lock);
   return isolated !== 0 ? yield* reclaimPages(folio) : 0;
 }

@@ -54,8 +54,8 @@ export function* coldOrPageoutPteRange(tlb: GatherRef, pmdp: number, start: Vpn,
           if (ptep === 0) break;
         }
         if (split === 0) continue;
-        vpn++;
-        ptep += step;
+        vpn += count;
+        ptep += count * step;
         continue;
       }
       if ((pageFlags[folio] & PG_LRU) !== 0 && folioMapcount(folio) === count) {

@@ -27,6 +27,7 @@ import {
   upRead,
 } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { compoundPages, folioMapcount, folioTestLarge } from '../memory/folio.ts';
 import { PG_DIRTY, PG_REFERENCED, PG_SWAPBACKED } from '../memory/page-flags.ts';
 import { pageIndex, pageMapcount, pageMapping } from '../memory/state.ts';
 import { anonVmaDropped, putAnonVma } from './anon-vma.ts';
@@ -37,6 +38,7 @@ import { pageVmaMappedWalk } from './page-vma-mapped.ts';
 import { pteDirty, pteLockptr } from './pgtable.ts';
 import { Pra, type PraRef } from './pra.ts';
 import { anonVmaLock, folioRemoveRmap, pageIsMapped, vmaAddress } from './rmap.ts';
+import { discardLargeOne, referencedLargeOne } from './rmap-large.ts';
 import { folioMarkDirty, folioPut, folioTestAnon, folioTestSwapbacked, mlockVmaFolio } from './swap.ts';
 import { AnonVma, type AnonVmaRef, Avc, Inode, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_DROPPABLE, VM_LOCKED, VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
@@ -64,10 +66,11 @@ function* rmapWalkAnon(page: Page, walk: number, arg: number): Op<number> {
   const anonVma = yield* folioLockAnonVmaRead(page, walk === RMAP_REFERENCED ? 1 : 0);
   if (anonVma <= 0) return anonVma;
   const index = pageIndex[page];
-  let avc = anonVmaIntervalTreeIterFirst(anonVma + AnonVma.tree, index, index);
+  const last = index + compoundPages(page) - 1;
+  let avc = anonVmaIntervalTreeIterFirst(anonVma + AnonVma.tree, index, last);
   while (avc !== 0) {
     if ((yield* rmapOne(page, walk, arg, get(avc, Avc.vma), index)) === 0) break;
-    avc = anonVmaIntervalTreeIterNext(avc, index, index);
+    avc = anonVmaIntervalTreeIterNext(avc, index, last);
   }
   yield* upRead(anonVmaLock(anonVma));
   return 0;
@@ -83,10 +86,11 @@ function* rmapWalkFile(page: Page, walk: number, arg: number): Op<number> {
     yield* downRead(lock);
   }
   const index = pageIndex[page];
-  let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, index, index);
+  const last = index + compoundPages(page) - 1;
+  let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, index, last);
   while (vma !== 0) {
     if ((yield* rmapOne(page, walk, arg, vma, index)) === 0) break;
-    vma = vmaIntervalTreeIterNext(vma, index, index);
+    vma = vmaIntervalTreeIterNext(vma, index, last);
   }
   yield* upRead(lock);
   return 0;
@@ -94,6 +98,7 @@ function* rmapWalkFile(page: Page, walk: number, arg: number): Op<number> {
 
 /** One VMA of a walk; 0 when the walk is over. */
 function* rmapOne(page: Page, walk: number, arg: number, vma: VmaRef, index: number): Op<number> {
+  if (folioTestLarge(page)) return yield* rmapOneLarge(page, walk, arg, vma);
   const vpn = vmaAddress(vma, index);
   if (vpn < 0) return 1;
   switch (walk) {
@@ -107,6 +112,12 @@ function* rmapOne(page: Page, walk: number, arg: number, vma: VmaRef, index: num
     default:
       return 0;
   }
+}
+
+/** The same of a large folio. */
+function* rmapOneLarge(folio: Page, walk: number, arg: number, vma: VmaRef): Op<number> {
+  if (walk === RMAP_REFERENCED) return (get(vma, Vma.flags) & (VM_SEQ_READ | VM_RAND_READ)) !== 0 ? 1 : yield* referencedLargeOne(folio, vma, arg);
+  return (yield* discardLargeOne(folio, vma)) === 0 || !pageIsMapped(folio) ? 0 : 1;
 }
 
 /**
@@ -170,7 +181,7 @@ function* anonVmaGet(anonVma: AnonVmaRef): Op<number> {
 
 /**
  * try_to_unmap: takes all mappings of a locked page away, its dirty bits gathered in PG_dirty. Whoever wants to know whether it worked asks
- * pageIsMapped(). Anonymous pages that need swap stay. Flags: TTU_*.
+ * pageIsMapped(). Anonymous pages that need swap stay. Flags: TTU_*. Not for large folios of files (tryToUnmapLarge).
  */
 export function* tryToUnmap(page: Page, flags: number): Op<number> {
   return yield* rmapWalk(page, RMAP_UNMAP, flags);
@@ -230,7 +241,7 @@ function* tryToUnmapOne(page: Page, vma: VmaRef, vpn: Vpn, flags: number): Op<nu
  * it cannot be told; the flags of the VMAs are left in `Pra`.
  */
 export function* folioReferenced(page: Page, pra: PraRef): Op<number> {
-  set(pra, Pra.mapcount, pageMapcount[page]);
+  set(pra, Pra.mapcount, folioMapcount(page));
   set(pra, Pra.referenced, 0);
   set(pra, Pra.vmFlags, 0);
   if (!pageIsMapped(page)) return 0;

@@ -9,7 +9,7 @@ import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { downWrite, entryGet, entrySet, flushTlbRange, folioTrylock, folioUnlock, get, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
 import { compoundPages, destroyCompound, folioMapcount, subPage } from '../memory/folio.ts';
-import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_MLOCKED } from '../memory/page-flags.ts';
+import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_LRU, PG_MLOCKED } from '../memory/page-flags.ts';
 import {
   pageFlags,
   pageIndex,
@@ -52,7 +52,7 @@ import {
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { anonVmaLock, folioAddAnonRmapPtes, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
 import { SPLIT_UNIFORM, splitFileFolio } from './split-file-folio.ts';
-import { folioMarkDirty, folioPut } from './swap.ts';
+import { folioAddLru, folioMarkDirty, folioPut } from './swap.ts';
 import { AnonVma, type AnonVmaRef, Avc, Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_LOCKED } from './vm-flags.ts';
 import { vmaPageProt } from './vm-prot.ts';
@@ -87,6 +87,7 @@ export function* splitFolioOf(folio: Page): Op<number> {
 
 function* splitLocked(folio: Page, anonVma: AnonVmaRef): Op<number> {
   const pages = compoundPages(folio);
+  const isolated = (pageFlags[folio] & PG_LRU) === 0;
   // can_split_folio.
   if (pageRefcount[folio] !== folioMapcount(folio) + 1) return -EAGAIN;
   yield* walkMappings(folio, anonVma, pages, 1);
@@ -105,6 +106,8 @@ function* splitLocked(folio: Page, anonVma: AnonVmaRef): Op<number> {
   for (let i = 1; i < pages; i++) {
     const page = pageOfPfn(first + i);
     yield* folioUnlock(page);
+    // Reclaim would have the parts on its list, and find them as unfit for it as the whole.
+    if (isolated) yield* folioAddLru(page);
     yield* folioPut(page);
   }
   yield* folioUnlock(folio);

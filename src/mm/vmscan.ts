@@ -4,13 +4,25 @@
  * Invariants: a page to be reclaimed is isolated: off the LRU (PG_lru clear) with a reference of the one who isolated it; lists of such pages are
  * linked through the column `prev`, first to last, and end in 0. A page leaves the page cache only when nobody but the cache and the
  * isolator holds a reference, and clean: both are seen under i_pages' lock with the reference count frozen at 0.
- * There is no swap: anonymous pages go only when their content is not needed (MADV_FREE, droppable memory), pages of shared memory when clean.
+ * There is no swap: anonymous pages go only when their content is not needed (MADV_FREE, droppable memory), pages of shared memory when clean. A large anonymous
+ * folio is split on the way to a swap that is not there, and loses its pages that are all zero.
  */
 import type { Op } from '../kernel/op.ts';
 import { add, clearFlags, folioTrylock, folioUnlock, get, refAdd, refFreeze, refGetUnlessZero, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
-import { folioTestLarge } from '../memory/folio.ts';
+import { folioMapcount, folioTestLarge } from '../memory/folio.ts';
 import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_READAHEAD, PG_REFERENCED, PG_UNEVICTABLE } from '../memory/page-flags.ts';
-import { pageFlags, pageIndex, pageMapping, pagePincount, pagePrev, pagePrivate, setPageMapping, setPagePrev, setPagePrivate } from '../memory/state.ts';
+import {
+  pageFlags,
+  pageIndex,
+  pageMapping,
+  pagePincount,
+  pagePrev,
+  pagePrivate,
+  pageRefcount,
+  setPageMapping,
+  setPagePrev,
+  setPagePrivate,
+} from '../memory/state.ts';
 import { xaErase } from '../memory/xarray.ts';
 import { pagesInCache } from './filemap.ts';
 import { folioGroupDirty, folioOrder } from './folio-order.ts';
@@ -18,6 +30,7 @@ import { allocPra, freePra, Pra } from './pra.ts';
 import { pageIsMapped } from './rmap.ts';
 import { folioReferenced, folioTestClearReferenced, tryToUnmap } from './rmap-walk.ts';
 import { tryToUnmapLarge } from './split-file-folio.ts';
+import { splitFolioOf } from './split-folio.ts';
 import { folioAddLru, folioGet, folioPut, folioTestAnon, folioTestDirty, folioTestSwapbacked, freeFolio } from './swap.ts';
 import { Inode, type InodeRef, type Page } from './types.ts';
 import { VM_EXEC, VM_LOCKED } from './vm-flags.ts';
@@ -90,6 +103,7 @@ export function* shrinkFolio(page: Page, ignoreReferences: number): Op<number> {
     yield* freeFolio(page);
     return 1;
   }
+  if (result === SPLIT) return 0;
   if (result === ACTIVATE && (pageFlags[page] & PG_UNEVICTABLE) === 0) yield* setFlags(page, PG_ACTIVE);
   yield* folioUnlock(page);
   return 0;
@@ -99,15 +113,21 @@ export function* shrinkFolio(page: Page, ignoreReferences: number): Op<number> {
 const KEEP = 0;
 const ACTIVATE = 1;
 const FREED = 2;
+const SPLIT = 3;
 
-/** The part of shrink_folio_list that holds the page's lock. FREED leaves it frozen, without a reference. */
+/** The part of shrink_folio_list that holds the page's lock. FREED leaves it frozen, without a reference; SPLIT unlocked, a small page that stays. */
 function* shrinkLocked(page: Page, ignoreReferences: number): Op<number> {
   if ((pageFlags[page] & PG_UNEVICTABLE) !== 0) return ACTIVATE;
   let references = FOLIOREF_RECLAIM;
   if (ignoreReferences === 0) references = yield* folioCheckReferences(page);
   if (references === FOLIOREF_KEEP) return KEEP;
   if (references === FOLIOREF_ACTIVATE) return ACTIVATE;
-  if (folioTestAnon(page) && folioTestSwapbacked(page)) return pagePincount[page] > 0 ? KEEP : ACTIVATE;
+  if (folioTestAnon(page) && folioTestSwapbacked(page)) {
+    if (pagePincount[page] > 0) return KEEP;
+    // Swap that is full may have room for a part of it: without a place for the whole it is split.
+    if (!folioTestLarge(page) || pageRefcount[page] !== folioMapcount(page) + 1) return ACTIVATE;
+    return (yield* splitFolioOf(page)) === 0 ? SPLIT : ACTIVATE;
+  }
   if (pageIsMapped(page)) {
     if (folioTestLarge(page) && !folioTestAnon(page)) yield* tryToUnmapLarge(page, 0);
     else yield* tryToUnmap(page, 0);

@@ -97,7 +97,6 @@ const moveHuge: Act = (d) => {
   else d.emit('mremap', from, bytes, bytes + r.pick([PAGE, M, -PAGE]), MAYMOVE | FIXED, to);
 };
 
-/** Not PAGEOUT: without swap Linux splits a large folio that it cannot page out, and maps the zero page where parts are all zero; the model leaves it whole. */
 const adviseHuge: Act = (d) => {
   const kind = d.r.weighted<number>(
     [MADV.HUGEPAGE, 4],
@@ -109,6 +108,7 @@ const adviseHuge: Act = (d) => {
     [MADV.GUARD_INSTALL, 1],
     [MADV.GUARD_REMOVE, 1],
     [MADV.COLD, 1],
+    [MADV.PAGEOUT, 2],
     [MADV.REMOVE, 1],
     [MADV.DONTFORK, 0.5],
     [MADV.DOFORK, 0.3],

@@ -9,8 +9,10 @@ import { ACCESS_READ, mmuAccess } from '../../src/kernel/mmu.ts';
 import { codecFor } from '../../src/machine/boot.ts';
 import { Machine, type MachineOptions } from '../../src/machine/machine.ts';
 import type { Process } from '../../src/machine/process.ts';
+import { thpSetting } from '../../src/machine/thp-settings.ts';
+import { compoundPages, folioEntireMapcount } from '../../src/memory/folio.ts';
 import { get, set } from '../../src/memory/heap.ts';
-import { PG_ACTIVE, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_SWAPBACKED } from '../../src/memory/page-flags.ts';
+import { PG_ACTIVE, PG_DIRTY, PG_LRU, PG_MLOCKED, PG_REFERENCED, PG_SWAPBACKED, PG_UNEVICTABLE } from '../../src/memory/page-flags.ts';
 import { heap, pageFlags, pageMapcount, pageRefcount, SLOT_TOP, setPageFlags } from '../../src/memory/state.ts';
 import { globals } from '../../src/mm/globals.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
@@ -193,6 +195,92 @@ describe('references', () => {
     expect(shrink(machine, page, 0)).toBe(false);
     expect(pageFlags[page] & PG_ACTIVE).toBe(PG_ACTIVE);
     expect(shrink(machine, page, 0)).toBe(true);
+  });
+});
+
+describe('large folios', () => {
+  const HUGE = 2 ** 21;
+  const thp = (name: string, value: string): void => thpSetting(`/sys/kernel/mm/transparent_hugepage/${name}`)?.write(value);
+
+  test.each(['by one entry', 'by many'])('a use of shared memory counts once a mapping, mapped %s; unused it goes as a whole', (how) => {
+    const { machine, p } = fresh();
+    thp('shmem_enabled', 'always');
+    memfd(p, BASE, 2 * (HUGE / PAGE));
+    load(p, BASE);
+    const child = p.fork();
+    load(child, BASE);
+    // Others' mappings that begin and end within the folio.
+    if (how === 'by many')
+      for (const who of [p, child]) {
+        who.syscall('mprotect', BASE + 3 * PAGE, PAGE, 1);
+        for (let i = 0; i < 8; i++) load(who, BASE + i * PAGE);
+      }
+    const page = pageAt(p, BASE);
+    pageAt(child, BASE);
+    expect([compoundPages(page), folioEntireMapcount(page)]).toEqual([512, how === 'by one entry' ? 2 : 0]);
+    const pra = allocPra();
+    // By VMAs: two, or three of each process.
+    expect(machine.kernel.folioReferenced(page, pra)).toBe(how === 'by one entry' ? 2 : 6);
+    expect(machine.kernel.folioReferenced(page, pra)).toBe(0);
+    expect(get(pra, Pra.mapcount)).toBe(0);
+    load(child, BASE);
+    expect(machine.kernel.folioReferenced(page, pra)).toBe(1);
+    freePra(pra);
+    load(child, BASE);
+    expect(shrink(machine, page, 0)).toBe(false);
+    load(child, BASE);
+    expect(shrink(machine, page, 0)).toBe(false);
+    expect(pageFlags[page] & PG_ACTIVE).toBe(PG_ACTIVE);
+    expect(shrink(machine, page, 0)).toBe(true);
+    expect([pageAt(p, BASE), pageAt(child, BASE)]).toEqual([0, 0]);
+  });
+
+  test('anonymous memory of two is kept while it is used; then it is split, and what is all zero gives way to the zero page', () => {
+    const { machine, p } = fresh();
+    thp('enabled', 'always');
+    p.syscall('mmap', BASE, HUGE, 3, 0x32, -1, 0);
+    store(p, BASE + PAGE, 7);
+    const child = p.fork();
+    load(child, BASE);
+    const page = pageAt(p, BASE);
+    expect(compoundPages(page)).toBe(512);
+    expect(shrink(machine, page, 0)).toBe(false);
+    expect(compoundPages(page)).toBe(512);
+    expect(shrink(machine, page, 0)).toBe(false);
+    expect(compoundPages(page)).toBe(1);
+    const kept = pageAt(child, BASE + PAGE);
+    expect([pageAt(p, BASE + PAGE), pageMapcount[kept], pageFlags[kept] & PG_LRU]).toEqual([kept, 2, PG_LRU]);
+    expect([pageAt(p, BASE), pageAt(child, BASE + 511 * PAGE)]).toEqual([get(globals, Globals.zeroPage), get(globals, Globals.zeroPage)]);
+    expect([load(p, BASE + PAGE), load(child, BASE + PAGE), load(child, BASE)]).toEqual([7n, 7n, 0n]);
+  });
+
+  test('one that is pinned is left whole; what was lazily freed and lies in memory locked by another stays, and is locked again', () => {
+    const { machine, p } = fresh();
+    thp('enabled', 'always');
+    p.syscall('mmap', BASE, 2 * HUGE, 3, 0x32, -1, 0);
+    store(p, BASE, 7);
+    const page = pageAt(p, BASE);
+    machine.kernel.folioGet(page);
+    machine.kernel.folioIsolateLru(page);
+    expect(machine.kernel.shrinkFolio(page, 1)).toBe(0);
+    machine.kernel.folioPutbackLru(page);
+    machine.kernel.folioPut(page);
+    expect(compoundPages(page)).toBe(512);
+    p.syscall('madvise', BASE, HUGE, FREE);
+    const child = p.fork();
+    // Read-only: locking does not copy it.
+    child.syscall('mprotect', BASE, 2 * HUGE, 1);
+    expect(child.syscall('mlock', BASE, HUGE)).toBe(0);
+    // As if the lock had been missed.
+    setPageFlags(page, pageFlags[page] & ~(PG_MLOCKED | PG_UNEVICTABLE));
+    machine.kernel.folioIsolateLru(page);
+    expect(machine.kernel.shrinkFolio(page, 1)).toBe(0);
+    machine.kernel.folioPutbackLru(page);
+    expect(pageFlags[page] & PG_MLOCKED).toBe(PG_MLOCKED);
+    expect(load(child, BASE)).toBe(7n);
+    child.syscall('munlock', BASE, HUGE);
+    expect(shrink(machine, page, 1)).toBe(true);
+    expect([load(p, BASE), load(child, BASE)]).toEqual([0n, 0n]);
   });
 });
 

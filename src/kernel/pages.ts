@@ -1,11 +1,15 @@
 /** Pages for kernel code: the allocator with fault injection in front. */
 import { allocPages, allocPagesNode, freePages } from '../memory/buddy.ts';
 import { allocContigPages, freeContigPages, isContigOrder } from '../memory/huge-frames.ts';
+import { nodeOfCpu } from '../memory/zone.ts';
 import { KernelBug } from './bug.ts';
 import { cpu, current } from './current.ts';
 import { allocationFails } from './effects.ts';
 import { running } from './task.ts';
 import { checkPageFree } from './tlb.ts';
+
+/** numa_node_id: the node of the CPU that runs. */
+export const localNode = (): number => nodeOfCpu(cpu);
 
 /** alloc_pages: the first page of a block of `1 << order` (larger than the allocator's blocks: as one compound page), reference count 1, or 0 when there is none. `node`: of that one alone. */
 export function allocPage(gfp: number, order: number, node = -1): number {

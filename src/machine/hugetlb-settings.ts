@@ -1,9 +1,9 @@
-/** Files of /sys/kernel/mm/hugepages and /proc/sys/vm that set pools of huge pages. */
+/** Files of /sys/kernel/mm/hugepages, /sys/devices/system/node and /proc/sys/vm about pools of huge pages. nr_hugepages_mempolicy is nr_hugepages: there are no memory policies. */
 import { get } from '../memory/heap.ts';
 import { pageShift } from '../memory/state.ts';
 import { nodeCount } from '../memory/zone.ts';
 import { globals } from '../mm/globals.ts';
-import { freeHugePagesOfNode, hugePagesOfNode } from '../mm/hugetlb-pool.ts';
+import { freeHugePagesOfNode, hugePagesOfNode, surplusHugePagesOfNode } from '../mm/hugetlb-resize.ts';
 import { Hstate, Hugetlb } from '../mm/hugetlb-types.ts';
 import { Globals } from '../mm/types.ts';
 import { poolOf } from './boot-hugetlb.ts';
@@ -23,15 +23,21 @@ const FIELDS: Readonly<Record<string, number>> = {
   surplus_hugepages: Hstate.surplus,
 };
 
-/** The files of one node, /sys/devices/system/node/nodeN/hugepages/…: what is there and free, and how many shall be there. */
+const NODE_FILES: Readonly<Record<string, (pool: number, node: number) => number>> = {
+  nr: hugePagesOfNode,
+  free: freeHugePagesOfNode,
+  surplus: surplusHugePagesOfNode,
+};
+
+/** The files of one node, /sys/devices/system/node/nodeN/hugepages/…: what is there, free and surplus, and how many shall be there. */
 function nodeSetting(path: string): PoolSetting | undefined {
-  const found = /^\/sys\/devices\/system\/node\/node(\d+)\/hugepages\/hugepages-(\d+)kB\/(nr|free)_hugepages$/.exec(path);
+  const found = /^\/sys\/devices\/system\/node\/node(\d+)\/hugepages\/hugepages-(\d+)kB\/(nr|free|surplus)_hugepages$/.exec(path);
   if (!found) return undefined;
   const node = Number(found[1]);
   const pool = poolOf(Number(found[2]), pageShift);
   if (pool === 0 || node >= nodeCount()) return undefined;
   return {
-    read: () => (found[3] === 'nr' ? hugePagesOfNode(pool, node) : freeHugePagesOfNode(pool, node)),
+    read: () => NODE_FILES[found[3]](pool, node),
     write: (kernel, value) => {
       if (found[3] === 'nr') kernel.setMaxHugePagesNode(pool, node, value);
     },

@@ -19,6 +19,7 @@ export type { Ram } from '../memory/state.ts';
 export { PxdError, type PxdErrorCode } from '../pagetable/error.ts';
 export { type BootOptions, codecFor, type SettingName } from './boot.ts';
 export { Machine, type MachineOptions } from './machine.ts';
+export { hugetlbMeminfo, hugetlbNodeMeminfo } from './proc/hugetlb-meminfo.ts';
 export type { FileView, MmCounters, PageView, ProcessView, VmaView } from './proc/view.ts';
 export { PAGE } from './proc/view.ts';
 export { type Access, type Fault, Process } from './process.ts';

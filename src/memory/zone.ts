@@ -198,6 +198,15 @@ export function blockInfo(frame: number): number {
 /** Nodes of the machine. */
 export const nodeCount = (): number => heap[memory() + Memory.nodes];
 
+/** cpu_to_node. */
+export const nodeOfCpu = (cpu: number): number => heap[memory() + Memory.cpuNode + cpu];
+
+/** The node of the n-th zone that a node falls back on, −1 after the last. */
+export function nodeInFallback(node: number, n: number): number {
+  const zone = n < ZONELIST_SLOTS ? heap[memory() + Memory.zonelists + node * ZONELIST_SLOTS + n] : 0;
+  return zone === 0 ? -1 : heap[zone + Zone.node];
+}
+
 /** page_to_nid: the node of a page that was allocated, by its pageblock's zone. */
 export function nodeOfPage(page: number): number {
   locate();

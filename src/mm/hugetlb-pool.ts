@@ -1,13 +1,15 @@
 /**
- * Pools of huge pages (mm/hugetlb.c: dequeue_hugetlb_folio_vma, alloc_hugetlb_folio, free_huge_folio, gather_surplus_pages, set_max_huge_pages).
+ * Pools of huge pages (mm/hugetlb.c: dequeue_hugetlb_folio_vma, alloc_hugetlb_folio, free_huge_folio, gather_surplus_pages).
  *
  * Invariants, under `Hugetlb.lock`: `freePages` of the `nr` pages are on the free list, with reference count 0; `resv` of the free ones are promised, never more
  * than there are; who has no reservation takes a page only while `freePages > resv`. A page that took a reservation carries
  * PG_HUGETLB_RESTORE_RESERVE until it is mapped or in a file for good; freed before that, it gives the reservation back. Surplus pages leave the
  * pool when they are freed.
  */
+
 import type { Op } from '../kernel/op.ts';
 import { add, allocPage, clearFlags, freePage, get, refAdd, set, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { localNode } from '../kernel/pages.ts';
 import { SW } from '../kernel/switches.ts';
 import { compoundOrder, destroyCompound } from '../memory/folio.ts';
 import { __GFP_COMP, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
@@ -21,8 +23,8 @@ import {
   PG_REFERENCED,
   PG_UPTODATE,
 } from '../memory/page-flags.ts';
-import { pageFlags, pageNext, pageOrder, pagePrivate, pagesEnd, setPageIndex, setPageMapping, setPageNext, setPagePrivate } from '../memory/state.ts';
-import { nodeCount, nodeOfPage } from '../memory/zone.ts';
+import { pageFlags, pageNext, pageOrder, pagePrivate, setPageIndex, setPageMapping, setPageNext, setPagePrivate } from '../memory/state.ts';
+import { MAX_ZONES, nodeCount, nodeInFallback, nodeOfPage } from '../memory/zone.ts';
 import { ENOMEM, ENOSPC } from './errno.ts';
 import { globals } from './globals.ts';
 import { hstateVma, inodeOfVma, vmaCommitReservation, vmaEndReservation, vmaNeedsReservation } from './hugetlb-resv.ts';
@@ -32,7 +34,7 @@ import { Globals, type Page, type VmaRef, type Vpn } from './types.ts';
 
 export const hugetlb = (): HugetlbRef => get(globals, Globals.hugetlb);
 /** hugetlb_lock. */
-const hugetlbLock = (): number => hugetlb() + Hugetlb.lock;
+export const hugetlbLock = (): number => hugetlb() + Hugetlb.lock;
 export const hstateAt = (index: number): HstateRef => get(hugetlb(), Hugetlb.hstates + index);
 export const defaultHstate = (): HstateRef => (get(hugetlb(), Hugetlb.count) === 0 ? 0 : hstateAt(get(hugetlb(), Hugetlb.default)));
 
@@ -48,7 +50,7 @@ export const folioHstate = (page: Page): HstateRef => hstateOfOrder(pageOrder[pa
 // --- free list --------------------------------------------------------------------------------------------------------------
 
 /** enqueue_hugetlb_folio: a page without references goes to the free list. */
-function enqueue(h: HstateRef, page: Page): void {
+export function enqueue(h: HstateRef, page: Page): void {
   setPageNext(page, get(h, Hstate.free));
   set(h, Hstate.free, page);
   add(h, Hstate.freePages, 1);
@@ -63,11 +65,69 @@ function unlinkFree(h: HstateRef): Page {
   return page;
 }
 
+/** A certain free page off the free list. */
+export function unlinkPage(h: HstateRef, page: Page): void {
+  let before = 0;
+  for (let at = get(h, Hstate.free); at !== page; at = pageNext[at]) before = at;
+  if (before === 0) set(h, Hstate.free, pageNext[page]);
+  else setPageNext(before, pageNext[page]);
+  setPageNext(page, 0);
+  add(h, Hstate.freePages, -1);
+}
+
+/** A free page of a node off the free list, 0 when there is none. */
+function unlinkFreeOf(h: HstateRef, node: number): Page {
+  let page = get(h, Hstate.free);
+  while (page !== 0 && nodeOfPage(page) !== node) page = pageNext[page];
+  if (page !== 0) unlinkPage(h, page);
+  return page;
+}
+
+/** dequeue_hugetlb_folio_nodemask: a free page of the nearest node that has one; there is one. */
+function unlinkNearest(h: HstateRef): Page {
+  if (nodeCount() === 1) return unlinkFree(h);
+  for (let i = 0; i < MAX_ZONES; i++) {
+    const node = nodeInFallback(localNode(), i);
+    if (node < 0) break;
+    const page = unlinkFreeOf(h, node);
+    if (page !== 0) return page;
+  }
+  return unlinkFree(h);
+}
+
+/**
+ * remove_pool_hugetlb_folio: a free page of the next node that has one, or of one node alone; with `surplus` of a node of which the pool has surplus pages. 0 for
+ * none. It counts as gone from the pool.
+ */
+export function unlinkPoolPage(h: HstateRef, node: number, surplus: boolean): Page {
+  if (get(h, Hstate.freePages) === 0) return 0;
+  const nodes = nodeCount();
+  let page = 0;
+  if (nodes === 1) page = unlinkFree(h);
+  else if (node >= 0) page = surplus && get(h, Hstate.surplusOfNode + node) === 0 ? 0 : unlinkFreeOf(h, node);
+  else
+    for (let tries = 0; tries < nodes && page === 0; tries++) {
+      const next = get(h, Hstate.nextToFree);
+      set(h, Hstate.nextToFree, (next + 1) % nodes);
+      if (!surplus || get(h, Hstate.surplusOfNode + next) > 0) page = unlinkFreeOf(h, next);
+    }
+  if (page !== 0) countPage(h, page, -1, surplus);
+  return page;
+}
+
+/** Counts a page that joins the pool or leaves it (`by` 1, −1), as a surplus one or not. */
+export function countPage(h: HstateRef, page: Page, by: number, surplus: boolean): void {
+  add(h, Hstate.nr, by);
+  if (!surplus) return;
+  add(h, Hstate.surplus, by);
+  add(h, Hstate.surplusOfNode + nodeOfPage(page), by);
+}
+
 /** dequeue_hugetlb_folio_vma: a page with one reference, 0 when none is free, or none that is not promised (`unreserved`). Needs hugetlb_lock. */
 function* dequeue(h: HstateRef, unreserved: boolean): Op<number> {
   if (get(h, Hstate.freePages) === 0) return 0;
   if (unreserved && get(h, Hstate.freePages) <= get(h, Hstate.resv)) return 0;
-  const page = unlinkFree(h);
+  const page = unlinkNearest(h);
   yield* refAdd(page, 1);
   return page;
 }
@@ -75,7 +135,7 @@ function* dequeue(h: HstateRef, unreserved: boolean): Op<number> {
 // --- pages of the buddy allocator ---------------------------------------------------------------------------------------------
 
 /** only_alloc_fresh_hugetlb_folio: a page that is in no pool yet, with reference count 0; 0 without memory. `node`: of that one alone, −1 of any. */
-function* allocFresh(h: HstateRef, node: number): Op<number> {
+export function* allocFresh(h: HstateRef, node: number): Op<number> {
   const gfp = GFP_HIGHUSER_MOVABLE | __GFP_COMP;
   const page = node < 0 ? yield* allocPage(gfp, get(h, Hstate.order)) : yield* allocPage(gfp, get(h, Hstate.order), node);
   if (page === 0) return 0;
@@ -85,7 +145,7 @@ function* allocFresh(h: HstateRef, node: number): Op<number> {
 }
 
 /** update_and_free_hugetlb_folio: a page that left its pool goes back to where pages come from. */
-function* giveBack(page: Page): Op<number> {
+export function* giveBack(page: Page): Op<number> {
   yield* clearFlags(page, PG_HUGETLB | PG_HUGETLB_TEMPORARY | PG_HUGETLB_RESTORE_RESERVE | PG_ANON | PG_UPTODATE | PG_DIRTY | PG_REFERENCED);
   const order = compoundOrder(page);
   destroyCompound(page);
@@ -107,8 +167,7 @@ function* allocSurplus(h: HstateRef): Op<number> {
     yield* giveBack(page);
     return 0;
   }
-  add(h, Hstate.nr, 1);
-  add(h, Hstate.surplus, 1);
+  countPage(h, page, 1, true);
   yield* spinUnlock(hugetlbLock());
   return page;
 }
@@ -153,8 +212,7 @@ function* gatherSurplus(h: HstateRef, delta: number): Op<number> {
     const page = list;
     list = pageNext[page];
     setPageNext(page, 0);
-    add(h, Hstate.nr, -1);
-    add(h, Hstate.surplus, -1);
+    countPage(h, page, -1, true);
     yield* spinUnlock(hugetlbLock());
     yield* giveBack(page);
     yield* spinLock(hugetlbLock());
@@ -166,10 +224,9 @@ function* gatherSurplus(h: HstateRef, delta: number): Op<number> {
 function* returnUnusedSurplus(h: HstateRef, unused: number): Op<number> {
   let left = Math.min(unused, get(h, Hstate.surplus));
   let list = 0;
-  for (; left > 0 && get(h, Hstate.freePages) > 0; left--) {
-    const page = unlinkFree(h);
-    add(h, Hstate.nr, -1);
-    add(h, Hstate.surplus, -1);
+  for (; left > 0; left--) {
+    const page = unlinkPoolPage(h, -1, true);
+    if (page === 0) break;
     setPageNext(page, list);
     list = page;
   }
@@ -261,117 +318,12 @@ export function* freeHugeFolio(page: Page): Op<number> {
   const temporary = (pageFlags[page] & PG_HUGETLB_TEMPORARY) !== 0;
   // It may have been promised again just now.
   const kept = switched(SW.hugetlbSurplusKept) && get(h, Hstate.resv) > get(h, Hstate.freePages);
-  const surplus = !temporary && !kept && get(h, Hstate.surplus) > 0;
-  if (surplus) add(h, Hstate.surplus, -1);
+  const surplus = !temporary && !kept && get(h, Hstate.surplusOfNode + nodeOfPage(page)) > 0;
   if (surplus || temporary) {
-    add(h, Hstate.nr, -1);
+    countPage(h, page, -1, surplus);
     yield* spinUnlock(hugetlbLock());
     return yield* giveBack(page);
   }
   enqueue(h, page);
-  return yield* spinUnlock(hugetlbLock());
-}
-
-// --- size of a pool ---------------------------------------------------------------------------------------------------------
-
-/** alloc_pool_huge_folio: one page more for the pool, of the next node that has one (`node` −1) or of one alone; 0 for none. */
-function* allocPoolPage(h: HstateRef, node: number): Op<number> {
-  const nodes = nodeCount();
-  if (nodes === 1 || node >= 0) return yield* allocFresh(h, nodes === 1 ? -1 : node);
-  for (let tries = 0; tries < nodes; tries++) {
-    const next = get(h, Hstate.nextToAlloc);
-    set(h, Hstate.nextToAlloc, (next + 1) % nodes);
-    const page = yield* allocFresh(h, next);
-    if (page !== 0) return page;
-  }
-  return 0;
-}
-
-/** A free page of a node off the free list, 0 when there is none. */
-function unlinkFreeOf(h: HstateRef, node: number): Page {
-  let before = 0;
-  for (let page = get(h, Hstate.free); page !== 0; page = pageNext[page]) {
-    if (nodeOfPage(page) === node) {
-      if (before === 0) set(h, Hstate.free, pageNext[page]);
-      else setPageNext(before, pageNext[page]);
-      setPageNext(page, 0);
-      add(h, Hstate.freePages, -1);
-      return page;
-    }
-    before = page;
-  }
-  return 0;
-}
-
-/** remove_pool_hugetlb_folio: a free page of the next node that has one, or of one alone; 0 for none. */
-function unlinkPoolPage(h: HstateRef, node: number): Page {
-  if (get(h, Hstate.freePages) === 0) return 0;
-  const nodes = nodeCount();
-  if (nodes === 1) return unlinkFree(h);
-  if (node >= 0) return unlinkFreeOf(h, node);
-  for (let tries = 0; tries < nodes; tries++) {
-    const next = get(h, Hstate.nextToFree);
-    set(h, Hstate.nextToFree, (next + 1) % nodes);
-    const page = unlinkFreeOf(h, next);
-    if (page !== 0) return page;
-  }
-  return 0;
-}
-
-/** nr_huge_pages_node: pages of a size that are in the pool and of a node. */
-export function hugePagesOfNode(h: HstateRef, node: number): number {
-  let sum = 0;
-  for (let page = 1; page < pagesEnd(); page++)
-    if ((pageFlags[page] & PG_HUGETLB) !== 0 && pageOrder[page] === get(h, Hstate.order) && nodeOfPage(page) === node) sum++;
-  return sum;
-}
-
-/** free_huge_pages_node. */
-export function freeHugePagesOfNode(h: HstateRef, node: number): number {
-  let sum = 0;
-  for (let page = get(h, Hstate.free); page !== 0; page = pageNext[page]) if (nodeOfPage(page) === node) sum++;
-  return sum;
-}
-
-/** set_max_huge_pages: what is written to nr_hugepages, for all nodes. As many pages as can be had; 0. */
-export function* setMaxHugePages(h: HstateRef, wanted: number): Op<number> {
-  return yield* resizePool(h, wanted, -1);
-}
-
-/** The same for one node, of which `wanted` pages shall be. */
-export function* setMaxHugePagesNode(h: HstateRef, node: number, wanted: number): Op<number> {
-  return yield* resizePool(h, wanted + get(h, Hstate.nr) - get(h, Hstate.surplus) - hugePagesOfNode(h, node), node);
-}
-
-function* resizePool(h: HstateRef, wanted: number, node: number): Op<number> {
-  yield* spinLock(hugetlbLock());
-  // Surplus pages become the pool's own first.
-  while (get(h, Hstate.surplus) > 0 && wanted > get(h, Hstate.nr) - get(h, Hstate.surplus)) add(h, Hstate.surplus, -1);
-  while (wanted > get(h, Hstate.nr) - get(h, Hstate.surplus)) {
-    yield* spinUnlock(hugetlbLock());
-    const page = yield* allocPoolPage(h, node);
-    yield* spinLock(hugetlbLock());
-    if (page === 0) break;
-    add(h, Hstate.nr, 1);
-    enqueue(h, page);
-  }
-  // Promised pages stay, and so do those in use: they become surplus.
-  const least = Math.max(wanted, get(h, Hstate.resv) + get(h, Hstate.nr) - get(h, Hstate.freePages));
-  while (least < get(h, Hstate.nr) - get(h, Hstate.surplus)) {
-    const page = unlinkPoolPage(h, node);
-    if (page === 0) break;
-    add(h, Hstate.nr, -1);
-    yield* spinUnlock(hugetlbLock());
-    yield* giveBack(page);
-    yield* spinLock(hugetlbLock());
-  }
-  while (wanted < get(h, Hstate.nr) - get(h, Hstate.surplus)) add(h, Hstate.surplus, 1);
-  return yield* spinUnlock(hugetlbLock());
-}
-
-/** What is written to nr_overcommit_hugepages. */
-export function* setOvercommitHugePages(h: HstateRef, pages: number): Op<number> {
-  yield* spinLock(hugetlbLock());
-  set(h, Hstate.overcommit, pages);
   return yield* spinUnlock(hugetlbLock());
 }

@@ -1,4 +1,5 @@
 import { array, defineStruct, type Ref } from '../memory/struct.ts';
+import { MAX_NODES } from '../memory/zone.ts';
 
 export type HstateRef = Ref<'hstate'>;
 export type HugetlbRef = Ref<'hugetlb'>;
@@ -31,6 +32,8 @@ export const Hstate = defineStruct('hstate', {
   resv: 'count',
   /** surplus_huge_pages: beyond the pool's own size, given back when they are free. */
   surplus: 'count',
+  /** surplus_huge_pages_node. */
+  surplusOfNode: array(MAX_NODES, 'count'),
   overcommit: 'count',
   /** next_nid_to_alloc, next_nid_to_free: the pool grows and shrinks by nodes in turn. */
   nextToAlloc: 'number',

@@ -33,6 +33,7 @@ export * from './hugetlb.ts';
 export * from './hugetlb-lock.ts';
 export * from './hugetlb-mount.ts';
 export * from './hugetlb-pool.ts';
+export * from './hugetlb-resize.ts';
 export * from './hugetlb-resv.ts';
 export * from './hugetlb-rmap.ts';
 export * from './hugetlb-share.ts';

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { parseHugetlbOptions } from '../../src/machine/hugetlb-options.ts';
 import { hugePoolSetting } from '../../src/machine/hugetlb-settings.ts';
 import { Machine } from '../../src/machine/machine.ts';
+import { hugetlbMeminfo, hugetlbNodeMeminfo } from '../../src/machine/proc/hugetlb-meminfo.ts';
 import { hugePools } from '../../src/machine/view-hugetlb.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 
@@ -118,4 +119,71 @@ test('several sizes at once, and the default one by name', () => {
   ]);
   expect(hugePoolSetting('/proc/sys/vm/nr_hugepages')?.read()).toBe(8);
   sound(arm);
+});
+
+test('surplus pages are counted for their node, and go where they came from', () => {
+  const two = machine('hugepages=0:1,1:1');
+  const p = two.spawn();
+  const [at, bytes, flags] = [0x1_0000_0000, 2 * M, 0x40022];
+  const counts = (): (number | undefined)[][] => ['nr', 'free', 'surplus'].map((name) => [0, 1].map((node) => file(two, node, name)));
+  hugePoolSetting('/proc/sys/vm/nr_overcommit_hugepages')?.write(two.kernel, 3);
+  // The CPU is one of node 0, which has memory: what is more than the pool has comes from there.
+  expect(p.syscall('mmap', at, 4 * bytes, 3, flags | 0x10, -1, 0)).toBe(at);
+  expect(counts()).toEqual([
+    [3, 1],
+    [3, 1],
+    [2, 0],
+  ]);
+  // Pages of the own node are taken first.
+  for (let i = 0; i < 3; i++) expect(p.store(BigInt(at + i * bytes), 1, 1n)).toBeUndefined();
+  expect(counts()[1]).toEqual([0, 1]);
+  expect(p.store(BigInt(at + 3 * bytes), 1, 1n)).toBeUndefined();
+  expect(counts()[1]).toEqual([0, 0]);
+  sound(two);
+  two.enter();
+  expect(hugetlbMeminfo()).toBe(
+    'HugePages_Total:       4\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        2\nHugepagesize:       2048 kB\nHugetlb:            8192 kB\n',
+  );
+  expect(hugetlbNodeMeminfo(0)).toBe('Node 0 HugePages_Total:     3\nNode 0 HugePages_Free:      0\nNode 0 HugePages_Surp:      2\n');
+  // A page of node 1 stays in the pool, though there are surplus pages: none of them is its node's.
+  expect(p.syscall('munmap', at + 3 * bytes, bytes)).toBe(0);
+  expect(counts()).toEqual([
+    [3, 1],
+    [0, 1],
+    [2, 0],
+  ]);
+  expect(p.syscall('munmap', at, bytes)).toBe(0);
+  expect(counts()).toEqual([
+    [2, 1],
+    [0, 1],
+    [1, 0],
+  ]);
+  sound(two);
+  // A smaller pool cannot give back what is in use: it is surplus of the node that is asked, and goes when it is freed.
+  hugePoolSetting('/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages')?.write(two.kernel, 0);
+  expect(counts()).toEqual([
+    [2, 1],
+    [0, 1],
+    [2, 0],
+  ]);
+  expect(p.syscall('munmap', at + bytes, 2 * bytes)).toBe(0);
+  expect(counts()).toEqual([
+    [0, 1],
+    [0, 1],
+    [0, 0],
+  ]);
+  // A larger pool takes surplus pages over first.
+  hugePoolSetting('/proc/sys/vm/nr_hugepages_mempolicy')?.write(two.kernel, 2);
+  expect(hugePoolSetting('/proc/sys/vm/nr_hugepages')?.read()).toBe(2);
+  expect(counts()[2]).toEqual([0, 0]);
+  sound(two);
+});
+
+test('lines of meminfo are where Linux has them', () => {
+  // Linux 6.18 with an empty pool.
+  const recorded =
+    'HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\nHugepagesize:       2048 kB\nHugetlb:               0 kB\n';
+  machine('').enter();
+  expect(hugetlbMeminfo()).toBe(recorded);
+  expect(hugetlbNodeMeminfo(0)).toBe('Node 0 HugePages_Total:     0\nNode 0 HugePages_Free:      0\nNode 0 HugePages_Surp:      0\n');
 });

@@ -8,8 +8,10 @@ import { compoundOrder } from '../../memory/folio.ts';
 import { get } from '../../memory/heap.ts';
 import { PG_HUGETLB, PG_HUGETLB_RESTORE_RESERVE } from '../../memory/page-flags.ts';
 import { pageFlags, pageNext, pagePrivate, pageRefcount, pagesEnd } from '../../memory/state.ts';
+import { MAX_NODES, nodeOfPage } from '../../memory/zone.ts';
 import { PTE_PRESENT } from '../../pagetable/canonical.ts';
 import { globals } from '../globals.ts';
+import { surplusHugePagesOfNode } from '../hugetlb-resize.ts';
 import { covered, HPAGE_RESV_OWNER, hstateVma, hugecacheOffset, hugePages, inodeOfVma, isVmaResvSet, privateRef } from '../hugetlb-resv.ts';
 import { inodeSubpool } from '../hugetlb-subpool.ts';
 import { Hstate, type HstateRef, Hugetlb, Subpool } from '../hugetlb-types.ts';
@@ -68,13 +70,23 @@ function checkPool(h: HstateRef, census: Census, found: Findings): void {
   }
   let used = 0;
   let restoring = 0;
+  const byNode: number[] = [];
+  for (let page = get(h, Hstate.free); page !== 0; page = pageNext[page]) byNode[nodeOfPage(page)] = (byNode[nodeOfPage(page)] ?? 0) + 1;
   for (let page = 1; page < pagesEnd(); page++)
     if ((pageFlags[page] & PG_HUGETLB) !== 0 && pageRefcount[page] > 0 && compoundOrder(page) === get(h, Hstate.order)) {
       used++;
+      byNode[nodeOfPage(page)] = (byNode[nodeOfPage(page)] ?? 0) + 1;
       if ((pageFlags[page] & PG_HUGETLB_RESTORE_RESERVE) !== 0) restoring++;
     }
   found.equal('I25', `${name}: free pages`, get(h, Hstate.freePages), free);
   found.equal('I25', `${name}: pages`, get(h, Hstate.nr), free + used);
+  let surplus = 0;
+  for (let node = 0; node < MAX_NODES; node++) {
+    const ofNode = surplusHugePagesOfNode(h, node);
+    surplus += ofNode;
+    if (ofNode < 0 || ofNode > (byNode[node] ?? 0)) found.add('I25', `${name}: ${ofNode} pages of node ${node} are surplus, of ${byNode[node] ?? 0}`);
+  }
+  found.equal('I25', `${name}: surplus pages`, get(h, Hstate.surplus), surplus);
   found.equal('I24', `${name}: reserved pages`, get(h, Hstate.resv) + restoring, owned(h, census));
   if (get(h, Hstate.resv) < 0) found.add('I24', `${name}: ${get(h, Hstate.resv)} pages are reserved`);
   if (get(h, Hstate.resv) > free) found.add('I24', `${name}: ${get(h, Hstate.resv)} pages are reserved, ${free} are free`);

@@ -7,15 +7,17 @@
 
 import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, get, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { entryGet, get, spinUnlock } from '../kernel/ops.ts';
 import { PTE_DIRTY, PTE_PROTNONE, PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear, setPteAt, setPtes } from './contpte.ts';
+import { EAGAIN } from './errno.ts';
 import { globals } from './globals.ts';
 import { changeHugePmd, hugePmdPage, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { hugetlbChangeProtection } from './hugetlb-vma.ts';
 import { vmNormalPage } from './memory.ts';
 import { tlbRemoveEntry } from './mmu-gather.ts';
 import { PTE_PAYLOAD, pteLockptr, pteMkwrite, pteModify, ptePresent, tablePage } from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { pageAnonExclusive } from './rmap.ts';
 import { folioTestAnon } from './swap.ts';
 import { type GatherRef, Globals, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -89,21 +91,29 @@ function* changeTable(tlb: GatherRef, vma: VmaRef, table: Page, level: number, s
     }
     if ((entry & PTE_TABLE) !== 0) {
       if (level > 1) changed += yield* changeTable(tlb, vma, tablePage(entry), level - 1, vpn, next, prot, flags);
-      else changed += yield* changePteRange(tlb, vma, tablePage(entry), vpn, next, prot, flags);
+      else {
+        const done = yield* changePteRange(tlb, vma, at, vpn, next, prot, flags);
+        // It went while we came: the entry is looked at again.
+        if (done === -EAGAIN) continue;
+        changed += done;
+      }
     }
     vpn = next;
   }
   return changed;
 }
 
-/** change_pte_range. Entries that are not present have no rights to change: markers stay, as swap entries do. */
-function* changePteRange(tlb: GatherRef, vma: VmaRef, table: Page, start: Vpn, end: Vpn, prot: number, flags: number): Op<number> {
+/**
+ * change_pte_range. Entries that are not present have no rights to change: markers stay, as swap entries do. `pmdp` is the entry of the table; −EAGAIN when it
+ * leads to none any longer (the mmap lock does not keep a table that held pages of a file: retract_page_tables).
+ */
+function* changePteRange(tlb: GatherRef, vma: VmaRef, pmdp: number, start: Vpn, end: Vpn, prot: number, flags: number): Op<number> {
   const step = entryStride(0);
-  let ptep = entryAt(table, 0, start);
+  let ptep = yield* pteOffsetMapLock(pmdp, start);
+  if (ptep === 0) return -EAGAIN;
   const lock = pteLockptr(ptep);
   const mm = get(vma, Vma.mm);
   let changed = 0;
-  yield* spinLock(lock);
   for (let vpn = start; vpn < end; vpn++) {
     const seen = yield* entryGet(ptep, 0);
     if (isWholeRun(seen, vpn, end)) {

@@ -38,6 +38,7 @@ import {
   pteSet,
   tablePage,
 } from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { folioAddNewAnonRmap, folioDupFileRmapPtes, folioTryDupAnonRmapPtes } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioPut, folioTestAnon } from './swap.ts';
 import { MM_ANONPAGES, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -80,7 +81,7 @@ function* copyTable(dst: VmaRef, src: VmaRef, table: Page, level: number, start:
     if ((entry & PTE_TABLE) !== 0) {
       // The child gets the upper tables that the parent has, even where nothing hangs below them (copy_pmd_range begins with pmd_alloc).
       if (level > 1 && (yield* entryAlloc(get(dst, Vma.mm), vpn, level - 1)) === 0) return -ENOMEM;
-      const error = level > 1 ? yield* copyTable(dst, src, tablePage(entry), level - 1, vpn, next) : yield* copyPteRange(dst, src, tablePage(entry), vpn, next);
+      const error = level > 1 ? yield* copyTable(dst, src, tablePage(entry), level - 1, vpn, next) : yield* copyPteRange(dst, src, at, vpn, next);
       if (error !== 0) return error;
     }
     vpn = next;
@@ -88,18 +89,18 @@ function* copyTable(dst: VmaRef, src: VmaRef, table: Page, level: number, start:
   return 0;
 }
 
-/** copy_pte_range. */
-function* copyPteRange(dst: VmaRef, src: VmaRef, table: Page, start: Vpn, end: Vpn): Op<number> {
+/** copy_pte_range. `pmdp` is the entry of the parent's table, which may be gone by now (retract_page_tables): then there was nothing private in it. */
+function* copyPteRange(dst: VmaRef, src: VmaRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
   let to = yield* pteAlloc(get(dst, Vma.mm), start);
   if (to === 0) return -ENOMEM;
   const step = entryStride(0);
-  let from = entryAt(table, 0, start);
   const toLock = pteLockptr(to);
-  const fromLock = pteLockptr(from);
   let prealloc = 0;
   let vpn = start;
   yield* spinLock(toLock);
-  yield* spinLock(fromLock);
+  let from = yield* pteOffsetMapLock(pmdp, vpn);
+  if (from === 0) return yield* spinUnlock(toLock);
+  const fromLock = pteLockptr(from);
   while (vpn < end) {
     const pte = yield* entryGet(from, 0);
     if (isWholeRun(pte, vpn, end) && (yield* copyPresentRun(dst, src, to, from, pte, vpn)) !== 0) {

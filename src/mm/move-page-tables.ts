@@ -6,16 +6,18 @@
  * lock is dropped. Whole tables move by the entry that leads to them.
  */
 
-import { codec, entryAt, entryEnd, entryStride, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
+import { codec, entryEnd, entryStride, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { downWrite, entryGet, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { tableLock } from '../kernel/table-lock.ts';
 import { PTE_SOFT_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
 import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear, setPteAt, setPtes } from './contpte.ts';
+import { EAGAIN } from './errno.ts';
 import { moveHugePmd, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { moveHugetlbPageTables } from './hugetlb-vma.ts';
-import { entryAlloc, entryPointer, pteAlloc, pteLockptr, ptePresent, pteSet, tablePage } from './pgtable.ts';
+import { entryAlloc, entryPointer, pteAlloc, pteLockptr, ptePresent, pteSet } from './pgtable.ts';
+import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { anonVmaLock } from './rmap.ts';
 import { File, Inode, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB } from './vm-flags.ts';
@@ -97,9 +99,8 @@ function* moveExtent(source: VmaRef, target: VmaRef, vpn: Vpn, to: Vpn, end: Vpn
   if (extent === spanPages(PMD) && movesTables() && (yield* moveTable(source, vpn, old, fresh, PMD)) !== 0) return vpn + extent;
   const newPtep = yield* pteAlloc(mm, to);
   if (newPtep === 0) return 0;
-  const table = tablePage(yield* entryGet(old, PMD));
-  yield* movePtes(source, target, entryAt(table, 0, vpn), newPtep, vpn, to, extent, needRmapLocks);
-  return vpn + extent;
+  // A table that went while we came: the entry is looked at again.
+  return (yield* movePtes(source, target, old, newPtep, vpn, to, extent, needRmapLocks)) === -EAGAIN ? vpn : vpn + extent;
 }
 
 /** move_pgt_entry of a huge page: 1 when done. */
@@ -140,13 +141,20 @@ function* moveTable(source: VmaRef, vpn: Vpn, old: number, fresh: number, level:
   return moved;
 }
 
-/** move_ptes: `count` entries of one table. */
-function* movePtes(source: VmaRef, target: VmaRef, oldPtep: number, newPtep: number, from: Vpn, to: Vpn, count: number, needRmapLocks: number): Op<number> {
+/**
+ * move_ptes: `count` entries of one table. `pmdp` is the entry of the old one; −EAGAIN when it leads to none any longer (the mmap lock does not keep a table that
+ * held pages of a file: retract_page_tables). The new one is empty, and of a VMA that nobody finds before it is filled.
+ */
+function* movePtes(source: VmaRef, target: VmaRef, pmdp: number, newPtep: number, from: Vpn, to: Vpn, count: number, needRmapLocks: number): Op<number> {
   if (needRmapLocks !== 0) yield* takeRmapLocks(source);
   const mm = get(target, Vma.mm);
+  const oldPtep = yield* pteOffsetMapLock(pmdp, from);
+  if (oldPtep === 0) {
+    if (needRmapLocks !== 0) yield* dropRmapLocks(source);
+    return -EAGAIN;
+  }
   const oldLock = pteLockptr(oldPtep);
   const newLock = pteLockptr(newPtep);
-  yield* spinLock(oldLock);
   if (newLock !== oldLock) yield* spinLock(newLock);
   const step = entryStride(0);
   const softDirty = codec.supports & PTE_SOFT_DIRTY;

@@ -109,7 +109,7 @@ function readTables(mm: number, owners: Int32Array, found: Findings): { tables: 
       else if ((entry & PTE_TABLE) === 0 && mm === get(globals, Globals.initMm)) continue;
       if (level === 0) entries.push({ vpn, pte: entry, level });
       else if ((entry & PTE_TABLE) === 0) {
-        if (codec.tables[level].leaves) entries.push({ vpn, pte: entry, level });
+        if (codec.tables[level].leaves || codec.tables[level].groups.length > 0) entries.push({ vpn, pte: entry, level });
         else found.add('I11', `mm ${mm}: entry ${hex(entry)} of level ${level} at vpn ${hex(vpn)} is neither empty nor a table`);
       } else {
         const below = pageOfPfn(ptePfn(entry));

@@ -1,0 +1,258 @@
+/**
+ * Huge page directories are nothing that a process could see (F037): a random history of calls, accesses, forks and pins on huge pages of all sizes has the same results,
+ * contents, leaves, mincore, pagemap, smaps, numa_maps and pools on the tables of Linux 6.10, which had them, as on those of 6.18. Directories are really there while it
+ * runs, all is sound after each step (checkMachine), and nothing of them is left when the processes are gone. More seeds and sizes with PXD_NIGHTLY=1.
+ */
+import { afterAll, describe, expect, it } from 'vitest';
+import { pageSizes } from '../../src/arch/linux/page-sizes.ts';
+import { findMode } from '../../src/arch/registry.ts';
+import { entryAt, loadEntry, tableEntries, tableLevel, topLevel } from '../../src/kernel/arch.ts';
+import { randomNumbers } from '../../src/kernel/choose.ts';
+import { poolOf } from '../../src/machine/boot-hugetlb.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import { readNumaMaps, readSmaps } from '../../src/machine/proc/mem-stats.ts';
+import { readPagemap } from '../../src/machine/proc/pagemap.ts';
+import type { VmaView } from '../../src/machine/proc/view.ts';
+import type { Process } from '../../src/machine/process.ts';
+import { get } from '../../src/memory/heap.ts';
+import { PG_TABLE } from '../../src/memory/page-flags.ts';
+import { pageFlags, pagesEnd } from '../../src/memory/state.ts';
+import { allocPageVector, FOLL_LONGTERM, FOLL_WRITE, freePageVector, PageVector } from '../../src/mm/gup-types.ts';
+import { Hstate } from '../../src/mm/hugetlb-types.ts';
+import { checkMachine } from '../../src/mm/invariants/index.ts';
+import { tablePage } from '../../src/mm/pgtable.ts';
+import { Mm, Vma } from '../../src/mm/types.ts';
+import { VM_HUGETLB } from '../../src/mm/vm-flags.ts';
+import { findVma } from '../../src/mm/vma-tree.ts';
+import { PTE_GROUP, PTE_TABLE } from '../../src/pagetable/canonical.ts';
+import { userExtents } from './support/kernel-extents.ts';
+
+const nightly = process.env.PXD_NIGHTLY === '1';
+const SEEDS = nightly ? Array.from({ length: 6 }, (_, i) => 100 + i) : [7];
+const STEPS = nightly ? 120 : 40;
+const LARGEST = nightly ? 26 : 24;
+
+const ALL = ['ppc-e500', 'ppc64-e500', 'ppc-8xx-4k', 'ppc-8xx-16k', 'ppc64-hash-4k', 'ppc64-hash-64k'];
+const PAIRS = nightly ? ALL : ['ppc-e500', 'ppc-8xx-4k', 'ppc64-hash-4k'];
+
+/** Each size has a part of the address space of its own, and so have buffers. */
+const REGION = 2 ** 28;
+const BUFFER = 0x8000000;
+/** Huge pages in each part, of its pool, and in the part that is used. */
+const POOL = 5;
+const ROOM = 6;
+const HUGETLB = 0x40000;
+const FIXED = 0x10;
+const DONTNEED = 4;
+
+interface World {
+  readonly machine: Machine;
+  readonly shifts: readonly number[];
+  readonly tasks: Process[];
+  readonly pins: number[];
+  /** Page tables that there were before the first process. */
+  readonly tables: number;
+}
+
+const tablesOf = (machine: Machine): number => {
+  machine.enter();
+  let tables = 0;
+  for (let page = 0; page < pagesEnd(); page++) if ((pageFlags[page] & PG_TABLE) !== 0) tables++;
+  return tables;
+};
+
+function start(mode: string): World {
+  const found = findMode(mode);
+  if (found === undefined) throw new Error(mode);
+  const shifts = pageSizes(found)
+    .filter((s) => s.hugetlb && s.shift <= LARGEST)
+    .map((s) => s.shift);
+  const bytes = shifts.reduce((sum, shift) => sum + (POOL + 1) * 2 ** shift, 0);
+  const machine = new Machine({ mode, ramBytes: 2 ** Math.ceil(Math.log2(Math.max(2 ** (found.pageShift + 14), 2 * bytes))) });
+  const tables = tablesOf(machine);
+  for (const shift of shifts) machine.kernel.setMaxHugePages(poolOf(2 ** (shift - 10), machine.pageShift), POOL);
+  const p = machine.spawn();
+  expect(p.syscall('mmap', BUFFER, 2 ** 20, 3, FIXED | 0x22, -1, 0)).toBe(BUFFER);
+  // Two pages of each size to begin with, and two shared ones.
+  shifts.forEach((shift, i) => {
+    for (const [part, kind] of [0x22, 0x21].entries())
+      p.syscall('mmap', REGION * (i + 1) + 2 * part * 2 ** shift, 2 * 2 ** shift, 3, (FIXED | HUGETLB | kind | (shift << 26)) >>> 0, -1, 0);
+    p.store(BigInt(REGION * (i + 1)), 8, 1n);
+  });
+  return { machine, shifts, tasks: [p], pins: [], tables };
+}
+
+type Step = (world: World) => unknown;
+
+/** One step of a history: its numbers are drawn once for both worlds. */
+function stepOf(random: (below: number) => number, shifts: readonly number[]): [string, Step] {
+  const who = random(6);
+  const of = ({ tasks }: World): Process => tasks[who % tasks.length];
+  const size = random(shifts.length);
+  const bytes = 2 ** shifts[size];
+  const first = random(ROOM);
+  const at = REGION * (size + 1) + first * bytes;
+  const count = 1 + random(Math.min(3, ROOM - first));
+  const length = count * bytes;
+  const value = BigInt(1 + random(1 << 30));
+  const inside = random(2 ** (shifts[size] - 3)) * 8;
+  const name = (what: string): string => `${what} ${2 ** (shifts[size] - 10)}K 0x${at.toString(16)} ${count} by ${who}`;
+  const kind = random(26);
+  if (kind < 4) {
+    const flags = FIXED | HUGETLB | [0x22, 0x22, 0x21][random(3)];
+    return [name(`mmap ${flags}`), (w) => of(w).syscall('mmap', at, length, 3, (flags | (shifts[size] << 26)) >>> 0, -1, 0)];
+  }
+  if (kind < 9) return [name('store'), (w) => of(w).store(BigInt(at + inside), 8, value)];
+  if (kind < 11) return [name('load'), (w) => of(w).load(BigInt(at + inside), 8)];
+  if (kind < 13) return [name('madvise'), (w) => of(w).syscall('madvise', at, length, DONTNEED)];
+  if (kind < 15) {
+    const prot = [0, 1, 3, 3][random(4)];
+    return [name(`mprotect ${prot}`), (w) => of(w).syscall('mprotect', at, length, prot)];
+  }
+  if (kind < 17) return [name('munmap'), (w) => of(w).syscall('munmap', at, length)];
+  if (kind < 19) {
+    const to = REGION * (size + 1) + random(ROOM) * bytes;
+    const shrinks = random(4) === 0;
+    return [
+      name(`mremap to 0x${to.toString(16)}`),
+      (w) => (shrinks ? of(w).syscall('mremap', at, length, bytes, 0) : of(w).syscall('mremap', at, length, length, 3, to)),
+    ];
+  }
+  if (kind < 21)
+    return [
+      name('fork'),
+      (w) => {
+        if (w.tasks.length < 3) w.tasks.push(of(w).fork());
+        return w.tasks.length;
+      },
+    ];
+  if (kind < 22)
+    return [
+      name('exit'),
+      (w) => {
+        if (w.tasks.length > 1) w.tasks.splice(who % w.tasks.length, 1)[0].exit(0);
+        return w.tasks.length;
+      },
+    ];
+  if (kind < 23) return [name('mincore'), mincoreOf(at, length, who)];
+  const flags = [0, FOLL_WRITE, FOLL_LONGTERM, FOLL_WRITE | FOLL_LONGTERM][random(4)];
+  const fast = random(3) > 0;
+  const pages = 1 + random(60);
+  return [
+    name(`pin ${flags}${fast ? ' fast' : ''}`),
+    (w) => {
+      const { mm } = of(w);
+      const { machine } = w;
+      machine.enter();
+      if (w.pins.length > 1) release(w);
+      const vector = allocPageVector();
+      w.pins.push(vector);
+      const vpn = Math.floor((at + inside) / machine.pageSize);
+      const got = machine.kernel[fast ? 'pinUserPagesFast' : 'pinUserPagesUnlocked'](mm, vpn, pages, flags, vector);
+      // Pages of one folio follow each other wherever it lies.
+      const firstPage = get(vector, PageVector.pages);
+      return [got, Array.from({ length: get(vector, PageVector.count) }, (_, i) => get(vector, PageVector.pages + i) - firstPage).at(-1)];
+    },
+  ];
+}
+
+/** mincore() of a huge page at most, told shortly. */
+const mincoreOf =
+  (at: number, length: number, who: number): Step =>
+  ({ machine, tasks }) => {
+    const p = tasks[who % tasks.length];
+    const pages = Math.min(length / machine.pageSize, 4096);
+    const result = p.syscall('mincore', at, pages * machine.pageSize, BUFFER);
+    return [result, result === 0 && p.read(BigInt(BUFFER), pages).bytes.reduce((sum, byte) => sum + (byte & 1), 0)];
+  };
+
+function release({ machine, pins }: World): void {
+  machine.enter();
+  for (const vector of pins.splice(0)) {
+    machine.kernel.unpinUserPages(vector, 0);
+    freePageVector(vector);
+  }
+}
+
+/** What can be known of the processes and the pools from outside. */
+function told({ machine, shifts, tasks }: World, tables: boolean): unknown {
+  machine.enter();
+  const pools = shifts.map((shift) => {
+    const h = poolOf(2 ** (shift - 10), machine.pageShift);
+    return [Hstate.nr, Hstate.freePages, Hstate.resv, Hstate.surplus].map((field) => get(h, field));
+  });
+  const spaces = tasks.map((p) => {
+    const found: unknown[] = [];
+    for (let vma = findVma(p.mm, REGION / machine.pageSize); vma !== 0; vma = get(vma, Vma.next)) {
+      if ((get(vma, Vma.flags) & VM_HUGETLB) === 0) continue;
+      const [at, end] = [get(vma, Vma.start), get(vma, Vma.end)];
+      const huge = 2 ** (shifts[Math.floor((at * machine.pageSize) / REGION) - 1] - machine.codec.pageShift);
+      const pagemap: string[] = [];
+      // First and last page of each; frames may be others.
+      for (let vpn = at; vpn < end; vpn += huge)
+        for (const page of [vpn, vpn + huge - 1]) pagemap.push((readPagemap(machine, p.ref, page, 1)[0] >> 55n).toString(16));
+      const view = { start: at, end } as VmaView;
+      found.push([at, end, get(vma, Vma.flags), readSmaps(machine, p.ref, view), readNumaMaps(machine, p.ref, view), pagemap.join(' ')]);
+    }
+    return found;
+  });
+  const leaves = !tables
+    ? []
+    : tasks.map((p) =>
+        userExtents(machine, p.pid)
+          .filter(({ vpn }) => vpn * machine.pageSize >= REGION)
+          .map(({ vpn, leafPages }) => [vpn, leafPages].join(' ')),
+      );
+  return { pools, spaces, leaves };
+}
+
+/** Slots of huge page directories that the processes have. */
+function directories({ machine, tasks }: World): number {
+  machine.enter();
+  let slots = 0;
+  const walk = (table: number, level: number): void => {
+    for (let i = 0; i < tableEntries(level) && level > 0; i++) {
+      const entry = loadEntry(entryAt(table, level, 0) + i * machine.codec.tables[level].strideWords, level);
+      if ((entry & PTE_TABLE) === 0) continue;
+      if ((entry & PTE_GROUP) !== 0) slots++;
+      else walk(tablePage(entry), tableLevel(entry, level));
+    }
+  };
+  for (const { mm } of tasks) walk(get(mm, Mm.pgd), topLevel);
+  return slots;
+}
+
+describe.each(PAIRS)('%s with and without huge page directories', (mode) => {
+  let most = 0;
+
+  it.each(SEEDS)('F037 the same history has the same results (seed %i)', (seed) => {
+    const random = randomNumbers(seed);
+    const [plain, hugepd] = [start(mode), start(`${mode}-hugepd`)];
+    expect(hugepd.shifts).toEqual(plain.shifts);
+    const history: string[] = [];
+    for (let i = 0; i < STEPS; i++) {
+      const [name, step] = stepOf(random, plain.shifts);
+      const label = `seed ${seed}, step ${i}: ${name}, after ${history.slice(-12).join('; ')}`;
+      const results = [plain, hugepd].map((world) => step(world));
+      expect(results[1], label).toEqual(results[0]);
+      const checks = i % 8 === 7 || i === STEPS - 1;
+      expect(told(hugepd, checks), label).toEqual(told(plain, checks));
+      most = Math.max(most, directories(hugepd));
+      expect(directories(plain)).toBe(0);
+      for (const world of checks ? [plain, hugepd] : []) {
+        world.machine.enter();
+        expect(checkMachine({ leaks: true, roots: world.pins }), label).toEqual([]);
+      }
+      history.push(`${name} → ${String(results[0])}`);
+    }
+    for (const world of [plain, hugepd]) {
+      release(world);
+      for (const p of world.tasks) p.exit(0);
+      world.machine.enter();
+      expect(checkMachine({ leaks: true })).toEqual([]);
+      expect(tablesOf(world.machine)).toBe(world.tables);
+    }
+  });
+
+  afterAll(() => expect(most > 0).toBe(mode !== 'ppc64-hash-64k'));
+});

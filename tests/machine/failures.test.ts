@@ -1,82 +1,35 @@
-/**
- * Allocation failure at every site: each call of a scenario is run with its first allocation failing, then its second, and so on until it asks for no more;
- * each time with that one alone, and with all that come after it. It answers as Linux does, breaks no invariant, changes nothing where it fails as a whole, and when all processes have gone nothing is left of it.
- */
+/** Allocation failure at every site of every call (support/failures.ts), on small pages and on huge ones (support/failing-huge.ts). */
 import { describe, expect, it } from 'vitest';
-import { Machine } from '../../src/machine/machine.ts';
-import type { Process } from '../../src/machine/process.ts';
-import { get, set } from '../../src/memory/heap.ts';
-import { FIRST_OBJECT, heap, journalMark, SLOT_TOP, startJournal, stopJournal, undo } from '../../src/memory/state.ts';
-import { layouts } from '../../src/memory/struct.ts';
-import { Memory, memory, Pcp, Zone } from '../../src/memory/zone.ts';
-import { globals } from '../../src/mm/globals.ts';
-import { checkMachine } from '../../src/mm/invariants/index.ts';
-import { Globals, Inode, Mm, Process as ProcessStruct, Vma } from '../../src/mm/types.ts';
-import { firstVma } from '../../src/mm/vma-tree.ts';
 import { elf, install, vectors } from '../mm/support/elf.ts';
-
-const ENOMEM = -12;
-const ESRCH = -3;
-const E2BIG = -7;
-const EAGAIN = -11;
-const EFAULT = -14;
-const EINVAL = -22;
-const ENFILE = -23;
-const ENOSPC = -28;
-/** What threadLoad and threadStore answer for signals: −(signal · 256 + code). */
-const KILLED = -9 * 256;
-const OOM = [KILLED];
-
-const A = 0x10000000;
-const B = 0x20000000;
-const PAGE = 0x1000;
-const TABLE = 0x200000;
-const ANON = 0x22;
-const FIXED = 0x10;
-
-interface Scenario {
-  readonly name: string;
-  setup?(p: Process): void;
-  run(p: Process): number;
-  /** Errors that it may answer with when an allocation fails (default ENOMEM alone). */
-  readonly errors?: readonly number[];
-  /** It may have done a part of its work when it fails. */
-  readonly partial?: boolean;
-  /** A VMA may stay split when it fails: the first cut is not taken back when the second has no memory (mm/vma.c: vma_modify, vms_gather_munmap_vmas). */
-  readonly splits?: boolean;
-  /** Pages that stay promised for ever when it fails, as on Linux. */
-  readonly losesPromised?: number;
-  /** What it answers with when it is tried again with memory after a failure; without it, no error. */
-  readonly again?: readonly number[];
-  /** A failure is got over: it succeeds all the same wherever the allocation fails. */
-  readonly never?: boolean;
-}
-
-const kernel = (p: Process): Record<string, (...args: number[]) => number> => {
-  p.machine.enter();
-  return p.machine.kernel as unknown as Record<string, (...args: number[]) => number>;
-};
-const load = (p: Process, address: number): number => kernel(p).threadLoad(p.ref, address / PAGE);
-const store = (p: Process, address: number, value = 1): number => kernel(p).threadStore(p.ref, address / PAGE, value);
-const fork = (p: Process): number => kernel(p).sysFork(p.ref);
-const mmap = (p: Process, at: number, pages: number, flags = ANON, prot = 3, fd = -1, offset = 0): number =>
-  p.syscall('mmap', at, pages * PAGE, prot, flags, fd, offset);
-
-/** Writes a name and opens files: descriptor 0 shared memory, 1 of a disk; eight pages each. */
-function files(p: Process): void {
-  mmap(p, 0x1000000, 1, ANON | FIXED);
-  p.write(0x1000000n, new TextEncoder().encode('name\0'));
-  p.syscall('memfd_create', 0x1000000, 2);
-  p.write(0x1000000n, new TextEncoder().encode('/var/tmp/pxd/disk\0'));
-  p.syscall('open', 0x1000000, 0o102, 0o600);
-  for (const fd of [0, 1]) p.syscall('ftruncate', fd, 8 * PAGE);
-}
-
-/** Eight written pages at A. */
-function written(p: Process): void {
-  mmap(p, A, 8, ANON | FIXED);
-  for (let i = 0; i < 8; i++) store(p, A + i * PAGE, i + 1);
-}
+import { HUGE_SCENARIOS } from './support/failing-huge.ts';
+import {
+  A,
+  ANON,
+  B,
+  E2BIG,
+  EAGAIN,
+  EFAULT,
+  EINVAL,
+  ENFILE,
+  ENOMEM,
+  ENOSPC,
+  ESRCH,
+  FIXED,
+  failEach,
+  files,
+  fork,
+  iovec,
+  KILLED,
+  kernel,
+  load,
+  mmap,
+  OOM,
+  PAGE,
+  type Scenario,
+  store,
+  TABLE,
+  written,
+} from './support/failures.ts';
 
 /** What the scenario in hand calls execve() with. */
 let args: [number, number, number] = [0, 0, 0];
@@ -617,155 +570,18 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-/** One iovec in user memory. */
-function iovec(p: Process, at: number, base: number, length: number): void {
-  p.store(BigInt(at), 8, BigInt(base));
-  p.store(BigInt(at + 8), 8, BigInt(length));
-}
-
-/**
- * All that processes can see of themselves, but page tables and what is resident. `joined`: VMAs that differ in nothing and follow each other
- * are shown as one.
- */
-function visible(joined: boolean): string {
-  const lines: string[] = [];
-  for (let p = get(globals, Globals.processes); p !== 0; p = get(p, ProcessStruct.next)) {
-    const mm = get(p, ProcessStruct.mm);
-    lines.push(`process ${get(p, ProcessStruct.pid)} ${mm}`);
-    for (let fd = 0; fd < 16; fd++) lines.push(`${get(p, ProcessStruct.files + fd)}`);
-    if (mm === 0) continue;
-    for (const field of [Mm.totalVm, Mm.lockedVm, Mm.dataVm, Mm.execVm, Mm.stackVm, Mm.brk, Mm.defFlags]) lines.push(`${get(mm, field)}`);
-    if (!joined) lines.push(`${get(mm, Mm.mapCount)} VMAs`);
-    for (let vma = firstVma(mm); vma !== 0; vma = get(vma, Vma.next)) {
-      const [start, pgoff] = [get(vma, Vma.start), get(vma, Vma.pgoff)];
-      while (joined && get(vma, Vma.next) !== 0 && continues(vma, get(vma, Vma.next))) vma = get(vma, Vma.next);
-      lines.push([start, get(vma, Vma.end), pgoff, ...KIND.map((field) => get(vma, field))].map((value) => value.toString(16)).join(' '));
-    }
-  }
-  return lines.join('\n');
-}
-
-/** What VMAs have in common that could be one. */
-const KIND = [Vma.flags, Vma.file, Vma.ops];
-
-const continues = (vma: number, next: number): boolean =>
-  get(vma, Vma.end) === get(next, Vma.start) &&
-  get(vma, Vma.pgoff) + get(vma, Vma.end) - get(vma, Vma.start) === get(next, Vma.pgoff) &&
-  [...KIND, Vma.anonVma].every((field) => get(vma, field) === get(next, field));
-
-/** Live objects by type and pages that are free or cached of files, when all processes have gone. */
-function remains(machine: Machine): Record<string, number> {
-  machine.enter();
-  for (let p = get(globals, Globals.processes); p !== 0; p = get(p, ProcessStruct.next))
-    if (get(p, ProcessStruct.alive) !== 0) (machine.kernel as unknown as { sysExit(p: number, status: number): number }).sysExit(p, 0);
-  const counts: Record<string, number> = {};
-  for (let ref = FIRST_OBJECT; ref < heap[SLOT_TOP]; ref += layouts[Math.abs(heap[ref])].size)
-    if (heap[ref] > 0) counts[layouts[heap[ref]].name] = (counts[layouts[heap[ref]].name] ?? 0) + 1;
-  let free = 0;
-  for (let number = 0; number < heap[memory() + Memory.nrZones]; number++) {
-    const zone = heap[memory() + Memory.zones + number];
-    free += heap[zone + Zone.free];
-    for (let cpu = 0; cpu < heap[memory() + Memory.cpus]; cpu++) free += heap[heap[zone + Zone.pcps + cpu] + Pcp.count];
-  }
-  // How much of a disk file is cached tells how far a call came, and loses nothing.
-  for (const inode of liveInodes()) free += get(inode, Inode.nrPages);
-  return { ...counts, freePages: free };
-}
-
-function liveInodes(): number[] {
-  const found: number[] = [];
-  for (let ref = FIRST_OBJECT; ref < heap[SLOT_TOP]; ref += layouts[Math.abs(heap[ref])].size) if (heap[ref] === Inode.$type) found.push(ref);
-  return found;
-}
-
-/** Violations that remain after all has gone are leaks, too. */
-function afterExit(machine: Machine, leaks: boolean): { counts: Record<string, number>; violations: string[] } {
-  const counts = remains(machine);
-  return { counts, violations: checkMachine({ leaks }) };
-}
-
-function start(scenario: Scenario, program: 'direct' | 'native'): { machine: Machine; p: Process } {
-  const machine = new Machine({ ramBytes: 8 * 2 ** 20, program });
-  const p = machine.spawn();
-  set(p.mm, Mm.startBrk, 0x60000000);
-  set(p.mm, Mm.brk, 0x60000000);
-  scenario.setup?.(p);
-  machine.tlb.flushAll();
-  machine.enter();
-  return { machine, p };
-}
-
-/** Each failing allocation of a scenario; how many there are. */
-function failEach(scenario: Scenario, program: 'direct' | 'native'): number {
-  const { machine, p } = start(scenario, program);
-  expect(checkMachine()).toEqual([]);
-  const before = visible(scenario.splits === true);
-  const promised = get(globals, Globals.committed);
-  const leaks = scenario.losesPromised !== undefined;
-  startJournal();
-  try {
-    const origin = journalMark();
-    const back = (): void => {
-      undo(origin);
-      machine.tlb.flushAll();
-    };
-    const unfailed = scenario.run(p);
-    expect(unfailed).toBeGreaterThanOrEqual(0);
-    const whole = afterExit(machine, leaks);
-    expect(whole.violations).toEqual([]);
-    back();
-    const without = afterExit(machine, leaks);
-    expect(without.violations).toEqual([]);
-    back();
-    // 1, −1, 2, −2 …
-    for (let n = 1; ; n = n > 0 ? -n : 1 - n) {
-      set(globals, Globals.failAllocation, n);
-      const result = scenario.run(p);
-      const reached = get(globals, Globals.failAllocation) === (n > 0 ? 0 : -1);
-      set(globals, Globals.failAllocation, 0);
-      const what = `${n > 0 ? 'allocation' : 'allocations from'} ${Math.abs(n)}: result ${result}`;
-      if (!reached) {
-        expect(result).toBe(unfailed);
-        return n - 1;
-      }
-      expect([what, checkMachine({ leaks })]).toEqual([what, []]);
-      if (result < 0) {
-        expect([what, scenario.never === true]).toEqual([what, false]);
-        expect([what, (scenario.errors ?? [ENOMEM]).includes(result)]).toEqual([what, true]);
-        if (!scenario.partial) {
-          expect(`${what}\n${visible(scenario.splits === true)}`).toBe(`${what}\n${before}`);
-          const lost = get(globals, Globals.committed) - promised;
-          expect([what, lost]).toEqual([what, lost === scenario.losesPromised ? lost : 0]);
-        }
-        // There is memory again: it works as if nothing had been.
-        const again = scenario.run(p);
-        expect([what, scenario.again?.includes(again) ?? again >= 0, again]).toEqual([what, true, again]);
-        expect([what, checkMachine({ leaks })]).toEqual([what, []]);
-      }
-      back();
-      set(globals, Globals.failAllocation, n);
-      scenario.run(p);
-      set(globals, Globals.failAllocation, 0);
-      const { counts, violations } = afterExit(machine, leaks);
-      expect([what, violations]).toEqual([what, []]);
-      for (const name of new Set([...Object.keys(whole.counts), ...Object.keys(counts)])) {
-        const possible = [without.counts[name] ?? 0, whole.counts[name] ?? 0].sort((a, b) => a - b);
-        const count = counts[name] ?? 0;
-        // A file may have come as far as its cache and not to its blocks, each with a tree of its own.
-        const right = name === 'xaNode' ? count >= possible[0] && count <= possible[1] : possible.includes(count);
-        expect([what, name, count]).toEqual([what, name, right ? count : `one of ${possible.join(', ')}`]);
-      }
-      back();
-    }
-  } finally {
-    stopJournal();
-  }
-}
+/** One call on huge pages in eight; PXD_NIGHTLY=1 takes all. */
+const hugeScenarios = HUGE_SCENARIOS.filter((_, i) => process.env.PXD_NIGHTLY === '1' || i % 8 === 3);
 
 describe('allocation failure at every site', () => {
   let sites = 0;
   for (const scenario of SCENARIOS)
     it(scenario.name, () => {
+      sites += failEach(scenario, 'direct');
+    });
+
+  for (const scenario of hugeScenarios)
+    it(scenario.name, { timeout: 240_000 }, () => {
       sites += failEach(scenario, 'direct');
     });
 

@@ -62,6 +62,7 @@ import e82 from './e82.ts';
 import e82Flush from './e82-flush.ts';
 import e83 from './e83.ts';
 import e84 from './e84.ts';
+import e85 from './e85.ts';
 import e86 from './e86.ts';
 import e87 from './e87.ts';
 import e87Exit from './e87-exit.ts';
@@ -76,6 +77,7 @@ import pagemapScan from './pagemap-scan.ts';
 import r01 from './r01.ts';
 import r02 from './r02.ts';
 import r03 from './r03.ts';
+import r03Hugetlb from './r03-hugetlb.ts';
 import r04 from './r04.ts';
 import r05 from './r05.ts';
 import r05File from './r05-file.ts';
@@ -165,6 +167,7 @@ export const catalogue: readonly Scenario[] = [
   e82Flush,
   e83,
   e84,
+  e85,
   e86,
   e87,
   e87Exit,
@@ -179,6 +182,7 @@ export const catalogue: readonly Scenario[] = [
   r01,
   r02,
   r03,
+  r03Hugetlb,
   r04,
   r05,
   r05File,

@@ -1,7 +1,7 @@
 /**
  * R03: get_user_pages_fast() of an entry that maps a huge page: it must be read again after the references were taken, as one of the lowest level must.
  *
- * Where huge pages have an entry of their own: x86, arm64, s390 and others. (The catalogue's hugepd entries went with 6.12.)
+ * Where huge pages have an entry of their own: x86, arm64, s390 and others. Pages of hugetlb, in huge page directories too: r03-hugetlb.ts.
  */
 import { wordAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';

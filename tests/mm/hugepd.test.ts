@@ -6,6 +6,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { pageSizes } from '../../src/arch/linux/page-sizes.ts';
 import { findMode } from '../../src/arch/registry.ts';
+import { checkVariant } from '../../src/explore/check.ts';
 import { entryAt, loadEntry, tableEntries, tableLevel, topLevel } from '../../src/kernel/arch.ts';
 import { randomNumbers } from '../../src/kernel/choose.ts';
 import { poolOf } from '../../src/machine/boot-hugetlb.ts';
@@ -25,7 +26,17 @@ import { Mm, Vma } from '../../src/mm/types.ts';
 import { VM_HUGETLB } from '../../src/mm/vm-flags.ts';
 import { findVma } from '../../src/mm/vma-tree.ts';
 import { PTE_GROUP, PTE_TABLE } from '../../src/pagetable/canonical.ts';
+import r03 from '../../src/races/r03-hugetlb.ts';
 import { userExtents } from './support/kernel-extents.ts';
+
+/** R03 in modes with directories: the catalogue's own tests run it in others. */
+describe.each(['ppc-e500-hugepd', 'ppc64-hash-4k-hugepd', 'ppc-8xx-4k-hugepd'])('%s: get_user_pages_fast() of an entry of a directory', (mode) => {
+  it.each(Object.keys(r03.variants))('F196, R03 %s', (variant) => {
+    const { ok, message, states } = checkVariant(r03, variant, mode, { now: () => performance.now() });
+    expect({ ok, message: ok ? null : message }).toEqual({ ok: true, message: null });
+    expect(states).toBeGreaterThan(20);
+  });
+});
 
 const nightly = process.env.PXD_NIGHTLY === '1';
 const SEEDS = nightly ? Array.from({ length: 6 }, (_, i) => 100 + i) : [7];

@@ -97,7 +97,47 @@ export function storeEntry(at: number, level: number, entry: number): void {
     codec.writeEntry(words, at, level, entry);
     return;
   }
-  recordWrite(() => codec.writeEntry(words, at, level, entry), at >> wordShift, tableOrders[level]);
+  const count = keepWords(at, level);
+  codec.writeEntry(words, at, level, entry);
+  noteWords(at, level, count);
+}
+
+/** Empties an entry: `storeEntry` of 0. */
+export function emptyEntry(at: number, level: number): void {
+  if (!recording) {
+    codec.clearEntry(words, at, level);
+    return;
+  }
+  const count = keepWords(at, level);
+  codec.clearEntry(words, at, level);
+  noteWords(at, level, count);
+}
+
+/** The words of the entry that is being written, as they were: of any mode's few. */
+const kept = new Int32Array(16);
+
+/** Keeps all words of RAM that the mode writes for an entry. How many they are. */
+function keepWords(at: number, level: number): number {
+  const { entryWords, secondWord, cells } = codec.tables[level];
+  if (entryWords === 2) {
+    kept[0] = words[at];
+    kept[1] = words[at + secondWord];
+    return 2;
+  }
+  for (let i = 0; i < cells; i++) kept[i] = words[at + i];
+  return cells;
+}
+
+/** Notes which of them became others. */
+function noteWords(at: number, level: number, count: number): void {
+  const { entryWords, secondWord } = codec.tables[level];
+  for (let i = 0; i < count; i++) {
+    const word = entryWords === 2 && i === 1 ? at + secondWord : at + i;
+    const now = words[word];
+    if (now === kept[i]) continue;
+    words[word] = kept[i];
+    setWord(word, now);
+  }
 }
 
 /**

@@ -23,7 +23,7 @@ import {
   setSlot,
 } from '../memory/state.ts';
 import { layouts } from '../memory/struct.ts';
-import { loadEntry, pageOfEntry, storeEntry } from './arch.ts';
+import { emptyEntry, loadEntry, pageOfEntry, storeEntry } from './arch.ts';
 import { KernelBug } from './bug.ts';
 import { current } from './current.ts';
 import { checkInUse } from './lifetimes.ts';
@@ -301,7 +301,7 @@ function checkEntryChange(at: number, level: number): void {
 export function entryGetAndClear(at: number, level: number): number {
   if (running !== 0) checkEntryChange(at, level);
   const entry = loadEntry(at, level);
-  storeEntry(at, level, 0);
+  emptyEntry(at, level);
   return entry;
 }
 

@@ -4,7 +4,7 @@
  * Invariant: the direct program runs only while no task is inside a call, so every lock is free when it starts and free again when it ends;
  * taking one leaves no trace in memory, and locks are therefore not written at all. Everything else has the effect that it has in ops.ts.
  */
-import { loadEntry, storeEntry } from './arch.ts';
+import { emptyEntry, loadEntry, storeEntry } from './arch.ts';
 
 export { add, get, set } from '../memory/heap.ts';
 // Entries, without the questions that tasks are asked.
@@ -40,7 +40,7 @@ export function entrySet(at: number, level: number, entry: number): number {
 
 export function entryGetAndClear(at: number, level: number): number {
   const entry = loadEntry(at, level);
-  storeEntry(at, level, 0);
+  emptyEntry(at, level);
   return entry;
 }
 

@@ -98,9 +98,13 @@ export class SoftTlb {
         this.#clear(cpu);
         continue;
       }
+      const tags = this.#tags;
       for (let vpn = start; vpn < end; vpn++) {
         const at = cpu * 2048 + (vpn & (TLB_ENTRIES - 1));
-        for (let k = 0; k < 3; k++) if (this.#tags[at + k * 512] === vpn + 1) this.#tags[at + k * 512] = 0;
+        const tag = vpn + 1;
+        if (tags[at] === tag) tags[at] = 0;
+        if (tags[at + 512] === tag) tags[at + 512] = 0;
+        if (tags[at + 1024] === tag) tags[at + 1024] = 0;
       }
     }
   }

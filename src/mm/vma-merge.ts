@@ -286,11 +286,19 @@ function* vmaModify(vmg: VmgRef): Op<number> {
   return vma;
 }
 
+/** Whether a range is all of a VMA that touches neither neighbour: there is nothing to merge with, and nothing to split off. */
+function standsAlone(vma: VmaRef, prev: VmaRef, start: Vpn, end: Vpn): boolean {
+  if (get(vma, Vma.start) !== start || get(vma, Vma.end) !== end || (prev !== 0 && get(prev, Vma.end) === start)) return false;
+  const next = get(vma, Vma.next);
+  return next === 0 || get(next, Vma.start) !== end;
+}
+
 /**
  * vma_modify_flags: prepares [start, end) of a VMA for other flags, which the caller then sets on the VMA returned (vmaResetFlags); -errno. `prev` is the
  * VMA before the range (`vma` itself when the range begins inside it).
  */
 export function* vmaModifyFlags(prev: VmaRef, vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
+  if (standsAlone(vma, prev, start, end)) return vma;
   const vmg = newVmgOf(vma, prev, 0, start, end);
   set(vmg, Vmg.middle, vma);
   set(vmg, Vmg.flags, flags);

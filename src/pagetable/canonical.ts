@@ -298,6 +298,14 @@ export class EntryCodec {
     this.#store(words, at, l, (e & PTE_GROUP) !== 0 ? CELL_BYTES : 0);
   }
 
+  /** Empties an entry: what `writeEntry` of 0 does. */
+  clearEntry(words: Int32Array, at: number, level: number): void {
+    const m = this.#memory[level];
+    this.lo = m.emptyLo;
+    this.hi = m.emptyHi;
+    this.#store(words, at, this.tables[level], 0);
+  }
+
   /** Fills a table with empty slots. `at` is its first word; the whole of `tableBytes` is written. */
   clearTable(words: Int32Array, at: number, level: number): void {
     const l = this.tables[level];

@@ -1,9 +1,12 @@
 /** Undo: the journal leads back to every earlier moment, byte for byte, and what is done again from there is what was done. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { allModes } from '../../src/arch/registry.ts';
+import { Machine } from '../../src/machine/index.ts';
 import { snapshot } from '../../src/memory/snapshot.ts';
-import { journalMark, startJournal, stateHash, stopJournal, undo } from '../../src/memory/state.ts';
+import { GROUP_WORDS, journalMark, startJournal, stateHash, stopJournal, undo, words } from '../../src/memory/state.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
+import { createCodec } from '../../src/pagetable/canonical.ts';
 import { apply, historyMachine, makeHistory } from './smoke/history.ts';
 
 describe('undo', () => {
@@ -52,6 +55,34 @@ describe('undo', () => {
         }),
         { numRuns: program === 'direct' ? 8 : 4 },
       );
+    });
+
+  // One mode of each way in which entries stand in words: one or two of them, side by side or apart, written once or to several cells.
+  const ways = new Map(
+    allModes().map((mode) => {
+      const { entryWords, secondWord, cells } = createCodec(mode).levels[0];
+      return [`${entryWords} words, the second at ${secondWord}, in ${cells} cells`, mode.name];
+    }),
+  );
+  for (const [way, mode] of ways)
+    it(`takes back every word that entries are written to: ${way} (${mode})`, () => {
+      const machine = new Machine({ mode, ramBytes: 2 ** 26 });
+      const process = machine.spawn();
+      const size = machine.pageSize;
+      const map = (at: number): number => process.syscall('mmap', at * size, 8 * size, 3, 0x32, -1, 0);
+      map(0x1000);
+      for (let i = 0; i < 8; i++) expect(process.store(BigInt((0x1000 + i) * size), 1, 1n)).toBeUndefined();
+      startJournal();
+      const before = words.slice();
+      process.syscall('mprotect', 0x1002 * size, 2 * size, 1);
+      process.syscall('munmap', 0x1004 * size, 2 * size);
+      map(0x2000);
+      for (let i = 0; i < 8; i++) expect(process.store(BigInt((0x2000 + i) * size), 1, 1n)).toBeUndefined();
+      expect(Buffer.compare(Buffer.from(before.buffer), Buffer.from(words.buffer, 0, before.byteLength))).not.toBe(0);
+      undo(0);
+      stopJournal();
+      const wrong = before.findIndex((word, i) => i >= GROUP_WORDS && word !== words[i]);
+      expect(wrong).toBe(-1);
     });
 
   it('different moments have different hashes', () => {

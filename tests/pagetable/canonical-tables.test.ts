@@ -37,12 +37,13 @@ const MiB = 2 ** 20;
 
 /** A machine's memory, its page allocator and the tables of one process. */
 class Memory implements FrameSource {
-  readonly words = new Int32Array((24 * MiB) / 4);
+  readonly words: Int32Array;
   readonly codec: EntryCodec;
   readonly root: number;
   #free: number;
 
-  constructor(mode: PagingMode) {
+  constructor(mode: PagingMode, bytes = 24 * MiB) {
+    this.words = new Int32Array(bytes / 4);
     this.codec = createCodec(mode);
     // The first MiB stays free: no table lies at 0.
     this.#free = MiB;
@@ -199,6 +200,22 @@ describe.each(modes.map((m) => [m.name, m] as const))('%s', (_name, m) => {
     expect(nonpresent.map(({ vpn, offset, c }) => [vpn, offset, c.attribute.swap?.type])).toEqual([[2, 99, 1]]);
   });
 
+  it('emptying an entry is writing 0', () => {
+    const { codec, words, at } = filled(m);
+    at.forEach((place, level) => {
+      // All that can be part of the entry.
+      const around = (): string => words.subarray(place, place + 1024).join();
+      const full = words.slice(place, place + 1024);
+      const before = around();
+      codec.writeEntry(words, place, level, 0);
+      const written = around();
+      expect(written === before).toBe(false);
+      words.set(full, place);
+      codec.clearEntry(words, place, level);
+      expect(around()).toBe(written);
+    });
+  });
+
   it('the root is the table, at the right level', () => {
     const codec = createCodec(m);
     const top = codec.levels[codec.levels.length - 1];
@@ -213,6 +230,13 @@ describe.each(modes.map((m) => [m.name, m] as const))('%s', (_name, m) => {
     expect(userLimits(m).taskSize).toBeLessThanOrEqual(end);
   });
 });
+
+/** Tables of a mode in little memory, and an entry at every level that is not empty. */
+function filled(m: PagingMode): { codec: EntryCodec; words: Int32Array; at: number[] } {
+  const memory = new Memory(m, 4 * MiB);
+  memory.map(3, 0, makeEntry(7, PTE_PRESENT | PTE_READ | PTE_USER | PTE_ACCESSED));
+  return { codec: memory.codec, words: memory.words, at: memory.codec.levels.map((_, level) => memory.at(3, level)) };
+}
 
 const levelShift = (m: PagingMode, level: string): number => m.levels.find((l) => l.name === level)?.shift as number;
 

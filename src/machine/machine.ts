@@ -132,6 +132,15 @@ export class Machine {
     return this.kernel.khugepagedDoScan();
   }
 
+  /**
+   * Memory is short: the folios that wait for it are split (deferred_split_scan), partially mapped ones and those that were hardly used
+   * (`khugepaged/max_ptes_none`), as by writing 2 to /proc/sys/vm/drop_caches. How many.
+   */
+  shrinkFolios(): number {
+    this.enter();
+    return this.kernel.deferredSplitScan(Number.POSITIVE_INFINITY);
+  }
+
   /** The face of a process struct. */
   processAt(ref: number): Process {
     let process = this.#processes.get(ref);

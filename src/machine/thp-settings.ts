@@ -108,6 +108,11 @@ export function thpSetting(path: string): Setting | undefined {
   if (name === 'shmem_enabled') return shmemEnabled();
   if (name === 'use_zero_page')
     return { read: () => String(1 - get(globals, Globals.thpNoZeroPage)), write: (value) => set(globals, Globals.thpNoZeroPage, Number(value) === 0 ? 1 : 0) };
+  if (name === 'shrink_underused')
+    return {
+      read: () => String(1 - get(globals, Globals.thpKeepUnderused)),
+      write: (value) => set(globals, Globals.thpKeepUnderused, Number(value) === 0 ? 1 : 0),
+    };
   if (name === 'hpage_pmd_size') return { read: () => String(2 ** (pmdOrder() + codec.pageShift)), write: () => undefined };
   return undefined;
 }

@@ -8,6 +8,7 @@ export * from './clear-refs.ts';
 export * from './context.ts';
 export * from './contpte.ts';
 export * from './copy-page-range.ts';
+export * from './deferred-split-scan.ts';
 export * from './direct-map.ts';
 export * from './disk.ts';
 export * from './dma-pinned.ts';

@@ -201,7 +201,7 @@ function* fromMigration(vma: VmaRef, vpn: Vpn, ptep: number, old: number, page: 
 }
 
 /** memchr_inv(page, 0). */
-function isZeroFilled(page: Page): boolean {
+export function isZeroFilled(page: Page): boolean {
   const at = page << wordShift;
   for (let i = 0; i < 1 << wordShift; i++) if (words[at + i] !== 0) return false;
   return true;

@@ -80,6 +80,10 @@ export const Globals = defineStruct('globals', {
   thpFileFallback: 'count',
   thpFileMapped: 'count',
   thpNoZeroPage: 'number',
+  /** shrink_underused is off: only partially mapped folios are split when memory is short. */
+  thpKeepUnderused: 'number',
+  /** thp_underused_split_page of /proc/vmstat. */
+  thpUnderusedSplit: 'count',
   thpOrdersAlways: 'flags',
   thpOrdersMadvise: 'flags',
   thpOrdersInherit: 'flags',

@@ -1,12 +1,12 @@
 /** Features of transparent huge pages (area G), each shown by a machine; what a real kernel does is compared by recordings (tests/machine/trace). */
 import { expect, test } from 'vitest';
-import { spanPages } from '../../src/kernel/arch.ts';
+import { codec, spanPages } from '../../src/kernel/arch.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { PAGE } from '../../src/machine/proc/view.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { thpSetting } from '../../src/machine/thp-settings.ts';
 import { fileView, viewProcess } from '../../src/machine/view.ts';
-import { set } from '../../src/memory/heap.ts';
+import { get, set } from '../../src/memory/heap.ts';
 import { globals } from '../../src/mm/globals.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { Globals } from '../../src/mm/types.ts';
@@ -105,6 +105,39 @@ test('F237 a folio is split where only a part of it is meant; pages of zeroes be
   expect(runs(machine, p)).toEqual(['3 zero 0', '1 page 0', '496 zero 0', '1 page 0', '11 zero 0']);
   expect([p.load(BigInt(BASE + 3 * 4096), 8), p.load(BigInt(BASE + 500 * 4096), 8)]).toEqual([5n, 6n]);
 });
+
+test.each(['x86-4level', 'arm64-4k-48', 's390x', 'ppc64-radix-64k'])(
+  'F237 %s: when memory is short, folios with parts that nobody maps or that are all zero are split',
+  (mode) => {
+    const machine = new Machine({ mode, ramBytes: 2 ** 28 });
+    thpSetting(`${DIRECTORY}enabled`)?.write('always');
+    thpSetting(`${DIRECTORY}khugepaged/max_ptes_none`)?.write('1');
+    const p = machine.spawn();
+    const [size, pages] = [2 ** codec.pageShift, spanPages(1)];
+    const at = (page: number): bigint => BigInt(BASE + page * size);
+    const folio = (page: number): number =>
+      viewProcess(machine, p.ref, 0)
+        .vmas.flatMap((vma) => vma.pages)
+        .find(({ vpn }) => vpn === BASE / size + page)?.order ?? -1;
+    expect(p.syscall('mmap', BASE, 4 * pages * size, 3, 0x32, -1, 0)).toBe(BASE);
+    // Full but for one page, but for two, lacking its end; and one that is hardly used, locked.
+    for (let i = 1; i < pages; i++) p.store(at(i), 8, 1n);
+    for (let i = 2; i < pages; i++) p.store(at(pages + i), 8, 1n);
+    for (let i = 0; i < pages; i++) p.store(at(2 * pages + i), 8, 1n);
+    p.store(at(3 * pages), 8, 1n);
+    expect(p.syscall('mlock', Number(at(3 * pages)), pages * size)).toBe(0);
+    expect(p.syscall('munmap', Number(at(3 * pages - 2)), 2 * size)).toBe(0);
+    const whole = Math.log2(pages);
+    expect([0, 1, 2, 3].map((i) => folio(i * pages))).toEqual([whole, whole, whole, whole]);
+    expect(machine.shrinkFolios()).toBe(2);
+    expect([0, 1, 2, 3].map((i) => folio(i * pages + 2))).toEqual([whole, 0, 0, whole]);
+    expect([1, 2, 3].map((i) => p.load(at(i * pages + 2), 8))).toEqual([1n, 1n, 0n]);
+    machine.enter();
+    expect([get(globals, Globals.thpUnderusedSplit), get(globals, Globals.splitListFirst)]).toEqual([1, 0]);
+    expect(checkMachine({ leaks: true })).toEqual([]);
+    expect(machine.shrinkFolios()).toBe(0);
+  },
+);
 
 test('F238 a page table is kept for each huge page, so that a split needs no memory', () => {
   const { machine, p, map } = start({ enabled: 'always' });

@@ -1,5 +1,5 @@
 /**
- * madvise, process_madvise, guard regions, reclaim: answers and states of Linux 6.18 to the questions in tests/mm/questions, recorded by tests/kernel/record.ts, against
+ * madvise, process_madvise, guard regions, reclaim, the shrinker of large folios: answers and states of Linux 6.18 to the questions in tests/mm/questions, recorded by tests/kernel/record.ts, against
  * the model's. `npx tsx tests/kernel/record.ts tests/mm/questions/NAME.ops | gzip -9n > tests/mm/fixtures/NAME.trace.gz` asks the running kernel again.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { describe, expect, test } from 'vitest';
 import { conformTrace } from '../../src/machine/trace/conform.ts';
 
 const folder = join(import.meta.dirname, 'fixtures');
-const ours = (file: string): boolean => file.startsWith('madvise_');
+const ours = (file: string): boolean => /^(madvise|thp)_/.test(file);
 const names = readdirSync(folder).filter(ours).sort();
 
 describe('madvise against recordings of the kernel', () => {

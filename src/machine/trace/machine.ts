@@ -25,6 +25,7 @@ const MAP_PRIVATE_ANONYMOUS = 0x22;
 const CAP_SYS_RESOURCE = 24;
 /** Resource numbers by the names of a header. */
 const RESOURCES: Readonly<Record<string, number>> = { FSIZE: 1, DATA: 2, STACK: 3, MEMLOCK: 8, AS: 9, NOFILE: 7 };
+const DROP_CACHES = '/proc/sys/vm/drop_caches';
 /** Settings of /proc/sys/vm that are globals of the machine. */
 const SYSCTLS: Readonly<Record<string, number>> = {
   overcommit_memory: Globals.overcommitMemory,
@@ -45,12 +46,13 @@ export function createTraceMachine(header: TraceHeader, options: MachineOptions 
     const field = SYSCTLS[name.replace(/^vm\./, '')];
     if (name.startsWith('vm.') && field !== undefined) set(globals, field, Number(value));
   }
-  for (const [name, value] of Object.entries(header.config)) if (name.startsWith('thp.')) thpSetting(thpPath(name))?.write(String(value));
+  for (const [name, value] of Object.entries(header.config)) if (/^(thp|khugepaged)\./.test(name)) thpSetting(thpPath(name))?.write(String(value));
   return new MachineHost(machine, header);
 }
 
-/** The file of a header's entry: `thp.enabled`, `thp.64kB.enabled`. */
-const thpPath = (name: string): string => `/sys/kernel/mm/transparent_hugepage/${name.slice(4).replace(/^(\d+kB)\./, 'hugepages-$1/')}`;
+/** The file of a header's entry: `thp.enabled`, `thp.64kB.enabled`, `khugepaged.max_ptes_none`. */
+const thpPath = (name: string): string =>
+  `/sys/kernel/mm/transparent_hugepage/${name.replace(/^thp\.(?:(\d+kB)\.)?/, (_, size) => (size === undefined ? '' : `hugepages-${size}/`)).replace(/^khugepaged\./, 'khugepaged/')}`;
 
 class MachineHost implements TraceHost {
   readonly machine: Machine;
@@ -191,6 +193,7 @@ class MachineHost implements TraceHost {
     const pool = hugePoolSetting(path);
     const thp = thpSetting(path);
     if (thp !== undefined) thp.write(value);
+    else if (path === DROP_CACHES) this.#dropCaches(value);
     else if (pool !== undefined) pool.write(this.machine.kernel, Number(value));
     else if (field !== undefined) {
       set(globals, field, Number(value));
@@ -209,6 +212,11 @@ class MachineHost implements TraceHost {
     if (pool !== undefined) return String(pool.read());
     const field = SYSCTLS[/^\/proc\/sys\/vm\/(\w+)$/.exec(path)?.[1] ?? ''];
     return field !== undefined ? String(get(globals, field)) : (this.#settings.get(path) ?? '');
+  }
+
+  /** drop_caches: of what shrinkers have (2) the folios to split; the page cache (1) is left alone. */
+  #dropCaches(value: string): void {
+    if ((Number(value) & 2) !== 0) this.machine.shrinkFolios();
   }
 
   drain(): void {

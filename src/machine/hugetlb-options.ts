@@ -1,5 +1,5 @@
 /**
- * The kernel's command line as far as it is about hugetlb: hugepagesz=, hugepages=, default_hugepagesz= (hugepages_setup and its kin of mm/hugetlb.c, and what
+ * The kernel's command line as far as it is about hugetlb: hugepagesz=, hugepages=, default_hugepagesz=, hugetlb_free_vmemmap= (hugepages_setup and its kin of mm/hugetlb.c, and what
  * hugetlb_init makes of them).
  *
  * A count belongs to the size that was named last, before the first to the default size. A count of nodes (`0:2,1:2`) is had of these nodes or not at all, a plain
@@ -24,6 +24,8 @@ export interface HugetlbOptions {
   /** Bytes of a page of the default size, as named; undefined: the architecture's. */
   readonly defaultBytes: number | undefined;
   readonly pools: readonly BootPool[];
+  /** hugetlb_free_vmemmap=: pages of pools give back most of their struct pages; undefined: not named. */
+  readonly freeVmemmap?: boolean;
   /** What was passed over. */
   readonly messages: readonly string[];
 }
@@ -43,7 +45,7 @@ function countsOf(text: string): Omit<BootPool, 'bytes'> | undefined {
   return { pages: parts.reduce((sum, { pages }) => sum + pages, 0), nodes: parts };
 }
 
-/** Reads a command line. `valid`: the sizes that the mode has, in bytes; `usual`: the one that is the default if none is named. Other words than these three are ignored. */
+/** Reads a command line. `valid`: the sizes that the mode has, in bytes; `usual`: the one that is the default if none is named. Other words are ignored. */
 export function parseHugetlbOptions(line: string, valid: readonly number[], usual: number): HugetlbOptions {
   const messages: string[] = [];
   const named = new Map<number, Omit<BootPool, 'bytes'> | undefined>();
@@ -51,6 +53,7 @@ export function parseHugetlbOptions(line: string, valid: readonly number[], usua
   let defaultBytes: number | undefined;
   /** The size that counts belong to; undefined before the first, NaN after one that there is not. */
   let current: number | undefined;
+  let freeVmemmap: boolean | undefined;
   /** Whether it has its count. */
   let counted = false;
   for (const word of line.split(/\s+/)) {
@@ -78,6 +81,10 @@ export function parseHugetlbOptions(line: string, valid: readonly number[], usua
         continue;
       }
       current = Number.NaN;
+    } else if (key === 'hugetlb_free_vmemmap') {
+      if (/^(on|1|y|Y)$/.test(value)) freeVmemmap = true;
+      else if (/^(off|0|n|N)$/.test(value)) freeVmemmap = false;
+      else messages.push(`${word}: is neither on nor off`);
     } else if (key === 'hugepages') {
       const counts = countsOf(value);
       if (Number.isNaN(current)) {
@@ -98,7 +105,7 @@ export function parseHugetlbOptions(line: string, valid: readonly number[], usua
   if (early !== undefined && named.get(standard) === undefined) named.set(standard, early);
   const pools: BootPool[] = [];
   for (const [bytes, counts] of named) if (counts !== undefined) pools.push({ bytes, ...counts });
-  return { defaultBytes, pools, messages };
+  return { defaultBytes, pools, messages, ...(freeVmemmap === undefined ? {} : { freeVmemmap }) };
 }
 
 /** Bytes of a page of a pool. */
@@ -122,6 +129,13 @@ export function bootHugePages(line: string, kernel: Kernel, pageShift: number): 
       Hugetlb.default,
       pools.findIndex((h) => bytesOfPool(h, pageShift) === wanted),
     );
+  }
+  if (options.freeVmemmap === true) {
+    if (get(globals, Globals.vmemmapEnd) === 0) {
+      const error = kernel.makeVmemmap(get(globals, Globals.totalRam));
+      if (error !== 0) messages.push(`hugetlb_free_vmemmap=on: no array of struct pages can be made (errno ${-error})`);
+    }
+    set(hugetlb, Hugetlb.optimizeVmemmap, 1);
   }
   for (const { bytes, pages, nodes } of options.pools) {
     const h = poolOf(bytes / 1024, pageShift);

@@ -1,5 +1,5 @@
 /** Files of /sys/kernel/mm/hugepages, /sys/devices/system/node and /proc/sys/vm about pools of huge pages. nr_hugepages_mempolicy is nr_hugepages: there are no memory policies. */
-import { get } from '../memory/heap.ts';
+import { get, set } from '../memory/heap.ts';
 import { pageShift } from '../memory/state.ts';
 import { nodeCount } from '../memory/zone.ts';
 import { globals } from '../mm/globals.ts';
@@ -44,8 +44,15 @@ function nodeSetting(path: string): PoolSetting | undefined {
   };
 }
 
+/** Only pages that come into a pool from then on are meant. */
+const optimizeVmemmap: PoolSetting = {
+  read: () => get(get(globals, Globals.hugetlb), Hugetlb.optimizeVmemmap),
+  write: (_, value) => set(get(globals, Globals.hugetlb), Hugetlb.optimizeVmemmap, Math.min(1, value)),
+};
+
 /** The setting behind a path, of the mounted machine; undefined where there is none. */
 export function hugePoolSetting(path: string): PoolSetting | undefined {
+  if (path === '/proc/sys/vm/hugetlb_optimize_vmemmap') return optimizeVmemmap;
   const ofNode = nodeSetting(path);
   if (ofNode !== undefined) return ofNode;
   const sysfs = /^\/sys\/kernel\/mm\/hugepages\/hugepages-(\d+)kB\/(\w+)$/.exec(path);

@@ -23,13 +23,14 @@ import {
   PG_REFERENCED,
   PG_UPTODATE,
 } from '../memory/page-flags.ts';
-import { pageFlags, pageNext, pageOrder, pagePrivate, setPageIndex, setPageMapping, setPageNext, setPagePrivate } from '../memory/state.ts';
+import { pageFlags, pageNext, pageOrder, pagePrivate, pfnOfPage, setPageIndex, setPageMapping, setPageNext, setPagePrivate } from '../memory/state.ts';
 import { MAX_ZONES, nodeCount, nodeInFallback, nodeOfPage } from '../memory/zone.ts';
 import { ENOMEM, ENOSPC } from './errno.ts';
 import { globals } from './globals.ts';
 import { hstateVma, inodeOfVma, vmaCommitReservation, vmaEndReservation, vmaNeedsReservation } from './hugetlb-resv.ts';
 import { inodeSubpool, subpoolGetPages, subpoolPutPages, subpoolUnuse } from './hugetlb-subpool.ts';
 import { Hstate, type HstateRef, Hugetlb, type HugetlbRef } from './hugetlb-types.ts';
+import { hugetlbVmemmapOptimizeFolio, hugetlbVmemmapRestoreFolio } from './hugetlb-vmemmap.ts';
 import { Globals, type Page, type VmaRef, type Vpn } from './types.ts';
 
 export const hugetlb = (): HugetlbRef => get(globals, Globals.hugetlb);
@@ -134,18 +135,35 @@ function* dequeue(h: HstateRef, unreserved: boolean): Op<number> {
 
 // --- pages of the buddy allocator ---------------------------------------------------------------------------------------------
 
-/** only_alloc_fresh_hugetlb_folio: a page that is in no pool yet, with reference count 0; 0 without memory. `node`: of that one alone, −1 of any. */
+/** alloc_fresh_hugetlb_folio: a page that is in no pool yet, with reference count 0; 0 without memory. `node`: of that one alone, −1 of any. */
 export function* allocFresh(h: HstateRef, node: number): Op<number> {
   const gfp = GFP_HIGHUSER_MOVABLE | __GFP_COMP;
   const page = node < 0 ? yield* allocPage(gfp, get(h, Hstate.order)) : yield* allocPage(gfp, get(h, Hstate.order), node);
   if (page === 0) return 0;
   yield* setFlags(page, PG_HUGETLB);
   yield* refAdd(page, -1);
+  // A page that keeps all of its struct pages is as good.
+  if (get(hugetlb(), Hugetlb.optimizeVmemmap) !== 0) yield* hugetlbVmemmapOptimizeFolio(pfnOfPage(page), get(h, Hstate.order));
   return page;
 }
 
-/** update_and_free_hugetlb_folio: a page that left its pool goes back to where pages come from. */
+/**
+ * update_and_free_hugetlb_folio: a page that left its pool goes back to where pages come from. One whose struct pages were given back needs them again first; if there is no
+ * memory for these, it stays, free and surplus.
+ */
 export function* giveBack(page: Page): Op<number> {
+  if ((yield* hugetlbVmemmapRestoreFolio(pfnOfPage(page), pageOrder[page])) < 0) {
+    const h = folioHstate(page);
+    yield* spinLock(hugetlbLock());
+    countPage(h, page, 1, true);
+    enqueue(h, page);
+    return yield* spinUnlock(hugetlbLock());
+  }
+  return yield* freeWhole(page);
+}
+
+/** __update_and_free_hugetlb_folio: a page that has all of its struct pages. */
+export function* freeWhole(page: Page): Op<number> {
   yield* clearFlags(page, PG_HUGETLB | PG_HUGETLB_TEMPORARY | PG_HUGETLB_RESTORE_RESERVE | PG_ANON | PG_UPTODATE | PG_DIRTY | PG_REFERENCED);
   const order = compoundOrder(page);
   destroyCompound(page);

@@ -5,6 +5,7 @@ export type HstateRef = Ref<'hstate'>;
 export type HugetlbRef = Ref<'hugetlb'>;
 export type ResvMapRef = Ref<'resvMap'>;
 export type SubpoolRef = Ref<'subpool'>;
+export type VmemmapWalkRef = Ref<'vmemmapWalk'>;
 export type HugetlbSuperRef = Ref<'hugetlbSuper'>;
 
 /** Most sizes that a mode has (HUGE_MAX_HSTATE). */
@@ -48,6 +49,8 @@ export const Hugetlb = defineStruct('hugetlb', {
   count: 'count',
   /** Number of the size that is taken where none is named (default_hstate_idx). */
   default: 'number',
+  /** vm.hugetlb_optimize_vmemmap: pages that join a pool give back most of their struct pages. */
+  optimizeVmemmap: 'number',
   /** 1 when a table was ever shared: hugetlb_usage of address spaces says little from then on. */
   shared: 'number',
   /** What is mounted on each directory that it can be mounted on, in the order of MOUNT_POINTS. */
@@ -114,3 +117,6 @@ export const HugetlbSuper = defineStruct('hugetlbSuper', {
 
 /** struct hugetlb_vma_lock: faults and walks of a shared mapping hold it for reading, who unshares its tables for writing. */
 export const HugetlbVmaLock = defineStruct('hugetlbVmaLock', { refs: 'count', rwSema: { kind: 'lock', slots: 2 }, vma: 'ref:vma' });
+
+/** A walk over a huge page's part of the array of struct pages (struct vmemmap_remap_walk). */
+export const VmemmapWalk = defineStruct('vmemmapWalk', { step: 'number', first: 'vpn', reuse: 'page', list: 'ref:vmStruct' });

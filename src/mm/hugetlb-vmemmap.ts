@@ -8,7 +8,6 @@
  * - The mmap lock of init_mm for reading is enough: tables of the kernel stay, ranges of huge pages are apart. Several callers may be at work at once.
  * - Memory that holds its own array (memmap_on_memory) is not optimised: it must not go before what it describes.
  */
-import { entryAt } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
   allocPage,
@@ -27,15 +26,19 @@ import {
 } from '../kernel/ops.ts';
 import { GFP_KERNEL } from '../memory/gfp.ts';
 import { PG_RESERVED } from '../memory/page-flags.ts';
-import { copyFrame } from '../memory/state.ts';
+import { allocObject, copyFrame, freeObject } from '../memory/state.ts';
+import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { ENOMEM, ENOTSUPP } from './errno.ts';
 import { globals } from './globals.ts';
+import { VmemmapWalk, type VmemmapWalkRef } from './hugetlb-types.ts';
 import { initMm } from './init-mm.ts';
-import { kernelLeafLevel, loadedKernelPfn, PAGE_KERNEL, PAGE_KERNEL_RO } from './kernel-map.ts';
+import { loadedKernelPfn, PAGE_KERNEL, PAGE_KERNEL_RO } from './kernel-map.ts';
+import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_VMEMMAP } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
-import { entryPointer, mkPte, pteLockptr, ptePage, tablePage } from './pgtable.ts';
+import { walkPageRangeNovma } from './pagewalk.ts';
+import { mkPte, pteLockptr, ptePage } from './pgtable.ts';
 import { splitLargePage } from './set-memory.ts';
-import { Globals, type Page, type Vpn } from './types.ts';
+import { Globals, type Vpn } from './types.ts';
 import { addVmPage, freeVm, vmPage } from './vmalloc.ts';
 import { VM_ALLOC, VmStruct, type VmStructRef } from './vmalloc-types.ts';
 import { framesPerVmemmapPage, vmemmapVpn } from './vmemmap.ts';
@@ -60,28 +63,57 @@ function* newList(): Op<number> {
   return list;
 }
 
-/** The entry of the lowest level of a page of the array, 0 under a leaf. */
-function* arrayPtep(vpn: Vpn): Op<number> {
-  const pmdp = yield* entryPointer(initMm(), vpn, 1);
-  return entryAt(tablePage(yield* entryGet(pmdp, 1)), 0, vpn);
+// --- the walk over a huge page's part of the array ----------------------------------------------------------------------------
+
+/** What a walk does with each page of the part but the first (VmemmapWalk.step): notes what stands there, lets it lead to the first, gives it one of its own. */
+const STEP_COLLECT = 0;
+const STEP_REMAP = 1;
+const STEP_RESTORE = 2;
+
+/** vmemmap_pmd_entry: pages of the array are mapped one by one. 0 or −ENOMEM. */
+export function* vmemmapPmd(walk: MmWalkRef, entry: number, vpn: Vpn): Op<number> {
+  if ((entry & PTE_TABLE) !== 0) return 0;
+  // The walk goes on with the table that stands there then.
+  set(walk, MmWalk.action, ACTION_AGAIN);
+  return yield* splitLargePage(vpn);
 }
 
-function* setArrayPte(vpn: Vpn, page: Page, prot: number): Op<number> {
-  const ptep = yield* arrayPtep(vpn);
+/** vmemmap_pte_entry, with vmemmap_remap_pte and vmemmap_restore_pte. The page before all others is what these share. 0 or −ENOMEM. */
+export function* vmemmapPte(arg: VmemmapWalkRef, ptep: number, vpn: Vpn): Op<number> {
+  const list = get(arg, VmemmapWalk.list);
+  const nth = vpn - get(arg, VmemmapWalk.first);
+  if (nth === 0) {
+    set(arg, VmemmapWalk.reuse, ptePage(yield* entryGet(ptep, 0)));
+    return 0;
+  }
+  if (get(arg, VmemmapWalk.step) === STEP_COLLECT) return yield* addVmPage(list, ptePage(yield* entryGet(ptep, 0)));
+  let page = get(arg, VmemmapWalk.reuse);
+  let prot = PAGE_KERNEL_RO;
+  if (get(arg, VmemmapWalk.step) === STEP_RESTORE) {
+    page = vmPage(list, nth - 1);
+    prot = PAGE_KERNEL;
+    copyFrame(page, get(arg, VmemmapWalk.reuse));
+    yield* setFlags(page, PG_RESERVED);
+  }
   yield* spinLock(pteLockptr(ptep));
   yield* entrySet(ptep, 0, mkPte(page, prot));
-  return yield* spinUnlock(pteLockptr(ptep));
-}
-
-/** vmemmap_split_pmd for a range: pages of the array are mapped one by one. 0 or −ENOMEM. */
-function* splitArray(start: Vpn, end: Vpn): Op<number> {
-  for (let vpn = start; vpn < end; vpn++)
-    while ((yield* kernelLeafLevel(vpn)) > 0) {
-      const error = yield* splitLargePage(vpn);
-      if (error !== 0) return error;
-    }
+  yield* spinUnlock(pteLockptr(ptep));
   return 0;
 }
+
+/** vmemmap_remap_range. init_mm is locked for reading. 0 or −ENOMEM, before anything has changed but leaves that were split. */
+function* remapRange(head: Vpn, pages: number, step: number, list: VmStructRef): Op<number> {
+  const arg = allocObject(VmemmapWalk.$type, VmemmapWalk.$size);
+  set(arg, VmemmapWalk.step, step);
+  set(arg, VmemmapWalk.first, head);
+  set(arg, VmemmapWalk.list, list);
+  const error = yield* walkPageRangeNovma(initMm(), head, head + pages, WALK_VMEMMAP, 0, arg);
+  freeObject(arg, VmemmapWalk.$size);
+  if (error === 0 && step !== STEP_COLLECT) yield* flushTlbRange(initMm(), head, head + pages);
+  return error;
+}
+
+// --- giving back, getting back ------------------------------------------------------------------------------------------------
 
 /** PageVmemmapSelfHosted: whether the array's part for a frame lies in the memory that it describes. */
 export function vmemmapSelfHosted(pfn: number, order: number): boolean {
@@ -109,12 +141,9 @@ export function* hugetlbVmemmapOptimizeFolio(pfn: number, order: number): Op<num
 
 /** vmemmap_remap_free. The list is filled with what goes before anything changes. */
 function* remapFree(head: Vpn, tails: number, list: VmStructRef): Op<number> {
-  let error = yield* splitArray(head, head + 1 + tails);
-  for (let i = 1; i <= tails && error === 0; i++) error = yield* addVmPage(list, ptePage(yield* entryGet(yield* arrayPtep(head + i), 0)));
+  const error = yield* remapRange(head, tails + 1, STEP_COLLECT, list);
   if (error !== 0) return error;
-  const reuse = ptePage(yield* entryGet(yield* arrayPtep(head), 0));
-  for (let i = 1; i <= tails; i++) yield* setArrayPte(head + i, reuse, PAGE_KERNEL_RO);
-  yield* flushTlbRange(initMm(), head, head + 1 + tails);
+  yield* remapRange(head, tails + 1, STEP_REMAP, list);
   for (let i = 0; i < tails; i++) yield* clearFlags(vmPage(list, i), PG_RESERVED);
   return tails;
 }
@@ -128,7 +157,7 @@ export function* hugetlbVmemmapRestoreFolio(pfn: number, order: number): Op<numb
   const error = yield* allocArrayPages(list, tails);
   if (error === 0) {
     yield* mmapReadLock(initMm());
-    yield* remapAlloc(vmemmapVpn(pfn), tails, list);
+    yield* remapRange(vmemmapVpn(pfn), tails + 1, STEP_RESTORE, list);
     yield* mmapReadUnlock(initMm());
     set(list, VmStruct.flags, 0);
   }
@@ -148,16 +177,4 @@ function* allocArrayPages(list: VmStructRef, pages: number): Op<number> {
     }
   }
   return 0;
-}
-
-/** vmemmap_restore_pte, for all: each gets what the page that all share holds. */
-function* remapAlloc(head: Vpn, tails: number, list: VmStructRef): Op<number> {
-  const shared = ptePage(yield* entryGet(yield* arrayPtep(head), 0));
-  for (let i = 0; i < tails; i++) {
-    const page = vmPage(list, i);
-    copyFrame(page, shared);
-    yield* setFlags(page, PG_RESERVED);
-    yield* setArrayPte(head + 1 + i, page, PAGE_KERNEL);
-  }
-  return yield* flushTlbRange(initMm(), head, head + 1 + tails);
 }

@@ -109,6 +109,8 @@ export const WALK_SMAPS: WalkOps<'memSizeStats'> = 13;
 export const WALK_NUMA_MAPS: WalkOps<'numaMaps'> = 14;
 /** A walk that notes what it is called with (test-pagewalk.ts); arg: TestWalk, which says what it has functions for and its lock. */
 export const WALK_TEST: WalkOps<'testWalk'> = 15;
+/** vmemmap_remap_ops; arg: VmemmapWalk. */
+export const WALK_VMEMMAP: WalkOps<'vmemmapWalk'> = 16;
 
 const FORMS: readonly { readonly lock: number; readonly has: number }[] = [
   { lock: PGWALK_VMA_RDLOCK_VERIFY, has: HAS_PMD },
@@ -126,6 +128,9 @@ const FORMS: readonly { readonly lock: number; readonly has: number }[] = [
   { lock: PGWALK_RDLOCK, has: HAS_PUD | HAS_PMD | HAS_PTE | HAS_INSTALL },
   { lock: PGWALK_RDLOCK, has: HAS_LEAF | HAS_HUGETLB },
   { lock: PGWALK_RDLOCK, has: HAS_LEAF | HAS_HUGETLB },
+  // A test's walk says so itself.
+  { lock: PGWALK_RDLOCK, has: 0 },
+  { lock: PGWALK_RDLOCK, has: HAS_PMD | HAS_PTE },
 ];
 
 /** PGWALK_* of a walk (mm_walk_ops.walk_lock). */

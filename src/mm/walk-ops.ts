@@ -10,6 +10,7 @@ import { PTE_TABLE } from '../pagetable/canonical.ts';
 import { clearRefsLeaf, clearRefsTestWalk } from './clear-refs.ts';
 import { guardInstallHuge, guardInstallPte, guardInstallSetPte, guardRemoveHuge, guardRemovePte } from './guard-entries.ts';
 import { coldOrPageoutHuge, freeHuge, mlockHuge } from './huge-walks.ts';
+import { vmemmapPmd, vmemmapPte } from './hugetlb-vmemmap.ts';
 import { coldOrPageoutPteRange } from './madvise-cold.ts';
 import { freePteRange } from './madvise-free.ts';
 import { mincoreLeaf, mincoreUnmappedRange } from './mincore.ts';
@@ -40,7 +41,9 @@ import {
   WALK_PTDUMP,
   WALK_SMAPS,
   WALK_TEST,
+  WALK_VMEMMAP,
   WalkCount,
+  walkArg,
 } from './mm-walk.ts';
 import { gatherNumaLeaf } from './numa-maps.ts';
 import { pagemapHole, pagemapLeaf } from './pagemap.ts';
@@ -91,6 +94,8 @@ export function* walkEntry(walk: MmWalkRef, step: number, at: number, entry: num
       return guardRemoveHuge(walk, entry);
     case WALK_GUARD_INSTALL:
       return guardInstallHuge(entry);
+    case WALK_VMEMMAP:
+      return yield* vmemmapPmd(walk, entry, start);
     case WALK_TEST:
       return testWalkCall(walk, step, start, end, entry);
     default:
@@ -105,6 +110,8 @@ export function* walkPteEntry(walk: MmWalkRef, ptep: number, vpn: Vpn): Op<numbe
       return yield* guardRemovePte(ptep);
     case WALK_GUARD_INSTALL:
       return yield* guardInstallPte(ptep, get(walk, MmWalk.arg));
+    case WALK_VMEMMAP:
+      return yield* vmemmapPte(walkArg(walk, WALK_VMEMMAP), ptep, vpn);
     case WALK_TEST:
       return testWalkCall(walk, HAS_PTE, vpn, vpn + 1, yield* entryGet(ptep, 0));
     default:

@@ -1,12 +1,21 @@
 /** The array of struct page, and huge pages that do without most of theirs; read back by the reader of page tables. */
 import { describe, expect, test } from 'vitest';
+import { ACCESS_READ, ACCESS_WRITE, mmuAccess } from '../../src/kernel/mmu.ts';
+import { poolOf } from '../../src/machine/boot-hugetlb.ts';
+import { hugePoolSetting } from '../../src/machine/hugetlb-settings.ts';
 import { Machine } from '../../src/machine/machine.ts';
-import { set } from '../../src/memory/heap.ts';
+import { drainAllPages } from '../../src/memory/buddy.ts';
+import { get, set } from '../../src/memory/heap.ts';
+import { PG_HUGETLB } from '../../src/memory/page-flags.ts';
+import { pageFlags, pageOrder, pagesEnd, pfnOfPage } from '../../src/memory/state.ts';
+import { Memory, memory, Zone } from '../../src/memory/zone.ts';
 import { EINVAL, ENOMEM, ENOSYS } from '../../src/mm/errno.ts';
 import { globals } from '../../src/mm/globals.ts';
+import { Hstate } from '../../src/mm/hugetlb-types.ts';
+import { hugetlbVmemmapOptimized } from '../../src/mm/hugetlb-vmemmap.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { vmemmapStart } from '../../src/mm/kernel-layout.ts';
-import { Globals } from '../../src/mm/types.ts';
+import { Globals, Mm } from '../../src/mm/types.ts';
 import { kernelExtents, leafSizes } from './support/kernel-extents.ts';
 
 function booted(mode: string, ramBytes = 2 ** 29): Machine {
@@ -101,4 +110,137 @@ test('memory that holds its own array is left as it is', () => {
   const vpn = vmemmapStart() + (own * 64) / 4096;
   const inside = kernel.kernelPfn(vpn) >= own && kernel.kernelPfn(vpn) < own + 512;
   expect(kernel.hugetlbVmemmapOptimizeFolio(own, 9)).toBe(inside ? -524 : 7);
+});
+
+/** A machine whose pools give back what they can of the array; RAM in bytes. */
+function optimising(mode: string, hugepages: string, ramBytes = 2 ** 27): Machine {
+  const machine = new Machine({ mode, ramBytes, hugepages: `hugetlb_free_vmemmap=on ${hugepages}` });
+  expect(machine.bootMessages).toEqual([]);
+  machine.enter();
+  return machine;
+}
+
+/** Pages that the allocator has, those on CPUs' lists with them. */
+function freePagesCount(): number {
+  drainAllPages();
+  let sum = 0;
+  for (let i = 0; i < get(memory(), Memory.nrZones); i++) sum += get(get(memory(), Memory.zones + i), Zone.free);
+  return sum;
+}
+
+/** Pages of a pool, free ones, surplus ones. */
+const pools = (h: number): number[] => [get(h, Hstate.nr), get(h, Hstate.freePages), get(h, Hstate.surplus)];
+
+/** Frames of the pages of a pool, and how many of them do without their struct pages. */
+function poolPages(order: number): { all: number[]; optimised: number } {
+  const all: number[] = [];
+  for (let page = 1; page < pagesEnd(); page++) if ((pageFlags[page] & PG_HUGETLB) !== 0 && pageOrder[page] === order) all.push(pfnOfPage(page));
+  return { all, optimised: all.filter((pfn) => hugetlbVmemmapOptimized(pfn, order)).length };
+}
+
+describe.each([
+  ['x86-4level', 2048, 7],
+  ['arm64-4k-48', 2048, 7],
+  ['riscv-sv39', 2048, 7],
+  ['s390x', 1024, 3],
+] as const)('%s: pools of pages of %i KiB', (mode, kilobytes, tails) => {
+  const order = Math.log2(kilobytes / 4);
+
+  test('give back struct pages of each page that they get, and a page needs them again to leave', () => {
+    const machine = optimising(mode, 'hugepages=4');
+    const { kernel } = machine;
+    const h = poolOf(kilobytes, 12);
+    expect(poolPages(order)).toMatchObject({ optimised: 4 });
+    expect(poolPages(order).all.length).toBe(4);
+    const free = freePagesCount();
+    kernel.setMaxHugePages(h, 3);
+    // The page itself, less what its part of the array takes again.
+    expect(freePagesCount() - free).toBe(2 ** order - tails);
+    expect(poolPages(order)).toMatchObject({ optimised: 3 });
+    expect(checkMachine()).toEqual([]);
+    // A struct page of a tail cannot be written to; that of the head can.
+    const { all } = poolPages(order);
+    const vpn = vmemmapStart() + (all[0] * 64) / 4096;
+    const pgd = get(get(globals, Globals.initMm), Mm.pgd);
+    expect(mmuAccess(pgd, vpn, ACCESS_WRITE)).toBeGreaterThan(0);
+    for (let i = 1; i <= tails; i++) {
+      expect(mmuAccess(pgd, vpn + i, ACCESS_READ)).toBe(mmuAccess(pgd, vpn, ACCESS_READ));
+      expect(mmuAccess(pgd, vpn + i, ACCESS_WRITE)).toBe(0);
+    }
+    // Use makes no difference: mapped, pinned, freed.
+    const p = machine.spawn();
+    const bytes = kilobytes * 1024;
+    const at = 64 * bytes;
+    expect(p.syscall('mmap', at, bytes, 3, 0x40032 | (Math.log2(bytes) << 26), -1, 0)).toBe(at);
+    expect(p.store(BigInt(at + bytes - 1), 1, 1n)).toBeUndefined();
+    expect(poolPages(order)).toMatchObject({ optimised: 3 });
+    expect(p.syscall('munmap', at, bytes)).toBe(0);
+    expect(checkMachine()).toEqual([]);
+    machine.enter();
+    kernel.setMaxHugePages(h, 0);
+    expect(kernelExtents(machine).every((run) => run.write)).toBe(true);
+    expect(checkMachine({ leaks: true })).toEqual([]);
+  });
+
+  test('keep a page as a surplus one when there is no memory for what it gave back', () => {
+    const machine = optimising(mode, 'hugepages=2');
+    const { kernel } = machine;
+    const h = poolOf(kilobytes, 12);
+    // The first allocation is the list, then come the pages: any of them may fail.
+    for (const n of [1, tails]) {
+      set(globals, Globals.failAllocation, -n);
+      kernel.setMaxHugePages(h, 1);
+      set(globals, Globals.failAllocation, 0);
+      expect(pools(h)).toEqual([2, 2, 1]);
+      expect(poolPages(order).optimised).toBe(2);
+      expect(checkMachine()).toEqual([]);
+      kernel.setMaxHugePages(h, 2);
+      expect(pools(h)).toEqual([2, 2, 0]);
+    }
+    kernel.setMaxHugePages(h, 1);
+    expect(pools(h)).toEqual([1, 1, 0]);
+    // A page that is freed while in use: the last reference cannot be refused.
+    const p = machine.spawn();
+    const bytes = kilobytes * 1024;
+    kernel.setOvercommitHugePages(h, 1);
+    expect(p.syscall('mmap', 64 * bytes, 2 * bytes, 3, 0x40032 | (Math.log2(bytes) << 26), -1, 0)).toBe(64 * bytes);
+    machine.enter();
+    expect(pools(h)).toEqual([2, 2, 1]);
+    for (const i of [0, 1]) expect(p.store(BigInt((64 + i) * bytes), 1, 1n)).toBeUndefined();
+    machine.enter();
+    set(globals, Globals.failAllocation, -1);
+    expect(p.syscall('munmap', 64 * bytes, 2 * bytes)).toBe(0);
+    machine.enter();
+    set(globals, Globals.failAllocation, 0);
+    expect(pools(h)).toEqual([2, 2, 1]);
+    expect(checkMachine({ leaks: true })).toEqual([]);
+    // A free surplus page is nobody's to take; as one of the pool's own it goes, with memory.
+    kernel.setMaxHugePages(h, 0);
+    expect(pools(h)).toEqual([1, 1, 1]);
+    kernel.setMaxHugePages(h, 1);
+    kernel.setMaxHugePages(h, 0);
+    expect(pools(h)).toEqual([0, 0, 0]);
+    expect(checkMachine({ leaks: true })).toEqual([]);
+  });
+});
+
+test('what was in a pool before stays as it is; vm.hugetlb_optimize_vmemmap says it of what comes', () => {
+  const machine = booted('x86-4level', 2 ** 27);
+  const setting = hugePoolSetting('/proc/sys/vm/hugetlb_optimize_vmemmap');
+  machine.kernel.setMaxHugePages(poolOf(2048, 12), 1);
+  setting?.write(machine.kernel, 1);
+  expect(setting?.read()).toBe(1);
+  machine.kernel.setMaxHugePages(poolOf(2048, 12), 3);
+  expect(poolPages(9)).toMatchObject({ optimised: 2 });
+  setting?.write(machine.kernel, 0);
+  machine.kernel.setMaxHugePages(poolOf(2048, 12), 4);
+  expect(poolPages(9)).toMatchObject({ optimised: 2 });
+  machine.kernel.setMaxHugePages(poolOf(2048, 12), 0);
+  expect(checkMachine({ leaks: true })).toEqual([]);
+  // Sizes whose part of the array is a page, and modes without an array.
+  expect(new Machine({ mode: 'ppc-8xx-4k', ramBytes: 2 ** 26, hugepages: 'hugetlb_free_vmemmap=on hugepages=2' }).bootMessages.length).toBe(1);
+  const arm = optimising('arm64-4k-48', 'hugepagesz=64K hugepages=2');
+  expect(poolPages(4)).toMatchObject({ optimised: 0 });
+  expect(checkMachine()).toEqual([]);
+  expect(arm.bootMessages).toEqual([]);
 });

@@ -14,8 +14,8 @@ export interface Traced {
   readonly performed: ReadonlyMap<string, number>;
 }
 
-/** Calls a kernel function of the mm in the mounted machine. `after` hears of each operation that was performed, and may change the machine. */
-export function tracedWith(after: (operation: string) => void, name: string, ...args: number[]): Traced {
+/** Calls a kernel function of the mm in the mounted machine. `after` hears of each operation that was performed, with its first argument, and may change the machine. */
+export function tracedWith(after: (operation: string, first: number) => void, name: string, ...args: number[]): Traced {
   useStack(stack, EVERYWHERE);
   stack.fill(0);
   beginTask(0, SIZE, (step as unknown as Record<string, Descriptor>)[name], args);
@@ -28,7 +28,7 @@ export function tracedWith(after: (operation: string) => void, name: string, ...
     if (enabled !== undefined && !enabled(a, b, c, d)) throw new Error(`a lone task waits for ever: ${operation}(${a}, ${b}, ${c}, ${d})`);
     stack[TASK.result] = effect(a, b, c, d);
     performed.set(operation, (performed.get(operation) ?? 0) + 1);
-    after(operation);
+    after(operation, a);
   }
   return { result: stack[TASK.result], through: new Set([...ids].map((id) => functions[id].name)), performed };
 }

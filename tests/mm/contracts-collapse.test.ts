@@ -1,0 +1,312 @@
+/**
+ * Contracts of what makes huge pages of small ones (catalogue, part C and S: C39, C41, S11, S12, S17): in which order it locks, whose page tables it takes, and
+ * that it counts each thing once. Expectations come from the rule's words, or from counting before and after.
+ */
+import { describe, expect, it } from 'vitest';
+import { loadEntry, pageOfEntry, spanPages } from '../../src/kernel/arch.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import type { Process } from '../../src/machine/process.ts';
+import { thpSetting } from '../../src/machine/thp-settings.ts';
+import { folioMapcount, pageFolio } from '../../src/memory/folio.ts';
+import { get } from '../../src/memory/heap.ts';
+import { PG_LRU } from '../../src/memory/page-flags.ts';
+import { pageFlags, pageRefcount, setPageFlags, setPageRefcount } from '../../src/memory/state.ts';
+import { globals } from '../../src/mm/globals.ts';
+import { checkMachine } from '../../src/mm/invariants/index.ts';
+import { checkPmdState } from '../../src/mm/khugepaged-scan.ts';
+import { Khugepaged } from '../../src/mm/khugepaged-types.ts';
+import { mkPteMarker, PTE_MARKER_POISONED } from '../../src/mm/pgtable.ts';
+import { SCAN_RESULTS } from '../../src/mm/scan-result.ts';
+import { AnonVma, File, Globals, Inode, MM_SHMEMPAGES, Mm, Vma } from '../../src/mm/types.ts';
+import { vmaLookup } from '../../src/mm/vma-tree.ts';
+import { PTE_HUGE, PTE_TABLE } from '../../src/pagetable/canonical.ts';
+import { traced, tracedWith } from './support/traced.ts';
+
+const MODES = ['x86-4level', 's390x'] as const;
+const [SHARED, PRIVATE, ANON] = [0x11, 0x12, 0x32];
+const [DONTNEED, HUGEPAGE, COLLAPSE] = [4, 14, 25];
+const EAGAIN = -11;
+const SIZE = 4096;
+
+class World {
+  readonly machine: Machine;
+  readonly p: Process;
+  readonly huge: number;
+  /** The page that huge pages are made at. */
+  readonly at: number;
+
+  constructor(mode: string) {
+    this.machine = new Machine({ mode, ramBytes: 48 * 2 ** 20 });
+    this.p = this.machine.spawn();
+    this.huge = spanPages(1);
+    this.at = 64 * this.huge;
+    this.setting('enabled', 'madvise');
+  }
+
+  /** A page table of the lowest level: eight bytes an entry. */
+  get tableBytes(): number {
+    return 8 * this.huge;
+  }
+
+  setting(name: string, value: string): void {
+    this.machine.enter();
+    thpSetting(`/sys/kernel/mm/transparent_hugepage/${name}`)?.write(value);
+  }
+
+  call(who: Process, name: string, ...args: number[]): number {
+    const result = (who.syscall as (name: string, ...args: number[]) => number).call(who, name, ...args);
+    this.machine.enter();
+    return result;
+  }
+
+  map(vpn: number, pages: number, flags: number, fd = -1, pgoff = 0, who = this.p): void {
+    expect(this.call(who, 'mmap', vpn * SIZE, pages * SIZE, 3, flags, fd, pgoff * SIZE)).toBe(vpn * SIZE);
+  }
+
+  /** A memfd of one huge page's size, of which every page of a list is written, mapped shared at `at`. */
+  memfd(written: readonly number[]): number {
+    this.map(16, 1, ANON);
+    this.p.write(BigInt(16 * SIZE), new TextEncoder().encode('name\0'));
+    const fd = this.call(this.p, 'memfd_create', 16 * SIZE, 0);
+    expect(this.call(this.p, 'ftruncate', fd, 2 * this.huge * SIZE)).toBe(0);
+    this.map(this.at, this.huge, SHARED, fd);
+    for (const i of written) this.store(this.at + i);
+    return fd;
+  }
+
+  store(vpn: number, who = this.p): void {
+    expect(who.store(BigInt(vpn * SIZE), 4, 1n)).toBeUndefined();
+  }
+
+  load(vpn: number, who = this.p): void {
+    expect(who.load(BigInt(vpn * SIZE), 4)).toBeTypeOf('bigint');
+  }
+
+  collapse(who = this.p, vpn = this.at): number {
+    return this.call(who, 'madvise', vpn * SIZE, this.huge * SIZE, COLLAPSE);
+  }
+
+  /** What the upper entry of a page leads to. */
+  upper(vpn: number, who = this.p): 'nothing' | 'table' | 'huge page' {
+    this.machine.enter();
+    const pmdp = traced('entryPointer', who.mm, vpn, 1).result;
+    const pmd = pmdp === 0 ? 0 : loadEntry(pmdp, 1);
+    return (pmd & PTE_TABLE) !== 0 ? 'table' : (pmd & PTE_HUGE) !== 0 ? 'huge page' : 'nothing';
+  }
+
+  /** Bytes of page tables, resident pages of shared memory. */
+  counted(who = this.p): [number, number] {
+    this.machine.enter();
+    return [get(who.mm, Mm.pgtablesBytes), get(who.mm, Mm.rss + MM_SHMEMPAGES)];
+  }
+
+  sound(): void {
+    this.machine.enter();
+    expect(checkMachine({})).toEqual([]);
+  }
+}
+
+/** Locks, outermost first. */
+const ORDER = ['mmap lock', 'page', 'i_mmap lock', 'anon_vma', 'upper entry', 'table'] as const;
+type Lock = (typeof ORDER)[number];
+
+/** Runs MADV_COLLAPSE of a range: which lock was waited for while which were held, as "outer → inner". */
+function locksOf(w: World): { pairs: Set<string>; taken: Set<Lock>; result: number } {
+  w.machine.enter();
+  const { mm } = w.p;
+  const vma = vmaLookup(mm, w.at);
+  const pmdp = traced('entryPointer', mm, w.at, 1).result;
+  const names = new Map<number, Lock>([[mm + Mm.mmapLock, 'mmap lock']]);
+  if (get(vma, Vma.file) !== 0) names.set(get(get(vma, Vma.file), File.inode) + Inode.iMmapLock, 'i_mmap lock');
+  if (get(vma, Vma.anonVma) !== 0) names.set(get(get(vma, Vma.anonVma), AnonVma.root) + AnonVma.rwsem, 'anon_vma');
+  if (pmdp !== 0) names.set(-pageOfEntry(pmdp, 1), 'upper entry');
+  const held: Lock[] = [];
+  const pairs = new Set<string>();
+  const taken = new Set<Lock>();
+  const { result } = tracedWith(
+    (operation, lock) => {
+      const isPage = operation.startsWith('folio');
+      const name = isPage ? 'page' : (names.get(lock) ?? (lock < 0 ? 'table' : undefined));
+      if (name === undefined) return;
+      if (/^(down|spinLock|folioLock|folioTrylock)/.test(operation)) {
+        if (!/[tT]rylock/.test(operation)) for (const outer of held) pairs.add(`${outer} → ${name}`);
+        held.push(name);
+        taken.add(name);
+      } else if (/^(up|spinUnlock|folioUnlock)/.test(operation)) held.splice(held.lastIndexOf(name), 1);
+    },
+    'sysMadvise',
+    w.p.ref,
+    w.at * SIZE,
+    w.huge * SIZE,
+    COLLAPSE,
+  );
+  expect(held).toEqual([]);
+  return { pairs, taken, result };
+}
+
+describe.each(MODES)('collapse in %s', (mode) => {
+  it('C39, F230: mmap lock, page, i_mmap lock, anon_vma, upper entry, table: none is waited for while one further in is held', () => {
+    const anonymous = new World(mode);
+    anonymous.map(anonymous.at, anonymous.huge, ANON);
+    anonymous.store(anonymous.at);
+    const ofFile = new World(mode);
+    ofFile.memfd([0, 3]);
+    const mapped = new World(mode);
+    mapped.setting('shmem_enabled', 'always');
+    mapped.memfd([0]);
+    expect(mapped.call(mapped.p, 'mprotect', mapped.at * SIZE, SIZE, 1)).toBe(0);
+    mapped.load(mapped.at + 5);
+    expect(mapped.call(mapped.p, 'mprotect', mapped.at * SIZE, SIZE, 3)).toBe(0);
+    expect(mapped.upper(mapped.at)).toBe('table');
+    const all = new Set<string>();
+    const taken = new Set<Lock>();
+    for (const w of [anonymous, ofFile, mapped]) {
+      const locks = locksOf(w);
+      expect(locks.result).toBe(0);
+      expect(w.upper(w.at)).toBe('huge page');
+      for (const pair of locks.pairs) all.add(pair);
+      for (const lock of locks.taken) taken.add(lock);
+    }
+    const wrong = [...all].filter((pair) => {
+      const [outer, inner] = pair.split(' → ').map((name) => ORDER.indexOf(name as Lock));
+      return outer >= inner;
+    });
+    expect(wrong).toEqual([]);
+    expect([...taken].sort()).toEqual([...ORDER].sort());
+    for (const pair of [
+      'mmap lock → page',
+      'page → i_mmap lock',
+      'page → upper entry',
+      'i_mmap lock → upper entry',
+      'anon_vma → upper entry',
+      'upper entry → table',
+    ])
+      expect([...all]).toContain(pair);
+  });
+
+  it('C41, F225: only VMAs that have all of the range in line lose a table; whoever asked gets a huge entry, others at their next fault', () => {
+    const w = new World(mode);
+    const fd = w.memfd([0, 7]);
+    const places = [1, 2, 3].map((i) => w.at + 4 * i * w.huge);
+    const [whole, part, askew] = places;
+    w.map(whole, w.huge, SHARED, fd);
+    w.map(part, w.huge - 1, SHARED, fd);
+    w.map(askew + 1, w.huge, SHARED, fd);
+    const other = w.p.fork();
+    for (const at of [w.at, whole, part, askew + 1]) w.load(at + 7, other);
+    for (const at of [whole, part, askew + 1]) w.load(at + 7);
+    expect(w.collapse()).toBe(0);
+    const found = (who: Process): string[] => [w.at, ...places].map((at) => w.upper(at + 7, who));
+    expect(found(w.p)).toEqual(['huge page', 'nothing', 'table', 'table']);
+    expect(found(other)).toEqual(['nothing', 'nothing', 'table', 'table']);
+    w.load(whole + 7, other);
+    w.load(part + 7, other);
+    expect(found(other)).toEqual(['nothing', 'huge page', 'table', 'table']);
+    w.sound();
+  });
+
+  it('S11, F227: an anon_vma without any private page keeps a table from others, not from whoever asks for himself', () => {
+    const w = new World(mode);
+    const fd = w.memfd([0, 7]);
+    const own = w.at + 4 * w.huge;
+    w.map(own, w.huge, PRIVATE, fd);
+    w.store(own + 7);
+    expect(w.call(w.p, 'madvise', own * SIZE, w.huge * SIZE, DONTNEED)).toBe(0);
+    w.load(own);
+    expect(w.collapse()).toBe(0);
+    expect(w.upper(own)).toBe('table');
+    expect(w.collapse(w.p, own)).toBe(0);
+    expect(w.upper(own)).toBe('huge page');
+    w.sound();
+  });
+
+  it('S12: for n entries n pages of rss, n references, n mappings and one table go, once', () => {
+    const w = new World(mode);
+    w.setting('shmem_enabled', 'always');
+    w.memfd([0]);
+    const other = w.p.fork();
+    // Small entries of the huge page, as many as one fault maps: the range is no single VMA at that moment.
+    expect(w.call(other, 'mprotect', w.at * SIZE, SIZE, 1)).toBe(0);
+    w.load(w.at + 5, other);
+    expect(w.call(other, 'mprotect', w.at * SIZE, SIZE, 3)).toBe(0);
+    w.machine.enter();
+    const folio = pageFolio(w.p.translate(w.at, 0) as number);
+    const [bytes, rss] = w.counted(other);
+    const [refs, maps] = [pageRefcount[folio], folioMapcount(folio)];
+    expect(w.upper(w.at + 5, other)).toBe('table');
+    expect(rss).toBeGreaterThan(1);
+    // What comes instead is one entry, with one reference, that maps all of the huge page. The second time there is nothing left to count.
+    for (let time = 0; time < 2; time++) {
+      expect(w.collapse(other)).toBe(0);
+      expect(w.upper(w.at + 5, other)).toBe('huge page');
+      expect(w.counted(other)).toEqual([bytes - w.tableBytes, w.huge]);
+      expect([pageRefcount[folio], folioMapcount(folio)]).toEqual([refs - rss + 1, maps - rss + 1]);
+      w.sound();
+    }
+  });
+
+  it('S17: a collapse that gave up half-way and comes again counts nothing twice', () => {
+    const w = new World(mode);
+    w.memfd([0, 1, 2]);
+    const [bytes] = w.counted();
+    w.machine.enter();
+    const last = w.p.translate(w.at + 2, 0) as number;
+    setPageRefcount(last, pageRefcount[last] + 1);
+    // The first two are unmapped by the time the third turns out to be somebody's: they stay unmapped.
+    expect(w.collapse()).toBe(EAGAIN);
+    expect(w.counted()[0]).toBe(bytes);
+    w.load(w.at);
+    expect(w.collapse()).toBe(EAGAIN);
+    w.machine.enter();
+    setPageRefcount(last, pageRefcount[last] - 1);
+    w.sound();
+    expect(w.collapse()).toBe(0);
+    expect(w.counted()).toEqual([bytes - w.tableBytes, w.huge]);
+    w.sound();
+  });
+
+  it('F239: an upper entry is nothing, a table, a huge page, none of these, or not there', () => {
+    const w = new World(mode);
+    const result = (vpn: number): string => {
+      w.machine.enter();
+      return SCAN_RESULTS[traced('findPmdOrThpOrNone', traced('mmFindPmd', w.p.mm, vpn).result).result];
+    };
+    w.map(w.at, 3 * w.huge, ANON);
+    w.store(w.at);
+    expect(w.call(w.p, 'madvise', (w.at + w.huge) * SIZE, w.huge * SIZE, HUGEPAGE)).toBe(0);
+    w.store(w.at + w.huge);
+    expect([0, 1, 2].map((i) => result(w.at + i * w.huge))).toEqual(['succeeded', 'pmd_mapped', 'pmd_none']);
+    expect(result(2 ** 19 + 2 ** 18)).toBe('pmd_null');
+    expect(SCAN_RESULTS[checkPmdState(mkPteMarker(PTE_MARKER_POISONED))]).toBe('pmd_null');
+  });
+
+  it('F222, F221: what khugepaged finds in files', () => {
+    const w = new World(mode);
+    w.setting('shmem_enabled', 'advise');
+    w.setting('khugepaged/max_ptes_none', '0');
+    w.memfd([0, 1]);
+    expect(w.call(w.p, 'madvise', w.at * SIZE, w.huge * SIZE, HUGEPAGE)).toBe(0);
+    const pass = (): string => {
+      w.machine.khugepaged();
+      return SCAN_RESULTS[get(get(globals, Globals.khugepaged), Khugepaged.lastResult)];
+    };
+    expect(pass()).toBe('exceed_none_pte');
+    w.setting('khugepaged/max_ptes_none', String(w.huge - 1));
+    w.machine.enter();
+    const page = w.p.translate(w.at + 1, 0) as number;
+    setPageRefcount(page, pageRefcount[page] + 1);
+    expect(pass()).toBe('page_count');
+    setPageRefcount(page, pageRefcount[page] - 1);
+    setPageFlags(page, pageFlags[page] & ~PG_LRU);
+    expect(pass()).toBe('page_lru');
+    setPageFlags(page, pageFlags[page] | PG_LRU);
+    expect(pass()).toBe('succeeded');
+    expect(w.upper(w.at)).toBe('nothing');
+    w.load(w.at);
+    expect(w.upper(w.at)).toBe('huge page');
+    // Mapped as it should be is as good as done (khugepaged_scan_mm_slot).
+    expect(pass()).toBe('succeeded');
+    expect(w.upper(w.at)).toBe('huge page');
+    w.sound();
+  });
+});

@@ -190,6 +190,10 @@ export const SWITCHES = {
     origin: 'before 5.9 (d3f7b1bb2040, of s390)',
   },
   contpteNoBreak: { does: 'entries become a contiguous run, or leave one, without having been emptied in between', origin: 'mutation' },
+  hugePartsOneByOne: {
+    does: 'who empties a huge page that several page tables map (8M of 8xx) lets go of the lock between one table and the next',
+    origin: 'mutation',
+  },
   fragQueuesEach: { does: 'each fragment of a page of page tables that is given back queues the callback of the page', origin: 'mutation' },
   fragReused: {
     does: 'a fragment of a page of page tables is handed out again as soon as it was given back',

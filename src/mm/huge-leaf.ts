@@ -143,6 +143,10 @@ function* readGroup(h: HstateRef, ptep: number, clear: number): Op<number> {
   let pte = 0;
   for (let part = 0; part < parts(h); part++) {
     const first = yield* partAt(h, ptep, part);
+    if (part > 0 && clear !== 0 && switched(SW.hugePartsOneByOne)) {
+      yield* spinUnlock(pteLockptr(first));
+      yield* spinLock(pteLockptr(first));
+    }
     for (let i = 0; i < entries; i++) {
       const at = first + i * entryStride(level);
       const other = clear !== 0 ? yield* entryGetAndClear(at, level) : yield* entryGet(at, level);

@@ -5,7 +5,7 @@
  * then part of the state); what is found first under the smallest bound has the fewest preemptions. Actions of hardware are no preemptions.
  */
 import { KernelBug } from '../kernel/bug.ts';
-import { changesNothing, IDLE_BASE } from '../kernel/hardware.ts';
+import { IDLE_BASE } from '../kernel/hardware.ts';
 import type { KnownSteps } from '../kernel/known-steps.ts';
 import { ACTOR_BASE, type Action } from '../kernel/scheduler.ts';
 import { startJournal, stopJournal } from '../memory/state.ts';
@@ -381,7 +381,7 @@ class Search {
   /** A state is met: makes a frame of it when it is new, or `always`. @throws {KernelBug} when it is an end that must not be */
   #enter(last: Action, preemptions: number, always = false, asleep = 0): void {
     const known = this.#known;
-    hashWhole(known.tasksLow(), known.tasksHigh());
+    hashWhole(known.tasksLow, known.tasksHigh);
     let low = whole.low;
     let high = whole.high;
     // With a bound it matters who ran last: to go on with that task costs nothing.
@@ -431,7 +431,6 @@ class Search {
 
   /** Takes what sleeps off what is to be taken, and what would change nothing. */
   #leaveAsleep(frame: Frame, sleep: Sleep): void {
-    const { options, pgdOf } = this.#staged.scheduler;
     sleep.enter(this.#way.length - 1, this.#asleep);
     let count = 0;
     for (let i = 0; i < frame.count; i++) {
@@ -439,7 +438,7 @@ class Search {
       const bit = sleep.bitOf(action);
       // Met again, only what sleeps no more is taken.
       if (this.#awake !== -1 ? (bit & this.#awake) === 0 : (bit & this.#asleep) !== 0) continue;
-      if (action >= ACTOR_BASE && changesNothing(action, options, pgdOf)) continue;
+      if (action >= ACTOR_BASE && this.#known.changesNothing(action)) continue;
       frame.actions[count++] = action;
     }
     frame.count = count;

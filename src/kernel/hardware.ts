@@ -63,7 +63,7 @@ export const IDLE_BASE = 512;
 const EVICT_BASE = IDLE_BASE;
 const EVICT_SPAN = 32;
 /** CPU c reads the i-th page of `speculate`: SPECULATE_BASE + c · 1024 + i. */
-const SPECULATE_BASE = 4096;
+export const SPECULATE_BASE = 4096;
 const SPECULATE_SPAN = 1024;
 
 /** Tells the machine what its hardware is like. It has CPUs (`makeCpus`, one more for a device). */

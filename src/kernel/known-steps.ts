@@ -3,35 +3,43 @@
  *
  * What a step does follows from what it can read: all that its task is (task-states.ts), and the memory of the machine. Of that memory it is told apart what
  * the objects of other tasks hold, and what CPUs hold (their translations): nearly no step looks there, and those who do say so (`looked`). So a step is
- * known again by its task's state and by the hash of the rest, else by the hash with the CPUs', else by that of all of it. Where those are equal the code would read
- * the same, go the same way, write the same words, announce the same operation and break no rule: steps that broke one are not kept.
+ * known again by its task's state and by the hash of the rest, else by the hash with the CPUs', else by that of all of it. Hardware of one CPU reads that CPU, RAM, and
+ * which pages are tables. Where those are equal the code would read the same, go the same way, write the same words, announce the same operation and break
+ * no rule: steps that broke one are not kept.
  *
  * While a search runs tasks are numbers of states. Their stacks are written back where code is to run.
  *
- * Invariants: states in which memory has the same hash (memory/state.ts) are taken for one, as the search itself does. A step that is taken again leaves in the journal what
- * takes it back. What is kept is bounded: when it is too much, all but the states on the way is forgotten.
+ * Invariants: states in which memory has the same hash (memory/state.ts) are taken for one, as the search itself does. A step that is taken again is no entry of the
+ * journal: it is taken back by the log, in turns with the journal's parts. Steps that write the same words and lead to the same state of their task are one *effect*,
+ * kept once: there are few. What is kept is bounded: when it is too much, all but what the way there stands on is forgotten.
  */
-import { ARRAY, hashApart, heap, journalMark, journalWord, keepApart, stateHashHigh, stateHashLow, wordOf, writeAgain } from '../memory/state.ts';
+import { ARRAY, hashApart, heap, journalMark, journalWord, keepApart, LANE_RAM, stateHashHigh, stateHashLow, undoTo, wordOf } from '../memory/state.ts';
 import { stackEnd } from './compile/runtime.ts';
-import { ACTOR_BASE } from './hardware.ts';
-import { Cpu, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
-import { TaskStates } from './task-states.ts';
+import { ACTOR_BASE, changesNothing, type HardwareOptions, hardwareCpu, SPECULATE_BASE } from './hardware.ts';
+import { operations } from './op.ts';
+import { Effects } from './step-effects.ts';
+import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
+import { TaskStates, WAITS_CONDITION, WAITS_DONE } from './task-states.ts';
 
-/** Levels of what a step is known again by: without CPUs and other tasks, with CPUs, with all. */
+/** Levels of what a step is known again by: without CPUs and other tasks (of hardware: its CPU and RAM alone), with CPUs, with all. */
 const LEVELS = 3;
 const SALTS = [0x3c6ef372, 0x1b873593, 0x68e31da4];
+/** Lanes of shares of the hash (memory/state.ts): behind RAM's those of tasks, of CPUs one after the other, and of slots between them. */
+const LANE_TASKS = LANE_RAM + 2;
+const LANE_CPUS = LANE_RAM + 4;
 /** In the table, in place of a step: at this level nothing is known; ask at the next. */
 const DEEPER = -1;
+/** In the table, in place of who it is: whether an action of hardware changes nothing, (answer) 1 no, 2 yes. */
+const VAIN = -(1 << 24);
 /** Words that a step may write; what writes more is rare, and runs. */
 const MOST_WRITES = 256;
-/** Numbers that may be kept, of states and of writes. */
+/** Numbers that may be kept, of states and of writes; steps. */
 const MOST_NUMBERS = 1 << 23;
-/** Words of an entry of the log: task, its state before, four lanes. */
-const LOG = 6;
+const MOST_STEPS = 1 << 21;
+/** Words of an entry of the log: task, its state before, effect (−1: code has run), ends of the journal and of what lanes were before. */
+const LOG = 5;
 /** Words of an entry of the table: who, two of the hash, 2 + number of the step. */
 const ENTRY = 4;
-/** Words of what a step does to the hashes. */
-const SHIFTS = 6;
 
 const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
   const larger = new Int32Array(2 * old.length);
@@ -43,6 +51,8 @@ const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
 interface Host {
   readonly stack: Float64Array<ArrayBuffer>;
   readonly results: number[][];
+  readonly options: HardwareOptions;
+  readonly pgdOf: (mm: number) => number;
 }
 
 export class KnownSteps {
@@ -53,32 +63,39 @@ export class KnownSteps {
   readonly #from: number;
   readonly #to: number;
   readonly #parts: Uint8Array<ArrayBuffer>;
+  readonly #cpus: CpuRef[] = [];
+  readonly #lanes: number;
   /** Whether steps are taken again at all, or tasks' states are kept alone. */
   readonly #again: boolean;
   #states = new TaskStates();
   /** By task: the number of its state; that of the state which its stack holds, −1 when it may hold anything; where what is not zero there ends. */
-  #now: Int32Array<ArrayBuffer>;
-  #written: Int32Array<ArrayBuffer>;
+  readonly #now: Int32Array<ArrayBuffer>;
+  readonly #written: Int32Array<ArrayBuffer>;
   readonly #end: Int32Array<ArrayBuffer>;
-  /** What `rewind` goes back by. */
+  /** Sums of the hashes of what tasks are outside of memory (task-hash.ts). */
+  tasksLow = 0;
+  tasksHigh = 0;
+  /** What `rewind` goes back by, and what lanes were before code ran. */
   #log = new Int32Array(LOG << 10);
   logTop = 0;
+  #laneLog = new Int32Array(1 << 12);
+  #lanesTop = 0;
   /** Hash table of steps. */
   #table = new Int32Array(ENTRY << 14);
   #entries = 0;
-  /** By step: state of the task behind it, where its writes end, what it does to the hashes, a number of whoever keeps one there. */
+  /** By step: its effect, a number of whoever keeps one there. */
   #steps = 0;
-  #after = new Int32Array(1 << 10);
-  #writesEnd = new Int32Array(1 << 10);
-  #shifts = new Int32Array(SHIFTS << 10);
+  #effectOf = new Int32Array(1 << 10);
   #notes = new Int32Array(1 << 10);
-  #writes = new Float64Array(1 << 16);
-  #writesTop = 0;
+  #effects: Effects;
   /** The step that was looked for: its level, and the hashes then. */
   #level = 0;
   #found = -1;
-  readonly #before = new Int32Array(SHIFTS);
-  readonly #beforeApart = this.#before.subarray(2);
+  #keyLow = 0;
+  #keyHigh = 0;
+  #beforeLow = 0;
+  #beforeHigh = 0;
+  readonly #before: Int32Array<ArrayBuffer>;
   #mark = 0;
   /** The last step that was kept, −1 when it was not. */
   #last = -1;
@@ -100,9 +117,18 @@ export class KnownSteps {
     }
     this.#from = from;
     this.#to = to;
-    this.#parts = new Uint8Array(to - from).fill(4);
-    for (let cpu = firstCpu(); cpu !== 0; cpu = heap[cpu + Cpu.next]) this.#parts.fill(0, cpu - from, cpu - from + Cpu.$size);
-    for (const task of this.#tasks) this.#parts.fill(2, task - from, task - from + Task.$size);
+    for (let cpu = firstCpu(); cpu !== 0; cpu = heap[cpu + Cpu.next]) this.#cpus[heap[cpu + Cpu.number]] = cpu;
+    const between = LANE_CPUS + 2 * this.#cpus.length;
+    this.#lanes = between + 2;
+    this.#before = new Int32Array(this.#lanes);
+    this.#effects = new Effects(this.#lanes);
+    this.#parts = new Uint8Array(to - from).fill(between);
+    this.#cpus.forEach((cpu, number) => {
+      this.#parts.fill(LANE_CPUS + 2 * number, cpu - from, cpu - from + Cpu.$size);
+    });
+    for (const task of this.#tasks) this.#parts.fill(LANE_TASKS, task - from, task - from + Task.$size);
+    this.#from = from;
+    this.#to = to;
     const count = this.#tasks.length;
     this.#now = new Int32Array(count);
     this.#written = new Int32Array(count);
@@ -112,8 +138,11 @@ export class KnownSteps {
   /** A search begins, with the journal. */
   begin(): void {
     this.logTop = 0;
+    this.#lanesTop = 0;
     this.#last = -1;
-    keepApart(this.#from, this.#parts);
+    this.tasksLow = 0;
+    this.tasksHigh = 0;
+    keepApart(this.#from, this.#parts, this.#lanes);
     looked.from = this.#from;
     looked.to = this.#to;
     for (let number = 0; number < this.#tasks.length; number++) {
@@ -121,6 +150,8 @@ export class KnownSteps {
       this.#now[number] = state;
       this.#written[number] = state;
       this.#end[number] = (number + 1) * this.#stackSize;
+      this.tasksLow = (this.tasksLow + this.#states.low[state]) | 0;
+      this.tasksHigh = (this.tasksHigh + this.#states.high[state]) | 0;
     }
   }
 
@@ -128,6 +159,15 @@ export class KnownSteps {
   end(): void {
     for (let number = 0; number < this.#tasks.length; number++) this.writeBack(number);
     looked.to = 0;
+  }
+
+  /** A task is in another state. */
+  #become(number: number, state: number): void {
+    const { low, high } = this.#states;
+    const before = this.#now[number];
+    this.tasksLow = (this.tasksLow - low[before] + low[state]) | 0;
+    this.tasksHigh = (this.tasksHigh - high[before] + high[state]) | 0;
+    this.#now[number] = state;
   }
 
   /** The number of the state that a task's stack holds. */
@@ -145,42 +185,67 @@ export class KnownSteps {
     this.#written[number] = state;
   }
 
-  // --- hashes of tasks ------------------------------------------------------------------------------------------------------
+  // --- what may happen ------------------------------------------------------------------------------------------------------
 
-  /** Sums of the hashes of what tasks are outside of memory (task-hash.ts). */
-  tasksLow(): number {
-    let sum = 0;
-    const { low } = this.#states;
+  /** Writes the tasks that may take their next step into a list, from its beginning: how many they are. Asked where tasks wait for operations alone. */
+  runnableInto(found: number[]): number {
     const now = this.#now;
-    for (let number = 0; number < now.length; number++) sum = (sum + low[now[number]]) | 0;
-    return sum;
+    const { waits } = this.#states;
+    let count = 0;
+    for (let number = 0; number < now.length; number++) {
+      const kind = waits[now[number]];
+      if (kind === WAITS_DONE || (kind === WAITS_CONDITION && !this.#isFree(this.#tasks[number]))) continue;
+      found[count++] = number;
+    }
+    return count;
   }
 
-  tasksHigh(): number {
-    let sum = 0;
-    const { high } = this.#states;
-    const now = this.#now;
-    for (let number = 0; number < now.length; number++) sum = (sum + high[now[number]]) | 0;
-    return sum;
+  #isFree(task: TaskRef): boolean {
+    const { enabled } = operations[heap[task + Task.code]];
+    return (enabled as NonNullable<typeof enabled>)(heap[task + Task.a], heap[task + Task.b], heap[task + Task.c], heap[task + Task.d]);
   }
 
-  /** The same, and the hash of memory, behind a step of an action that is known. */
+  /** Whether all tasks are done. */
+  get done(): boolean {
+    const now = this.#now;
+    const { waits } = this.#states;
+    for (let number = 0; number < now.length; number++) if (waits[now[number]] !== WAITS_DONE) return false;
+    return true;
+  }
+
+  /** Whether hardware that reads ahead would find nothing new (hardware.ts), which it may have been asked before where it would read the same. */
+  changesNothing(action: number): boolean {
+    const { options, pgdOf } = this.#host;
+    if (action < SPECULATE_BASE) return false;
+    if (!this.#again) return changesNothing(action, options, pgdOf);
+    this.#setKey(0, action, 0, 0, hashApart);
+    const at = this.#place(VAIN - action, this.#keyLow, this.#keyHigh);
+    const known = this.#table[at + 3];
+    if (known !== 0) return known === 2;
+    const answer = changesNothing(action, options, pgdOf);
+    this.#enter(VAIN - action, answer ? 2 : 1);
+    return answer;
+  }
+
+  // --- where known steps lead ----------------------------------------------------------------------------------------------
+
+  /** `tasksLow` and `tasksHigh`, and the hash of memory, behind a step of an action that is known. */
   tasksLowAfter(action: number, step: number): number {
     const { low } = this.#states;
-    return action < ACTOR_BASE ? (this.tasksLow() - low[this.#now[action]] + low[this.#after[step]]) | 0 : this.tasksLow();
+    return action < ACTOR_BASE ? (this.tasksLow - low[this.#now[action]] + low[this.#effects.after[this.#effectOf[step]]]) | 0 : this.tasksLow;
   }
 
   tasksHighAfter(action: number, step: number): number {
     const { high } = this.#states;
-    return action < ACTOR_BASE ? (this.tasksHigh() - high[this.#now[action]] + high[this.#after[step]]) | 0 : this.tasksHigh();
+    return action < ACTOR_BASE ? (this.tasksHigh - high[this.#now[action]] + high[this.#effects.after[this.#effectOf[step]]]) | 0 : this.tasksHigh;
   }
 
   lowAfter(step: number): number {
-    return stateHashLow() ^ this.#shifts[SHIFTS * step];
+    return stateHashLow() ^ this.#effects.lowShift(this.#effectOf[step]);
   }
 
   highAfter(step: number): number {
-    return stateHashHigh() ^ this.#shifts[SHIFTS * step + 1];
+    return stateHashHigh() ^ this.#effects.highShift(this.#effectOf[step]);
   }
 
   // --- steps ----------------------------------------------------------------------------------------------------------------
@@ -189,12 +254,11 @@ export class KnownSteps {
   find(action: number): number {
     this.#found = -1;
     if (!this.#again) return -1;
-    const isTask = action < ACTOR_BASE;
-    const who = isTask ? this.#now[action] : -action;
-    let level = isTask ? 0 : 1;
+    const who = action < ACTOR_BASE ? this.#now[action] : -action;
+    let level = firstLevel(action);
     for (; level < LEVELS; level++) {
-      const at = this.#place(who, this.#lowAt(level, stateHashLow(), hashApart), this.#highAt(level, stateHashHigh(), hashApart));
-      const step = this.#table[at + 3] - 2;
+      this.#setKey(level, action, stateHashLow(), stateHashHigh(), hashApart);
+      const step = this.#table[this.#place(who, this.#keyLow, this.#keyHigh) + 3] - 2;
       if (step === DEEPER) continue;
       if (step >= 0) this.#found = step;
       break;
@@ -203,12 +267,36 @@ export class KnownSteps {
     return this.#found;
   }
 
-  #lowAt(level: number, low: number, apart: Int32Array): number {
-    return (level === 0 ? low ^ apart[0] ^ apart[2] : level === 1 ? low ^ apart[2] : low) ^ SALTS[level];
+  /** What an action is known by at a level, where the hash and the lanes are these. */
+  #setKey(level: number, action: number, low: number, high: number, lanes: Int32Array): void {
+    if (level === 0 && action >= ACTOR_BASE) {
+      const number = hardwareCpu(action);
+      const mm = action < SPECULATE_BASE ? 0 : heap[this.#cpus[number] + Cpu.mm];
+      const pgd = mm === 0 ? 0 : this.#host.pgdOf(mm);
+      low = lanes[LANE_RAM] ^ lanes[LANE_CPUS + 2 * number] ^ Math.imul(pgd, 0x5bd1e995);
+      high = lanes[LANE_RAM + 1] ^ lanes[LANE_CPUS + 2 * number + 1];
+    } else if (level < 2) {
+      low ^= lanes[LANE_TASKS];
+      high ^= lanes[LANE_TASKS + 1];
+      const end = level === 0 ? this.#lanes - 2 : 0;
+      for (let lane = LANE_CPUS; lane < end; lane += 2) {
+        low ^= lanes[lane];
+        high ^= lanes[lane + 1];
+      }
+    }
+    this.#keyLow = low ^ SALTS[level];
+    this.#keyHigh = high;
   }
 
-  #highAt(level: number, high: number, apart: Int32Array): number {
-    return level === 0 ? high ^ apart[1] ^ apart[3] : level === 1 ? high ^ apart[3] : high;
+  /** A new entry under the key that was set. */
+  #enter(who: number, value: number): void {
+    if (this.#entries * 2 * ENTRY > this.#table.length) this.#growTable();
+    const at = this.#place(who, this.#keyLow, this.#keyHigh);
+    this.#entries++;
+    this.#table[at] = who;
+    this.#table[at + 1] = this.#keyLow;
+    this.#table[at + 2] = this.#keyHigh;
+    this.#table[at + 3] = value;
   }
 
   /** The place of an entry in the table, or where it would go. */
@@ -225,13 +313,19 @@ export class KnownSteps {
   /** Takes a step again that was found. */
   again(action: number, step: number): void {
     this.#last = step;
-    this.#push(action);
-    writeAgain(this.#writes, step === 0 ? 0 : this.#writesEnd[step - 1], this.#writesEnd[step], this.#shifts, SHIFTS * step);
+    const effect = this.#effectOf[step];
+    this.#push(action, effect);
+    this.#effects.write(effect, 3);
     if (action >= ACTOR_BASE) return;
     const before = this.#now[action];
-    const after = this.#after[step];
-    this.#now[action] = after;
+    const after = this.#effects.after[effect];
+    this.#become(action, after);
     if (this.#states.calls[after] > this.#states.calls[before]) this.#host.results[action].push(this.#states.lastResult(after));
+  }
+
+  /** Words that a step writes, for who checks it. */
+  writesOf(step: number): { readonly array: number; readonly index: number }[] {
+    return this.#effects.writesOf(this.#effectOf[step]);
   }
 
   /** A number that is kept with a step, −1 for none; with the last one that was taken. */
@@ -246,12 +340,12 @@ export class KnownSteps {
   /** A step is about to be taken for which `find` has looked. */
   beginStep(action: number): void {
     this.#last = -1;
-    this.#push(action);
+    this.#push(action, -1);
     this.#mark = journalMark();
+    this.#beforeLow = stateHashLow();
+    this.#beforeHigh = stateHashHigh();
     const before = this.#before;
-    before[0] = stateHashLow();
-    before[1] = stateHashHigh();
-    for (let lane = 0; lane < 4; lane++) before[2 + lane] = hashApart[lane];
+    for (let lane = 0; lane < before.length; lane++) before[lane] = hashApart[lane];
     looked.cpus = false;
     looked.tasks = false;
     if (action >= ACTOR_BASE) return;
@@ -275,7 +369,7 @@ export class KnownSteps {
     if (action < ACTOR_BASE) {
       who = this.#now[action];
       after = this.#stateOf(action);
-      this.#now[action] = after;
+      this.#become(action, after);
       this.#written[action] = after;
       this.#end[action] = stackEnd(action * this.#stackSize);
       if (heap[this.#tasks[action] + Task.state] === TASK_DONE) looked.tasks = true;
@@ -286,77 +380,47 @@ export class KnownSteps {
       return;
     }
     if (this.#level === LEVELS) return;
-    if (this.#states.size + this.#writesTop > MOST_NUMBERS) {
+    if (this.#states.size + this.#effects.size > MOST_NUMBERS || this.#steps === MOST_STEPS) {
       this.#forget();
       return;
     }
+    const effects = this.#effects;
+    const kept = this.#tellWrites(action);
     const needs = looked.tasks ? 2 : looked.cpus ? 1 : 0;
-    const kept = this.#keepWrites();
-    const before = this.#before;
     for (let level = this.#level; level < LEVELS; level++) {
-      const low = this.#lowAt(level, before[0], this.#beforeApart);
-      const high = this.#highAt(level, before[1], this.#beforeApart);
+      this.#setKey(level, action, this.#beforeLow, this.#beforeHigh, this.#before);
       const isLast = kept && level >= needs;
-      if (this.#entries * 2 * ENTRY > this.#table.length) this.#growTable();
-      const at = this.#place(who, low, high);
-      this.#entries++;
-      this.#table[at] = who;
-      this.#table[at + 1] = low;
-      this.#table[at + 2] = high;
-      this.#table[at + 3] = 2 + (isLast ? this.#steps : DEEPER);
+      this.#enter(who, 2 + (isLast ? this.#steps : DEEPER));
       if (isLast) break;
     }
     if (!kept) return;
     const step = this.#steps++;
-    this.#after[step] = after;
-    this.#writesEnd[step] = this.#writesTop;
+    this.#effectOf[step] = effects.keep(after, stateHashLow() ^ this.#beforeLow, stateHashHigh() ^ this.#beforeHigh, this.#before, hashApart);
     this.#notes[step] = -1;
-    const by = SHIFTS * step;
-    this.#shifts[by] = stateHashLow() ^ before[0];
-    this.#shifts[by + 1] = stateHashHigh() ^ before[1];
-    for (let lane = 0; lane < 4; lane++) this.#shifts[by + 2 + lane] = hashApart[lane] ^ before[2 + lane];
     this.#last = step;
-    if (this.#steps === this.#after.length) {
-      this.#after = grown(this.#after);
-      this.#writesEnd = grown(this.#writesEnd);
-      this.#notes = grown(this.#notes);
-      this.#shifts = grown(this.#shifts);
-    }
+    if (this.#steps < this.#notes.length) return;
+    this.#effectOf = grown(this.#effectOf);
+    this.#notes = grown(this.#notes);
   }
 
   /** What the journal tells of the step: each word that became another once. False when it is not to be kept. */
-  #keepWrites(): boolean {
+  #tellWrites(action: number): boolean {
     const end = journalMark();
     if (end - this.#mark > 3 * MOST_WRITES) return false;
-    const begin = this.#writesTop;
-    if (begin + 4 * MOST_WRITES > this.#writes.length) {
-      const larger = new Float64Array(2 * this.#writes.length);
-      larger.set(this.#writes);
-      this.#writes = larger;
-    }
-    const writes = this.#writes;
-    let top = begin;
+    const cpu = firstLevel(action) === 0 && action >= ACTOR_BASE ? this.#cpus[hardwareCpu(action)] : 0;
+    // Hardware of one CPU looks at no other.
+    if (cpu !== 0) looked.cpus = false;
+    const effects = this.#effects;
+    effects.begin();
     for (let at = this.#mark; at < end; at += 3) {
       const array = journalWord(at);
       const index = journalWord(at + 1);
       // Frames that are backed are more than the words that say so.
       if (array >= ARRAY.groupOf) return false;
-      let i = begin;
-      while (i < top && (writes[i + 1] !== index || writes[i] !== array)) i += 4;
-      if (i < top) continue;
-      writes[top] = array;
-      writes[top + 1] = index;
-      writes[top + 2] = journalWord(at + 2);
-      writes[top + 3] = wordOf(array, index);
-      top += 4;
+      if (cpu !== 0 && array !== ARRAY.words && !(array === ARRAY.heap && index >= cpu && index < cpu + Cpu.$size)) looked.cpus = true;
+      effects.tell(array, index, journalWord(at + 2), wordOf(array, index));
     }
-    // Words that are as they were had to be there: a word that was written twice was something else in between.
-    for (let i = top - 4; i >= begin; i -= 4) {
-      if (writes[i + 2] !== writes[i + 3]) continue;
-      top -= 4;
-      for (let k = 0; k < 4; k++) writes[i + k] = writes[top + k];
-    }
-    this.#writesTop = top;
+    effects.end();
     return true;
   }
 
@@ -374,55 +438,77 @@ export class KnownSteps {
 
   /** What is written from now on is no step, and goes back with the journal. */
   mark(): void {
-    this.#push(ACTOR_BASE);
+    this.#push(ACTOR_BASE, -1);
   }
 
-  #push(action: number): void {
+  #push(action: number, effect: number): void {
     let top = this.logTop;
     if (top + LOG > this.#log.length) this.#log = grown(this.#log);
     const log = this.#log;
     log[top++] = action < ACTOR_BASE ? action : -1;
     log[top++] = action < ACTOR_BASE ? this.#now[action] : 0;
-    log[top++] = hashApart[0];
-    log[top++] = hashApart[1];
-    log[top++] = hashApart[2];
-    log[top++] = hashApart[3];
+    log[top++] = effect;
+    log[top++] = journalMark();
+    log[top++] = this.#lanesTop;
     this.logTop = top;
+    if (effect >= 0) return;
+    const lanes = hashApart;
+    while (this.#lanesTop + lanes.length > this.#laneLog.length) this.#laneLog = grown(this.#laneLog);
+    const laneLog = this.#laneLog;
+    const from = this.#lanesTop;
+    for (let lane = 0; lane < lanes.length; lane++) laneLog[from + lane] = lanes[lane];
+    this.#lanesTop = from + lanes.length;
   }
 
-  /** Takes tasks back to where they were when the log was so long. */
+  /** Takes memory and tasks back to where they were when the log was so long; the hash of memory is what it is. */
   rewind(to: number): void {
     const log = this.#log;
     let top = this.logTop;
     while (top > to) {
       top -= LOG;
-      const number = log[top];
-      if (number >= 0) {
-        const state = log[top + 1];
-        this.#now[number] = state;
-        const results = this.#host.results[number];
-        while (results.length > this.#states.calls[state]) results.pop();
+      const effect = log[top + 2];
+      if (effect >= 0) this.#effects.write(effect, 2);
+      else {
+        undoTo(log[top + 3], stateHashLow(), stateHashHigh());
+        this.#lanesTop = log[top + 4];
+        const lanes = hashApart;
+        for (let lane = 0; lane < lanes.length; lane++) lanes[lane] = this.#laneLog[this.#lanesTop + lane];
       }
+      const number = log[top];
+      if (number < 0) continue;
+      const state = log[top + 1];
+      this.#become(number, state);
+      const results = this.#host.results[number];
+      while (results.length > this.#states.calls[state]) results.pop();
     }
-    if (top < this.logTop) for (let lane = 0; lane < 4; lane++) hashApart[lane] = log[top + 2 + lane];
     this.logTop = top;
   }
 
-  /** There is too much: what remains are the states on the way. */
+  /** There is too much: what remains are the states on the way, and what was taken again on it. */
   #forget(): void {
     const old = this.#states;
+    const oldEffects = this.#effects;
     const states = new TaskStates();
-    for (let at = 0; at < this.logTop; at += LOG) if (this.#log[at] >= 0) this.#log[at + 1] = states.take(old, this.#log[at + 1]);
+    const effects = new Effects(this.#lanes);
+    const log = this.#log;
+    for (let at = 0; at < this.logTop; at += LOG) {
+      const isTask = log[at] >= 0;
+      if (isTask) log[at + 1] = states.take(old, log[at + 1]);
+      const effect = log[at + 2];
+      if (effect >= 0) log[at + 2] = effects.take(oldEffects, effect, isTask ? states.take(old, oldEffects.after[effect]) : 0);
+    }
     for (let number = 0; number < this.#now.length; number++) {
       this.#now[number] = states.take(old, this.#now[number]);
       this.#written[number] = -1;
       this.#end[number] = (number + 1) * this.#stackSize;
     }
     this.#states = states;
+    this.#effects = effects;
     this.#table = new Int32Array(ENTRY << 14);
     this.#entries = 0;
     this.#steps = 0;
-    this.#writesTop = 0;
-    this.#writes = new Float64Array(1 << 16);
   }
 }
+
+/** The level at which an action is looked for first: what hardware does on no CPU may read anything. */
+const firstLevel = (action: number): number => (action < ACTOR_BASE || hardwareCpu(action) >= 0 ? 0 : 1);

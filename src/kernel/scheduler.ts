@@ -159,7 +159,8 @@ export class Scheduler {
   /** The same, written into a list from its beginning: how many they are. */
   actionsInto(found: Action[]): number {
     let count = 0;
-    for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) found[count++] = get(task, Task.number);
+    if (this.#known !== undefined && !this.#crowded && !this.options.ipis && !this.options.storeBuffers) count = this.#known.runnableInto(found);
+    else for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) found[count++] = get(task, Task.number);
     return hardwareActions(this.options, found, count);
   }
 
@@ -187,6 +188,7 @@ export class Scheduler {
 
   /** Whether all tasks are done. */
   get done(): boolean {
+    if (this.#known !== undefined) return this.#known.done;
     for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (get(task, Task.state) !== TASK_DONE) return false;
     return true;
   }
@@ -367,9 +369,9 @@ export class Scheduler {
   rewind({ journal, actions, saved, low, high }: SchedulerMark): void {
     const { schedule } = this;
     while (schedule.length > actions) schedule.pop();
+    this.#known?.rewind(saved);
     undoTo(journal, low, high);
     if (this.#known === undefined) this.#rewindStacks(saved);
-    else this.#known.rewind(saved);
   }
 
   #rewindStacks(saved: number): void {

@@ -31,3 +31,27 @@ export function mixLanes(value: number): void {
   laneHigh = Math.imul(laneHigh + a, 0x9e3779b1);
   laneHigh ^= laneHigh >>> 13;
 }
+
+/** Numbers more, in a row. */
+export function mixAll(values: Float64Array, from: number, to: number): void {
+  let low = laneLow;
+  let high = laneHigh;
+  for (let i = from; i < to; i++) {
+    const value = values[i];
+    const a = value | 0;
+    if (a === value) {
+      low = Math.imul(low ^ a, 0x85ebca6b);
+      low ^= low >>> 15;
+      high = Math.imul(high + a, 0x9e3779b1);
+      high ^= high >>> 13;
+      continue;
+    }
+    laneLow = low;
+    laneHigh = high;
+    mixLanes(value);
+    low = laneLow;
+    high = laneHigh;
+  }
+  laneLow = low;
+  laneHigh = high;
+}

@@ -5,8 +5,9 @@
  * Invariants: two states have the same number when they have the same content, number for number; numbers are given in the order in which states are met.
  */
 import { heap } from '../memory/state.ts';
-import { Task, type TaskRef } from './task.ts';
-import { beginLanes, laneHigh, laneLow, mixLanes } from './task-hash.ts';
+import { operations } from './op.ts';
+import { TASK_DONE, Task, type TaskRef } from './task.ts';
+import { beginLanes, laneHigh, laneLow, mixAll, mixLanes } from './task-hash.ts';
 
 /** Of a task's object what changes, but for the locks that it holds. */
 const FROM = Task.state;
@@ -17,6 +18,16 @@ const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
   larger.set(old);
   return larger;
 };
+
+/** What a task waits for: nothing ever, its turn, what its operation asks for. */
+export const WAITS_DONE = 0;
+export const WAITS_TURN = 1;
+export const WAITS_CONDITION = 2;
+
+function waitsOf(task: TaskRef): number {
+  if (heap[task + Task.state] === TASK_DONE) return WAITS_DONE;
+  return operations[heap[task + Task.code]].enabled === undefined ? WAITS_TURN : WAITS_CONDITION;
+}
 
 export class TaskStates {
   /** Contents, one after the other: number of the task, stack, object, locks, results. */
@@ -31,6 +42,8 @@ export class TaskStates {
   low = new Int32Array(1 << 9);
   high = new Int32Array(1 << 9);
   calls = new Int32Array(1 << 9);
+  /** What it waits for: WAITS_. */
+  waits = new Uint8Array(1 << 9);
   /** Hash table: 1 + number of a state. */
   #index = new Int32Array(1 << 10);
   #hashes = new Int32Array(1 << 9);
@@ -50,11 +63,8 @@ export class TaskStates {
     let top = begin;
     doubles[top++] = number;
     beginLanes(number);
-    for (let i = base; i < end; i++) {
-      const value = stack[i];
-      doubles[top++] = value;
-      mixLanes(value);
-    }
+    mixAll(stack, base, end);
+    for (let i = base; i < end; i++) doubles[top++] = stack[i];
     // What has been mixed so far, and the results, are what the hash of a whole state is made of.
     for (let i = 0; i < results.length; i++) {
       doubles[top++] = results[i];
@@ -68,10 +78,10 @@ export class TaskStates {
       doubles[top++] = heap[task + Task.modes + i];
     }
     // The object follows from the stack nearly always: it is compared, not hashed.
-    return this.#find(begin, top, low, high, end - base, results.length);
+    return this.#find(begin, top, low, high, end - base, results.length, waitsOf(task));
   }
 
-  #find(begin: number, end: number, low: number, high: number, stack: number, calls: number): number {
+  #find(begin: number, end: number, low: number, high: number, stack: number, calls: number, waits: number): number {
     const hash = low ^ Math.imul(high, 0x85ebca6b);
     const mask = this.#index.length - 1;
     let at = (hash ^ (hash >>> 15)) & mask;
@@ -89,6 +99,7 @@ export class TaskStates {
     this.low[state] = low;
     this.high[state] = high;
     this.calls[state] = calls;
+    this.waits[state] = waits;
     if (this.count + 2 > this.low.length) this.#growStates();
     return state;
   }
@@ -122,7 +133,7 @@ export class TaskStates {
     const length = others.#first[state + 1] - from;
     if (this.#top + length > this.#doubles.length) this.#grow(length);
     for (let i = 0; i < length; i++) this.#doubles[this.#top + i] = others.#doubles[from + i];
-    return this.#find(this.#top, this.#top + length, others.low[state], others.high[state], others.#stack[state], others.calls[state]);
+    return this.#find(this.#top, this.#top + length, others.low[state], others.high[state], others.#stack[state], others.calls[state], others.waits[state]);
   }
 
   #grow(need: number): void {
@@ -137,6 +148,9 @@ export class TaskStates {
     this.low = grown(this.low);
     this.high = grown(this.high);
     this.calls = grown(this.calls);
+    const waits = new Uint8Array(2 * this.waits.length);
+    waits.set(this.waits);
+    this.waits = waits;
     this.#hashes = grown(this.#hashes);
     const index = new Int32Array(2 * this.#index.length);
     const mask = index.length - 1;

@@ -11,6 +11,8 @@
  * `page << wordShift`.
  */
 
+import { PG_TABLE } from './page-flags.ts';
+
 /** Bytes of a group of frames: one page of WebAssembly memory. */
 export const GROUP_BYTES = 65536;
 const GROUP_WORDS = GROUP_BYTES / 4;
@@ -218,14 +220,18 @@ function note(array: number, index: number, old: number, value: number): void {
 /** Slots of the heap, from one on, whose share of the hash is known apart: by slot the first of the two lanes of `hashApart` that it goes to. */
 let apartFrom = 0;
 let apartOf = new Uint8Array(0);
-/** Shares of the hash: lanes 0 and 1, 2 and 3; what goes to 4 and 5 is not asked for. */
-export const hashApart = new Int32Array(6);
+/**
+ * Shares of the hash, two lanes each. The first is that of RAM, with which groups of frames are backed, and which pages are tables: all that hardware reads of memory.
+ */
+export let hashApart = new Int32Array(0);
+/** Where it stands. */
+export const LANE_RAM = 0;
 
-/** From now on shares of the hash are known apart, which are 0 at this moment; `of` of no slots for none. */
-export function keepApart(from: number, of: Uint8Array<ArrayBuffer>): void {
+/** From now on so many lanes of shares of the hash are known apart, which are 0 at this moment; none for no longer. */
+export function keepApart(from: number, of: Uint8Array<ArrayBuffer>, lanes: number): void {
   apartFrom = from;
   apartOf = of;
-  hashApart.fill(0);
+  hashApart = new Int32Array(lanes);
 }
 
 /** A word changes: what it was leaves the hash, what it is comes in. */
@@ -243,8 +249,16 @@ function rehash(array: number, index: number, old: number, value: number): void 
   }
   hashLow ^= low;
   hashHigh ^= high;
-  if (array !== ARRAY.heap || index < apartFrom || index >= apartFrom + apartOf.length) return;
-  const lane = apartOf[index - apartFrom];
+  if (hashApart.length === 0) return;
+  let lane = LANE_RAM;
+  if (array === ARRAY.heap) {
+    if (index < apartFrom || index >= apartFrom + apartOf.length) return;
+    lane = apartOf[index - apartFrom];
+  } else if (array === ARRAY.flags) {
+    if (((old ^ value) & PG_TABLE) === 0) return;
+    low = mix(array, index, PG_TABLE, 0x165667b1);
+    high = mix(array, index, PG_TABLE, 0x27d4eb2f);
+  } else if (array !== ARRAY.words && array < ARRAY.groupOf) return;
   hashApart[lane] ^= low;
   hashApart[lane + 1] ^= high;
 }
@@ -261,7 +275,7 @@ export function startJournal(): void {
 export function stopJournal(): void {
   recording = false;
   journalTop = 0;
-  keepApart(0, new Uint8Array(0));
+  keepApart(0, new Uint8Array(0), 0);
 }
 
 /** A journal belongs to one machine: it rests while another is mounted. */
@@ -282,7 +296,7 @@ function takeJournalUp(s: MachineState): void {
   hashLow = kept.hashLow;
   hashHigh = kept.hashHigh;
   const [from, of, lanes] = kept.apart;
-  keepApart(from, of as Uint8Array<ArrayBuffer>);
+  keepApart(from, of as Uint8Array<ArrayBuffer>, lanes.length);
   hashApart.set(lanes);
 }
 
@@ -327,30 +341,21 @@ export function undoTo(mark: number, low: number, high: number): void {
 }
 
 /**
- * Writes once more what was written before from the same state: `list` holds, from `at` up to `end`, four numbers a word (array, index, old value, value);
- * `shifts` holds, from `by` on, what that does to the hash and to the four lanes of `hashApart`.
+ * Writes what a step writes, or takes it back, beside the journal: `list` holds, from `at` up to `end`, four numbers a word (array, index, old value, value), of
+ * which the one at `which` is written; `shifts` holds, from `by` on, what the step does to the hash and to `hashApart`, either way.
  */
-export function writeAgain(list: Float64Array, at: number, end: number, shifts: Int32Array, by: number): void {
-  while (journalTop + end - at > journal.length) growJournal();
-  const record = journal;
-  let top = journalTop;
+export function writeAgain(list: Float64Array, at: number, end: number, which: 2 | 3, shifts: Int32Array, by: number): void {
   for (let i = at; i < end; i += 4) {
     const array = list[i];
     const index = list[i + 1] | 0;
-    record[top] = array;
-    record[top + 1] = index;
-    record[top + 2] = list[i + 2];
-    top += 3;
-    if (array === ARRAY.heap) heap[index] = list[i + 3];
-    else arrays[array][index] = list[i + 3];
+    // Most of what tasks write is the heap: the engine is told so.
+    if (array === ARRAY.heap) heap[index] = list[i + which];
+    else arrays[array][index] = list[i + which];
   }
-  journalTop = top;
   hashLow ^= shifts[by];
   hashHigh ^= shifts[by + 1];
-  hashApart[0] ^= shifts[by + 2];
-  hashApart[1] ^= shifts[by + 3];
-  hashApart[2] ^= shifts[by + 4];
-  hashApart[3] ^= shifts[by + 5];
+  const lanes = hashApart;
+  for (let lane = 0; lane < lanes.length; lane++) lanes[lane] ^= shifts[by + 2 + lane];
 }
 
 /** What a word of an array is now. */

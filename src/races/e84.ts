@@ -12,9 +12,12 @@ import { thpSetting } from '../machine/thp-settings.ts';
 import { contPtes } from '../mm/contpte.ts';
 import { PTE_DIRTY, PTE_GROUP } from '../pagetable/canonical.ts';
 
+const MADV_DONTNEED = 4;
 const MADV_FREE = 8;
 /** A page in the middle of the run. */
 const PAGE = WINDOW + 2;
+/** One that goes for itself. */
+const OTHER = WINDOW + 5;
 
 export default scenario({
   id: 'E84',
@@ -33,7 +36,12 @@ export default scenario({
     if (stage.notes.folded !== 1) machine.kernel.contpteTryUnfold(process.mm, WINDOW);
   },
   tasks: {
-    converter: ({ process, notes }) => task(call(notes.folded === 1 ? 'contpteTryUnfold' : 'contpteTryFold', process.mm, WINDOW)),
+    converter: ({ process, notes, page }) =>
+      task(
+        notes.part === 1
+          ? call('sysMadvise', process.ref, OTHER * page, page, MADV_DONTNEED)
+          : call(notes.folded === 1 ? 'contpteTryUnfold' : 'contpteTryFold', process.mm, WINDOW),
+      ),
     thread: ({ process }) => task(call('threadStore', process.ref, PAGE, 5)),
   },
   holds: {
@@ -57,5 +65,14 @@ export default scenario({
     },
     fold: { expect: 'clean' },
     unfold: { notes: { folded: 1 }, expect: 'clean' },
+    'part-no-break': {
+      switches: ['contpteNoBreak'],
+      notes: { folded: 1, part: 1 },
+      expect: 'violation',
+      rule: ['dirty'],
+      preemptions: 1,
+      note: 'the same where MADV_DONTNEED of another page takes the run apart',
+    },
+    part: { notes: { folded: 1, part: 1 }, expect: 'clean', note: 'a fault that meets the run half converted waits, or looks again' },
   },
 });

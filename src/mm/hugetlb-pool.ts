@@ -264,8 +264,14 @@ export function* hugetlbAcctMemory(h: HstateRef, delta: number): Op<number> {
   if (delta === 0) return 0;
   let error = 0;
   yield* spinLock(hugetlbLock());
-  if (delta > 0) error = yield* gatherSurplus(h, delta);
-  else yield* returnUnusedSurplus(h, -delta);
+  if (delta > 0) {
+    error = yield* gatherSurplus(h, delta);
+    // allowed_mems_nr, for cpusets; on one that may use all nodes it tells only promises that have become fewer than none.
+    if (error === 0 && delta > get(h, Hstate.freePages)) {
+      yield* returnUnusedSurplus(h, delta);
+      error = -ENOMEM;
+    }
+  } else yield* returnUnusedSurplus(h, -delta);
   yield* spinUnlock(hugetlbLock());
   return error;
 }

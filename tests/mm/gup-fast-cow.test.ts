@@ -1,5 +1,5 @@
 /**
- * Pins against copy on write, for small pages: what the kernel's selftests cow and gup_longterm (tools/testing/selftests/mm) assure, asked anew of every kind of
+ * Pins against copy on write, for small pages and large folios: what the kernel's selftests cow and gup_longterm (tools/testing/selftests/mm) assure, asked anew of every kind of
  * memory, in every state that a page can be in when it is pinned, by each way of pinning it.
  *
  * What is expected follows from what Linux promises, not from the code: a pin for writing, and a pin for reading that lasts, sees what the process writes
@@ -20,7 +20,7 @@ import { haveGupFast } from '../../src/mm/gup-fast.ts';
 import { allocPageVector, FOLL_LONGTERM, FOLL_WRITE, freePageVector, PageVector } from '../../src/mm/gup-types.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { ptePage } from '../../src/mm/pgtable.ts';
-import { PTE_HUGE, PTE_PRESENT, PTE_TABLE } from '../../src/pagetable/canonical.ts';
+import { PTE_GROUP, PTE_HUGE, PTE_PRESENT, PTE_TABLE } from '../../src/pagetable/canonical.ts';
 import { traced } from './support/traced.ts';
 
 const MODES = ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k', 'arm-short'] as const;
@@ -55,8 +55,11 @@ type State = (typeof STATES)[number];
 const AFTER = ['nothing', 'fork', 'mprotect', 'unmap'] as const;
 type After = (typeof AFTER)[number];
 
-/** What maps the pages: entries of single pages; one entry of a huge page; entries of the lowest level of such a page; a folio of the smallest order above. */
-const SIZES = ['small', 'huge', 'split', 'large'] as const;
+/**
+ * What maps the pages: entries of single pages; one entry of a huge page; entries of the lowest level of such a page; a folio of the smallest order above; one whose
+ * entries are a contiguous run (arm64).
+ */
+const SIZES = ['small', 'huge', 'split', 'large', 'contiguous'] as const;
 type Size = (typeof SIZES)[number];
 
 interface Case {
@@ -144,8 +147,12 @@ class World {
     this.machine.enter();
     const pmd = spanPages(1);
     const kb = (pages: number): number => (pages * this.size) / 1024;
-    thpSetting(`/sys/kernel/mm/transparent_hugepage/hugepages-${kb(pmd)}kB/enabled`)?.write(size === 'large' ? 'never' : 'always');
-    thpSetting(`/sys/kernel/mm/transparent_hugepage/hugepages-${kb(4)}kB/enabled`)?.write(size === 'large' ? 'always' : 'never');
+    for (const [pages, on] of [
+      [pmd, size === 'huge' || size === 'split'],
+      [4, size === 'large'],
+      [16, size === 'contiguous'],
+    ] as const)
+      thpSetting(`/sys/kernel/mm/transparent_hugepage/hugepages-${kb(pages)}kB/enabled`)?.write(on ? 'always' : 'never');
     this.call('mmap', AT * this.size, pmd * this.size, 3, 0x32, -1, 0);
     if (size === 'split') {
       // Another protection for a part, and back: the entry is split, the folio is not.
@@ -163,6 +170,7 @@ class World {
     if ((pmd & PTE_HUGE) !== 0) return 'huge';
     const pte = (pmd & PTE_TABLE) === 0 ? 0 : loadEntry(traced('entryPointer', this.p.mm, AT, 0).result, 0);
     if ((pte & PTE_PRESENT) === 0) return 'nothing';
+    if ((pte & PTE_GROUP) !== 0) return 'contiguous';
     const pages = compoundPages(ptePage(pte));
     return pages === spanPages(1) ? 'split' : pages > 1 ? 'large' : 'small';
   }
@@ -243,13 +251,20 @@ function play(machine: Machine, c: Case, met: Set<string>): string[] {
     else children.push(child);
   }
 
-  if (c.size !== 'small') met.add(world.mappedBy());
+  const form = c.size === 'small' ? 'small' : world.mappedBy();
+  met.add(form);
   machine.enter();
   const vector = allocPageVector();
   const flags = (c.write ? FOLL_WRITE : 0) | (c.longterm ? FOLL_LONGTERM : 0);
   const { result, through } = traced(c.fast ? 'pinUserPagesFast' : 'pinUserPagesUnlocked', p.mm, AT, PAGES, flags, vector);
   const branch = expectedBranch(c);
   if (c.size === 'small') check('way', branchOf(result, through), branch);
+  if (form === 'contiguous') {
+    const way = branchOf(result, through);
+    met.add(`contiguous ${way}`);
+    // Who only looks, or finds that the pages are its own, leaves the run as it is; a copy, or a right for one of its pages, takes it apart.
+    check('still a run', world.mappedBy() === 'contiguous', way === 'fast' || way === 'slow' || (way === 'reuse' && !c.write));
+  }
   check('result', result, branch === 'refused' ? EFAULT : PAGES);
   check('pinned', get(vector, PageVector.count), branch === 'refused' ? 0 : PAGES);
   if (branch === 'fast' && c.size !== 'split') check('no lock', through.has('mmapReadLock'), false);
@@ -297,8 +312,14 @@ function play(machine: Machine, c: Case, met: Set<string>): string[] {
 const SHARE = process.env.PXD_NIGHTLY ? 1 : 24;
 const SEED = 5;
 
+/** Of contiguous runs those are played in any case that take each way. */
+const RUN_STATES: readonly State[] = ['written', 'shared', 'orphaned'];
+
 /** Modes whose entries of the pmd level map memory. */
 const hasHuge = (mode: string): boolean => codecFor(mode)?.levels.some((level) => level.name === 'pmd' && level.leaves) === true;
+
+/** Modes that map large folios by contiguous runs. */
+const hasRuns = (mode: string): boolean => mode.startsWith('arm64');
 
 /** The cases of a kind of memory that are played. */
 function casesOf(kind: Kind, shared: boolean, size: Size): Case[] {
@@ -308,7 +329,7 @@ function casesOf(kind: Kind, shared: boolean, size: Size): Case[] {
       for (const fast of [true, false])
         for (const longterm of [false, true]) for (const after of AFTER) found.push({ size, kind, shared, write, fast, longterm, state, after });
   const chance = randomNumbers(SEED + 16 * SIZES.indexOf(size) + 2 * KINDS.indexOf(kind) + (shared ? 1 : 0));
-  return found.filter(() => chance(SHARE) === 0);
+  return found.filter((c) => chance(SHARE) === 0 || (size === 'contiguous' && c.after === 'nothing' && RUN_STATES.includes(c.state)));
 }
 
 describe.each(MODES)('pins and copies in %s', (mode) => {
@@ -318,7 +339,9 @@ describe.each(MODES)('pins and copies in %s', (mode) => {
   const free = (): number => pageRefcount.reduce((sum, count) => sum + (count > 0 ? 1 : 0), 0);
 
   const small = KINDS.flatMap((kind) => [[kind, 'private', 'small'] as const, [kind, 'shared', 'small'] as const]);
-  const sized = hasHuge(mode) ? SIZES.filter((size) => size !== 'small').map((size) => ['anon', 'private', size] as const) : [];
+  const sized = hasHuge(mode)
+    ? SIZES.filter((size) => size !== 'small' && (size !== 'contiguous' || hasRuns(mode))).map((size) => ['anon', 'private', size] as const)
+    : [];
   it.each([...small, ...sized])(
     '%s %s %s',
     (kind, sharing, size) => {
@@ -340,6 +363,7 @@ describe.each(MODES)('pins and copies in %s', (mode) => {
 
   it('has met large folios in every form', () => {
     for (const form of hasHuge(mode) ? ['huge', 'split', 'large'] : []) expect(met).toContain(form);
+    for (const way of hasRuns(mode) ? ['fast', 'slow', 'copy'] : []) expect(met).toContain(`contiguous ${way}`);
   });
 
   it('has taken every way', () => {

@@ -4,11 +4,13 @@
  */
 import { describe, expect, it } from 'vitest';
 import { loadEntry, pageOfEntry, spanPages } from '../../src/kernel/arch.ts';
+import { throwSwitches } from '../../src/kernel/switches.ts';
+import { makeCpus } from '../../src/kernel/task.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { thpSetting } from '../../src/machine/thp-settings.ts';
 import { folioMapcount, pageFolio } from '../../src/memory/folio.ts';
-import { get } from '../../src/memory/heap.ts';
+import { get, set } from '../../src/memory/heap.ts';
 import { PG_LRU } from '../../src/memory/page-flags.ts';
 import { pageFlags, pageRefcount, setPageFlags, setPageRefcount } from '../../src/memory/state.ts';
 import { globals } from '../../src/mm/globals.ts';
@@ -263,6 +265,22 @@ describe.each(MODES)('collapse in %s', (mode) => {
     expect(w.collapse()).toBe(0);
     expect(w.counted()).toEqual([bytes - w.tableBytes, w.huge]);
     w.sound();
+  });
+
+  it('F224: before 6.6 the lock of each address space was needed: who is busy keeps his table', () => {
+    const w = new World(mode);
+    w.memfd([0, 7]);
+    const [busy, idle] = [w.p.fork(), w.p.fork()];
+    for (const who of [busy, idle]) w.load(w.at + 7, who);
+    w.machine.enter();
+    makeCpus(1);
+    throwSwitches(['retractMmapLock']);
+    // Somebody reads.
+    set(busy.mm, Mm.mmapLock + 1, 1);
+    expect(traced('sysMadvise', w.p.ref, w.at * SIZE, w.huge * SIZE, COLLAPSE).result).toBe(0);
+    set(busy.mm, Mm.mmapLock + 1, 0);
+    expect([w.p, busy, idle].map((who) => w.upper(w.at + 7, who))).toEqual(['huge page', 'table', 'nothing']);
+    expect(checkMachine({}).filter((wrong) => !/^leak: (kernel|cpu) /.test(wrong))).toEqual([]);
   });
 
   it('F239: an upper entry is nothing, a table, a huge page, none of these, or not there', () => {

@@ -43,6 +43,7 @@ export type SettingName =
   | 'stackGuardGap'
   | 'faultAroundPages'
   | 'softDirty'
+  | 'memoryFailure'
   | 'totalRam';
 
 export interface Booted {

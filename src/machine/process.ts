@@ -22,7 +22,17 @@ export interface Fault {
   readonly code: number;
   /** si_addr. */
   readonly address: bigint;
+  /** si_addr_lsb: log2 of the bytes that are poisoned, with BUS_MCEERR_AR. */
+  readonly addressLsb?: number;
 }
+
+/** What userFault() said. */
+const faultOf = (signal: number, address: bigint): Fault => ({
+  signal: (signal >> 8) & 255,
+  code: signal & 255,
+  address,
+  ...(signal >= 65536 ? { addressLsb: signal >> 16 } : {}),
+});
 
 export type Access = 'read' | 'write' | 'exec';
 /** Compared, as a load by a name that differs is slow. */
@@ -204,7 +214,7 @@ export class Process {
         return page;
       }
       const signal = machine.userFault(mm, vpn, access);
-      if (signal !== 0) return { signal: signal >> 8, code: signal & 255, address: BigInt(vpn) << BigInt(machine.pageShift) };
+      if (signal !== 0) return faultOf(signal, BigInt(vpn) << BigInt(machine.pageShift));
     }
   }
 

@@ -9,6 +9,9 @@ import { ACCESS_EXEC, ACCESS_WRITE, mmuPresent } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { pageShift } from '../memory/state.ts';
+import { hstateAt } from './hugetlb-pool.ts';
+import { Hstate } from './hugetlb-types.ts';
 import { handleMmFault } from './memory.ts';
 import { expandStackLocked } from './mmap.ts';
 import { lockVmaUnderRcu, mmapReadLock, mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vmaEndRead } from './mmap-lock.ts';
@@ -24,8 +27,10 @@ import {
   FAULT_FLAG_USER,
   FAULT_FLAG_VMA_LOCK,
   FAULT_FLAG_WRITE,
+  faultGetHindex,
   VM_FAULT_COMPLETED,
   VM_FAULT_HWPOISON,
+  VM_FAULT_HWPOISON_LARGE,
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
@@ -39,6 +44,7 @@ export const SEGV_MAPERR = SIGSEGV * 256 + 1;
 export const SEGV_ACCERR = SIGSEGV * 256 + 2;
 export const BUS_ADRERR = SIGBUS * 256 + 2;
 /** The page is poisoned, and the process tried to use it. */
+/** A poisoned page; log2 of its bytes (si_addr_lsb) stands above. */
 export const BUS_MCEERR_AR = SIGBUS * 256 + 4;
 /** Out of memory: the process would be killed. */
 export const OOM_KILL = SIGKILL * 256;
@@ -95,7 +101,9 @@ function* lockMmOf(vma: VmaRef): Op<number> {
 
 function faultSignal(result: number): number {
   if ((result & VM_FAULT_OOM) !== 0) return OOM_KILL;
-  if ((result & VM_FAULT_HWPOISON) !== 0) return BUS_MCEERR_AR;
+  // hstate_index_to_shift for a huge page.
+  if ((result & VM_FAULT_HWPOISON_LARGE) !== 0) return BUS_MCEERR_AR + 65536 * (get(hstateAt(faultGetHindex(result)), Hstate.order) + pageShift);
+  if ((result & VM_FAULT_HWPOISON) !== 0) return BUS_MCEERR_AR + 65536 * pageShift;
   if ((result & VM_FAULT_SIGBUS) !== 0) return BUS_ADRERR;
   if ((result & VM_FAULT_SIGSEGV) !== 0) return SEGV_MAPERR;
   return 0;

@@ -77,6 +77,7 @@ import {
   VM_FAULT_COMPLETED,
   VM_FAULT_ERROR,
   VM_FAULT_HWPOISON,
+  VM_FAULT_HWPOISON_LARGE,
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
@@ -86,7 +87,7 @@ import {
 /** vm_fault_to_errno. */
 export function vmFaultToErrno(result: number, follFlags: number): number {
   if ((result & VM_FAULT_OOM) !== 0) return -ENOMEM;
-  if ((result & VM_FAULT_HWPOISON) !== 0) return (follFlags & FOLL_HWPOISON) !== 0 ? -EHWPOISON : -EFAULT;
+  if ((result & (VM_FAULT_HWPOISON | VM_FAULT_HWPOISON_LARGE)) !== 0) return (follFlags & FOLL_HWPOISON) !== 0 ? -EHWPOISON : -EFAULT;
   if ((result & (VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV)) !== 0) return -EFAULT;
   return 0;
 }

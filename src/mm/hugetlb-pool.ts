@@ -37,6 +37,12 @@ export const hugetlb = (): HugetlbRef => get(globals, Globals.hugetlb);
 /** hugetlb_lock. */
 export const hugetlbLock = (): number => hugetlb() + Hugetlb.lock;
 export const hstateAt = (index: number): HstateRef => get(hugetlb(), Hugetlb.hstates + index);
+/** hstate_index. */
+export function hstateIndex(h: HstateRef): number {
+  let index = 0;
+  while (hstateAt(index) !== h) index++;
+  return index;
+}
 export const defaultHstate = (): HstateRef => (get(hugetlb(), Hugetlb.count) === 0 ? 0 : hstateAt(get(hugetlb(), Hugetlb.default)));
 
 /** hstate_sizelog: the pool of a size given by its logarithm in bytes, the default's for 0; 0 where there is no such size. */

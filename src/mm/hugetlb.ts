@@ -30,9 +30,9 @@ import { pageFlags, pageRefcount, pageShift } from '../memory/state.ts';
 import { anonVmaPrepareHeld } from './anon-vma.ts';
 import { ENOMEM } from './errno.ts';
 import { filemapLockFolio } from './filemap.ts';
-import { hugePteLockptr, hugePteOffset, hugePtepGet, hugePtepGetAndClear, setHugePteAt } from './huge-leaf.ts';
+import { hugePteLockptr, hugePtepGet, hugePtepGetAndClear, setHugePteAt } from './huge-leaf.ts';
 import { faultMutex, hugetlbVmaLockRead, hugetlbVmaUnlockRead } from './hugetlb-lock.ts';
-import { allocHugetlbFolio } from './hugetlb-pool.ts';
+import { allocHugetlbFolio, hstateIndex } from './hugetlb-pool.ts';
 import {
   HPAGE_RESV_OWNER,
   HPAGE_RESV_UNMAPPED,
@@ -47,7 +47,7 @@ import {
   vmaNeedsReservation,
 } from './hugetlb-resv.ts';
 import { hugetlbAddFileRmap, hugetlbAddNewAnonRmap, hugetlbCountAdd, hugetlbRemoveRmap, makeHugePte } from './hugetlb-rmap.ts';
-import { hugePteAllocVma } from './hugetlb-share.ts';
+import { hugePteAllocVma, hugetlbWalk } from './hugetlb-share.ts';
 import type { HstateRef } from './hugetlb-types.ts';
 import { unmapRefPrivate } from './hugetlb-vma.ts';
 import { hugetlbAddToPageCache } from './hugetlbfs.ts';
@@ -57,7 +57,17 @@ import { folioMoveAnonRmap, pageAnonExclusive } from './rmap.ts';
 import { folioGet, folioPut, folioTestAnon } from './swap.ts';
 import { Inode, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_MAYSHARE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
-import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_HWPOISON, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, Vmf, type VmfRef } from './vmf.ts';
+import {
+  FAULT_FLAG_UNSHARE,
+  FAULT_FLAG_WRITE,
+  faultSetHindex,
+  VM_FAULT_HWPOISON_LARGE,
+  VM_FAULT_OOM,
+  VM_FAULT_RETRY,
+  VM_FAULT_SIGBUS,
+  Vmf,
+  type VmfRef,
+} from './vmf.ts';
 
 /** vmf_error: what an allocation that failed says to the process: an empty pool is no want of memory. */
 const vmfError = (error: number): number => (error === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS);
@@ -105,7 +115,7 @@ function* hugetlbFaultLocked(vmf: VmfRef, h: HstateRef): Op<number> {
   const pte = yield* hugePtepGet(h, ptep);
   set(vmf, Vmf.origPte, pte);
   if (isSwapPte(pte)) {
-    if ((pteMarker(pte) & PTE_MARKER_POISONED) !== 0) return VM_FAULT_HWPOISON;
+    if ((pteMarker(pte) & PTE_MARKER_POISONED) !== 0) return VM_FAULT_HWPOISON_LARGE | faultSetHindex(hstateIndex(h));
     return pteMarker(pte) !== 0 ? yield* hugetlbNoPage(vmf, h) : 0;
   }
   if (pte === 0) return yield* hugetlbNoPage(vmf, h);
@@ -245,7 +255,6 @@ export function* restoreReserveOnError(h: HstateRef, vma: VmaRef, vpn: Vpn, page
 function* hugetlbWp(vmf: VmfRef, h: HstateRef, lock: number): Op<number> {
   const vma = get(vmf, Vmf.vma);
   const vpn = get(vmf, Vmf.vpn);
-  const mm = get(vmf, Vmf.mm);
   const unshare = (get(vmf, Vmf.flags) & FAULT_FLAG_UNSHARE) !== 0;
   const pte = yield* hugePtepGet(h, get(vmf, Vmf.ptep));
   if ((get(vma, Vma.flags) & VM_MAYSHARE) !== 0) return yield* makeWritable(vmf, h);
@@ -273,7 +282,7 @@ function* hugetlbWp(vmf: VmfRef, h: HstateRef, lock: number): Op<number> {
     }
     yield* takeFromChildren(vmf, h, old);
     yield* spinLock(lock);
-    const ptep = yield* hugePteOffset(mm, vpn, h);
+    const ptep = yield* hugetlbWalk(vma, vpn, h);
     if ((ptep === 0 || (yield* hugePtepGet(h, ptep)) !== pte) && !switched(SW.hugetlbWpNoRecheck)) return 0;
   }
 }
@@ -312,7 +321,7 @@ function* hugetlbCopy(vmf: VmfRef, h: HstateRef, lock: number, old: Page, fresh:
     copyFrames(fresh, old, compoundOrder(fresh));
     yield* setFlags(fresh, PG_UPTODATE);
     yield* spinLock(lock);
-    const ptep = yield* hugePteOffset(mm, vpn, h);
+    const ptep = yield* hugetlbWalk(vma, vpn, h);
     if (ptep !== 0 && (yield* hugePtepGet(h, ptep)) === pte) {
       yield* hugePtepGetAndClear(h, ptep);
       yield* flushTlbRange(mm, vpn, vpn + hugePages(h));

@@ -25,6 +25,8 @@ export const MADV_POPULATE_READ = 22;
 export const MADV_POPULATE_WRITE = 23;
 export const MADV_DONTNEED_LOCKED = 24;
 export const MADV_COLLAPSE = 25;
+export const MADV_HWPOISON = 100;
+export const MADV_SOFT_OFFLINE = 101;
 export const MADV_GUARD_INSTALL = 102;
 export const MADV_GUARD_REMOVE = 103;
 
@@ -38,6 +40,9 @@ export const LOCK_VMA_READ = 3;
 /** get_lock_mode for what is an advice; −1 for what is none (madvise_behavior_valid): injection of errors is not built in. */
 export function lockModeOf(behavior: number): number {
   switch (behavior) {
+    case MADV_HWPOISON:
+    case MADV_SOFT_OFFLINE:
+      return LOCK_NONE;
     case MADV_REMOVE:
     case MADV_WILLNEED:
     case MADV_COLD:

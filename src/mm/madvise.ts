@@ -12,6 +12,7 @@ import { EACCES, EAGAIN, EFAULT, EHWPOISON, EINVAL, ENOMEM, EPERM, ERESTARTNOINT
 import { vfsFallocate } from './fallocate.ts';
 import { fileGet, filePut } from './file.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, INODE_DISK } from './file-types.ts';
+import { globals } from './globals.ts';
 import { madviseGuardInstall, madviseGuardRemove } from './guard.ts';
 import { faultinPageRange } from './gup.ts';
 import { hstateVma, hugePages } from './hugetlb-resv.ts';
@@ -36,6 +37,7 @@ import {
   MADV_GUARD_INSTALL,
   MADV_GUARD_REMOVE,
   MADV_HUGEPAGE,
+  MADV_HWPOISON,
   MADV_KEEPONFORK,
   MADV_MERGEABLE,
   MADV_NOHUGEPAGE,
@@ -46,6 +48,7 @@ import {
   MADV_RANDOM,
   MADV_REMOVE,
   MADV_SEQUENTIAL,
+  MADV_SOFT_OFFLINE,
   MADV_UNMERGEABLE,
   MADV_WILLNEED,
   MADV_WIPEONFORK,
@@ -53,13 +56,14 @@ import {
   type MadvRef,
 } from './madv.ts';
 import { madviseCollapse } from './madvise-collapse.ts';
+import { madviseInjectError } from './memory-failure.ts';
 import { WALK_COLD, WALK_FREE, WALK_PAGEOUT } from './mm-walk.ts';
 import { lockVmaUnderRcu, mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaEndRead, vmaStartWrite } from './mmap-lock.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
 import { POSIX_FADV_WILLNEED, vfsFadvise } from './open.ts';
 import { walkPageRangeVma } from './pagewalk.ts';
 import { linearPageIndex } from './rmap.ts';
-import { File, Inode, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { File, Globals, Inode, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import {
   VM_DONTCOPY,
   VM_DONTDUMP,
@@ -118,7 +122,11 @@ function* doMadvise(madv: MadvRef, address: number, length: number): Op<number> 
   return result;
 }
 
-export const madviseBehaviorValid = (behavior: number): boolean => lockModeOf(behavior) >= 0;
+/** is_memory_failure. */
+const isMemoryFailure = (behavior: number): boolean => behavior === MADV_HWPOISON || behavior === MADV_SOFT_OFFLINE;
+
+export const madviseBehaviorValid = (behavior: number): boolean =>
+  isMemoryFailure(behavior) ? get(globals, Globals.memoryFailure) !== 0 : lockModeOf(behavior) >= 0;
 
 /** check_input_range: 0 or −EINVAL; bytes. */
 export function checkInputRange(address: number, length: number): number {
@@ -158,6 +166,7 @@ export function* madviseDoBehavior(madv: MadvRef, address: number, length: numbe
   const behavior = get(madv, Madv.behavior);
   set(madv, Madv.start, start);
   set(madv, Madv.end, start + Math.ceil(length / 2 ** pageShift));
+  if (isMemoryFailure(behavior)) return yield* madviseInjectError(get(madv, Madv.mm), address, address + length, behavior);
   if (behavior === MADV_POPULATE_READ || behavior === MADV_POPULATE_WRITE) return yield* madvisePopulate(madv, behavior === MADV_POPULATE_WRITE ? 1 : 0);
   return yield* madviseWalkVmas(madv);
 }

@@ -141,6 +141,8 @@ export const Globals = defineStruct('globals', {
   pinLongtermTest: 'ref:pageVector',
   /** What khugepaged keeps (mm/khugepaged-types.ts); 0 in modes without huge pages. */
   khugepaged: 'ref:khugepaged',
+  /** CONFIG_MEMORY_FAILURE: frames can be taken out of use (memory-failure.ts). */
+  memoryFailure: 'number',
   /** Pools of huge pages (mm/hugetlb-types.ts). */
   hugetlb: 'ref:hugetlb',
 });

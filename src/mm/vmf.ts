@@ -58,6 +58,8 @@ export const VM_FAULT_OOM = 1;
 export const VM_FAULT_SIGBUS = 2;
 export const VM_FAULT_MAJOR = 4;
 export const VM_FAULT_HWPOISON = 0x10;
+/** Of a huge page: which size it has stands in VM_FAULT_HINDEX_MASK. */
+export const VM_FAULT_HWPOISON_LARGE = 0x20;
 export const VM_FAULT_SIGSEGV = 0x40;
 export const VM_FAULT_NOPAGE = 0x100;
 export const VM_FAULT_LOCKED = 0x200;
@@ -66,4 +68,9 @@ export const VM_FAULT_FALLBACK = 0x800;
 export const VM_FAULT_DONE_COW = 0x1000;
 export const VM_FAULT_NEEDDSYNC = 0x2000;
 export const VM_FAULT_COMPLETED = 0x4000;
-export const VM_FAULT_ERROR = VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV | VM_FAULT_HWPOISON;
+/** Number of a pool. */
+const VM_FAULT_HINDEX_SHIFT = 16;
+/** VM_FAULT_SET_HINDEX, VM_FAULT_GET_HINDEX. */
+export const faultSetHindex = (index: number): number => index << VM_FAULT_HINDEX_SHIFT;
+export const faultGetHindex = (result: number): number => (result >> VM_FAULT_HINDEX_SHIFT) & 15;
+export const VM_FAULT_ERROR = VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV | VM_FAULT_HWPOISON | VM_FAULT_HWPOISON_LARGE;

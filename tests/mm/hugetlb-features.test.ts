@@ -9,14 +9,16 @@ import { hugeSizes, poolOf } from '../../src/machine/boot-hugetlb.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { viewProcess } from '../../src/machine/view.ts';
-import { get } from '../../src/memory/heap.ts';
+import { get, set } from '../../src/memory/heap.ts';
 import { PG_ANON_EXCLUSIVE } from '../../src/memory/page-flags.ts';
-import { pageFlags, wordShift, words } from '../../src/memory/state.ts';
+import { pageFlags, pfnOfPage, wordShift, words } from '../../src/memory/state.ts';
+import { globals } from '../../src/mm/globals.ts';
 import { allocPageVector, FOLL_LONGTERM, FOLL_WRITE, PageVector } from '../../src/mm/gup-types.ts';
 import { hugePteLockptr } from '../../src/mm/huge-leaf.ts';
+import { Hstate } from '../../src/mm/hugetlb-types.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
-import { pteLockptr, upperLock } from '../../src/mm/pgtable.ts';
-import { Mm } from '../../src/mm/types.ts';
+import { mkPteMarker, PTE_MARKER_POISONED, pteLockptr, upperLock } from '../../src/mm/pgtable.ts';
+import { Globals, Mm, Process as ProcessStruct } from '../../src/mm/types.ts';
 
 const nightly = process.env.PXD_NIGHTLY === '1';
 const LARGEST = 64 * 2 ** 20;
@@ -201,5 +203,116 @@ describe('references that others have do not keep a private page from being writ
     machine.enter();
     expect(words[get(vector, PageVector.pages) << wordShift]).toBe(2);
     machine.kernel.putUserPages(vector);
+  });
+});
+
+describe('frames that shall not be used any longer', () => {
+  const MADV_HWPOISON = 100;
+  const MADV_SOFT_OFFLINE = 101;
+  const [EPERM, ENXIO, EFAULT, EBUSY, EINVAL] = [-1, -6, -14, -16, -22];
+  const HUGE = 2 ** 21;
+  const AT = 0x1000_0000;
+  const flags = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_HUGETLB;
+
+  /** A machine with a pool of pages of 2 MiB. */
+  function configured(hugepages: string): { machine: Machine; p: Process; pool: () => number[]; free: () => number } {
+    const machine = new Machine({ ramBytes: 2 ** 27, hugepages, settings: { memoryFailure: 1 } });
+    const p = machine.spawn();
+    const h = poolOf(2048, 12);
+    return {
+      machine,
+      p,
+      pool: () => {
+        machine.enter();
+        return [get(h, Hstate.nr), get(h, Hstate.freePages), get(h, Hstate.resv), get(h, Hstate.surplus)];
+      },
+      free: () => {
+        machine.enter();
+        return get(h, Hstate.free);
+      },
+    };
+  }
+
+  test.each(['', 'hugetlb_free_vmemmap=on '])('a free huge page loses the frame, and is small pages from then on (%s)', (more) => {
+    const { machine, pool, free } = configured(`${more}hugepages=3`);
+    const pfn = pfnOfPage(free()) + 77;
+    expect(machine.kernel.softOfflinePage(pfn)).toBe(0);
+    expect(pool()).toEqual([2, 2, 0, 0]);
+    expect(machine.kernel.softOfflinePage(pfn)).toBe(0);
+    expect(pool()).toEqual([2, 2, 0, 0]);
+    expect(sound(machine)).toEqual([]);
+    // Nobody gets it: not with all memory there is, and not as part of a huge page.
+    machine.kernel.setMaxHugePages(poolOf(2048, 12), 64);
+    const p = machine.spawn();
+    const pages = 2 ** 27 / 4096;
+    expect(p.syscall('mmap', AT, pages * 4096, 3, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0)).toBe(AT);
+    const got = new Set<number>();
+    for (let i = 0; i < pages && p.fault(AT / 4096 + i, 'write') === undefined; i++) got.add(pfnOfPage(p.translate(AT / 4096 + i, 1) as number));
+    expect(got.has(pfn)).toBe(false);
+    // Its neighbours are had, since no huge page can be made of them.
+    expect([...got].filter((frame) => frame >= pfn - 77 && frame < pfn - 77 + 512).length).toBeGreaterThan(100);
+    expect(machine.kernel.softOfflinePage(2 ** 27 / 4096)).toBe(ENXIO);
+  });
+
+  test('what is promised or in use stays: it would have to be moved', () => {
+    const { machine, p, pool, free } = configured('hugepages=2');
+    expect(p.syscall('mmap', AT, 2 * HUGE, 3, flags, -1, 0)).toBe(AT);
+    expect(pool()).toEqual([2, 2, 2, 0]);
+    expect(machine.kernel.softOfflinePage(pfnOfPage(free()))).toBe(EBUSY);
+    expect(p.store(BigInt(AT), 1, 7n)).toBeUndefined();
+    for (const offset of [0, 5 * 4096]) expect(p.syscall('madvise', AT + offset, 4096, MADV_SOFT_OFFLINE)).toBe(EBUSY);
+    expect(pool()).toEqual([2, 1, 1, 0]);
+    expect(p.load(BigInt(AT), 1)).toBe(7n);
+    expect(sound(machine)).toEqual([]);
+  });
+
+  test('without memory for its struct pages a page stays in the pool, as it was', () => {
+    const { machine, pool, free } = configured('hugetlb_free_vmemmap=on hugepages=2');
+    const page = free();
+    for (const n of [1, 2, 8]) {
+      set(globals, Globals.failAllocation, n);
+      expect(machine.kernel.softOfflinePage(pfnOfPage(page))).toBe(EBUSY);
+      set(globals, Globals.failAllocation, 0);
+      expect(pool()).toEqual([2, 2, 0, 0]);
+      expect(sound(machine)).toEqual([]);
+    }
+    expect(machine.kernel.softOfflinePage(pfnOfPage(page))).toBe(0);
+    expect(pool()).toEqual([1, 1, 0, 0]);
+    expect(sound(machine)).toEqual([]);
+  });
+
+  test('madvise says no to who may not, to what is no memory, and where the kernel was built without', () => {
+    const { p } = configured('hugepages=2');
+    expect(p.syscall('mmap', AT, HUGE, 3, flags, -1, 0)).toBe(AT);
+    for (const advice of [MADV_HWPOISON, MADV_SOFT_OFFLINE]) {
+      expect(p.syscall('madvise', AT + 1, 4096, advice)).toBe(EINVAL);
+      expect(p.syscall('madvise', AT, 0, advice)).toBe(0);
+      expect(p.syscall('madvise', AT + HUGE, 4096, advice)).toBe(EFAULT);
+      expect(p.syscall('madvise', AT, 4096, advice)).toBe(EBUSY);
+    }
+    set(p.ref, ProcessStruct.capsLow, 0);
+    for (const advice of [MADV_HWPOISON, MADV_SOFT_OFFLINE]) {
+      expect(p.syscall('madvise', AT + 1, 4096, advice)).toBe(EINVAL);
+      expect(p.syscall('madvise', AT, 0, advice)).toBe(0);
+      expect(p.syscall('madvise', AT, 4096, advice)).toBe(EPERM);
+      expect(p.syscall('madvise', AT + HUGE, 4096, advice)).toBe(EPERM);
+    }
+    const other = new Machine({ ramBytes: 2 ** 26 }).spawn();
+    for (const advice of [MADV_HWPOISON, MADV_SOFT_OFFLINE]) expect(other.syscall('madvise', AT, 4096, advice)).toBe(EINVAL);
+  });
+
+  test.each(sizes)('$mode, $kilobytes KiB: the signal of a poisoned page tells its size', ({ mode, kilobytes }) => {
+    const { machine, p, bytes, at } = make({ mode, kilobytes }, 1);
+    expect(p.syscall('mmap', at, bytes, 3, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_HUGETLB | (shiftOf(kilobytes) << 26), -1, 0)).toBe(at);
+    expect(p.load(BigInt(at), 1)).toBe(0n);
+    machine.enter();
+    const vpn = at / machine.pageSize;
+    const h = poolOf(kilobytes, machine.pageShift);
+    const ptep = machine.kernel.hugePteOffset(p.mm, vpn, h);
+    machine.kernel.hugePtepGetAndClear(h, ptep);
+    machine.kernel.setHugePteAt(h, ptep, mkPteMarker(PTE_MARKER_POISONED));
+    machine.tlb.flush(p.mm, vpn, vpn + bytes / machine.pageSize);
+    const last = at + bytes - machine.pageSize;
+    expect(p.store(BigInt(last), 1, 1n)).toEqual({ signal: 7, code: 4, address: BigInt(last), addressLsb: shiftOf(kilobytes) });
   });
 });

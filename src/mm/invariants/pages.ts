@@ -10,6 +10,7 @@ import {
   PG_ANON,
   PG_BUDDY,
   PG_HUGETLB,
+  PG_HWPOISON,
   PG_LOCKED,
   PG_LRU,
   PG_MLOCKED,
@@ -161,7 +162,13 @@ function checkUsedPage(page: number, census: Census, { mapcount, entire }: Count
   }
   const { cached, piped, held } = census;
   const expected =
-    partsSum(page, mapcount) + (entire.get(page) ?? 0) + partsSum(page, cached) + partsSum(page, piped) + partsSum(page, held) + pagePincount[page];
+    partsSum(page, mapcount) +
+    (entire.get(page) ?? 0) +
+    partsSum(page, cached) +
+    partsSum(page, piped) +
+    partsSum(page, held) +
+    pagePincount[page] +
+    ((flags & PG_HWPOISON) !== 0 ? 1 : 0);
   if (page !== get(globals, Globals.hugeZeroFolio) && pageRefcount[page] !== expected)
     found.add(
       'I1',

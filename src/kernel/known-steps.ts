@@ -24,9 +24,9 @@ import { TaskStates, WAITS_CONDITION, WAITS_DONE } from './task-states.ts';
 /** Levels of what a step is known again by: without CPUs and other tasks (of hardware: its CPU and RAM alone), with CPUs, with all. */
 const LEVELS = 3;
 const SALTS = [0x3c6ef372, 0x1b873593, 0x68e31da4];
-/** Lanes of shares of the hash (memory/state.ts): behind RAM's those of tasks, of CPUs one after the other, and of slots between them. */
-const LANE_TASKS = LANE_RAM + 2;
-const LANE_CPUS = LANE_RAM + 4;
+/** Lanes of shares of the hash (memory/state.ts): those of tasks come first, behind RAM's those of CPUs one after the other, and of slots between them. */
+const LANE_TASKS = 0;
+const LANE_CPUS = LANE_RAM + 2;
 /** In the table, in place of a step: at this level nothing is known; ask at the next. */
 const DEEPER = -1;
 /** In the table, in place of who it is: whether an action of hardware changes nothing, (answer) 1 no, 2 yes. */
@@ -146,7 +146,7 @@ export class KnownSteps {
     looked.from = this.#from;
     looked.to = this.#to;
     for (let number = 0; number < this.#tasks.length; number++) {
-      const state = this.#stateOf(number);
+      const state = this.#stateOf(number, -1);
       this.#now[number] = state;
       this.#written[number] = state;
       this.#end[number] = (number + 1) * this.#stackSize;
@@ -171,10 +171,10 @@ export class KnownSteps {
   }
 
   /** The number of the state that a task's stack holds. */
-  #stateOf(number: number): number {
+  #stateOf(number: number, before: number): number {
     const base = number * this.#stackSize;
     const { stack, results } = this.#host;
-    return this.#states.of(number, this.#tasks[number], stack, base, stackEnd(base), results[number]);
+    return this.#states.of(number, this.#tasks[number], stack, base, stackEnd(base), results[number], before);
   }
 
   /** Makes a task's stack what it is to be. */
@@ -368,7 +368,7 @@ export class KnownSteps {
     let after = 0;
     if (action < ACTOR_BASE) {
       who = this.#now[action];
-      after = this.#stateOf(action);
+      after = this.#stateOf(action, who);
       this.#become(action, after);
       this.#written[action] = after;
       this.#end[action] = stackEnd(action * this.#stackSize);

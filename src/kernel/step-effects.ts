@@ -17,6 +17,8 @@ export class Effects {
   after = new Int32Array(1 << 8);
   #first = new Int32Array(1 << 8);
   #shifts: Int32Array<ArrayBuffer>;
+  /** Lanes behind which it does nothing. */
+  #lanes = new Int32Array(1 << 8);
   #writes = new Float64Array(1 << 12);
   /** Where the writes end that are being told. */
   #top = 0;
@@ -118,14 +120,17 @@ export class Effects {
 
   /** One more is there. */
   #added(): void {
-    this.count++;
+    const by = this.#width * this.count;
+    let lanes = this.#width - 2;
+    while (lanes > 0 && this.#shifts[by + 1 + lanes] === 0) lanes--;
+    this.#lanes[this.count++] = lanes;
     this.#first[this.count] = this.#top;
     if (this.count + 2 > this.after.length) this.#grow();
   }
 
   /** Writes an effect's words (3), or what they held before (2). */
   write(effect: number, which: 2 | 3): void {
-    writeAgain(this.#writes, this.#first[effect], this.#first[effect + 1], which, this.#shifts, this.#width * effect);
+    writeAgain(this.#writes, this.#first[effect], this.#first[effect + 1], which, this.#shifts, this.#width * effect, this.#lanes[effect]);
   }
 
   /** Words that an effect writes, for who checks it. */
@@ -158,6 +163,7 @@ export class Effects {
     this.after = grown(this.after);
     this.#first = grown(this.#first);
     this.#hashes = grown(this.#hashes);
+    this.#lanes = grown(this.#lanes);
     this.#shifts = grown(this.#shifts);
     const index = new Int32Array(2 * this.#index.length);
     const ends = index.length - 1;

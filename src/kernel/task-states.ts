@@ -44,6 +44,8 @@ export class TaskStates {
   calls = new Int32Array(1 << 9);
   /** What it waits for: WAITS_. */
   waits = new Uint8Array(1 << 9);
+  /** 1 + the state that the last step from there led to. */
+  #next = new Int32Array(1 << 9);
   /** Hash table: 1 + number of a state. */
   #index = new Int32Array(1 << 10);
   #hashes = new Int32Array(1 << 9);
@@ -53,8 +55,33 @@ export class TaskStates {
     return this.#top;
   }
 
-  /** The number of the state that a task is in, whose stack is [base, end). */
-  of(number: number, task: TaskRef, stack: Float64Array, base: number, end: number, results: readonly number[]): number {
+  /** The number of the state that a task is in, whose stack is [base, end), and which was in the state `before` (−1: not known) when it began its step. */
+  of(number: number, task: TaskRef, stack: Float64Array, base: number, end: number, results: readonly number[], before: number): number {
+    // Steps from a state nearly always lead to the same.
+    const guess = before < 0 ? -1 : this.#next[before] - 1;
+    if (guess >= 0 && this.#isAt(guess, task, stack, base, end, results)) return guess;
+    const state = this.#look(number, task, stack, base, end, results);
+    if (before >= 0) this.#next[before] = state + 1;
+    return state;
+  }
+
+  /** Whether a task that has had states before is in this one of its own. */
+  #isAt(state: number, task: TaskRef, stack: Float64Array, base: number, end: number, results: readonly number[]): boolean {
+    const length = end - base;
+    const held = heap[task + Task.heldCount];
+    if (this.#stack[state] !== length || this.calls[state] !== results.length) return false;
+    let at = this.#first[state] + 1;
+    if (this.#first[state + 1] - at !== length + results.length + (TO - FROM) + 2 * held) return false;
+    const doubles = this.#doubles;
+    for (let i = 0; i < length; i++) if (doubles[at + i] !== stack[base + i]) return false;
+    at += length;
+    for (let i = 0; i < results.length; i++) if (doubles[at++] !== results[i]) return false;
+    for (let i = task + FROM; i < task + TO; i++) if (doubles[at++] !== heap[i]) return false;
+    for (let i = 0; i < held; i++) if (doubles[at++] !== heap[task + Task.held + i] || doubles[at++] !== heap[task + Task.modes + i]) return false;
+    return true;
+  }
+
+  #look(number: number, task: TaskRef, stack: Float64Array, base: number, end: number, results: readonly number[]): number {
     const held = heap[task + Task.heldCount];
     const need = 1 + (end - base) + (TO - FROM) + 2 * held + results.length;
     if (this.#top + need > this.#doubles.length) this.#grow(need);
@@ -152,6 +179,7 @@ export class TaskStates {
     waits.set(this.waits);
     this.waits = waits;
     this.#hashes = grown(this.#hashes);
+    this.#next = grown(this.#next);
     const index = new Int32Array(2 * this.#index.length);
     const mask = index.length - 1;
     for (let state = 0; state < this.count; state++) {

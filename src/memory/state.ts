@@ -221,11 +221,11 @@ function note(array: number, index: number, old: number, value: number): void {
 let apartFrom = 0;
 let apartOf = new Uint8Array(0);
 /**
- * Shares of the hash, two lanes each. The first is that of RAM, with which groups of frames are backed, and which pages are tables: all that hardware reads of memory.
+ * Shares of the hash, two lanes each. One is that of RAM, with which groups of frames are backed, and which pages are tables: all that hardware reads of memory.
  */
 export let hashApart = new Int32Array(0);
 /** Where it stands. */
-export const LANE_RAM = 0;
+export const LANE_RAM = 2;
 
 /** From now on so many lanes of shares of the hash are known apart, which are 0 at this moment; none for no longer. */
 export function keepApart(from: number, of: Uint8Array<ArrayBuffer>, lanes: number): void {
@@ -342,9 +342,9 @@ export function undoTo(mark: number, low: number, high: number): void {
 
 /**
  * Writes what a step writes, or takes it back, beside the journal: `list` holds, from `at` up to `end`, four numbers a word (array, index, old value, value), of
- * which the one at `which` is written; `shifts` holds, from `by` on, what the step does to the hash and to `hashApart`, either way.
+ * which the one at `which` is written; `shifts` holds, from `by` on, what the step does to the hash and to the first `lanes` of `hashApart`, either way.
  */
-export function writeAgain(list: Float64Array, at: number, end: number, which: 2 | 3, shifts: Int32Array, by: number): void {
+export function writeAgain(list: Float64Array, at: number, end: number, which: 2 | 3, shifts: Int32Array, by: number, lanes: number): void {
   for (let i = at; i < end; i += 4) {
     const array = list[i];
     const index = list[i + 1] | 0;
@@ -354,8 +354,8 @@ export function writeAgain(list: Float64Array, at: number, end: number, which: 2
   }
   hashLow ^= shifts[by];
   hashHigh ^= shifts[by + 1];
-  const lanes = hashApart;
-  for (let lane = 0; lane < lanes.length; lane++) lanes[lane] ^= shifts[by + 2 + lane];
+  const apart = hashApart;
+  for (let lane = 0; lane < lanes; lane++) apart[lane] ^= shifts[by + 2 + lane];
 }
 
 /** What a word of an array is now. */

@@ -9,15 +9,21 @@ import { searchVariant } from '../../../src/explore/check.ts';
 import { call, type Ending, type Scenario, type Stage, scenario, type TaskSpec, task } from '../../../src/explore/scenario.ts';
 import { adviseHuge, hugePages, hugePool, map, mapHuge, mapHugetlb, memfd, store, WINDOW } from '../../../src/explore/setup.ts';
 import type { SwitchName } from '../../../src/kernel/switches.ts';
+import { thpSetting } from '../../../src/machine/thp-settings.ts';
+import { PIN_FAST_BENCHMARK, PIN_LONGTERM_BENCHMARK } from '../../../src/mm/gup-test.ts';
+import { FOLL_LONGTERM, FOLL_WRITE } from '../../../src/mm/gup-types.ts';
+import { pmdOrder } from '../../../src/mm/huge-orders.ts';
+import { hstateOfOrder } from '../../../src/mm/hugetlb-pool.ts';
 
 type Calls = (stage: Stage) => TaskSpec;
 
 export interface Victim {
   readonly name: string;
-  readonly kind: 'thp' | 'hugetlb' | 'file';
+  readonly kind: 'thp' | 'shmem' | 'hugetlb' | 'file';
   /** There is a child that shares the memory. */
   readonly child?: true;
-  readonly transient?: readonly number[];
+  /** Errors that say that somebody was in the way; 'any' where the result says how far it came. */
+  readonly transient?: readonly number[] | 'any';
   readonly setup: (stage: Stage) => void;
   readonly run: Calls;
 }
@@ -25,7 +31,7 @@ export interface Victim {
 export interface Intruder {
   readonly name: string;
   /** Errors that say that somebody was in the way: right whenever somebody was. */
-  readonly transient?: readonly number[];
+  readonly transient?: readonly number[] | 'any';
   readonly run: Calls;
   readonly only?: (victim: Victim) => boolean;
 }
@@ -36,6 +42,8 @@ const PUNCH = 3;
 const [MAYMOVE, REMAP_FIXED] = [1, 2];
 const [DONTNEED, FREE, POPULATE_WRITE, COLLAPSE] = [4, 8, 23, 25];
 const EAGAIN = -11;
+/** Of MADV_COLLAPSE of a file: the VMA has gone, or a page of it has left the file, or is on its way (mm/khugepaged.c: madvise_collapse_errno). */
+const EINVAL = -22;
 const NONE = 0;
 const READ = 1;
 
@@ -68,6 +76,24 @@ const lock: Calls = (s) => task(call('sysMlock', s.process.ref, at(s), bytes(s, 
 const punch: Calls = (s) => task(call('sysFallocate', s.process.ref, s.notes.fd, PUNCH, 0, bytes(s, hugePages())));
 const truncate: Calls = (s) => task(call('sysFtruncate', s.process.ref, s.notes.fd, 0));
 
+const allocate: Calls = (s) => task(call('sysFallocate', s.process.ref, s.notes.fd, 0, 0, bytes(s, hugePages())));
+const punchPart: Calls = (s) => task(call('sysFallocate', s.process.ref, s.notes.fd, PUNCH, 0, bytes(s, 2)));
+const daemon: Calls = () => task(call('khugepagedDoScan'));
+/** The pool of the default size gets so many pages. */
+const resize =
+  (pages: number): Calls =>
+  ({ machine }) => {
+    machine.enter();
+    return task(call('setMaxHugePages', hstateOfOrder(pmdOrder()), pages));
+  };
+const grow = resize(2);
+const shrink = resize(0);
+/** Pins two pages and lets them go: how many there were. */
+const pin =
+  (command: number, flags: number): Calls =>
+  (s) =>
+    task(call('gupTest', s.process.ref, command, at(s), bytes(s, 2), 2, flags, 0));
+
 const exitOfChild: Calls = (s) => task(call('sysExit', s.notes.child, 0));
 
 // ---- what there is before ----
@@ -90,6 +116,29 @@ const small = (s: Stage): void => {
   for (const i of [0, 1]) store(s, WINDOW + i, i + 1);
   adviseHuge(s, WINDOW, 1);
 };
+const setting = (s: Stage, name: string, value: string): void => {
+  s.machine.enter();
+  thpSetting(`/sys/kernel/mm/transparent_hugepage/${name}`)?.write(value);
+};
+/** Faults make folios of sixteen pages. */
+const large = (s: Stage): void => {
+  setting(s, `hugepages-${(16 * s.page) / 1024}kB/enabled`, 'always');
+  map(s, WINDOW, hugePages());
+};
+const largeShared = (s: Stage): void => {
+  large(s);
+  store(s, WINDOW, 1);
+  child(s);
+};
+/** Shared memory of one huge page, of which one small page was written; of a folio of that size where `policy` lets it. */
+const sharedMemory =
+  (policy: string, flags: number, written: boolean) =>
+  (s: Stage): void => {
+    setting(s, 'shmem_enabled', policy);
+    s.notes.fd = memfd(s, hugePages());
+    map(s, WINDOW, hugePages(), { fd: s.notes.fd, flags });
+    if (written) store(s, WINDOW, 1);
+  };
 const pool = (s: Stage, pages: number, filled: boolean): void => {
   hugePool(s, pages);
   mapHugetlb(s, WINDOW, 1);
@@ -121,9 +170,29 @@ export const VICTIMS: readonly Victim[] = [
   { name: 'MADV_COLLAPSE', transient: [EAGAIN], kind: 'thp', setup: small, run: madvise(COLLAPSE, hugePages) },
   { name: 'fork with a huge page', kind: 'thp', setup: huge, run: fork },
   { name: 'mlock of half a huge page', kind: 'thp', setup: huge, run: lock },
+  { name: 'fault of a folio of several pages', kind: 'thp', setup: large, run: write },
+  { name: 'copy on write of a folio of several pages', kind: 'thp', child: true, setup: largeShared, run: write },
+  { name: 'a pass of khugepaged', transient: 'any', kind: 'thp', setup: small, run: daemon },
+  { name: 'a pin, fast, of a huge page', kind: 'thp', setup: huge, run: pin(PIN_FAST_BENCHMARK, FOLL_WRITE) },
+  { name: 'a pin for long of a shared huge page', kind: 'thp', child: true, setup: shared, run: pin(PIN_LONGTERM_BENCHMARK, FOLL_LONGTERM) },
+  { name: 'a pin for long, fast, of a shared huge page', kind: 'thp', child: true, setup: shared, run: pin(PIN_FAST_BENCHMARK, FOLL_LONGTERM) },
+  { name: 'fault of huge shared memory', kind: 'shmem', setup: sharedMemory('always', 1, false), run: write },
+  { name: 'copy on write of huge shared memory', kind: 'shmem', setup: sharedMemory('always', 2, false), run: write },
+  { name: 'fallocate of huge shared memory', kind: 'shmem', setup: sharedMemory('always', 1, false), run: allocate },
+  { name: 'hole in a huge page of shared memory', kind: 'shmem', setup: sharedMemory('always', 1, true), run: punchPart },
+  {
+    name: 'MADV_COLLAPSE of shared memory',
+    kind: 'shmem',
+    transient: [EAGAIN, EINVAL],
+    setup: sharedMemory('never', 1, true),
+    run: madvise(COLLAPSE, hugePages),
+  },
   { name: 'fault of hugetlb', kind: 'hugetlb', setup: (s) => pool(s, 1, false), run: write },
   { name: 'copy on write of hugetlb', kind: 'hugetlb', child: true, setup: poolShared(2), run: write },
   { name: 'copy on write of hugetlb without a page', kind: 'hugetlb', child: true, setup: poolShared(1), run: write },
+  { name: 'a pin for long of shared hugetlb', kind: 'hugetlb', child: true, setup: poolShared(3), run: pin(PIN_LONGTERM_BENCHMARK, FOLL_LONGTERM) },
+  { name: 'a pool that shrinks', kind: 'hugetlb', setup: (s) => pool(s, 2, true), run: shrink },
+  { name: 'a pool that grows', kind: 'hugetlb', setup: (s) => pool(s, 1, true), run: grow },
   { name: 'fork with hugetlb', kind: 'hugetlb', setup: (s) => pool(s, 2, true), run: fork },
   { name: 'MADV_DONTNEED of hugetlb', kind: 'hugetlb', setup: (s) => pool(s, 1, true), run: madvise(DONTNEED, hugePages) },
   { name: 'mremap of hugetlb', kind: 'hugetlb', setup: (s) => pool(s, 1, true), run: move },
@@ -140,8 +209,9 @@ export const INTRUDERS: readonly Intruder[] = [
   { name: 'fork', run: fork },
   { name: 'store', run: write },
   { name: 'mremap', run: move },
-  { name: 'MADV_COLLAPSE', transient: [EAGAIN], run: madvise(COLLAPSE, hugePages), only: ({ kind }) => kind === 'thp' },
-  { name: 'truncate', run: truncate, only: ({ kind }) => kind === 'file' },
+  { name: 'MADV_COLLAPSE', transient: [EAGAIN, EINVAL], run: madvise(COLLAPSE, hugePages), only: ({ kind }) => kind === 'thp' || kind === 'shmem' },
+  { name: 'khugepaged', transient: 'any', run: daemon, only: ({ kind }) => kind === 'thp' || kind === 'shmem' },
+  { name: 'truncate', run: truncate, only: ({ kind }) => kind === 'file' || kind === 'shmem' },
   { name: 'exit of the child', run: exitOfChild, only: (victim) => victim.child === true },
 ];
 
@@ -198,7 +268,11 @@ export function explorePair(victim: Victim, intruder: Intruder, mode: string, { 
         const results = resultsOf(ending);
         seen.add(results);
         const calls = [victim, intruder];
-        if (['first', 'second'].some((name, i) => calls[i].transient?.includes(ending.results[name][0]))) return undefined;
+        const interrupted = (name: string, i: number): boolean => {
+          const { transient } = calls[i];
+          return transient === 'any' || transient?.includes(ending.results[name][0]) === true;
+        };
+        if (['first', 'second'].some(interrupted)) return undefined;
         return serial.has(results) ? undefined : `${results}; one after the other: ${[...serial].join('; ')}`;
       });
   const { violation, states } = found;

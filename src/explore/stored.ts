@@ -33,6 +33,7 @@ const HARMLESS: ReadonlySet<string> = new Set([
   'threadLoad',
   'threadStore',
   'reclaimFolio',
+  'deferredSplitScan',
   'sysMprotect',
   'sysMlock',
   'sysMunlock',

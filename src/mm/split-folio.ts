@@ -7,8 +7,8 @@
  */
 import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { downWrite, entryGet, entrySet, flushTlbRange, folioTrylock, folioUnlock, get, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
-import { compoundPages, destroyCompound, folioMapcount, subPage } from '../memory/folio.ts';
+import { downWrite, entryGet, entrySet, flushTlbRange, folioTrylock, folioUnlock, get, refAdd, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
+import { compoundPages, destroyCompound, folioMapcount, pageFolio, subPage } from '../memory/folio.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_LRU, PG_MLOCKED } from '../memory/page-flags.ts';
 import {
   pageFlags,
@@ -190,7 +190,8 @@ function* fromMigration(vma: VmaRef, vpn: Vpn, ptep: number, old: number, page: 
     yield* addMmCounter(get(vma, Vma.mm), MM_ANONPAGES, -1);
     return yield* entrySet(ptep, 0, pteMkspecial(mkPte(get(globals, Globals.zeroPage), vmaPageProt(vma))));
   }
-  setPageRefcount(page, pageRefcount[page] + 1);
+  // Of what could not be split the head has the references.
+  yield* refAdd(pageFolio(page), 1);
   let pte = mkPte(page, vmaPageProt(vma));
   pte = (kept & YOUNG) !== 0 ? pteMkyoung(pte) : pteMkold(pte);
   if ((kept & DIRTY) !== 0) pte = pteMkdirty(pte);

@@ -27,6 +27,7 @@ describe('recordings of Linux 6.18', () => {
 // `npx tsx tests/kernel/record.ts tests/mm/questions/NAME.ops | gzip -9n > tests/mm/fixtures/NAME.trace.gz` asks the running kernel again.
 test.each([
   ['what an mmap replaces is given back when the call is over, after it has populated', 'hugetlb_replaced', 30],
+  ['where more pages are reserved than are free, a fault without reservation takes one', 'hugetlb_more_than_free', 8],
   ['where fewer than no pages are reserved, what is reserved next must be free', 'hugetlb_fewer_than_none', 13],
 ])('%s', (_title, name, ops) => {
   const report = conformTrace(readTrace(join(import.meta.dirname, `fixtures/${name}.trace.gz`)), { all: true });

@@ -1,5 +1,5 @@
 /**
- * `npm run fuzz:kernel -- [--ops N] [--seed S] [--group G] [--length N] [--without OP,OP] [--out FILE]`: random operations on the running kernel and on
+ * `npm run fuzz:kernel -- [--ops N] [--seed S] [--group G] [--length N] [--without OP,OP] [--out FILE] [--help]`: random operations on the running kernel and on
  * the model, compared operation by operation. What differs is shrunk and printed as a list that `npx tsx tests/kernel/record.ts` plays.
  *
  * --without leaves operations out, to look at the others. --out writes the shrunk lists to a file.
@@ -25,8 +25,15 @@ const { values } = parseArgs({
     length: { type: 'string', default: '120' },
     without: { type: 'string', default: '' },
     out: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 });
+if (values.help) {
+  console.log(
+    `fuzz:kernel [--ops N] [--seed S] [--group ${GROUPS.join('|')}[,…]] [--length N] [--without OP,OP] [--out FILE]: random operations on the running kernel and on the model`,
+  );
+  process.exit(0);
+}
 const wanted = Number(values.ops);
 const firstSeed = Number(values.seed);
 const length = Number(values.length);

@@ -24,7 +24,7 @@ import { traced } from './support/traced.ts';
 const NIGHTLY = process.env.PXD_NIGHTLY === '1';
 const FOUR = ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k'];
 /** One case in so many is played; nightly all. */
-const SHARE = NIGHTLY ? 1 : 60;
+const SHARE = NIGHTLY ? 1 : 120;
 const SEED = 11;
 const POOL = 10;
 const EFAULT = -14;

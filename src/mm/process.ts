@@ -130,7 +130,8 @@ export function* sysFork(parent: ProcessRef): Op<number> {
   const mm = yield* dupMm(child, get(parent, Process.mm));
   if (mm < 0) {
     yield* kfree(Process.$type, child);
-    return mm;
+    // copy_mm() does not tell why dup_mm() failed: also where a pinned page of hugetlb could not be copied (ENOSPC).
+    return -ENOMEM;
   }
   set(child, Process.mm, mm);
   for (let fd = 0; fd < NR_FILES; fd++) {

@@ -605,7 +605,6 @@ const POOLS: readonly Scenario[] = [
 let child = 0;
 
 const KERNEL: readonly Scenario[] = [
-  { name: 'vmalloc of huge leaves', between: true, run: (p) => kernel(p).vmallocHuge(PAGES + 3), partial: true },
   {
     name: 'vmalloc of huge leaves, and vfree',
     tables: 4,

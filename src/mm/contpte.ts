@@ -65,23 +65,27 @@ export function* setPtes(mm: MmRef, vpn: Vpn, ptep: number, pte: number, count: 
 export const contBitsOf = (vpn: Vpn, pte: number, count: number): number =>
   contMask !== 0 && mayBeOfRun(pte) && (vpn & contMask) === 0 && (ptePfn(pte) & contMask) === 0 && (count & contMask) === 0 ? contBits() : 0;
 
-/** ptep_set_access_flags: a present entry, read as `old`, gets younger, dirty or writable. Where that is no change of rights the run stays and each of its entries gets it. */
+/**
+ * ptep_set_access_flags: a present entry, read as `old`, gets younger, dirty or writable. Where that is no change of rights, hardware may set the same bits meanwhile:
+ * they are put to what is there, in a run to each of its entries, and the run stays.
+ */
 export function* setAccessFlags(mm: MmRef, vpn: Vpn, ptep: number, old: number, entry: number): Op<number> {
-  if ((old & PTE_GROUP) === 0) return yield* entrySet(ptep, 0, entry);
+  const inRun = (old & PTE_GROUP) !== 0;
   if ((old & PTE_WRITE) === (entry & PTE_WRITE)) {
-    const first = runStart(ptep, vpn);
-    for (let i = 0; i <= contMask; i++) yield* entryClearBits(first + i * entryStride(0), 0, 0, entry & USED);
+    const first = inRun ? runStart(ptep, vpn) : ptep;
+    const entries = inRun ? contPtes() : 1;
+    for (let i = 0; i < entries; i++) yield* entryClearBits(first + i * entryStride(0), 0, 0, entry & USED);
     return 0;
   }
+  if (!inRun) return yield* entrySet(ptep, 0, entry);
   yield* unfold(mm, vpn, ptep, old);
   const now = yield* entryGet(ptep, 0);
   return yield* entrySet(ptep, 0, pteSet(pteClear(entry, PTE_GROUP), now & USED));
 }
 
-/** ptep_set_wrprotect: of an entry, read as `old`. A run of which one entry becomes another is none any longer. */
+/** ptep_set_wrprotect: of an entry, read as `old`; what hardware sets meanwhile stays. A run of which one entry becomes another is none any longer. */
 export function* ptepSetWrprotect(mm: MmRef, vpn: Vpn, ptep: number, old: number): Op<number> {
-  if ((old & PTE_GROUP) === 0) return yield* entrySet(ptep, 0, pteClear(old, PTE_WRITE));
-  yield* unfold(mm, vpn, ptep, old);
+  if ((old & PTE_GROUP) !== 0) yield* unfold(mm, vpn, ptep, old);
   return yield* entryClearBits(ptep, 0, PTE_WRITE);
 }
 

@@ -21,6 +21,7 @@ import { capture, frameSource } from './capture.ts';
 import { bootHugePages } from './hugetlb-options.ts';
 import { type Kernel, kernelOf, type ProgramName } from './kernel.ts';
 import { zoneinfoText } from './proc/node-stats.ts';
+import { vmstatText } from './proc/vmstat.ts';
 import { Process } from './process.ts';
 import { beginJournal, copyOf, endJournal, type Mark, markOf, rewindTo, snapshotOf, stateOf } from './snapshot.ts';
 import { SoftTlb } from './soft-tlb.ts';
@@ -121,6 +122,12 @@ export class Machine {
   zoneinfo(): string {
     this.enter();
     return zoneinfoText();
+  }
+
+  /** /proc/vmstat: counters of pages, and events of huge pages since the machine was made. */
+  vmstat(): string {
+    this.enter();
+    return vmstatText();
   }
 
   /**

@@ -5,8 +5,9 @@
  * Invariants: a folio that is looked at is kept by a reference and stays on the list, at its end; it leaves the list when it was split, or when it is mapped as a whole and not
  * worth it: then nobody looks at it again before a part of it loses its mapping.
  */
+
 import type { Op } from '../kernel/op.ts';
-import { add, folioTrylock, folioUnlock, get, refGetUnlessZero, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { folioTrylock, folioUnlock, get, refGetUnlessZero, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { compoundPages, splitListNext } from '../memory/folio.ts';
 import { PG_MLOCKED, PG_PARTIALLY_MAPPED } from '../memory/page-flags.ts';
 import { pageFlags, pageOfPfn, pfnOfPage } from '../memory/state.ts';
@@ -17,6 +18,8 @@ import { Khugepaged } from './khugepaged-types.ts';
 import { isZeroFilled, splitFolioOf } from './split-folio.ts';
 import { folioPut } from './swap.ts';
 import { Globals, type Page } from './types.ts';
+import { countVmEvent } from './vm-event.ts';
+import { THP_UNDERUSED_SPLIT_PAGE } from './vm-event-types.ts';
 
 /** deferred_split_scan of at most so many folios, oldest first; how many were split. */
 export function* deferredSplitScan(most: number): Op<number> {
@@ -36,7 +39,7 @@ export function* deferredSplitScan(most: number): Op<number> {
         if (done === 0) yield* folioUnlock(folio);
         else {
           split++;
-          if (!partial) add(globals, Globals.thpUnderusedSplit, 1);
+          if (!partial) countVmEvent(THP_UNDERUSED_SPLIT_PAGE);
         }
       }
       if (done === 0 && (pageFlags[folio] & PG_PARTIALLY_MAPPED) === 0) yield* deferredSplitUnqueue(folio);

@@ -5,13 +5,17 @@
  * Invariants: the list goes through the second tails of its folios (memory/folio.ts), newest last, and changes under its lock; a folio leaves it when
  * it is freed or split.
  */
+
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, get, set, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { compoundOrder, folioOnSplitList, setOnSplitList, setSplitListNext, setSplitListPrev, splitListNext, splitListPrev } from '../memory/folio.ts';
 import { PG_PARTIALLY_MAPPED } from '../memory/page-flags.ts';
 import { pageFlags } from '../memory/state.ts';
 import { globals } from './globals.ts';
+import { pmdOrder } from './huge-orders.ts';
 import { Globals, type Page } from './types.ts';
+import { countVmEvent } from './vm-event.ts';
+import { THP_DEFERRED_SPLIT_PAGE } from './vm-event-types.ts';
 
 /** The lock of the list. */
 export const splitListLock = (): number => globals + Globals.splitListLock;
@@ -45,7 +49,8 @@ export function* deferredSplitFolio(folio: Page, partial: number): Op<number> {
   if (compoundOrder(folio) <= 1) return 0;
   if (partial === 0 && get(globals, Globals.thpKeepUnderused) !== 0) return 0;
   yield* spinLock(splitListLock());
-  if (partial !== 0) yield* setFlags(folio, PG_PARTIALLY_MAPPED);
+  if (partial !== 0 && ((yield* setFlags(folio, PG_PARTIALLY_MAPPED)) & PG_PARTIALLY_MAPPED) === 0 && compoundOrder(folio) === pmdOrder())
+    countVmEvent(THP_DEFERRED_SPLIT_PAGE);
   if (!folioOnSplitList(folio)) splitListAdd(folio);
   return yield* spinUnlock(splitListLock());
 }

@@ -5,10 +5,10 @@
  * Invariants: such an entry changes under the lock of its table (pmd_lock); one of anonymous memory, or of the huge zero page, has a page table in reserve
  * (pgtable-deposit.ts); it maps the whole of a folio, has one reference of it, and lies in one VMA. Of a folio that is mapped so the head says whether it is exclusive.
  */
+
 import { codec, entryAt, spanPages, storeEntries } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
-  add,
   allocPage,
   entryClearBits,
   entryGet,
@@ -55,6 +55,7 @@ import { globals } from './globals.ts';
 import { hasPmdLeaves, pmdOrder, thpVmaSuitableOrder, vmaThpDisabled, vmaThpGfpMask } from './huge-orders.ts';
 import { isHugeZeroPmd, mmGetHugeZeroFolio } from './huge-zero.ts';
 import { khugepagedEnterVma } from './khugepaged-slots.ts';
+import { migrationStep, mkMigrationEntry } from './migration-entry.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { checkStableAddressSpace } from './mm-flags-ops.ts';
 import { tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
@@ -89,6 +90,8 @@ import {
 } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioMarkAccessed, folioMarkDirty, folioPut, folioTestAnon } from './swap.ts';
 import { type GatherRef, Globals, MM_ANONPAGES, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { countVmEvent } from './vm-event.ts';
+import { THP_FAULT_ALLOC, THP_FAULT_FALLBACK, THP_FILE_MAPPED, THP_SPLIT_PMD, THP_SPLIT_PUD } from './vm-event-types.ts';
 import { VM_RAND_READ, VM_SEQ_READ, VM_WRITE } from './vm-flags.ts';
 import { vmaIsAnonymous } from './vm-ops.ts';
 import { vmaPageProt } from './vm-prot.ts';
@@ -120,7 +123,8 @@ export function* pmdTransHugeLock(mm: MmRef, pmdp: number): Op<number> {
 /** vma_alloc_anon_folio_pmd: a zeroed folio of a huge page; 0 without one. */
 function* allocAnonFolioPmd(vma: VmaRef): Op<number> {
   const folio = yield* allocPage(vmaThpGfpMask(vma) | __GFP_ZERO, pmdOrder());
-  if (folio !== 0) yield* setFlags(folio, PG_UPTODATE);
+  if (folio === 0) countVmEvent(THP_FAULT_FALLBACK);
+  else yield* setFlags(folio, PG_UPTODATE);
   return folio;
 }
 
@@ -131,6 +135,7 @@ function* mapAnonFolioPmd(folio: Page, pmdp: number, vma: VmaRef, vpn: Vpn): Op<
   yield* folioAddLruVma(folio, vma);
   yield* entrySet(pmdp, 1, entry);
   yield* addMmCounter(get(vma, Vma.mm), MM_ANONPAGES, spanPages(1));
+  countVmEvent(THP_FAULT_ALLOC);
   // Whoever is short of memory may find that most of it was never written.
   return yield* deferredSplitFolio(folio, 0);
 }
@@ -151,6 +156,7 @@ export function* doHugePmdAnonymousPage(vmf: VmfRef): Op<number> {
   const zero = yield* mmGetHugeZeroFolio(mm);
   if (zero === 0) {
     yield* pteFree(table);
+    countVmEvent(THP_FAULT_FALLBACK);
     return VM_FAULT_FALLBACK;
   }
   const pmdp = get(vmf, Vmf.pmdp);
@@ -236,7 +242,7 @@ export function* doSetPmd(vmf: VmfRef, folio: Page): Op<number> {
       mmIncNrPtes(mm);
     }
     yield* entrySet(pmdp, 1, entry);
-    add(globals, Globals.thpFileMapped, 1);
+    countVmEvent(THP_FILE_MAPPED);
     result = 0;
   }
   yield* spinUnlock(lock);
@@ -354,7 +360,15 @@ function* doHugeZeroWpPmd(vmf: VmfRef, seen: number): Op<number> {
 export function* splitHugePmd(vma: VmaRef, pmdp: number, vpn: Vpn): Op<number> {
   const lock = pmdLockptr(get(vma, Vma.mm), pmdp);
   yield* spinLock(lock);
-  if (pmdTransHuge(yield* entryGet(pmdp, 1))) yield* splitHugePmdLocked(vma, pmdp, hugeStart(vpn));
+  if (pmdTransHuge(yield* entryGet(pmdp, 1))) yield* splitHugePmdLocked(vma, pmdp, hugeStart(vpn), 0);
+  return yield* spinUnlock(lock);
+}
+
+/** The same for who takes the folio apart (`freeze`): of an anonymous folio migration entries are left, which have neither mapping nor reference. */
+export function* freezeHugePmd(vma: VmaRef, pmdp: number, vpn: Vpn): Op<number> {
+  const lock = pmdLockptr(get(vma, Vma.mm), pmdp);
+  yield* spinLock(lock);
+  if (pmdTransHuge(yield* entryGet(pmdp, 1))) yield* splitHugePmdLocked(vma, pmdp, hugeStart(vpn), 1);
   return yield* spinUnlock(lock);
 }
 
@@ -367,10 +381,11 @@ function* pmdpInvalidate(mm: MmRef, pmdp: number, vpn: Vpn): Op<number> {
 }
 
 /** __split_huge_pmd_locked. */
-function* splitHugePmdLocked(vma: VmaRef, pmdp: number, vpn: Vpn): Op<number> {
+function* splitHugePmdLocked(vma: VmaRef, pmdp: number, vpn: Vpn, freeze: number): Op<number> {
   const mm = get(vma, Vma.mm);
   const pages = spanPages(1);
   const seen = yield* entryGet(pmdp, 1);
+  countVmEvent(THP_SPLIT_PMD);
   if (!vmaIsAnonymous(vma)) {
     // Its pages can be faulted in again.
     const old = yield* entryGetAndClear(pmdp, 1);
@@ -396,10 +411,18 @@ function* splitHugePmdLocked(vma: VmaRef, pmdp: number, vpn: Vpn): Op<number> {
   const folio = ptePage(old);
   if ((old & PTE_DIRTY) !== 0) yield* setFlags(folio, PG_DIRTY);
   const exclusive = pageAnonExclusive(folio) ? 1 : 0;
-  yield* refAdd(folio, pages - 1);
-  yield* folioAddAnonRmapPtes(folio, pages, vma, exclusive);
+  if (freeze === 0) {
+    yield* refAdd(folio, pages - 1);
+    yield* folioAddAnonRmapPtes(folio, pages, vma, exclusive);
+  }
   // Withdrawn only when the entry is invalid: some architectures keep there what they know of it.
   const table = pgtableWithdraw(pmdp);
+  if (freeze !== 0) {
+    storeEntries(entryAt(table, 0, vpn), 0, mkMigrationEntry(folio, pteClear(old, PTE_HUGE), exclusive !== 0), migrationStep(), pages);
+    yield* folioRemoveRmapPmd(folio, vma);
+    yield* folioPut(folio);
+    return yield* entrySet(pmdp, 1, mkPte(table, PTE_TABLE));
+  }
   let entry = mkPte(folio, vmaPageProt(vma));
   if (pteWrite(old)) entry = pteMkwrite(entry);
   entry = (old & PTE_ACCESSED) !== 0 ? pteMkyoung(entry) : pteMkold(entry);
@@ -420,6 +443,7 @@ export function* splitHugePud(vma: VmaRef, table: Page, pudp: number, vpn: Vpn):
   const lock = upperLock(mm, table, 2);
   yield* spinLock(lock);
   if (pmdTransHuge(yield* entryGet(pudp, 2))) {
+    countVmEvent(THP_SPLIT_PUD);
     yield* entryGetAndClear(pudp, 2);
     const first = vpn - (vpn % spanPages(2));
     yield* flushTlbRange(mm, first, first + spanPages(2));

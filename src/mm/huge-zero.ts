@@ -5,6 +5,7 @@
  * Invariants: each address space that maps it counts once (MMF_HUGE_ZERO_FOLIO), and the shrinker one more, which gives the page back when it is the only one;
  * nobody counts mappings. Its content is never touched, so it takes no memory.
  */
+
 import type { Op } from '../kernel/op.ts';
 import { allocPage, atomicAdd, cmpxchg, get, readOnce, set, setFlags, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
@@ -16,6 +17,8 @@ import { MMF_HUGE_ZERO_FOLIO } from './mm-flags.ts';
 import { ptePage, ptePresent } from './pgtable.ts';
 import { folioPut } from './swap.ts';
 import { Globals, Mm, type MmRef } from './types.ts';
+import { countVmEvent } from './vm-event.ts';
+import { THP_ZERO_PAGE_ALLOC, THP_ZERO_PAGE_ALLOC_FAILED } from './vm-event-types.ts';
 
 /** is_huge_zero_pmd. */
 export const isHugeZeroPmd = (pmd: number): boolean =>
@@ -35,11 +38,15 @@ function* getHugeZeroFolio(): Op<number> {
       users = seen;
     }
     const folio = yield* allocPage((GFP_TRANSHUGE | __GFP_ZERO) & ~__GFP_MOVABLE, pmdOrder());
-    if (folio === 0) return 0;
+    if (folio === 0) {
+      countVmEvent(THP_ZERO_PAGE_ALLOC_FAILED);
+      return 0;
+    }
     yield* setFlags(folio, PG_UPTODATE);
     if ((yield* cmpxchg(globals, Globals.hugeZeroFolio, 0, folio)) === 0) {
       // One for the caller, one for the shrinker.
       set(globals, Globals.hugeZeroUsers, 2);
+      countVmEvent(THP_ZERO_PAGE_ALLOC);
       return 1;
     }
     yield* folioPut(folio);

@@ -24,7 +24,7 @@ import {
   PG_UPTODATE,
 } from '../memory/page-flags.ts';
 import { pageFlags, pageNext, pageOrder, pagePrivate, pfnOfPage, setPageIndex, setPageMapping, setPageNext, setPagePrivate } from '../memory/state.ts';
-import { MAX_ZONES, nodeCount, nodeInFallback, nodeOfPage } from '../memory/zone.ts';
+import { MAX_ZONES, Memory, memory, nodeCount, nodeInFallback, nodeOfPage } from '../memory/zone.ts';
 import { ENOMEM, ENOSPC } from './errno.ts';
 import { globals } from './globals.ts';
 import { hstateVma, inodeOfVma, vmaCommitReservation, vmaEndReservation, vmaNeedsReservation } from './hugetlb-resv.ts';
@@ -32,6 +32,8 @@ import { inodeSubpool, subpoolGetPages, subpoolPutPages, subpoolUnuse } from './
 import { Hstate, type HstateRef, Hugetlb, type HugetlbRef } from './hugetlb-types.ts';
 import { hugetlbVmemmapOptimizeFolio, hugetlbVmemmapRestoreFolio } from './hugetlb-vmemmap.ts';
 import { Globals, type Page, type VmaRef, type Vpn } from './types.ts';
+import { countVmEvent } from './vm-event.ts';
+import { HTLB_BUDDY_PGALLOC, HTLB_BUDDY_PGALLOC_FAIL } from './vm-event-types.ts';
 
 export const hugetlb = (): HugetlbRef => get(globals, Globals.hugetlb);
 /** hugetlb_lock. */
@@ -146,6 +148,8 @@ function* dequeue(h: HstateRef, unreserved: boolean): Op<number> {
 export function* allocFresh(h: HstateRef, node: number): Op<number> {
   const gfp = GFP_HIGHUSER_MOVABLE | __GFP_COMP;
   const page = node < 0 ? yield* allocPage(gfp, get(h, Hstate.order)) : yield* allocPage(gfp, get(h, Hstate.order), node);
+  // Pages that the buddy allocator has none of (alloc_gigantic_folio) are no event.
+  if (get(h, Hstate.order) <= get(memory(), Memory.maxOrder)) countVmEvent(page === 0 ? HTLB_BUDDY_PGALLOC_FAIL : HTLB_BUDDY_PGALLOC);
   if (page === 0) return 0;
   yield* setFlags(page, PG_HUGETLB);
   yield* refAdd(page, -1);

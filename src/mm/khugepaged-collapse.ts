@@ -6,10 +6,10 @@
  * upper entry leads to their table, each is locked and off the LRU, and nobody has a reference but the table. A page of which somebody has, or that cannot be
  * had, puts the table back. The table stays in reserve for the huge entry, so who may still walk it with interrupts off is waited for.
  */
+
 import { entryAt, entryStride, pageOfEntry, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
-  add,
   allocPage,
   downWrite,
   entryGet,
@@ -41,6 +41,7 @@ import { checkPmdStillValid, findPmdOrThpOrNone, isNoneOrZero, isRefcountSuitabl
 import { khugepaged, testExitOrDisable } from './khugepaged-slots.ts';
 import { Khugepaged } from './khugepaged-types.ts';
 import { vmNormalPage } from './memory.ts';
+import { isMigrationEntry } from './migration-entry.ts';
 import { addMmCounter } from './mm-counters.ts';
 import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { isSwapPte, mkPte, PTE_UFFD_WP, pteLockptr, pteMkdirty, pteMkwrite, ptePresent, pteYoung, tablePage } from './pgtable.ts';
@@ -65,9 +66,10 @@ import {
   SCAN_VMA_CHECK,
   SCAN_VMA_NULL,
 } from './scan-result.ts';
-import { isMigrationEntry } from './split-folio.ts';
 import { folioAddLruVma, folioPut } from './swap.ts';
 import { Globals, MM_ANONPAGES, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { countVmEvent } from './vm-event.ts';
+import { THP_COLLAPSE_ALLOC, THP_COLLAPSE_ALLOC_FAILED } from './vm-event-types.ts';
 import { VM_WRITE } from './vm-flags.ts';
 import { vmaIsAnonymous } from './vm-ops.ts';
 import { vmaPageProt } from './vm-prot.ts';
@@ -94,7 +96,7 @@ export function* hugepageVmaRevalidate(mm: MmRef, vpn: Vpn, anonymous: number, d
 export function* allocCollapseFolio(daemon: number): Op<number> {
   const gfp = daemon === 0 || get(khugepaged(), Khugepaged.defrag) !== 0 ? GFP_TRANSHUGE : GFP_TRANSHUGE_LIGHT;
   const folio = yield* allocPage(gfp | __GFP_ZERO, pmdOrder());
-  add(khugepaged(), folio === 0 ? Khugepaged.collapseAllocFailed : Khugepaged.collapseAlloc, 1);
+  countVmEvent(folio === 0 ? THP_COLLAPSE_ALLOC_FAILED : THP_COLLAPSE_ALLOC);
   return folio;
 }
 

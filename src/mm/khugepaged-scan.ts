@@ -4,9 +4,10 @@
  * Invariant: what is seen here is seen with the mmap lock held for reading and the table's lock, both of which are released before the page is made: collapse
  * looks again at all of it.
  */
+
 import { entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, entryGet, get, spinUnlock } from '../kernel/ops.ts';
+import { entryGet, get, spinUnlock } from '../kernel/ops.ts';
 import { folioMapcount, folioMaybeMappedShared, pageFolio } from '../memory/folio.ts';
 import { PG_LOCKED, PG_LRU, PG_REFERENCED } from '../memory/page-flags.ts';
 import { pageFlags, pageRefcount } from '../memory/state.ts';
@@ -38,6 +39,8 @@ import {
 } from './scan-result.ts';
 import { folioTestAnon } from './swap.ts';
 import type { MmRef, Vpn } from './types.ts';
+import { countVmEvent } from './vm-event.ts';
+import { THP_SCAN_EXCEED_NONE_PTE, THP_SCAN_EXCEED_SHARED_PTE, THP_SCAN_EXCEED_SWAP_PTE } from './vm-event-types.ts';
 
 /** An entry that holds nothing, or the zero page. */
 export const isNoneOrZero = (pte: number): boolean => pte === 0 || (ptePresent(pte) && vmNormalPage(pte) === 0);
@@ -121,24 +124,24 @@ function free(folio: number): number {
 
 /** max_ptes_swap. Whatever else software keeps in entries counts, too. */
 function swapAllowed(pte: number, count: number, daemon: number): number {
-  if (daemon !== 0 && count > get(khugepaged(), Khugepaged.maxPtesSwap)) return exceeds(Khugepaged.exceedSwapPte, SCAN_EXCEED_SWAP_PTE);
+  if (daemon !== 0 && count > get(khugepaged(), Khugepaged.maxPtesSwap)) return exceeds(THP_SCAN_EXCEED_SWAP_PTE, SCAN_EXCEED_SWAP_PTE);
   return (pte & PTE_UFFD_WP) !== 0 || (pteMarker(pte) & PTE_MARKER_UFFD_WP) !== 0 ? SCAN_PTE_UFFD_WP : SCAN_SUCCEED;
 }
 
 /** max_ptes_none. */
 export function noneAllowed(count: number, daemon: number): number {
   if (daemon === 0 || count <= get(khugepaged(), Khugepaged.maxPtesNone)) return SCAN_SUCCEED;
-  return exceeds(Khugepaged.exceedNonePte, SCAN_EXCEED_NONE_PTE);
+  return exceeds(THP_SCAN_EXCEED_NONE_PTE, SCAN_EXCEED_NONE_PTE);
 }
 
 /** max_ptes_shared. */
 export function sharedAllowed(count: number, daemon: number): number {
   if (daemon === 0 || count <= get(khugepaged(), Khugepaged.maxPtesShared)) return SCAN_SUCCEED;
-  return exceeds(Khugepaged.exceedSharedPte, SCAN_EXCEED_SHARED_PTE);
+  return exceeds(THP_SCAN_EXCEED_SHARED_PTE, SCAN_EXCEED_SHARED_PTE);
 }
 
-/** A limit was met: counted for vmstat. */
-function exceeds(counter: number, result: number): number {
-  add(khugepaged(), counter, 1);
+/** A limit was met. */
+function exceeds(event: number, result: number): number {
+  countVmEvent(event);
   return result;
 }

@@ -1,5 +1,5 @@
 /**
- * What khugepaged keeps (mm/khugepaged.c: struct khugepaged_scan, khugepaged_mm_slot, its settings and counters; vmstat's thp_collapse_*). One object of the
+ * What khugepaged keeps (mm/khugepaged.c: struct khugepaged_scan, khugepaged_mm_slot, its settings and counters). One object of the
  * machine, where its mode has huge pages.
  *
  * Invariants: the list holds each address space that has MMF_VM_HUGEPAGE, once, with a reference of its struct (mmgrab); list, cursor and counters change under
@@ -32,12 +32,6 @@ export const Khugepaged = defineStruct('khugepaged', {
   allocSleepMillisecs: 'count',
   pagesCollapsed: 'count',
   fullScans: 'count',
-  // vmstat.
-  collapseAlloc: 'count',
-  collapseAllocFailed: 'count',
-  exceedNonePte: 'count',
-  exceedSwapPte: 'count',
-  exceedSharedPte: 'count',
   /** SCAN_* of the last range that was looked at (trace event mm_khugepaged_scan_pmd). */
   lastResult: 'number',
   /** 1: there was no memory for the last huge page. */

@@ -8,7 +8,6 @@
 import { entryAt, entryStride, pageOfEntry, tableEntries } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
-  add,
   allocPage,
   entryGet,
   entrySet,
@@ -36,6 +35,7 @@ import { globals } from './globals.ts';
 import { doHugePmdAnonymousPage, doSetPmd, hugePmdSetAccessed, pmdTransHuge, wpHugePmd } from './huge-memory.ts';
 import { hasOrder, highestOrder, pmdOrder, TVA_PAGEFAULT, thpVmaAllowableOrders, thpVmaSuitableOrders, vmaThpGfpMask } from './huge-orders.ts';
 import { hugetlbFault } from './hugetlb.ts';
+import { isMigrationEntry } from './migration-entry.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { checkStableAddressSpace } from './mm-flags-ops.ts';
 import {
@@ -61,7 +61,6 @@ import {
 } from './pgtable.ts';
 import { pteMap, pteOffsetMapLock, pteUnmap } from './pgtable-generic.ts';
 import { folioAddFileRmapPtes, folioAddNewAnonRmap, folioMoveAnonRmap, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
-import { isMigrationEntry } from './split-folio.ts';
 import { folioAddLruVma, folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
 import { Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_MAYSHARE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
@@ -164,9 +163,7 @@ function* handleHugeFault(vmf: VmfRef, pmdp: number): Op<number> {
   if (seen === 0) {
     if (get(globals, Globals.thpUsed) === 0 || !vmaIsAnonymous(vma)) return VM_FAULT_FALLBACK;
     if (!hasOrder(thpVmaAllowableOrders(vma, get(vma, Vma.flags), TVA_PAGEFAULT, 1 << pmdOrder()), pmdOrder())) return VM_FAULT_FALLBACK;
-    const made = yield* doHugePmdAnonymousPage(vmf);
-    if ((made & VM_FAULT_FALLBACK) !== 0) add(globals, Globals.thpFaultFallback, 1);
-    return made;
+    return yield* doHugePmdAnonymousPage(vmf);
   }
   if (!pmdTransHuge(seen)) return VM_FAULT_FALLBACK;
   if ((get(vmf, Vmf.flags) & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0 && !pteWrite(seen)) return yield* wpHugePmd(vmf, seen);

@@ -7,14 +7,15 @@
  */
 import { entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryClearBits, entryGet, entryGetAndClear, entrySet, flushTlbRange, get, refAdd, set, setFlags, spinUnlock } from '../kernel/ops.ts';
+import { entryClearBits, entryGet, flushTlbRange, get, refAdd, set, setFlags, spinUnlock } from '../kernel/ops.ts';
 import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio } from '../memory/folio.ts';
 import { PG_DIRTY, PG_SWAPBACKED } from '../memory/page-flags.ts';
 import { pageIndex } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL } from '../pagetable/canonical.ts';
+import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear, setPtes } from './contpte.ts';
 import { pmdTransHuge, pmdTransHugeLock, splitHugePmd } from './huge-memory.ts';
 import { addMmCounter, updateHiwaterRss } from './mm-counters.ts';
-import { entryPointer, PTE_PAYLOAD, pteLockptr, ptePage, ptePresent, pteSet, pteWrite, pteYoung } from './pgtable.ts';
+import { entryPointer, pteLockptr, ptePage, ptePresent, pteSet, pteWrite, pteYoung } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { Pra, type PraRef } from './pra.ts';
 import { folioPteBatch } from './pte-batch.ts';
@@ -189,16 +190,19 @@ function* discardBatch(folio: Page, vma: VmaRef, vpn: Vpn, ptep: number, count: 
   const step = entryStride(0);
   let used = 0;
   let first = 0;
-  for (let i = 0; i < count; i++) {
-    const pte = yield* entryGetAndClear(ptep + i * step, 0);
+  for (let i = 0; i < count; ) {
+    const at = ptep + i * step;
+    const seen = yield* entryGet(at, 0);
+    const whole = isWholeRun(seen, vpn + i, vpn + count);
+    const pte = whole ? yield* getAndClearRun(at) : yield* ptepGetAndClear(mm, vpn + i, at, seen);
     if (i === 0) first = pte;
     used |= pte & (PTE_ACCESSED | PTE_DIRTY);
+    i += whole ? contPtes() : 1;
   }
   yield* flushTlbRange(mm, vpn, vpn + count);
   if ((used & PTE_DIRTY) !== 0) yield* folioMarkDirty(folio);
   if ((yield* mayDiscard(folio, vma)) === 0) {
-    const back = pteSet(first, used);
-    for (let i = 0; i < count; i++) yield* entrySet(ptep + i * step, 0, back + i * PTE_PAYLOAD);
+    yield* setPtes(mm, vpn, ptep, pteSet(first, used), count);
     return 0;
   }
   updateHiwaterRss(mm);

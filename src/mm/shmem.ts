@@ -36,6 +36,8 @@ import { folioAddLru, folioMarkAccessed, folioMarkDirty, folioPut } from './swap
 import { truncateInodePagesRange, unmapAgain, unmapMappingRange, zeroFolioRange } from './truncate.ts';
 import { File, type FileRef, Globals, Inode, type InodeRef, type MmRef, type NameRef, type Page, Vma, type VmaRef } from './types.ts';
 import { enoughMemory, vmUnacctMemory } from './util.ts';
+import { countVmEvent } from './vm-event.ts';
+import { THP_FILE_ALLOC, THP_FILE_FALLBACK } from './vm-event-types.ts';
 import { VM_NORESERVE } from './vm-flags.ts';
 import { VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
 import { faultGfp, VM_FAULT_LOCKED, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, Vmf, type VmfRef } from './vmf.ts';
@@ -208,7 +210,7 @@ function* allocAndAddFolio(inode: InodeRef, index: number, mm: MmRef, gfp: numbe
     folio = yield* allocPage(gfp, order);
     pages = 2 ** order;
     if (folio === 0 && last === 0) {
-      if (order === pmdOrder()) add(globals, Globals.thpFileFallback, 1);
+      if (order === pmdOrder()) countVmEvent(THP_FILE_FALLBACK);
     }
     left &= ~(1 << order);
   }
@@ -222,7 +224,7 @@ function* allocAndAddFolio(inode: InodeRef, index: number, mm: MmRef, gfp: numbe
     if (error === 0) {
       yield* shmemRecalcInode(inode, pages, 0);
       yield* folioAddLru(folio);
-      if (pages === 2 ** pmdOrder()) add(globals, Globals.thpFileAlloc, 1);
+      if (pages === 2 ** pmdOrder()) countVmEvent(THP_FILE_ALLOC);
       return folio;
     }
     yield* filemapRemoveFolio(inode, folio, first);

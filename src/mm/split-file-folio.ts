@@ -5,10 +5,11 @@
  * can come to it but by the cache, whose lock is held; what lies behind the end of the file leaves the cache. Nobody maps the parts again: they
  * can be faulted in.
  */
+
 import { entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, downRead, entryGet, flushTlbRange, folioTrylock, folioUnlock, get, refFreeze, set, spinLock, spinUnlock, upRead } from '../kernel/ops.ts';
-import { compoundPages, destroyCompound, folioMapcount, pageFolio, prepCompound } from '../memory/folio.ts';
+import { compoundOrder, compoundPages, destroyCompound, folioMapcount, pageFolio, prepCompound } from '../memory/folio.ts';
 import { PG_HEAD, PG_LOCKED } from '../memory/page-flags.ts';
 import {
   pageFlags,
@@ -40,6 +41,7 @@ import { TTU_IGNORE_MLOCK } from './rmap-walk.ts';
 import { shmemRecalcInode } from './shmem.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
 import { Inode, type InodeRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { countSplitPage } from './vm-event.ts';
 import { VM_LOCKED } from './vm-flags.ts';
 
 /** Split into pages of one size (split_huge_page), instead of into halves on the way to one page. */
@@ -50,7 +52,13 @@ export const SPLIT_UNIFORM = -1;
  * −EBUSY when it has left its file, −EAGAIN when somebody has a reference beside the caller and the cache. What was its head stays locked and the caller's.
  */
 export function* splitFileFolio(folio: Page, at: number): Op<number> {
-  const inode = pageMapping[folio];
+  const order = compoundOrder(folio);
+  const error = yield* splitCached(folio, pageMapping[folio], at);
+  countSplitPage(order, error);
+  return error;
+}
+
+function* splitCached(folio: Page, inode: InodeRef, at: number): Op<number> {
   if (inode === 0) return -EBUSY;
   yield* downRead(inode + Inode.iMmapLock);
   const error = yield* splitLocked(folio, inode, at);

@@ -5,10 +5,10 @@
  * Invariants: the folio is locked, and the caller has one reference; its entries are migration entries while its references are frozen, so that nobody can
  * come to it; pages that nobody maps afterwards are free, and pages full of zeroes give way to the zero page.
  */
-import { codec } from '../kernel/arch.ts';
+
 import type { Op } from '../kernel/op.ts';
 import { downWrite, entryGet, entrySet, flushTlbRange, folioTrylock, folioUnlock, get, refAdd, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
-import { compoundPages, destroyCompound, folioMapcount, pageFolio, subPage } from '../memory/folio.ts';
+import { compoundOrder, compoundPages, destroyCompound, folioMapcount, pageFolio, subPage } from '../memory/folio.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_LRU, PG_MLOCKED } from '../memory/page-flags.ts';
 import {
   pageFlags,
@@ -25,49 +25,24 @@ import {
   wordShift,
   words,
 } from '../memory/state.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_SOFT_DIRTY, PTE_SWAP, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { PTE_DIRTY } from '../pagetable/canonical.ts';
 import { ptepGetAndClear, setPteAt } from './contpte.ts';
 import { deferredSplitUnqueue } from './deferred-split.ts';
 import { EAGAIN, EBUSY } from './errno.ts';
 import { globals } from './globals.ts';
-import { pmdTransHuge, splitHugePmd } from './huge-memory.ts';
+import { freezeHugePmd, pmdTransHuge } from './huge-memory.ts';
 import { anonVmaIntervalTreeIterFirst, anonVmaIntervalTreeIterNext } from './interval-tree.ts';
+import { isMigrationEntry, migrationExclusive, migrationPfn, mkMigrationEntry, pteOfMigration } from './migration-entry.ts';
 import { addMmCounter } from './mm-counters.ts';
-import {
-  entryPointer,
-  mkPte,
-  mkSwapPte,
-  pteLockptr,
-  pteMkdirty,
-  pteMkold,
-  pteMkspecial,
-  pteMkwrite,
-  pteMkyoung,
-  ptePage,
-  ptePresent,
-  pteSet,
-  swapOffset,
-  swapType,
-} from './pgtable.ts';
+import { entryPointer, mkPte, pteLockptr, pteMkspecial, ptePage, ptePresent } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { anonVmaLock, folioAddAnonRmapPtes, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
 import { SPLIT_UNIFORM, splitFileFolio } from './split-file-folio.ts';
 import { folioAddLru, folioMarkDirty, folioPut } from './swap.ts';
 import { AnonVma, type AnonVmaRef, Avc, Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { countSplitPage } from './vm-event.ts';
 import { VM_LOCKED } from './vm-flags.ts';
 import { vmaPageProt } from './vm-prot.ts';
-
-/** Bits that a migration entry keeps of the entry that it stands for: young and dirty go with the offset (make_writable_migration_entry and its kin). */
-const YOUNG = 1;
-const DIRTY = 2;
-const WRITE = 4;
-const EXCLUSIVE = 8;
-
-/** The swap type of migration entries here: one of them, since what they keep stands in the offset; −1 where the mode has none. */
-const migrationType = (): number => codec.typeOf('migration', 'read');
-
-/** is_migration_entry. */
-export const isMigrationEntry = (pte: number): boolean => (pte & PTE_SWAP) !== 0 && swapType(pte) === migrationType();
 
 /** split_folio to order 0. 0; −EAGAIN or −EBUSY when somebody has a reference beside the caller. The lock is gone when it was split. */
 export function* splitFolioOf(folio: Page): Op<number> {
@@ -76,7 +51,13 @@ export function* splitFolioOf(folio: Page): Op<number> {
     if (failed === 0) yield* folioUnlock(folio);
     return failed;
   }
-  const anonVma = pageMapping[folio];
+  const order = compoundOrder(folio);
+  const error = yield* splitAnonFolio(folio, pageMapping[folio]);
+  countSplitPage(order, error);
+  return error;
+}
+
+function* splitAnonFolio(folio: Page, anonVma: AnonVmaRef): Op<number> {
   if (anonVma === 0) return -EBUSY;
   const lock = anonVmaLock(anonVma);
   yield* downWrite(lock);
@@ -153,7 +134,7 @@ function* oneMapping(folio: Page, vma: VmaRef, vpn: Vpn, part: number, unmap: nu
   if (pmdp === 0) return 0;
   if (unmap !== 0 && pmdTransHuge(yield* entryGet(pmdp, 1))) {
     if (ptePage(yield* entryGet(pmdp, 1)) !== folio) return 0;
-    yield* splitHugePmd(vma, pmdp, vpn);
+    yield* freezeHugePmd(vma, pmdp, vpn);
   }
   const ptep = yield* pteOffsetMapLock(pmdp, vpn);
   if (ptep === 0) return 0;
@@ -161,7 +142,7 @@ function* oneMapping(folio: Page, vma: VmaRef, vpn: Vpn, part: number, unmap: nu
   const pte = yield* entryGet(ptep, 0);
   if (unmap !== 0) {
     if (ptePresent(pte) && ptePage(pte) === pageOfPfn(pfn)) yield* toMigration(vma, vpn, ptep, pte);
-  } else if (isMigrationEntry(pte) && Math.floor(swapOffset(pte) / 16) === pfn) yield* fromMigration(vma, vpn, ptep, pte, pageOfPfn(pfn));
+  } else if (isMigrationEntry(pte) && migrationPfn(pte) === pfn) yield* fromMigration(vma, vpn, ptep, pte, pageOfPfn(pfn));
   return yield* spinUnlock(pteLockptr(ptep));
 }
 
@@ -170,21 +151,14 @@ function* toMigration(vma: VmaRef, vpn: Vpn, ptep: number, seen: number): Op<num
   const pte = yield* ptepGetAndClear(get(vma, Vma.mm), vpn, ptep, seen);
   yield* flushTlbRange(get(vma, Vma.mm), vpn, vpn + 1);
   const page = ptePage(pte);
-  let kept = (pte & PTE_ACCESSED) !== 0 ? YOUNG : 0;
-  if ((pte & PTE_DIRTY) !== 0) {
-    kept |= DIRTY;
-    yield* folioMarkDirty(page);
-  }
-  if ((pte & PTE_WRITE) !== 0) kept |= WRITE;
-  if (pageAnonExclusive(page)) kept |= EXCLUSIVE;
-  yield* entrySet(ptep, 0, mkSwapPte(migrationType(), pfnOfPage(page) * 16 + kept, pte & (PTE_SOFT_DIRTY | PTE_UFFD_WP)));
+  if ((pte & PTE_DIRTY) !== 0) yield* folioMarkDirty(page);
+  yield* entrySet(ptep, 0, mkMigrationEntry(page, pte, pageAnonExclusive(page)));
   yield* folioRemoveRmap(page, vma);
   return yield* folioPut(page);
 }
 
 /** remove_migration_pte. */
 function* fromMigration(vma: VmaRef, vpn: Vpn, ptep: number, old: number, page: Page): Op<number> {
-  const kept = swapOffset(old) % 16;
   if (isZeroFilled(page) && (pageFlags[page] & PG_MLOCKED) === 0 && (get(vma, Vma.flags) & VM_LOCKED) === 0 && compoundPages(page) === 1) {
     // try_to_map_unused_to_zeropage.
     yield* addMmCounter(get(vma, Vma.mm), MM_ANONPAGES, -1);
@@ -192,13 +166,8 @@ function* fromMigration(vma: VmaRef, vpn: Vpn, ptep: number, old: number, page: 
   }
   // Of what could not be split the head has the references.
   yield* refAdd(pageFolio(page), 1);
-  let pte = mkPte(page, vmaPageProt(vma));
-  pte = (kept & YOUNG) !== 0 ? pteMkyoung(pte) : pteMkold(pte);
-  if ((kept & DIRTY) !== 0) pte = pteMkdirty(pte);
-  if ((kept & WRITE) !== 0) pte = pteMkwrite(pte);
-  pte = pteSet(pte, old & (PTE_SOFT_DIRTY | PTE_UFFD_WP));
-  yield* folioAddAnonRmapPtes(page, 1, vma, (kept & EXCLUSIVE) !== 0 ? 1 : 0);
-  return yield* setPteAt(get(vma, Vma.mm), vpn, ptep, pte);
+  yield* folioAddAnonRmapPtes(page, 1, vma, migrationExclusive(old) ? 1 : 0);
+  return yield* setPteAt(get(vma, Vma.mm), vpn, ptep, pteOfMigration(old, page, vmaPageProt(vma)));
 }
 
 /** memchr_inv(page, 0). */

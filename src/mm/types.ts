@@ -4,7 +4,9 @@
  * Units: `Vpn` counts pages of the paging mode from address 0, sizes named …Pages count pages, `bytes` count bytes. Flags are 32 bits.
  * Rules named in the second argument of `defineStruct` are the guards of kernel/guards.ts.
  */
+
 import { array, defineStruct, type Ref } from '../memory/struct.ts';
+import { NR_VM_EVENTS } from './vm-event-types.ts';
 
 export type MmRef = Ref<'mm'>;
 export type VmaRef = Ref<'vma'>;
@@ -73,17 +75,11 @@ export const Globals = defineStruct('globals', {
   thpDefrag: 'number',
   /** 1 once huge pages may have been made. */
   thpUsed: 'number',
-  /** vmstat thp_fault_fallback: faults that huge pages were allowed for and small ones had to do. */
-  thpFaultFallback: 'count',
-  /** Huge pages of files: allocated, not to be had, mapped by one entry (thp_file_alloc, thp_file_fallback, thp_file_mapped of vmstat). */
-  thpFileAlloc: 'count',
-  thpFileFallback: 'count',
-  thpFileMapped: 'count',
+  /** vm_event_states, by event (vm-event.ts). */
+  vmEvents: array(NR_VM_EVENTS, 'count'),
   thpNoZeroPage: 'number',
   /** shrink_underused is off: only partially mapped folios are split when memory is short. */
   thpKeepUnderused: 'number',
-  /** thp_underused_split_page of /proc/vmstat. */
-  thpUnderusedSplit: 'count',
   thpOrdersAlways: 'flags',
   thpOrdersMadvise: 'flags',
   thpOrdersInherit: 'flags',

@@ -10,6 +10,7 @@ import { get, set } from '../../src/memory/heap.ts';
 import { globals } from '../../src/mm/globals.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { Globals } from '../../src/mm/types.ts';
+import { THP_UNDERUSED_SPLIT_PAGE } from '../../src/mm/vm-event-types.ts';
 
 const DIRECTORY = '/sys/kernel/mm/transparent_hugepage/';
 const BASE = 0x10000000;
@@ -133,7 +134,7 @@ test.each(['x86-4level', 'arm64-4k-48', 's390x', 'ppc64-radix-64k'])(
     expect([0, 1, 2, 3].map((i) => folio(i * pages + 2))).toEqual([whole, 0, 0, whole]);
     expect([1, 2, 3].map((i) => p.load(at(i * pages + 2), 8))).toEqual([1n, 1n, 0n]);
     machine.enter();
-    expect([get(globals, Globals.thpUnderusedSplit), get(globals, Globals.splitListFirst)]).toEqual([1, 0]);
+    expect([get(globals, Globals.vmEvents + THP_UNDERUSED_SPLIT_PAGE), get(globals, Globals.splitListFirst)]).toEqual([1, 0]);
     expect(checkMachine({ leaks: true })).toEqual([]);
     expect(machine.shrinkFolios()).toBe(0);
   },

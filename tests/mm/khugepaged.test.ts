@@ -56,6 +56,12 @@ class World {
     return Number(p.load(BigInt(AT + huge * this.huge + page * this.machine.pageSize), 4));
   }
 
+  /** Events of huge pages in /proc/vmstat that there were, with their number. */
+  grown(): Record<string, number> {
+    const lines = this.machine.vmstat().match(/^thp_.* [1-9].*$/gm) ?? [];
+    return Object.fromEntries(lines.map((line) => line.split(' ')).map(([name, count]) => [name, Number(count)]));
+  }
+
   /** One pass; what the last range that it looked at came to. */
   pass(): string {
     this.machine.khugepaged();
@@ -73,6 +79,7 @@ describe.each(['x86-4level', 'arm64-4k-48', 's390x'])('khugepaged in %s', (mode)
     expect(checkMachine({})).toEqual([]);
     expect(w.pass()).toBe('pmd_mapped');
     expect(w.number('full_scans')).toBe(2);
+    expect(w.grown()).toEqual({ thp_collapse_alloc: 3 });
     w.p.exit(0);
     expect(checkMachine({})).toEqual([]);
   });
@@ -82,6 +89,7 @@ describe.each(['x86-4level', 'arm64-4k-48', 's390x'])('khugepaged in %s', (mode)
     w.map(1, 3);
     w.write('khugepaged/max_ptes_none', spanPages(1) - 4);
     expect(w.pass()).toBe('exceed_none_pte');
+    expect(w.grown()).toEqual({ thp_scan_exceed_none_pte: 1 });
     w.write('khugepaged/max_ptes_none', spanPages(1) - 3);
     expect(w.pass()).toBe('succeeded');
   });
@@ -94,6 +102,8 @@ describe.each(['x86-4level', 'arm64-4k-48', 's390x'])('khugepaged in %s', (mode)
     w.load(0, 0, child);
     w.write('khugepaged/max_ptes_shared', 2);
     expect(w.pass()).toBe('exceed_shared_pte');
+    // Of the parent and of the child.
+    expect(w.grown()).toEqual({ thp_scan_exceed_share_pte: 2 });
     w.write('khugepaged/max_ptes_shared', 3);
     expect(w.pass()).toBe('succeeded');
     expect(w.number('pages_collapsed')).toBe(2);

@@ -14,6 +14,7 @@ import { globals } from '../../src/mm/globals.ts';
 import * as mm from '../../src/mm/index.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { Globals } from '../../src/mm/types.ts';
+import { THP_FILE_MAPPED } from '../../src/mm/vm-event-types.ts';
 import { interleave } from './support/interleave.ts';
 
 const MODE = 'ppc64-radix-64k';
@@ -69,7 +70,7 @@ function scene(): { machine: Machine; processes: Process[] } {
   parent.syscall('mmap', PRIVATE, PAGES * PAGE, 3, 0x12, 0, 0);
   parent.store(BigInt(SHARED + 5 * PAGE), 1, 7n);
   machine.enter();
-  expect(get(globals, Globals.thpFileMapped)).toBe(1);
+  expect(get(globals, Globals.vmEvents + THP_FILE_MAPPED)).toBe(1);
   return { machine, processes: [parent, parent.fork()] };
 }
 

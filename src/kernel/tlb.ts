@@ -197,12 +197,16 @@ export function tlbFind(cpu: CpuRef, mm: number, vpn: number): number {
 /** Level of the table that the last walk ended at: above the lowest where a huge page is mapped. */
 let walkLevel = 0;
 
+function mustBeTable(table: number, vpn: number): void {
+  if ((pageFlags[table] & PG_TABLE) === 0)
+    throw new KernelBug('I3', `a CPU walks through page ${table} for vpn 0x${vpn.toString(16)}, which is no page table (any longer)`);
+}
+
 /** The table whose entry translates a page: of the lowest level, or one above that maps a huge page; 0 where one is missing. Sets `walkLevel`. */
 function lowestTable(pgd: number, vpn: number): number {
   let table = pgd;
   for (let level = topLevel; level > 0; level--) {
-    if ((pageFlags[table] & PG_TABLE) === 0)
-      throw new KernelBug('I3', `a CPU walks through page ${table} for vpn 0x${vpn.toString(16)}, which is no page table (any longer)`);
+    mustBeTable(table, vpn);
     const entry = loadEntry(entryAt(table, level, vpn), level);
     if ((entry & PTE_TABLE) === 0) {
       walkLevel = level;
@@ -210,8 +214,7 @@ function lowestTable(pgd: number, vpn: number): number {
     }
     table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
     if ((entry & PTE_GROUP) !== 0) {
-      if ((pageFlags[table] & PG_TABLE) === 0)
-        throw new KernelBug('I3', `a CPU walks through page ${table} for vpn 0x${vpn.toString(16)}, which is no huge page directory (any longer)`);
+      mustBeTable(table, vpn);
       walkLevel = tableLevel(entry, level);
       return table;
     }

@@ -231,7 +231,8 @@ export function xaCount(root: number, first = 0, last = Number.MAX_SAFE_INTEGER)
     // Whole leaves count at once.
     const leaf = leafOf(root, index);
     const offset = index & MASK;
-    const end = index + MASK - offset;
+    // The difference first, as above.
+    const end = index + (MASK - offset);
     if (offset === 0 && end <= last) total += get(leaf, XaNode.count);
     else {
       const stop = Math.min(MASK, last - index + offset);

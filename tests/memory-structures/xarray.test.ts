@@ -174,6 +174,14 @@ describe('xarray', () => {
             ] as never,
             Array.from({ length: 10 }, (_, i): [number, number] => [MAX - i, MAX]),
           ],
+          // Counted once, from the middle of its leaf.
+          [
+            [
+              [0, MAX - 13, 1, 0],
+              [0, MAX, 1, 0],
+            ] as never,
+            Array.from({ length: 10 }, (): [number, number] => [0, MAX]),
+          ],
         ],
       },
     );

@@ -2,11 +2,13 @@
  * Each checker can fire: for every place in the sources where a rule is found broken there is a scenario, of the catalogue or written wrong for it, in which it
  * is, and which is reported so by a check. A place that nothing reaches fails here, unless it is told why nothing can.
  */
+
 import { describe, expect, it } from 'vitest';
 import { checkVariant, type Row } from '../../src/explore/check.ts';
 import { forgetOrder } from '../../src/kernel/lockdep.ts';
 import { catalogue } from '../../src/races/index.ts';
 import { brokenTasks } from './support/broken.ts';
+import { modeOf } from './support/modes.ts';
 import { found, thrown } from './support/rules.ts';
 
 const MODE = 'x86-4level';
@@ -44,10 +46,9 @@ describe('the catalogue', () => {
   it('breaks the rules that it says', () => {
     forgetOrder();
     for (const scenario of catalogue) {
-      const mode = [MODE, 's390x', 'arm64-4k-48', 'ppc-8xx-4k'].find((m) => scenario.modes?.(m) !== false) as string;
       for (const [name, variant] of Object.entries(scenario.variants)) {
         if (variant.expect !== 'violation') continue;
-        const row = checkVariant(scenario, name, mode, options);
+        const row = checkVariant(scenario, name, modeOf(scenario), options);
         expect(row.ok, `${scenario.id} ${name}: ${row.message ?? row.result}`).toBe(true);
         note(row);
       }

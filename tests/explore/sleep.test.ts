@@ -19,6 +19,7 @@ import { Globals } from '../../src/mm/types.ts';
 import { catalogue } from '../../src/races/index.ts';
 import { kernelText } from './kernel-text.ts';
 import { lockedProgram } from './support/locked-programs.ts';
+import { modeOf } from './support/modes.ts';
 import { smallProgram } from './support/small-programs.ts';
 
 const SEED = Number(process.env.PXD_SEED ?? Date.now() % 1_000_000);
@@ -122,7 +123,7 @@ function hashOf({ scheduler, names }: Staged): string {
 /** Goes random ways, and performs what is said to be independent in both orders: how many pairs there were; throws when they are not. */
 function audit(scenario: Scenario, variant: string, seed: number, ways: number): number {
   forgetOrder();
-  const staged = stageOf(scenario, scenario.variants[variant], 'x86-4level');
+  const staged = stageOf(scenario, scenario.variants[variant], modeOf(scenario));
   const { scheduler } = staged;
   const random = randomNumbers(seed);
   staged.stage.machine.enter();

@@ -2,15 +2,16 @@
  * The catalogue: of what is mended a third is exhausted in the first mode that has it (all of it, in four modes: `npm run races`; here: PXD_NIGHTLY=1), what is broken
  * is found in tests/explore/checkers.test.ts, and every entry says what it must.
  */
+
 import { describe, expect, it } from 'vitest';
 import { checkVariant } from '../../src/explore/check.ts';
 import type { Scenario } from '../../src/explore/scenario.ts';
 import { scenariosOf } from '../../src/explore/validate.ts';
 import { SWITCHES, type SwitchName } from '../../src/kernel/switches.ts';
 import { catalogue } from '../../src/races/index.ts';
+import { modeOf } from '../explore/support/modes.ts';
 
 /** Tried in turn: the first that has what an entry is about. */
-const MODES = ['x86-4level', 's390x', 'arm64-4k-48', 'ppc-8xx-4k'];
 
 const SHARE = process.env.PXD_NIGHTLY === '1' ? 1 : 3;
 
@@ -26,7 +27,7 @@ describe('the catalogue', () => {
   it.each(rows)(
     '%s %s',
     (_, variant, scenario) => {
-      const mode = MODES.find((m) => scenario.modes?.(m) !== false) as string;
+      const mode = modeOf(scenario);
       const { ok, result, invariant, message, states } = checkVariant(scenario, variant, mode, { now: () => performance.now(), limitMs: 300_000 });
       expect({ ok, result, invariant, message: ok ? null : message }).toEqual({ ok: true, result, invariant, message: null });
       expect(states).toBeGreaterThan(0);

@@ -120,7 +120,7 @@ export const folioMaybeMappedShared = (folio: number): boolean =>
   (pageFlags[folio] & PG_HUGETLB) !== 0
     ? folioMapcount(folio) > 1
     : folioTestLarge(folio)
-      ? (pagePrivate[mmTail(folio)] & SHARED) !== 0
+      ? folioMapcount(folio) > 1 && (pagePrivate[mmTail(folio)] & SHARED) !== 0
       : pageMapcount[folio] > 1;
 
 /** The tail with the second address space: a folio of two pages has but one, and is told from others by nothing. */

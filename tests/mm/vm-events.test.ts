@@ -4,8 +4,10 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Machine } from '../../src/machine/machine.ts';
+import { smapsOf } from '../../src/machine/proc/smaps.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { thpSetting } from '../../src/machine/thp-settings.ts';
+import { viewProcess } from '../../src/machine/view.ts';
 import { VM_EVENT_NAMES } from '../../src/mm/vm-event-types.ts';
 
 const PAGE = 4096;
@@ -85,6 +87,26 @@ class Player {
     return `${operation} = ${result}${text}`;
   }
 }
+
+describe('the last of three address spaces that mapped a huge page', () => {
+  test('has it for itself: MADV_FREE gives it up, as Linux 6.18.44 does', () => {
+    const machine = new Machine({ ramBytes: 2 ** 25 });
+    const p = machine.spawn();
+    expect(p.syscall('mmap', at(0, 0), 512 * PAGE, 3, 0x32, -1, 0)).toBe(at(0, 0));
+    machine.enter();
+    thpSetting(`${THP}enabled`)?.write('always');
+    p.store(BigInt(at(0, 0)), 1, 1n);
+    const [first, second] = [p.fork(), p.fork()];
+    const free = (): number => {
+      expect(second.syscall('madvise', at(0, 0), 512 * PAGE, 8)).toBe(0);
+      return smapsOf(viewProcess(machine, second.ref, 0).vmas[0]).lazyFree;
+    };
+    expect(free()).toBe(0);
+    first.exit();
+    p.exit();
+    expect(free()).toBe(512 * PAGE);
+  });
+});
 
 describe('/proc/vmstat', () => {
   test('F216, F217, F237: events of huge pages are counted as Linux counts them', () => {

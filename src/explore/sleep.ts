@@ -15,7 +15,9 @@
  *
  * Invariants: a set is bits, one for each of the first BITS actions that were met; other actions never sleep.
  */
+
 import type { Action } from '../kernel/scheduler.ts';
+import { grown } from '../memory/grown.ts';
 import type { Staged } from './stage.ts';
 import { Steps } from './steps.ts';
 
@@ -98,11 +100,6 @@ export class Sleep {
   }
 
   #grow(): void {
-    const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
-      const larger = new Int32Array(2 * old.length);
-      larger.set(old);
-      return larger;
-    };
     this.#records = grown(this.#records);
     this.#asleep = grown(this.#asleep);
     this.#taken = grown(this.#taken);

@@ -9,11 +9,13 @@
  * Invariants: a step of which not all is known is WILD, and depends on every other: where a call begins or ends, memory is freed, pages are allocated. Records are
  * numbers: steps that touched the same in the same ways have the same. A record stays true as long as only independent steps are taken.
  */
+
 import { accessLog } from '../kernel/guards.ts';
 import { hardwareAction } from '../kernel/hardware.ts';
 import * as ops from '../kernel/ops.ts';
 import { ACTOR_BASE, type Action, type Scheduler } from '../kernel/scheduler.ts';
 import { Cpu, cpuOf, firstCpu, firstTask, KernelState, kernelState, TASK_DONE, Task, type TaskRef } from '../kernel/task.ts';
+import { grown } from '../memory/grown.ts';
 import { get } from '../memory/heap.ts';
 import { PG_LOCKED } from '../memory/page-flags.ts';
 import { ARRAY, heap, journalMark, journalWord, pageFlags } from '../memory/state.ts';
@@ -375,11 +377,6 @@ export class Steps {
   }
 
   #growRecords(): void {
-    const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
-      const larger = new Int32Array(2 * old.length);
-      larger.set(old);
-      return larger;
-    };
     this.#first = grown(this.#first);
     this.#flags = grown(this.#flags);
     this.#masks = grown(this.#masks);

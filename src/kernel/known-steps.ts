@@ -13,6 +13,7 @@
  * journal: it is taken back by the log, in turns with the journal's parts. Steps that write the same words and lead to the same state of their task are one *effect*,
  * kept once: there are few. What is kept is bounded: when it is too much, all but what the way there stands on is forgotten.
  */
+import { grown } from '../memory/grown.ts';
 import { ARRAY, hashApart, heap, journalMark, journalWord, keepApart, LANE_RAM, stateHashHigh, stateHashLow, undoTo, wordOf } from '../memory/state.ts';
 import { stackEnd } from './compile/runtime.ts';
 import { ACTOR_BASE, changesNothing, type HardwareOptions, hardwareCpu, SPECULATE_BASE } from './hardware.ts';
@@ -40,12 +41,6 @@ const MOST_STEPS = 1 << 21;
 const LOG = 5;
 /** Words of an entry of the table: who, two of the hash, 2 + number of the step. */
 const ENTRY = 4;
-
-const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
-  const larger = new Int32Array(2 * old.length);
-  larger.set(old);
-  return larger;
-};
 
 /** What of the scheduler is needed here. */
 interface Host {
@@ -127,8 +122,6 @@ export class KnownSteps {
       this.#parts.fill(LANE_CPUS + 2 * number, cpu - from, cpu - from + Cpu.$size);
     });
     for (const task of this.#tasks) this.#parts.fill(LANE_TASKS, task - from, task - from + Task.$size);
-    this.#from = from;
-    this.#to = to;
     const count = this.#tasks.length;
     this.#now = new Int32Array(count);
     this.#written = new Int32Array(count);

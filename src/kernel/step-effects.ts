@@ -4,6 +4,7 @@
  * Invariants: effects are equal when they write the same values over the same values and lead to the same state of their task; so what they do to hashes is equal.
  * Numbers are given in the order in which effects are met. Of a word there is one write, of another value than it held.
  */
+import { grown } from '../memory/grown.ts';
 import { writeAgain } from '../memory/state.ts';
 
 /** Numbers of a write: array, index, old value, value. */
@@ -155,11 +156,6 @@ export class Effects {
   }
 
   #grow(): void {
-    const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
-      const larger = new Int32Array(2 * old.length);
-      larger.set(old);
-      return larger;
-    };
     this.after = grown(this.after);
     this.#first = grown(this.#first);
     this.#hashes = grown(this.#hashes);

@@ -4,6 +4,7 @@
  *
  * Invariants: two states have the same number when they have the same content, number for number; numbers are given in the order in which states are met.
  */
+import { grown } from '../memory/grown.ts';
 import { heap } from '../memory/state.ts';
 import { operations } from './op.ts';
 import { TASK_DONE, Task, type TaskRef } from './task.ts';
@@ -12,12 +13,6 @@ import { beginLanes, laneHigh, laneLow, mixAll, mixLanes } from './task-hash.ts'
 /** Of a task's object what changes, but for the locks that it holds. */
 const FROM = Task.state;
 const TO = Task.heldCount + 1;
-
-const grown = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
-  const larger = new Int32Array(2 * old.length);
-  larger.set(old);
-  return larger;
-};
 
 /** What a task waits for: nothing ever, its turn, what its operation asks for. */
 export const WAITS_DONE = 0;

@@ -119,6 +119,22 @@ export function* ptepTestAndClearYoung(vpn: Vpn, ptep: number, old: number): Op<
   return young;
 }
 
+// --- blocks -----------------------------------------------------------------------------------------------------------------
+
+/** The entry that the first of a block is to have when that of page `vpn` is `pte`, but for what hardware sets. */
+const firstOf = (vpn: Vpn, pte: number): number => pteClear(pte, USED) - (vpn & contMask) * PTE_PAYLOAD;
+
+/** What hardware has set in the entries of a block, the first at `start`; −1 where one is not what follows from `first`. */
+function* usedOfBlock(start: number, first: number): Op<number> {
+  let used = 0;
+  for (let i = 0; i <= contMask; i++) {
+    const pte = yield* entryGet(start + i * entryStride(0), 0);
+    if (pteClear(pte, USED) !== first + i * PTE_PAYLOAD) return -1;
+    used |= pte & USED;
+  }
+  return used;
+}
+
 // --- reading ----------------------------------------------------------------------------------------------------------------
 
 /** contpte_ptep_get: an entry under the lock, read as `pte`, with what was done to any page of its run. */
@@ -135,17 +151,8 @@ export function* ptepGetLockless(vpn: Vpn, ptep: number): Op<number> {
   for (;;) {
     const pte = yield* entryGet(ptep, 0);
     if ((pte & PTE_GROUP) === 0) return pte;
-    const own = vpn & contMask;
-    const rights = pteClear(pte, USED) - own * PTE_PAYLOAD;
-    let all = pte;
-    let agree = 0;
-    for (let i = 0; i <= contMask && agree === i; i++) {
-      const other = yield* entryGet(ptep + (i - own) * entryStride(0), 0);
-      if (pteClear(other, USED) !== rights + i * PTE_PAYLOAD) break;
-      all = pteSet(all, other & USED);
-      agree++;
-    }
-    if (agree > contMask) return all;
+    const used = yield* usedOfBlock(runStart(ptep, vpn), firstOf(vpn, pte));
+    if (used >= 0) return pteSet(pte, used);
   }
 }
 
@@ -182,11 +189,8 @@ function* fold(mm: MmRef, vpn: Vpn, ptep: number, pte: number): Op<number> {
   if ((ptePfn(pte) & contMask) !== own || !pageIsCompound(page)) return 0;
   const part = subPageIndex(page) - own;
   if (part < 0 || part + contMask >= compoundPages(page)) return 0;
-  const first = pteClear(pte, USED) - own * PTE_PAYLOAD;
-  for (let i = 0; i <= contMask; i++) {
-    const other = yield* entryGet(ptep + (i - own) * entryStride(0), 0);
-    if (pteClear(other, USED) !== first + i * PTE_PAYLOAD) return 0;
-  }
+  const first = firstOf(vpn, pte);
+  if ((yield* usedOfBlock(runStart(ptep, vpn), first)) < 0) return 0;
   return yield* convert(mm, vpn - own, runStart(ptep, vpn), pteSet(first, contBits()));
 }
 

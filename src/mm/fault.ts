@@ -43,8 +43,7 @@ const SIGSEGV = 11;
 export const SEGV_MAPERR = SIGSEGV * 256 + 1;
 export const SEGV_ACCERR = SIGSEGV * 256 + 2;
 export const BUS_ADRERR = SIGBUS * 256 + 2;
-/** The page is poisoned, and the process tried to use it. */
-/** A poisoned page; log2 of its bytes (si_addr_lsb) stands above. */
+/** The page is poisoned, and the process tried to use it; log2 of its bytes (si_addr_lsb) stands above. */
 export const BUS_MCEERR_AR = SIGBUS * 256 + 4;
 /** Out of memory: the process would be killed. */
 export const OOM_KILL = SIGKILL * 256;

@@ -27,6 +27,7 @@ import {
   SETFL_MASK,
 } from './file-types.ts';
 import { superPut } from './hugetlb-mount.ts';
+import { HugetlbSuper } from './hugetlb-types.ts';
 import { iput } from './inode.ts';
 import { memfdAddSeals, memfdGetSeals } from './memfd.ts';
 import { pipeBytes, pipeRelease } from './pipe.ts';
@@ -45,6 +46,8 @@ export function* fileAlloc(inode: InodeRef, flags: number, mode: number): Op<num
   set(file, File.flags, flags);
   set(file, File.mode, kindIsRegular(get(inode, Inode.kind)) ? mode | FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE : mode);
   set(file, File.raPrevPos, -1);
+  const sb = get(inode, Inode.super);
+  if (sb !== 0) yield* atomicAdd(sb, HugetlbSuper.users, 1);
   return file;
 }
 

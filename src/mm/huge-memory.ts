@@ -358,17 +358,18 @@ function* doHugeZeroWpPmd(vmf: VmfRef, seen: number): Op<number> {
 
 /** __split_huge_pmd: entries of the lowest level instead of the huge one at `pmdp`, if it is one; of a file nothing instead. */
 export function* splitHugePmd(vma: VmaRef, pmdp: number, vpn: Vpn): Op<number> {
-  const lock = pmdLockptr(get(vma, Vma.mm), pmdp);
-  yield* spinLock(lock);
-  if (pmdTransHuge(yield* entryGet(pmdp, 1))) yield* splitHugePmdLocked(vma, pmdp, hugeStart(vpn), 0);
-  return yield* spinUnlock(lock);
+  return yield* splitIfHuge(vma, pmdp, vpn, 0);
 }
 
 /** The same for who takes the folio apart (`freeze`): of an anonymous folio migration entries are left, which have neither mapping nor reference. */
 export function* freezeHugePmd(vma: VmaRef, pmdp: number, vpn: Vpn): Op<number> {
+  return yield* splitIfHuge(vma, pmdp, vpn, 1);
+}
+
+function* splitIfHuge(vma: VmaRef, pmdp: number, vpn: Vpn, freeze: number): Op<number> {
   const lock = pmdLockptr(get(vma, Vma.mm), pmdp);
   yield* spinLock(lock);
-  if (pmdTransHuge(yield* entryGet(pmdp, 1))) yield* splitHugePmdLocked(vma, pmdp, hugeStart(vpn), 1);
+  if (pmdTransHuge(yield* entryGet(pmdp, 1))) yield* splitHugePmdLocked(vma, pmdp, hugeStart(vpn), freeze);
   return yield* spinUnlock(lock);
 }
 

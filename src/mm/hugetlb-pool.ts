@@ -173,6 +173,18 @@ export function* giveBack(page: Page): Op<number> {
   return yield* freeWhole(page);
 }
 
+/** update_and_free_pages_bulk: a list of such pages. */
+export function* giveBackList(list: Page): Op<number> {
+  let page = list;
+  while (page !== 0) {
+    const next = pageNext[page];
+    setPageNext(page, 0);
+    yield* giveBack(page);
+    page = next;
+  }
+  return 0;
+}
+
 /** __update_and_free_hugetlb_folio: a page that has all of its struct pages. */
 export function* freeWhole(page: Page): Op<number> {
   yield* clearFlags(page, PG_HUGETLB | PG_HUGETLB_TEMPORARY | PG_HUGETLB_RESTORE_RESERVE | PG_ANON | PG_UPTODATE | PG_DIRTY | PG_REFERENCED);
@@ -261,12 +273,7 @@ function* returnUnusedSurplus(h: HstateRef, unused: number): Op<number> {
   }
   add(h, Hstate.resv, -unused);
   yield* spinUnlock(hugetlbLock());
-  while (list !== 0) {
-    const page = list;
-    list = pageNext[page];
-    setPageNext(page, 0);
-    yield* giveBack(page);
-  }
+  yield* giveBackList(list);
   return yield* spinLock(hugetlbLock());
 }
 

@@ -9,7 +9,7 @@ import { add, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { PG_HUGETLB } from '../memory/page-flags.ts';
 import { pageFlags, pageNext, pageOrder, pagesEnd, setPageNext } from '../memory/state.ts';
 import { nodeCount, nodeOfPage } from '../memory/zone.ts';
-import { allocFresh, countPage, enqueue, giveBack, hugetlbLock, unlinkPoolPage } from './hugetlb-pool.ts';
+import { allocFresh, countPage, enqueue, giveBackList, hugetlbLock, unlinkPoolPage } from './hugetlb-pool.ts';
 import { Hstate, type HstateRef } from './hugetlb-types.ts';
 import type { Page } from './types.ts';
 
@@ -101,12 +101,7 @@ function* resizePool(h: HstateRef, wanted: number, node: number): Op<number> {
     list = page;
   }
   yield* spinUnlock(hugetlbLock());
-  while (list !== 0) {
-    const page = list;
-    list = pageNext[page];
-    setPageNext(page, 0);
-    yield* giveBack(page);
-  }
+  yield* giveBackList(list);
   yield* spinLock(hugetlbLock());
   while (wanted < persistent(h)) if (!adjustSurplus(h, node, 1)) break;
   return yield* spinUnlock(hugetlbLock());

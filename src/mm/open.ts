@@ -6,7 +6,7 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, downWrite, get, set, upWrite } from '../kernel/ops.ts';
+import { downWrite, get, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { diskFsync, diskInvalidate, diskSetSize } from './disk.ts';
 import { EACCES, EEXIST, EFAULT, EFBIG, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EOPNOTSUPP, ESPIPE } from './errno.ts';
@@ -35,7 +35,6 @@ import {
 import { LAST_INDEX } from './filemap.ts';
 import { globals } from './globals.ts';
 import { hugetlbfsGetInode, superOf } from './hugetlb-mount.ts';
-import { HugetlbSuper } from './hugetlb-types.ts';
 import { hugetlbSetSize } from './hugetlbfs.ts';
 import { freeName, igrab, iput, NAME_MAX, nameAppend, nameEquals, newInode, newName } from './inode.ts';
 import { pathBegin, pathDirectory, pathStep } from './paths.ts';
@@ -191,8 +190,6 @@ function* openAt(process: ProcessRef, directory: number, name: NameRef, flags: n
     yield* iput(inode);
     return -ENOMEM;
   }
-  const sb = get(inode, Inode.super);
-  if (sb !== 0) yield* atomicAdd(sb, HugetlbSuper.users, 1);
   if (fresh === 0 && (flags & O_TRUNC) !== 0) {
     error = yield* setSize(inode, 0, get(process, Process.mm));
     if (error !== 0) {
@@ -221,7 +218,6 @@ export function* openExec(process: ProcessRef, path: number): Op<number> {
   // Whoever may do everything needs one of the three bits all the same.
   error = (get(inode, Inode.mode) & 0o111) === 0 ? -EACCES : 0;
   const file = error === 0 ? yield* fileAlloc(inode, O_LARGEFILE, FMODE_READ) : 0;
-  if (file !== 0 && get(inode, Inode.super) !== 0) yield* atomicAdd(get(inode, Inode.super), HugetlbSuper.users, 1);
   if (file !== 0) return file;
   yield* iput(inode);
   return error !== 0 ? error : -ENOMEM;

@@ -45,17 +45,16 @@ export function pageFolio(page: number): number {
 }
 
 function headOf(tail: number): number {
-  const pfn = pfnOfPage(tail);
-  return pageOfPfn(pfn - (pfn % 2 ** pageOrder[tail]));
+  return pageOfPfn(pfnOfPage(tail) - subPageIndex(tail));
 }
 
 /** folio_order of a compound page, by any of its pages; 0 for a small one. */
 export const compoundOrder = (page: number): number => ((pageFlags[page] & (PG_HEAD | PG_TAIL)) === 0 ? 0 : pageOrder[page]);
 /** folio_nr_pages. */
-export const compoundPages = (page: number): number => ((pageFlags[page] & (PG_HEAD | PG_TAIL)) === 0 ? 1 : 2 ** pageOrder[page]);
+export const compoundPages = (page: number): number => ((pageFlags[page] & (PG_HEAD | PG_TAIL)) === 0 ? 1 : 1 << pageOrder[page]);
 
-/** folio_page_idx: where in its folio a page stands. */
-export const subPageIndex = (page: number): number => ((pageFlags[page] & PG_TAIL) === 0 ? 0 : pfnOfPage(page) % 2 ** pageOrder[page]);
+/** folio_page_idx: where in its folio a page stands: of the number of its frame, which may be wider than 32 bits, the low ones. */
+export const subPageIndex = (page: number): number => ((pageFlags[page] & PG_TAIL) === 0 ? 0 : pfnOfPage(page) & ((1 << pageOrder[page]) - 1));
 
 /** folio_page: a page of a folio, by the head. */
 export function subPage(folio: number, index: number): number {

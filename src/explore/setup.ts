@@ -130,6 +130,8 @@ export function mapCollapsible(stage: Stage, touched = WINDOW): void {
 
 export const MAP_NORESERVE = 0x4000;
 const MAP_HUGETLB = 0x40000;
+/** Where flags of mmap() have log2 of the size of huge pages. */
+const MAP_HUGE_SHIFT = 26;
 
 /** Whether a mode's kernel has pages of hugetlb of the size of one huge page, and room for some in a scenario's RAM. */
 export const hasHugetlb = hasThp;
@@ -138,6 +140,15 @@ export const hasHugetlb = hasThp;
 export function hugePool(stage: Stage, pages: number): void {
   stage.machine.enter();
   hugePoolSetting('/proc/sys/vm/nr_hugepages')?.write(stage.machine.kernel, pages);
+}
+
+/** A pool with one page of 2^shift bytes, and at each of some pages as much private memory as it can back: it reserves none, so that one place at a time has the page. */
+export function mapForOneHugePage(stage: Stage, shift: number, ...places: number[]): void {
+  const { machine, page } = stage;
+  machine.enter();
+  hugePoolSetting(`/sys/kernel/mm/hugepages/hugepages-${2 ** (shift - 10)}kB/nr_hugepages`)?.write(machine.kernel, 1);
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB | (shift << MAP_HUGE_SHIFT);
+  for (const vpn of places) map(stage, vpn, 2 ** shift / page, { flags });
 }
 
 /** Maps so many pages of hugetlb at a page, private ones of no file or as said. */

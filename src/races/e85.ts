@@ -5,14 +5,12 @@
  * see it, and must have use for what he finds: a page that he gets is the one that was mapped, and is not anybody else's before he gives it back.
  */
 import { call, type Stage, scenario, task } from '../explore/scenario.ts';
-import { MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, map, store, WINDOW } from '../explore/setup.ts';
+import { mapForOneHugePage, store, WINDOW } from '../explore/setup.ts';
 import { spanPages } from '../kernel/arch.ts';
 import { codecFor } from '../machine/boot.ts';
-import { hugePoolSetting } from '../machine/hugetlb-settings.ts';
 import { allocPageVector, FOLL_NOFAULT } from '../mm/gup-types.ts';
 
 const MADV_DONTNEED = 4;
-const MAP_HUGETLB = 0x40000;
 const SHIFT = 23;
 
 const pagesOf = ({ page }: Stage): number => 2 ** SHIFT / page;
@@ -28,9 +26,7 @@ export default scenario({
   machine: { ramBytes: 2 ** 25 },
   setup(stage) {
     const { machine, notes } = stage;
-    machine.enter();
-    hugePoolSetting(`/sys/kernel/mm/hugepages/hugepages-${2 ** (SHIFT - 10)}kB/nr_hugepages`)?.write(machine.kernel, 1);
-    map(stage, first(stage), pagesOf(stage), { flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB | (SHIFT << 26) });
+    mapForOneHugePage(stage, SHIFT, first(stage));
     store(stage, first(stage), 1);
     machine.enter();
     notes.before = allocPageVector();

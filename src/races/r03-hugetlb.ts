@@ -6,13 +6,11 @@
 import { pageSizes } from '../arch/linux/page-sizes.ts';
 import { wordAt } from '../explore/look.ts';
 import { call, type Stage, scenario, task } from '../explore/scenario.ts';
-import { hasHugetlb, MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, map, store, WINDOW } from '../explore/setup.ts';
+import { hasHugetlb, mapForOneHugePage, store, WINDOW } from '../explore/setup.ts';
 import { codecFor } from '../machine/boot.ts';
-import { hugePoolSetting } from '../machine/hugetlb-settings.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
 
 const MADV_DONTNEED = 4;
-const MAP_HUGETLB = 0x40000;
 
 /** log2 of the smallest huge page that has an entry of its own: in a directory where the mode has such, else of the level above the lowest. */
 function leafShift(mode: string): number {
@@ -32,15 +30,10 @@ export default scenario({
   modes: (mode) => leafShift(mode) !== 0,
   machine: { ramBytes: 2 ** 26 },
   setup(stage) {
-    const { machine, notes } = stage;
-    const shift = shiftOf(stage);
-    const pages = pagesOf(stage);
-    machine.enter();
-    hugePoolSetting(`/sys/kernel/mm/hugepages/hugepages-${2 ** (shift - 10)}kB/nr_hugepages`)?.write(machine.kernel, 1);
-    for (const at of [WINDOW, WINDOW + pages]) map(stage, at, pages, { flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB | (shift << 26) });
+    mapForOneHugePage(stage, shiftOf(stage), WINDOW, WINDOW + pagesOf(stage));
     store(stage, WINDOW, 1);
-    machine.enter();
-    notes.vector = allocPageVector();
+    stage.machine.enter();
+    stage.notes.vector = allocPageVector();
   },
   roots: ({ notes }) => [notes.vector],
   tasks: {

@@ -7,13 +7,11 @@
 import { pageSizes } from '../arch/linux/page-sizes.ts';
 import { wordAt } from '../explore/look.ts';
 import { call, type Stage, scenario, task } from '../explore/scenario.ts';
-import { MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, map, store, WINDOW } from '../explore/setup.ts';
+import { mapForOneHugePage, store, WINDOW } from '../explore/setup.ts';
 import { codecFor } from '../machine/boot.ts';
-import { hugePoolSetting } from '../machine/hugetlb-settings.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
 
 const MADV_DONTNEED = 4;
-const MAP_HUGETLB = 0x40000;
 
 /** log2 of the smallest huge page whose entries are a run of the lowest level; 0 where a mode has none. */
 const runShift = (mode: string): number => {
@@ -32,15 +30,10 @@ export default scenario({
   source: 'mails of December 2023 on gup_hugepte(); gup_fast_pte_range()',
   modes: (mode) => runShift(mode) !== 0,
   setup(stage) {
-    const { machine, notes } = stage;
-    const shift = shiftOf(stage);
-    const pages = pagesOf(stage);
-    machine.enter();
-    hugePoolSetting(`/sys/kernel/mm/hugepages/hugepages-${2 ** (shift - 10)}kB/nr_hugepages`)?.write(machine.kernel, 1);
-    for (const at of [WINDOW, WINDOW + pages]) map(stage, at, pages, { flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HUGETLB | (shift << 26) });
+    mapForOneHugePage(stage, shiftOf(stage), WINDOW, WINDOW + pagesOf(stage));
     store(stage, WINDOW, 1);
-    machine.enter();
-    notes.vector = allocPageVector();
+    stage.machine.enter();
+    stage.notes.vector = allocPageVector();
   },
   roots: ({ notes }) => [notes.vector],
   tasks: {

@@ -7,6 +7,7 @@
  */
 import { get, set } from '../memory/heap.ts';
 import { MAX_NODES, nodeCount } from '../memory/zone.ts';
+import { memparse } from '../mm/cmdline.ts';
 import { globals } from '../mm/globals.ts';
 import { Hstate, type HstateRef, Hugetlb } from '../mm/hugetlb-types.ts';
 import { Globals } from '../mm/types.ts';
@@ -28,12 +29,6 @@ export interface HugetlbOptions {
   readonly freeVmemmap?: boolean;
   /** What was passed over. */
   readonly messages: readonly string[];
-}
-
-/** memparse of a size: digits, and K, M, G or T. NaN for anything else. */
-function bytesOf(text: string): number {
-  const found = /^(\d+)([KMGT]?)$/i.exec(text);
-  return found ? Number(found[1]) * 1024 ** ' KMGT'.indexOf(found[2].toUpperCase() || ' ') : Number.NaN;
 }
 
 /** `8` or `0:2,1:2`; undefined for what is neither. */
@@ -60,9 +55,9 @@ export function parseHugetlbOptions(line: string, valid: readonly number[], usua
     const [key, value = ''] = word.split('=');
     if (key === 'default_hugepagesz') {
       if (defaultBytes !== undefined) messages.push(`${word}: the default size was named before`);
-      else if (!valid.includes(bytesOf(value))) messages.push(`${word}: there are no such pages`);
+      else if (!valid.includes(memparse(value))) messages.push(`${word}: there are no such pages`);
       else {
-        defaultBytes = bytesOf(value);
+        defaultBytes = memparse(value);
         named.set(defaultBytes, named.get(defaultBytes) ?? early);
         early = undefined;
         current = defaultBytes;
@@ -71,7 +66,7 @@ export function parseHugetlbOptions(line: string, valid: readonly number[], usua
       }
       if (defaultBytes === undefined) current = Number.NaN;
     } else if (key === 'hugepagesz') {
-      const bytes = bytesOf(value);
+      const bytes = memparse(value);
       counted = false;
       if (!valid.includes(bytes)) messages.push(`${word}: there are no such pages`);
       else if (named.has(bytes) && (bytes !== defaultBytes || named.get(bytes) !== undefined)) messages.push(`${word}: the size was named before`);

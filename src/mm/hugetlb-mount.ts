@@ -10,6 +10,7 @@
 import type { Op } from '../kernel/op.ts';
 import { add, atomicAdd, downWrite, get, kfree, kmalloc, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
+import { memparse } from './cmdline.ts';
 import { EBUSY, EFAULT, EINVAL, ENODEV, ENOMEM, ENOSYS, ENOTDIR, EPERM } from './errno.ts';
 import { fdGet, filePut, intArgument } from './file.ts';
 import { F_SEAL_SEAL, INODE_HUGETLBFS } from './file-types.ts';
@@ -85,15 +86,6 @@ export function hugetlbfsInodeGone(inode: InodeRef): void {
 }
 
 // --- options ------------------------------------------------------------------------------------------------------------------
-
-/** memparse: a number with a suffix (K, M, G, T, P, E); 0 where there is none. */
-function memparse(text: string): number {
-  const found = /^(0[xX][0-9a-fA-F]+|\d+)([KMGTPEkmgtpe]?)/.exec(text);
-  if (found === null) return 0;
-  const octal = /^0[0-7]/.test(found[1]);
-  const value = octal ? Number.parseInt(found[1], 8) : Number(found[1]);
-  return value * 1024 ** ('kmgtpe'.indexOf(found[2].toLowerCase() || ' ') + 1);
-}
 
 /** hugetlbfs_size_to_hpages of what size= and min_size= say: bytes, or a part of the pool. −1 where nothing is said. */
 function sizeToPages(h: HstateRef, text: string): number {
@@ -233,29 +225,37 @@ export function* sysUmount2(process: ProcessRef, target: number, flags: number):
 
 // --- statfs -------------------------------------------------------------------------------------------------------------------
 
-/** hugetlbfs_statfs into a struct statfs of user memory (include/uapi/asm-generic/statfs.h). Limits are told only where there is one. 0 or −EFAULT. */
+/** Blocks of a file system that may be used, and that are free; 0 when it has no limit (or is none that is mounted). */
+const statfsBlocks = (sb: HugetlbSuperRef): number => (limited(sb) ? get(get(sb, HugetlbSuper.subpool), Subpool.maxPages) : 0);
+const statfsFree = (sb: HugetlbSuperRef): number => (limited(sb) ? statfsBlocks(sb) - get(get(sb, HugetlbSuper.subpool), Subpool.usedPages) : 0);
+const limited = (sb: HugetlbSuperRef): boolean => sb !== 0 && get(sb, HugetlbSuper.subpool) !== 0;
+const blockBytes = (_sb: HugetlbSuperRef, h: HstateRef): number => hugePages(h) * 2 ** pageShift;
+
+/** The words of struct statfs in their order (include/uapi/asm-generic/statfs.h), as hugetlbfs_statfs has them; f_fsid, which is two ints whatever a word is, stands before f_namelen. */
+const STATFS: readonly ((sb: HugetlbSuperRef, h: HstateRef) => number)[] = Object.freeze([
+  () => HUGETLBFS_MAGIC, // f_type
+  blockBytes, // f_bsize
+  statfsBlocks, // f_blocks
+  statfsFree, // f_bfree
+  statfsFree, // f_bavail
+  (sb) => (limited(sb) ? get(sb, HugetlbSuper.maxInodes) : 0), // f_files
+  (sb) => (limited(sb) ? get(sb, HugetlbSuper.freeInodes) : 0), // f_ffree
+  () => NAME_MAX, // f_namelen
+  blockBytes, // f_frsize
+  (sb) => ST_VALID | (sb === 0 ? 0 : ST_RELATIME), // f_flags
+  ...Array.from({ length: 4 }, () => () => 0), // f_spare
+]);
+/** How many of them stand before f_fsid. */
+const FSID = 7;
+
+/** A struct statfs to user memory. `sb`: 0 for files of no mount. 0 or −EFAULT. */
 function* putStatfs(mm: MmRef, to: number, h: HstateRef, sb: HugetlbSuperRef): Op<number> {
   const word = pointerBytes();
-  const spool = sb === 0 ? 0 : get(sb, HugetlbSuper.subpool);
-  const blocks = spool === 0 ? 0 : get(spool, Subpool.maxPages);
-  const free = spool === 0 ? 0 : blocks - get(spool, Subpool.usedPages);
-  const bytes = hugePages(h) * 2 ** pageShift;
-  for (let i = 0; i < 12; i++) {
-    let value = 0;
-    if (i === 0) value = HUGETLBFS_MAGIC;
-    else if (i === 1 || i === 9) value = bytes;
-    else if (i === 2) value = blocks;
-    else if (i === 3 || i === 4) value = free;
-    else if (i === 5) value = spool === 0 ? 0 : get(sb, HugetlbSuper.maxInodes);
-    else if (i === 6) value = spool === 0 ? 0 : get(sb, HugetlbSuper.freeInodes);
-    else if (i === 8) value = NAME_MAX;
-    else if (i === 10) value = ST_VALID | (sb === 0 ? 0 : ST_RELATIME);
-    // f_fsid is two ints, in the seventh place.
-    const place = i <= 7 ? i * word : 7 * word + 8 + (i - 8) * word;
-    const error = i === 11 ? 0 : yield* putUserSigned(mm, to + place, value, word);
+  for (let i = 0; i < STATFS.length; i++) {
+    const error = yield* putUserSigned(mm, to + i * word + (i < FSID ? 0 : 8), STATFS[i](sb, h), word);
     if (error !== 0) return error;
   }
-  return 0;
+  return yield* putUserInt(mm, to + FSID * word, 0, 8);
 }
 
 /** put_user of a number that may be negative. */

@@ -5,6 +5,7 @@ import { hugePoolSetting } from '../../src/machine/hugetlb-settings.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { hugetlbMeminfo, hugetlbNodeMeminfo } from '../../src/machine/proc/hugetlb-meminfo.ts';
 import { hugePools } from '../../src/machine/view-hugetlb.ts';
+import { memparse } from '../../src/mm/cmdline.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 
 const [K, M, G] = [2 ** 10, 2 ** 20, 2 ** 30];
@@ -46,6 +47,23 @@ test.each([
   const read = parseHugetlbOptions(line, ARM64, 2 * M);
   expect(read.pools.map(({ bytes, pages }) => [bytes, pages])).toEqual(pools);
   expect(read.messages.length).toBe(messages);
+});
+
+test.each([
+  // As strtoull(3) with base 0 and the suffixes of lib/cmdline.c read them.
+  ['2M', 2 * M],
+  ['1g', G],
+  ['0x200000', 2 * M],
+  ['0x200K', 512 * K],
+  ['010M', 8 * M],
+  ['08', 0],
+  ['0', 0],
+  ['2MB', 2 * M],
+  ['M', 0],
+  ['', 0],
+  ['1E', 2 ** 60],
+] as const)('memparse(%s)', (text, bytes) => {
+  expect(memparse(text)).toBe(bytes);
 });
 
 const FRAMES = (64 * M) / 4096;

@@ -77,16 +77,16 @@ export function mmuEntry(pgd: number, vpn: number): number {
   for (let level = topLevel; level > 0; level--) {
     const at = entryAt(table, level, vpn);
     const entry = loadEntry(at, level);
-    if ((entry & (PTE_TABLE | PTE_GROUP)) !== PTE_TABLE) {
-      if ((entry & PTE_TABLE) !== 0) {
-        mmuLevel = tableLevel(entry, level);
-        return entryAt(pageOfPfn((entry - (entry & 0xfffff)) / 1048576), mmuLevel, vpn);
-      }
+    if ((entry & PTE_TABLE) === 0) {
       mmuLevel = level;
       return (entry & (PTE_PRESENT | PTE_HUGE)) === (PTE_PRESENT | PTE_HUGE) ? at : 0;
     }
-    count = note(at, level, count);
     table = pageOfPfn((entry - (entry & 0xfffff)) / 1048576);
+    if ((entry & PTE_GROUP) !== 0) {
+      mmuLevel = tableLevel(entry, level);
+      return entryAt(table, mmuLevel, vpn);
+    }
+    count = note(at, level, count);
   }
   mmuLevel = 0;
   return entryAt(remember(pgd, vpn, table, count), 0, vpn);

@@ -381,6 +381,16 @@ function* pmdpInvalidate(mm: MmRef, pmdp: number, vpn: Vpn): Op<number> {
   return old;
 }
 
+/** The first of the entries of the lowest level that come in the place of a huge one of anonymous memory; the others differ by their pages. */
+function splitEntry(vma: VmaRef, vpn: Vpn, old: number): number {
+  let entry = mkPte(ptePage(old), vmaPageProt(vma));
+  if (pteWrite(old)) entry = pteMkwrite(entry);
+  entry = (old & PTE_ACCESSED) !== 0 ? pteMkyoung(entry) : pteMkold(entry);
+  if ((old & PTE_DIRTY) !== 0) entry = pteMkdirty(entry);
+  entry = pteSet(entry, old & (PTE_SOFT_DIRTY | PTE_UFFD_WP));
+  return pteSet(entry, contBitsOf(vpn, entry, spanPages(1)));
+}
+
 /** __split_huge_pmd_locked. */
 function* splitHugePmdLocked(vma: VmaRef, pmdp: number, vpn: Vpn, freeze: number): Op<number> {
   const mm = get(vma, Vma.mm);
@@ -418,23 +428,14 @@ function* splitHugePmdLocked(vma: VmaRef, pmdp: number, vpn: Vpn, freeze: number
   }
   // Withdrawn only when the entry is invalid: some architectures keep there what they know of it.
   const table = pgtableWithdraw(pmdp);
-  if (freeze !== 0) {
-    storeEntries(entryAt(table, 0, vpn), 0, mkMigrationEntry(folio, pteClear(old, PTE_HUGE), exclusive !== 0), migrationStep(), pages);
-    yield* folioRemoveRmapPmd(folio, vma);
-    yield* folioPut(folio);
-    return yield* entrySet(pmdp, 1, mkPte(table, PTE_TABLE));
-  }
-  let entry = mkPte(folio, vmaPageProt(vma));
-  if (pteWrite(old)) entry = pteMkwrite(entry);
-  entry = (old & PTE_ACCESSED) !== 0 ? pteMkyoung(entry) : pteMkold(entry);
-  if ((old & PTE_DIRTY) !== 0) entry = pteMkdirty(entry);
-  entry = pteSet(entry, old & (PTE_SOFT_DIRTY | PTE_UFFD_WP));
   if (switched(SW.thpSplitInstallsFirst)) {
     yield* entrySet(pmdp, 1, mkPte(table, PTE_TABLE));
     yield* setFlags(folio, 0);
   }
-  storeEntries(entryAt(table, 0, vpn), 0, pteSet(entry, contBitsOf(vpn, entry, pages)), 1, pages);
+  const entry = freeze !== 0 ? mkMigrationEntry(folio, pteClear(old, PTE_HUGE), exclusive !== 0) : splitEntry(vma, vpn, old);
+  storeEntries(entryAt(table, 0, vpn), 0, entry, freeze !== 0 ? migrationStep() : 1, pages);
   yield* folioRemoveRmapPmd(folio, vma);
+  if (freeze !== 0) yield* folioPut(folio);
   return yield* entrySet(pmdp, 1, mkPte(table, PTE_TABLE));
 }
 

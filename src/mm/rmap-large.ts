@@ -27,6 +27,15 @@ import { VM_DROPPABLE, VM_LOCKED } from './vm-flags.ts';
 /** Where a VMA would map the first page of a folio, be it before its start. */
 const folioBase = (folio: Page, vma: VmaRef): Vpn => get(vma, Vma.start) - get(vma, Vma.pgoff) + pageIndex[folio];
 
+/** First page of the part of a VMA that a folio belongs to, and the first one behind it. */
+const partStart = (folio: Page, vma: VmaRef): Vpn => Math.max(folioBase(folio, vma), get(vma, Vma.start));
+const partEnd = (folio: Page, vma: VmaRef): Vpn => Math.min(folioBase(folio, vma) + compoundPages(folio), get(vma, Vma.end));
+
+/** The lock of a huge entry; 0, and no lock, where a table may be. */
+function* lockIfHuge(mm: MmRef, pmdp: number): Op<number> {
+  return pmdTransHuge(yield* entryGet(pmdp, 1)) ? yield* pmdTransHugeLock(mm, pmdp) : 0;
+}
+
 /** Whether an entry of the lowest level maps a part of the folio. */
 const mapsPartOf = (folio: Page, pte: number): boolean => ptePresent(pte) && (pte & PTE_SPECIAL) === 0 && pageFolio(ptePage(pte)) === folio;
 
@@ -41,9 +50,8 @@ export function* referencedLargeOne(folio: Page, vma: VmaRef, pra: PraRef): Op<n
     set(pra, Pra.referenced, -1);
     return 0;
   }
-  const base = folioBase(folio, vma);
-  const to = Math.min(base + compoundPages(folio), get(vma, Vma.end));
-  let vpn = Math.max(base, get(vma, Vma.start));
+  const to = partEnd(folio, vma);
+  let vpn = partStart(folio, vma);
   let entries = 0;
   let young = 0;
   let whole = 0;
@@ -51,7 +59,7 @@ export function* referencedLargeOne(folio: Page, vma: VmaRef, pra: PraRef): Op<n
     const end = entryEnd(vpn, to, 1);
     const pmdp = yield* entryPointer(mm, vpn, 1);
     if (pmdp !== 0) {
-      const lock = pmdTransHuge(yield* entryGet(pmdp, 1)) ? yield* pmdTransHugeLock(mm, pmdp) : 0;
+      const lock = yield* lockIfHuge(mm, pmdp);
       if (lock !== 0) {
         if (ptePage(yield* entryGet(pmdp, 1)) === folio) {
           whole = 1;
@@ -115,14 +123,13 @@ export function* discardLargeOne(folio: Page, vma: VmaRef): Op<number> {
   if (folioTestSwapbacked(folio)) return 0;
   const mm = get(vma, Vma.mm);
   const locked = (get(vma, Vma.flags) & VM_LOCKED) !== 0;
-  const base = folioBase(folio, vma);
-  const to = Math.min(base + compoundPages(folio), get(vma, Vma.end));
-  let vpn = Math.max(base, get(vma, Vma.start));
+  const to = partEnd(folio, vma);
+  let vpn = partStart(folio, vma);
   while (vpn < to) {
     const end = entryEnd(vpn, to, 1);
     const pmdp = yield* entryPointer(mm, vpn, 1);
     if (pmdp !== 0) {
-      const lock = pmdTransHuge(yield* entryGet(pmdp, 1)) ? yield* pmdTransHugeLock(mm, pmdp) : 0;
+      const lock = yield* lockIfHuge(mm, pmdp);
       if (lock !== 0) {
         const ours = ptePage(yield* entryGet(pmdp, 1)) === folio;
         if (ours && locked) yield* mlockVmaFolio(folio, vma);

@@ -19,8 +19,12 @@ export interface Code {
 export const exitTo = (block: Block): string => `\uE004${block.id}\uE005`;
 export const EXITS = /\uE004(\d+)\uE005/g;
 
-/** Stands for "make the frame's memory zero again" in the text of a return; what that takes is known when the flow is. */
-export const CLEAN = '\uE003';
+/**
+ * Stand before and behind the value in the text of a return. Who writes the program turns them into one that leaves, and makes the frame's memory zero
+ * again in between; what that takes is known when the flow is.
+ */
+export const RETURN = '\uE003';
+export const RETURNED = '\uE006';
 
 export interface Instruction {
   readonly code: Code;

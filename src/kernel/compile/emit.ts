@@ -3,18 +3,20 @@
  *
  *     function fault$enter($fp, $p0, $p1) {           // structured as the source is (structure.ts)
  *       let …;
- *       if (other.enter($fp + 7, vpn)) return fault$wait3($fp, …);               // a call: true when the task waits inside
+ *       if (($r = other.enter($fp + 7, vpn)) === undefined) return fault$wait3($fp, …);       // a call: no result when the task waits inside
+ *       failed = +$r;
  *       if ($stops[code] !== 0) return fault$wait5($fp, ptep, …);                // a primitive
  *       pte = +effect(ptep); …
+ *       return pte;
  *     }
- *     function fault$wait5($fp, …) { … put aside …; return $wait(…); }
+ *     function fault$wait5($fp, …) { … put aside …; $wait(…); }
  *     function fault$run($fp) {                       // a switch over the blocks that come after a wait
  *       const $s = $S;  let $pc = $s[$fp + 1], …;
  *       $run: for (;;) switch ($pc) {
  *         case 6: … take back …
  *         case 5: …
- *           if (other.enter($fp + 7, vpn)) { … put aside …; return true; }
- *           if ($stops[code] !== 0) { … put aside …; return $wait(…); } $T.rv = effect(ptep);
+ *           $r = other.enter($fp + 7, vpn); if ($r === undefined) { … put aside …; return; } $T.rv = $r;
+ *           if ($stops[code] !== 0) { … put aside …; $wait(…); return; } $T.rv = effect(ptep);
  *           …
  *       }
  *     }
@@ -23,7 +25,7 @@
  * the frame below), then slots. A call that never waits writes nothing, and is nearly what the direct program would do. Whoever returns for good leaves
  * its frame's memory zero.
  */
-import { type Block, CLEAN, type Code, type End, EXITS, type Graph, successors } from './blocks.ts';
+import { type Block, type Code, type End, EXITS, type Graph, RETURN, RETURNED, successors } from './blocks.ts';
 import { type Flow, flowOf, type Wait } from './flow.ts';
 import type { Variable } from './scope.ts';
 import type { MappedText } from './source-map.ts';
@@ -47,6 +49,9 @@ const isSimple = ({ text }: Code): boolean => SIMPLE.test(text.replaceAll(MARKS,
 /** Text that only leaves for another block. */
 const isJump = (text: string): boolean => /^(?:break|continue) \$\w+;$/.test(text);
 const lines = (...texts: readonly string[]): string => texts.filter((text) => text !== '').join('\n');
+/** The text with its returns written out, each with what is done before it leaves. */
+const returning = (text: string, clean: string): string =>
+  clean === '' ? text.replaceAll(RETURN, 'return ').replaceAll(RETURNED, ';') : text.replaceAll(RETURN, '$r = ').replaceAll(RETURNED, `; ${clean}return $r;`);
 const listed = (texts: readonly string[]): string => texts.map((text) => `, ${text}`).join('');
 
 /** A block that does nothing but jump stands for where it jumps to. */
@@ -83,7 +88,7 @@ class Emission {
   readonly #blocks: ReadonlyMap<number, Block>;
   readonly #entry: Block;
   readonly #sites = new Map<Block, Site>();
-  /** Blocks behind a primitive that begin by taking its result, and the variable that does. */
+  /** Blocks that begin by taking the result of what ended the one before, and the variable that does. */
   readonly #takers = new Map<Block, Variable>();
   /** JavaScript's variables. */
   readonly #locals: string;
@@ -108,10 +113,10 @@ class Emission {
       const computed = end.args.slice(0, last + 1).map(({ text }, i) => `$a${i} = ${text}; `);
       this.#sites.set(block, { end, wait, args, computed: computed.join('') });
       const taker = end.next.instructions[0]?.takes;
-      if (end.kind === 'primitive' && taker) this.#takers.set(end.next, taker);
+      if (taker) this.#takers.set(end.next, taker);
     }
     const names = [...[...this.#flow.variables].map((variable) => variable.name), ...computes];
-    this.#locals = names.length > 0 ? `let ${names.map((one) => `${one} = 0`).join(', ')};` : '';
+    this.#locals = `let $r${listed(names.map((one) => `${one} = 0`))};`;
   }
 
   emit(): EmittedFunction {
@@ -132,8 +137,8 @@ class Emission {
     const announced = end.kind === 'call' ? '' : `$s[$T.base + 1] = ${end.callee};${args.map((text, i) => ` $s[$T.base + ${2 + i}] = ${text};`).join('')} `;
     const stores = store.map((v) => ` ${this.#place(v.slot)} = ${v.name};`).join('');
     const zeroes = clear.map((slot) => ` ${this.#place(slot)} = 0;`).join('');
-    const leave = end.kind === 'call' ? `$s[$fp + ${this.#frameSize + 2}] = ${this.#frameSize}; return true;` : `return $wait($fp, ${this.#frameSize});`;
-    return `${announced}$s[$fp] = ${this.#name}.id; $s[$fp + 1] = ${end.next.stub};${stores}${zeroes} ${leave}`;
+    const below = end.kind === 'call' ? `$s[$fp + ${this.#frameSize + 2}] = ${this.#frameSize};` : `$wait($fp, ${this.#frameSize});`;
+    return `${announced}$s[$fp] = ${this.#name}.id; $s[$fp + 1] = ${end.next.stub};${stores}${zeroes} ${below}`;
   }
 
   // The function that is called.
@@ -161,7 +166,7 @@ class Emission {
     const { end, instructions } = block;
     if (end === undefined) throw new Error('a block without an end');
     const texts = (this.#takers.has(block) ? instructions.slice(1) : instructions).map(({ code }) =>
-      code.text.replaceAll(CLEAN, '').replaceAll(EXITS, (_, id) => go(this.#blocks.get(Number(id)) as Block)),
+      returning(code.text, '').replaceAll(EXITS, (_, id) => go(this.#blocks.get(Number(id)) as Block)),
     );
     switch (end.kind) {
       case 'jump':
@@ -177,7 +182,7 @@ class Emission {
         return lines(...texts, `switch (${end.on.text}) {`, ...cases, `default: ${go(end.otherwise)}`, '}');
       }
       case 'return':
-        return lines(...texts, `$T.rv = ${end.value?.text ?? '0'}; return false;`);
+        return lines(...texts, `return ${end.value?.text ?? '0'};`);
       default:
         return lines(...texts, this.#attempt(this.#sites.get(block) as Site), go(end.next));
     }
@@ -189,12 +194,14 @@ class Emission {
     const mark = this.#input.mark(end.at);
     const alive = wait.alive.map(({ name }) => name);
     const stop = `return ${this.#name}$wait${end.next.stub}($fp${listed(end.kind === 'call' ? alive : [...args, ...alive])});`;
-    if (end.kind === 'call') return `${mark}if (${end.callee}.enter($fp + ${this.#frameSize}${listed(args)})) ${stop}`;
     const taker = this.#takers.get(end.next);
-    return lines(
-      `${mark}${computed}if ($stops[${end.callee}] !== 0) ${stop}`,
-      `${taker === undefined ? '' : `${taker.name} = +`}${end.effect}(${args.join(', ')});`,
-    );
+    const taken = taker === undefined ? '' : `${taker.name} = +`;
+    if (end.kind === 'call') {
+      const called = `${end.callee}.enter($fp + ${this.#frameSize}${listed(args)})`;
+      if (taker === undefined) return `${mark}if (${called} === undefined) ${stop}`;
+      return lines(`${mark}if (($r = ${called}) === undefined) ${stop}`, `${taken}$r;`);
+    }
+    return lines(`${mark}${computed}if ($stops[${end.callee}] !== 0) ${stop}`, `${taken}${end.effect}(${args.join(', ')});`);
   }
 
   /** Apart from the function itself, which the engine then takes into its callers sooner. */
@@ -245,9 +252,7 @@ class Emission {
     if (end === undefined) throw new Error('a block without an end');
     const go = (to: Block): string => `$pc = ${threaded(to).id}; continue $run;`;
     const flow = (to: Block): string => (threaded(to) === following ? '' : go(to));
-    const texts = instructions.map(({ code }) =>
-      code.text.replaceAll(CLEAN, this.#clean(block)).replaceAll(EXITS, (_, id) => `{ $pc = ${id}; continue $run; }`),
-    );
+    const texts = instructions.map(({ code }) => returning(code.text, this.#clean(block)).replaceAll(EXITS, (_, id) => `{ $pc = ${id}; continue $run; }`));
     const put = (...more: readonly string[]): string => lines(`case ${block.id}:`, ...texts, ...more);
     switch (end.kind) {
       case 'jump':
@@ -258,15 +263,18 @@ class Emission {
       case 'switch':
         return put(`switch (${end.on.text}) { ${end.cases.map(({ test, to }) => `case ${test.text}: ${go(to)}`).join(' ')} default: ${go(end.otherwise)} }`);
       case 'return':
-        return put(`$T.rv = ${end.value?.text ?? '0'}; ${this.#clean(block)}return false;`);
+        return put(returning(`${RETURN}${end.value?.text ?? '0'}${RETURNED}`, this.#clean(block)));
       default: {
         const site = this.#sites.get(block) as Site;
         const { wait, args, computed } = site;
         const aside = this.#putAside(site, args, wait.store, wait.clear);
         const mark = this.#input.mark(end.at);
         // Only reached by number; the call that did not wait falls into what follows.
-        if (end.kind === 'call') return put(`${mark}if (${end.callee}.enter($fp + ${this.#frameSize}${listed(args)})) { ${aside} }`, flow(end.next));
-        return put(`${mark}${computed}if ($stops[${end.callee}] !== 0) { ${aside} } $T.rv = +${end.effect}(${args.join(', ')});`, flow(end.next));
+        if (end.kind === 'call') {
+          const called = `$r = ${end.callee}.enter($fp + ${this.#frameSize}${listed(args)});`;
+          return put(`${mark}${called} if ($r === undefined) { ${aside} return; } $T.rv = $r;`, flow(end.next));
+        }
+        return put(`${mark}${computed}if ($stops[${end.callee}] !== 0) { ${aside} return; } $T.rv = +${end.effect}(${args.join(', ')});`, flow(end.next));
       }
     }
   }

@@ -37,7 +37,7 @@ export const TASK = { frame: 0, code: 1, a: 2, b: 3, c: 4, d: 5, result: 6, size
 export const TASK_HEADER = 8;
 const FRAME_HEADER = 3;
 
-type Enter = ($fp: number, ...args: number[]) => boolean;
+type Enter = ($fp: number, ...args: number[]) => number | undefined;
 
 /** A kernel function in the step program. */
 export interface Descriptor<A extends unknown[] = number[]> {
@@ -52,10 +52,10 @@ export interface Descriptor<A extends unknown[] = number[]> {
   readonly frameSize: number;
   /** By block that a frame may wait in: line of the source. */
   readonly lines: Readonly<Record<number, number>>;
-  /** Calls it with the frame at `fp`, whose memory is zero. True when the task waits inside, else the result is in `T.rv`. */
+  /** Calls it with the frame at `fp`, whose memory is zero: its result, undefined when the task waits inside. */
   readonly enter: Enter;
   /** Goes on from the frame at `fp`; answers the same. */
-  readonly run: (fp: number) => boolean;
+  readonly run: (fp: number) => number | undefined;
   /** Of the source's parameters; never there. */
   readonly type?: (...args: A) => void;
 }
@@ -75,7 +75,7 @@ export function kernelFunction(
   frameSize: number,
   lines: Readonly<Record<number, number>>,
   enter: Enter,
-  run: (fp: number) => boolean,
+  run: (fp: number) => number | undefined,
 ): Descriptor {
   const descriptor: Descriptor = { id: functions.length, name, file, params, frameSize, lines, enter, run };
   functions.push(descriptor);
@@ -83,10 +83,9 @@ export function kernelFunction(
 }
 
 /** Used by step modules: the innermost function waits. */
-export function wait(fp: number, frameSize: number): boolean {
+export function wait(fp: number, frameSize: number): void {
   if (fp + frameSize > T.limit) throw new Error(`a task's stack of ${T.limit - T.base} doubles is too small:\n${backtrace(T.base, fp).join('\n')}`);
   T.fp = fp;
-  return true;
 }
 
 /** Used by step modules: a frame that names a block which its function does not have. */
@@ -138,11 +137,12 @@ export function callTask(
   T.limit = base + size;
   stack[base + places.size] = size;
   stack[base + places.result] = 0;
-  if (descriptor.enter(base + TASK_HEADER, a, b, c, d, e, f, g)) {
+  const result = descriptor.enter(base + TASK_HEADER, a, b, c, d, e, f, g);
+  if (result === undefined) {
     stack[base + places.frame] = T.fp - base;
     return true;
   }
-  stack[base + places.result] = T.rv;
+  stack[base + places.result] = result;
   return false;
 }
 
@@ -168,17 +168,20 @@ export function advance(base: number): boolean {
   let fp = base + frame;
   for (;;) {
     const caller = stack[fp + 2] | 0;
-    if (functions[stack[fp] | 0].run(fp)) {
+    const result = functions[stack[fp] | 0].run(fp);
+    if (result === undefined) {
       // The calls that waited have written their frames; the innermost knows none of those that were there before.
       stack[base + places.frame] = T.fp - base;
       return true;
     }
-    if (caller === 0) break;
+    if (caller === 0) {
+      stack[base + places.frame] = 0;
+      stack[base + places.result] = result;
+      return false;
+    }
+    T.rv = result;
     fp -= caller;
   }
-  stack[base + places.frame] = 0;
-  stack[base + places.result] = T.rv;
-  return false;
 }
 
 /** Whether the task at `base` has ended (or was never started). */

@@ -7,7 +7,7 @@
  */
 import type { AnyNode, BinaryExpression, BreakStatement, CallExpression, ContinueStatement, Expression, ReturnStatement } from 'acorn';
 import { childrenOf } from './ast.ts';
-import { type Block, CLEAN, type Code, exitTo, join, type Kind, number, ofVariable, plain } from './blocks.ts';
+import { type Block, type Code, exitTo, join, type Kind, number, ofVariable, plain, RETURN, RETURNED } from './blocks.ts';
 import type { Names } from './scope.ts';
 import type { MappedText } from './source-map.ts';
 
@@ -120,7 +120,7 @@ export class Copier {
   /** The sequence that leaves the function. */
   returns(node: ReturnStatement): Code {
     const value = node.argument ? number(this.operand(node.argument)) : plain('0', 'number');
-    return join('unknown', [this.#input.mark(node.start), '{ $T.rv = ', value, `; ${CLEAN}return false; }`]);
+    return join('unknown', [this.#input.mark(node.start), `{ ${RETURN}`, value, `${RETURNED} }`]);
   }
 
   #within(kind: 'loop' | 'switch' | 'block', label: string | undefined, run: () => Code): Code {

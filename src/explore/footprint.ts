@@ -235,6 +235,7 @@ tells(ops.upWrite, (sem) => touchLock(sem, DROP));
 tells(ops.downgradeWrite, (sem) => touchLock(sem, DROP));
 tells(ops.folioLock, (page) => touch(FOLIO + page, TAKE));
 tells(ops.folioTrylock, (page) => touch(FOLIO + page, TRY));
+tells(ops.folioWaitLocked, (page) => touch(FOLIO + page, TAKE));
 tells(ops.folioUnlock, (page) => touch(FOLIO + page, DROP));
 tells(ops.vmaReadTrylock, (vma, count) => touch(HEAP + vma + count, TRY_SHARED));
 tells(ops.vmaReadUnlock, (vma, count) => touch(HEAP + vma + count, DROP_SHARED));

@@ -133,6 +133,9 @@ export function folioLock(page: number): number {
   return 0;
 }
 
+/** A wait for the lock of a folio, which is not taken. */
+export const folioWaitLocked = (_page: number): number => 0;
+
 export function folioTrylock(page: number): number {
   if (!folioIsUnlocked(page)) return 0;
   return folioLock(page) + 1;

@@ -1,7 +1,7 @@
 /** Which operations wait for locks or may sleep: what is checked when a task announces them, before they happen. */
 import { __GFP_DIRECT_RECLAIM } from '../memory/gfp.ts';
 import { HELD_FOLIO, HELD_READ, HELD_SPIN, HELD_WRITE, mightSleep, wants } from './lockdep.ts';
-import { allocPage, downRead, downWrite, folioLock, kmalloc, spinLock, waitFor } from './ops.ts';
+import { allocPage, downRead, downWrite, folioLock, folioWaitLocked, kmalloc, spinLock, waitFor } from './ops.ts';
 
 export interface Intent {
   readonly lock: number;
@@ -16,6 +16,7 @@ for (const [{ code }, mode] of [
   [downRead, HELD_READ],
   [downWrite, HELD_WRITE],
   [folioLock, HELD_FOLIO],
+  [folioWaitLocked, HELD_FOLIO],
 ] as const)
   MODES[code] = mode;
 

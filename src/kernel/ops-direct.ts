@@ -60,6 +60,7 @@ export const downgradeWrite = (_sem: number): number => 0;
 export const folioLock = (_page: number): number => 0;
 export const folioTrylock = (_page: number): number => 1;
 export const folioUnlock = (_page: number): number => 0;
+export const folioWaitLocked = (_page: number): number => 0;
 export const vmaReadTrylock = (_vma: number, _count: number): number => 1;
 export const vmaReadUnlock = (_vma: number, _count: number): number => 0;
 export const localIrqDisable = (): number => 0;

@@ -93,5 +93,7 @@ export const callRcuFreeTable = primitive('callRcuFreeTable', rcu.callRcuFreeTab
 export const userLoad = primitive('userLoad', user.userLoad);
 export const userStore = primitive('userStore', user.userStore);
 export const entireMapcountAdd = primitive('entireMapcountAdd', effect.entireMapcountAdd);
+/** folio_wait_locked: the wait alone. */
+export const folioWaitLocked = primitive('folioWaitLocked', effect.folioWaitLocked, effect.folioIsUnlocked);
 /** tlb_remove_table_sync_one: an interrupt to all CPUs, which those take that have them off as soon as they have them on. */
 export const syncInterrupts = primitive('syncInterrupts', rcu.syncInterrupts, rcu.interruptsTaken);

@@ -7,7 +7,7 @@
 
 import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, get, spinUnlock } from '../kernel/ops.ts';
+import { entryGet, entrySet, get, spinUnlock } from '../kernel/ops.ts';
 import { PTE_DIRTY, PTE_PROTNONE, PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear, setPteAt, setPtes } from './contpte.ts';
 import { EAGAIN } from './errno.ts';
@@ -15,6 +15,7 @@ import { globals } from './globals.ts';
 import { changeHugePmd, hugePmdPage, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { hugetlbChangeProtection } from './hugetlb-vma.ts';
 import { vmNormalPage } from './memory.ts';
+import { isMigrationEntry, migrationWrprotect } from './migration-entry.ts';
 import { tlbRemoveEntry } from './mmu-gather.ts';
 import { PTE_PAYLOAD, pteLockptr, pteMkwrite, pteModify, ptePresent, tablePage } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
@@ -128,6 +129,13 @@ function* changePteRange(tlb: GatherRef, vma: VmaRef, pmdp: number, start: Vpn, 
       yield* setPteAt(mm, vpn, ptep, pte);
       if (pte !== before) tlbRemoveEntry(tlb, vpn, vpn + 1);
       changed++;
+    } else if (isMigrationEntry(seen)) {
+      // What it may become is looked at when it is used next.
+      const entry = migrationWrprotect(seen);
+      if (entry !== seen) {
+        yield* entrySet(ptep, 0, entry);
+        changed++;
+      }
     }
     ptep += step;
   }

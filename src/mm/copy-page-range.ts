@@ -21,6 +21,7 @@ import { ENOMEM } from './errno.ts';
 import { copyHugePmd, pmdTransHuge } from './huge-memory.ts';
 import { copyHugetlbPageRange } from './hugetlb-vma.ts';
 import { vmNormalPage } from './memory.ts';
+import { isHwpoisonEntry, isMigrationEntry, migrationMkReadable, pfnSwapEntryPage } from './migration-entry.ts';
 import { addMmCounter, mmCounter } from './mm-counters.ts';
 import {
   entryAlloc,
@@ -108,7 +109,7 @@ function* copyPteRange(dst: VmaRef, src: VmaRef, pmdp: number, start: Vpn, end: 
       from += (contPtes() - 1) * step;
       vpn += contPtes() - 1;
     } else if (pte !== 0) {
-      const result = ptePresent(pte) ? yield* copyPresentPte(dst, src, to, from, pte, vpn, prealloc) : yield* copyNonpresentPte(to, pte);
+      const result = ptePresent(pte) ? yield* copyPresentPte(dst, src, to, from, pte, vpn, prealloc) : yield* copyNonpresentPte(dst, src, to, from, pte);
       if (result === NEEDS_COPY) {
         yield* spinUnlock(fromLock);
         yield* spinUnlock(toLock);
@@ -198,8 +199,13 @@ function* copyPresentPage(dst: VmaRef, to: number, page: Page, vpn: Vpn, preallo
   return 1;
 }
 
-/** copy_nonpresent_pte: guard markers are inherited, uffd-wp markers with their VMA only. */
-function* copyNonpresentPte(to: number, pte: number): Op<number> {
-  if (isSwapPte(pte) && pteMarker(pte) !== 0) yield* entrySet(to, 0, pte);
+/** copy_nonpresent_pte: guard markers are inherited, uffd-wp markers with their VMA only; so is poison, and pages that are migrated right now. */
+function* copyNonpresentPte(dst: VmaRef, src: VmaRef, to: number, from: number, pte: number): Op<number> {
+  if (isMigrationEntry(pte)) {
+    yield* addMmCounter(get(dst, Vma.mm), mmCounter(pfnSwapEntryPage(pte)), 1);
+    const shared = isCowMapping(get(src, Vma.flags)) ? migrationMkReadable(pte) : pte;
+    if (shared !== pte) yield* entrySet(from, 0, shared);
+    yield* entrySet(to, 0, pteClear(shared, PTE_UFFD_WP));
+  } else if (isSwapPte(pte) && (pteMarker(pte) !== 0 || isHwpoisonEntry(pte))) yield* entrySet(to, 0, pte);
   return 0;
 }

@@ -133,7 +133,7 @@ export function countPage(h: HstateRef, page: Page, by: number, surplus: boolean
 }
 
 /** dequeue_hugetlb_folio_vma: a page with one reference, 0 when none is free, or none that is not promised (`unreserved`). Needs hugetlb_lock. */
-function* dequeue(h: HstateRef, unreserved: boolean): Op<number> {
+export function* dequeue(h: HstateRef, unreserved: boolean): Op<number> {
   if (get(h, Hstate.freePages) === 0) return 0;
   // available_huge_pages counts without signs: where more are promised than are free, which should not be, it finds plenty.
   if (unreserved && get(h, Hstate.freePages) === get(h, Hstate.resv)) return 0;

@@ -21,6 +21,12 @@ export function* hugetlbAddNewAnonRmap(page: Page, vma: VmaRef, vpn: Vpn): Op<nu
   return yield* setFlags(page, PG_ANON | PG_ANON_EXCLUSIVE);
 }
 
+/** hugetlb_add_anon_rmap: of a private page that was mapped before. `exclusive`: it is mapped nowhere else. */
+export function* hugetlbAddAnonRmap(page: Page, vma: VmaRef, exclusive: number): Op<number> {
+  yield* entireMapcountAdd(page, 1, get(vma, Vma.mm));
+  return exclusive !== 0 ? yield* setFlags(page, PG_ANON_EXCLUSIVE) : 0;
+}
+
 /** hugetlb_add_file_rmap. */
 export function* hugetlbAddFileRmap(page: Page, vma: VmaRef): Op<number> {
   return yield* entireMapcountAdd(page, 1, get(vma, Vma.mm));

@@ -48,6 +48,7 @@ import { hugePmdUnshare, hugePteAllocVma, hugetlbPmdShared } from './hugetlb-sha
 import { inodeSubpool, subpoolPutPages } from './hugetlb-subpool.ts';
 import { Hstate, type HstateRef, Hugetlb, ResvMap } from './hugetlb-types.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
+import { isMigrationEntry, migrationMkReadable, migrationWrprotect } from './migration-entry.ts';
 import { tlbFinish, tlbFlushTlb, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
 import { pteClear, pteModify, ptePage, ptePresent, pteSet, pteWrprotect } from './pgtable.ts';
 import { folioGet, folioMarkDirty, folioPut, folioTestAnon } from './swap.ts';
@@ -183,6 +184,8 @@ export function* unmapHugepageRange(tlb: GatherRef, vma: VmaRef, start: Vpn, end
     const pte = yield* hugePtepGet(h, ptep);
     if (!ptePresent(pte)) {
       if (pte !== 0) yield* hugePtepGetAndClear(h, ptep);
+      // Linux 6.18 goes on counting it (docs/findings.md).
+      if (isMigrationEntry(pte)) yield* hugetlbCountAdd(h, mm, -1);
       yield* spinUnlock(lock);
     } else if (only !== 0 && ptePage(pte) !== only) yield* spinUnlock(lock);
     else {
@@ -308,7 +311,13 @@ function* copyHugePage(h: HstateRef, dst: VmaRef, src: VmaRef, vpn: Vpn, to: num
       }
       yield* setHugePteAt(h, to, pteClear(copied, PTE_UFFD_WP));
       yield* hugetlbCountAdd(h, get(dst, Vma.mm), 1);
-    } else if (pte !== 0) yield* setHugePteAt(h, to, pte);
+    } else if (pte !== 0) {
+      copied = isMigrationEntry(pte) && isCowMapping(get(src, Vma.flags)) ? migrationMkReadable(pte) : pte;
+      if (copied !== pte) yield* setHugePteAt(h, from, copied);
+      // Linux 6.18 does not count the page for the child (docs/findings.md).
+      if (isMigrationEntry(pte)) yield* hugetlbCountAdd(h, get(dst, Vma.mm), 1);
+      yield* setHugePteAt(h, to, copied);
+    }
     break;
   }
   yield* spinUnlock(fromLock);
@@ -332,7 +341,12 @@ export function* hugetlbChangeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn
       vpn = nextTable(h, vpn);
       continue;
     }
-    if (ptePresent(yield* hugePtepGet(h, ptep))) {
+    const seen = yield* hugePtepGet(h, ptep);
+    if (isMigrationEntry(seen)) {
+      const entry = migrationWrprotect(seen);
+      if (entry !== seen) yield* setHugePteAt(h, ptep, entry);
+      changed += entry !== seen ? 1 : 0;
+    } else if (ptePresent(seen)) {
       const pte = yield* hugePtepGetAndClear(h, ptep);
       yield* setHugePteAt(h, ptep, pteSet(pteModify(pte, prot), hugeBits(h)));
       tlbRemoveEntry(tlb, vpn, vpn + hugePages(h));

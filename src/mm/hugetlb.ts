@@ -51,6 +51,8 @@ import { hugePteAllocVma, hugetlbWalk } from './hugetlb-share.ts';
 import type { HstateRef } from './hugetlb-types.ts';
 import { unmapRefPrivate } from './hugetlb-vma.ts';
 import { hugetlbAddToPageCache } from './hugetlbfs.ts';
+import { migrationEntryWaitHuge } from './migrate.ts';
+import { isHwpoisonEntry, isMigrationEntry } from './migration-entry.ts';
 import { vmaEndRead } from './mmap-lock.ts';
 import { isSwapPte, PTE_MARKER_POISONED, pteMarker, pteMkdirty, pteMkwrite, pteMkyoung, ptePage, pteWrite } from './pgtable.ts';
 import { folioMoveAnonRmap, pageAnonExclusive } from './rmap.ts';
@@ -94,6 +96,8 @@ export function* hugetlbFault(vmf: VmfRef): Op<number> {
   if ((result & VM_FAULT_RETRY) !== 0) yield* vmaEndRead(vma);
   if (serial) yield* upWrite(mutex);
   const busy = get(vmf, Vmf.page);
+  // The locks are needed to look at the entry, and let go before the wait.
+  if (isMigrationEntry(get(vmf, Vmf.origPte))) yield* migrationEntryWaitHuge(h, get(vmf, Vmf.mm), get(vmf, Vmf.ptep));
   if (busy !== 0) {
     // Somebody holds the page's lock and may wait for our mutex: we wait for him without it, and come again.
     yield* folioLock(busy);
@@ -116,6 +120,7 @@ function* hugetlbFaultLocked(vmf: VmfRef, h: HstateRef): Op<number> {
   set(vmf, Vmf.origPte, pte);
   if (isSwapPte(pte)) {
     if ((pteMarker(pte) & PTE_MARKER_POISONED) !== 0) return VM_FAULT_HWPOISON_LARGE | faultSetHindex(hstateIndex(h));
+    if (isHwpoisonEntry(pte)) return VM_FAULT_HWPOISON_LARGE | faultSetHindex(hstateIndex(h));
     return pteMarker(pte) !== 0 ? yield* hugetlbNoPage(vmf, h) : 0;
   }
   if (pte === 0) return yield* hugetlbNoPage(vmf, h);

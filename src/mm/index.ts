@@ -59,6 +59,8 @@ export * from './madvise-free.ts';
 export * from './memfd.ts';
 export * from './memory.ts';
 export * from './memory-failure.ts';
+export * from './migrate.ts';
+export * from './migrate-rmap.ts';
 export * from './mincore.ts';
 export * from './misc-calls.ts';
 export * from './mlock.ts';

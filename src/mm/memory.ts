@@ -35,7 +35,8 @@ import { globals } from './globals.ts';
 import { doHugePmdAnonymousPage, doSetPmd, hugePmdSetAccessed, pmdTransHuge, wpHugePmd } from './huge-memory.ts';
 import { hasOrder, highestOrder, pmdOrder, TVA_PAGEFAULT, thpVmaAllowableOrders, thpVmaSuitableOrders, vmaThpGfpMask } from './huge-orders.ts';
 import { hugetlbFault } from './hugetlb.ts';
-import { isMigrationEntry } from './migration-entry.ts';
+import { migrationEntryWait } from './migrate.ts';
+import { isHwpoisonEntry, isMigrationEntry } from './migration-entry.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { checkStableAddressSpace } from './mm-flags-ops.ts';
 import {
@@ -198,8 +199,11 @@ function* doPteMissing(vmf: VmfRef): Op<number> {
 function* doSwapPage(vmf: VmfRef): Op<number> {
   const pte = get(vmf, Vmf.origPte);
   if (isSwapPte(pte) && isGuardPte(pte)) return VM_FAULT_SIGSEGV;
-  // migration_entry_wait: the access is tried again until the folio is split.
-  if (isMigrationEntry(pte)) return 0;
+  if (isMigrationEntry(pte)) {
+    yield* migrationEntryWait(get(vmf, Vmf.pmdp), get(vmf, Vmf.vpn));
+    return 0;
+  }
+  if (isHwpoisonEntry(pte)) return VM_FAULT_HWPOISON;
   if ((pteMarker(pte) & PTE_MARKER_POISONED) !== 0) return VM_FAULT_HWPOISON;
   // A marker that has vanished meanwhile is no error.
   const ptep = yield* lockPte(vmf);

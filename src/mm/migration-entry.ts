@@ -5,7 +5,7 @@
  * Soft-dirty and userfaultfd's bits stay where swap entries have them.
  */
 import { codec } from '../kernel/arch.ts';
-import { pfnOfPage } from '../memory/state.ts';
+import { pageOfPfn, pfnOfPage } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_SOFT_DIRTY, PTE_SWAP, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { mkPte, mkSwapPte, PTE_PAYLOAD, pteMkdirty, pteMkold, pteMkwrite, pteMkyoung, pteSet, swapOffset, swapType } from './pgtable.ts';
 import type { Page } from './types.ts';
@@ -33,6 +33,30 @@ export function mkMigrationEntry(page: Page, pte: number, exclusive: boolean): n
 
 /** How far the entries of two pages in a row are apart, in frames (storeEntries). */
 export const migrationStep = (): number => Math.round((mkSwapPte(0, KEPT, 0) - mkSwapPte(0, 0, 0)) / PTE_PAYLOAD);
+
+/** make_readable_migration_entry of an entry that stands already: nobody may write to the page, nor has it for himself. */
+export const migrationMkReadable = (entry: number): number => entry - (swapOffset(entry) & (WRITE | EXCLUSIVE)) * 32 * PTE_PAYLOAD;
+
+/** The same without the right to write: a page that is exclusive stays so. */
+export const migrationWrprotect = (entry: number): number => entry - (swapOffset(entry) & WRITE) * 32 * PTE_PAYLOAD;
+
+/** −1 where the kernel has no memory failure. */
+const hwpoisonType = (): number => codec.typeOf('hwpoison');
+
+/** CONFIG_MEMORY_FAILURE can be had: the mode has entries for what is poisoned. */
+export const hasHwpoison = (): boolean => hwpoisonType() >= 0;
+
+/** is_hwpoison_entry. */
+export const isHwpoisonEntry = (pte: number): boolean => (pte & PTE_SWAP) !== 0 && swapType(pte) === hwpoisonType();
+
+/** make_hwpoison_entry: what stands in the place of a page that must not be touched. */
+export const mkHwpoisonEntry = (page: Page): number => mkSwapPte(hwpoisonType(), pfnOfPage(page), 0);
+
+/** pfn_swap_entry_to_page: the page that a migration entry or one of poison stands for, 0 for all others. */
+export function pfnSwapEntryPage(entry: number): Page {
+  if (isMigrationEntry(entry)) return pageOfPfn(migrationPfn(entry));
+  return isHwpoisonEntry(entry) ? pageOfPfn(swapOffset(entry)) : 0;
+}
 
 /** Frame of the page that it stands for. */
 export const migrationPfn = (entry: number): number => Math.floor(swapOffset(entry) / KEPT);

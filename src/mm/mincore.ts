@@ -12,6 +12,7 @@ import { pageShift, setByte } from '../memory/state.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM } from './errno.ts';
 import { filemapIsUptodate } from './filemap.ts';
 import { hstateVma, hugePages } from './hugetlb-resv.ts';
+import { pfnSwapEntryPage } from './migration-entry.ts';
 import { MmWalk, type MmWalkRef, WALK_MINCORE } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageRange } from './pagewalk.ts';
@@ -69,7 +70,7 @@ export function mincoreLeaf(walk: MmWalkRef, entry: number, from: Vpn, to: Vpn):
   const none = entry === 0 || pteMarker(entry) !== 0;
   const huge = (get(vma, Vma.flags) & VM_HUGETLB) !== 0;
   let present = none ? 0 : 1;
-  if (!none && isSwapPte(entry)) present = mincoreSwap();
+  if (!none && isSwapPte(entry) && pfnSwapEntryPage(entry) === 0) present = mincoreSwap();
   for (let vpn = from; vpn < to; vpn++) answer(walk, vpn, none && !huge ? mincorePage(vma, vpn) : present);
   return 0;
 }

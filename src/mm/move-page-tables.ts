@@ -16,6 +16,7 @@ import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear, setPteAt, setPte
 import { EAGAIN } from './errno.ts';
 import { moveHugePmd, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { moveHugetlbPageTables } from './hugetlb-vma.ts';
+import { isMigrationEntry } from './migration-entry.ts';
 import { entryAlloc, entryPointer, pteAlloc, pteLockptr, ptePresent, pteSet } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { anonVmaLock } from './rmap.ts';
@@ -173,7 +174,7 @@ function* movePtes(source: VmaRef, target: VmaRef, pmdp: number, newPtep: number
     const pte = yield* ptepGetAndClear(mm, from + i, oldPtep + i * step, seen);
     if (ptePresent(pte)) flush = 1;
     // move_soft_dirty_pte: what moved counts as changed for those who watch.
-    yield* setPteAt(mm, to + i, newPtep + i * step, ptePresent(pte) ? pteSet(pte, softDirty) : pte);
+    yield* setPteAt(mm, to + i, newPtep + i * step, ptePresent(pte) || isMigrationEntry(pte) ? pteSet(pte, softDirty) : pte);
   }
   const late = switched(SW.mremapFlushLate);
   if (flush !== 0 && !late) yield* flushTlbRange(mm, from, from + count);

@@ -13,6 +13,7 @@ import { hugePmdPage } from './huge-memory.ts';
 import { hstateVma } from './hugetlb-resv.ts';
 import { hugetlbPmdShared } from './hugetlb-share.ts';
 import { vmNormalPage } from './memory.ts';
+import { pfnSwapEntryPage } from './migration-entry.ts';
 import { MmWalk, type MmWalkRef, WALK_PAGEMAP, walkArg } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageRange } from './pagewalk.ts';
@@ -83,7 +84,9 @@ export function pagemapLeaf(walk: MmWalkRef, at: number, entry: number, level: n
   if (!ptePresent(entry)) {
     const hugetlb = (get(vma, Vma.flags) & VM_HUGETLB) !== 0;
     // The frame field of swap-type entries is type and offset as they stand there.
-    fill(walk, start, end, entry === 0 || hugetlb ? -1 : ptePfn(entry), hugetlb ? flags & ~(PM_SWAP | PM_GUARD_REGION) : flags);
+    const moving = hugetlb ? 0 : pfnSwapEntryPage(entry);
+    const file = moving !== 0 && !folioTestAnon(moving) ? PM_FILE : 0;
+    fill(walk, start, end, entry === 0 || hugetlb ? -1 : ptePfn(entry), hugetlb ? flags & ~(PM_SWAP | PM_GUARD_REGION) : flags | file);
     return 0;
   }
   const page = level === 0 ? vmNormalPage(entry) : hugePmdPage(entry);

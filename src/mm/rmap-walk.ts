@@ -169,7 +169,7 @@ export function* folioLockAnonVmaRead(page: Page, dontWait: number): Op<number> 
 }
 
 /** atomic_inc_not_zero of an anon_vma's references; 1 when taken. */
-function* anonVmaGet(anonVma: AnonVmaRef): Op<number> {
+export function* anonVmaGet(anonVma: AnonVmaRef): Op<number> {
   for (;;) {
     const count = yield* readOnce(anonVma, AnonVma.refcount);
     if (count === 0) return 0;

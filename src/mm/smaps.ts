@@ -15,6 +15,7 @@ import { hugePmdPage } from './huge-memory.ts';
 import { hstateVma, hugePages } from './hugetlb-resv.ts';
 import { hugetlbPmdShared } from './hugetlb-share.ts';
 import { vmNormalPage } from './memory.ts';
+import { pfnSwapEntryPage } from './migration-entry.ts';
 import { MmWalk, type MmWalkRef, WALK_SMAPS, walkArg } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageVma } from './pagewalk.ts';
@@ -47,8 +48,13 @@ export function smapsLeaf(walk: MmWalkRef, at: number, entry: number, level: num
     return 0;
   }
   if (!ptePresent(entry)) {
+    const moving = pfnSwapEntryPage(entry);
+    if (moving !== 0) {
+      if (level > 0) addHuge(stats, moving, end - start);
+      smapsAccount(stats, moving, 0, end - start, 0, (get(vma, Vma.flags) & VM_LOCKED) !== 0, false);
+    }
     // There is no swap whose slots others could use, too.
-    if (isSwapPte(entry) && pteMarker(entry) === 0) {
+    else if (isSwapPte(entry) && pteMarker(entry) === 0) {
       add(stats, MemSizeStats.swap, 2 ** pageShift);
       add(stats, MemSizeStats.swapPss, 2 ** (pageShift + PSS_SHIFT));
     }
@@ -57,18 +63,21 @@ export function smapsLeaf(walk: MmWalkRef, at: number, entry: number, level: num
   const page = level === 0 ? vmNormalPage(entry) : hugePmdPage(entry);
   if (page === 0) return 0;
   const locked = (get(vma, Vma.flags) & VM_LOCKED) !== 0;
-  if (level > 0) {
-    const flags = pageFlags[pageFolio(page)];
-    const kind = (flags & PG_ANON) !== 0 ? MemSizeStats.anonHuge : (flags & PG_SWAPBACKED) !== 0 ? MemSizeStats.shmemPmdMapped : MemSizeStats.filePmdMapped;
-    add(stats, kind, (end - start) * 2 ** pageShift);
-  }
+  if (level > 0) addHuge(stats, page, end - start);
   const offset = level === 0 ? 0 : start % spanPages(level);
-  smapsAccount(stats, page, offset, end - start, entry, locked);
+  smapsAccount(stats, page, offset, end - start, entry, locked, true);
   return 0;
 }
 
-/** smaps_account: `pages` of a folio from `offset` behind `first` on, by one leaf. */
-function smapsAccount(stats: MemSizeStatsRef, first: Page, offset: number, pages: number, entry: number, locked: boolean): void {
+/** The part of smaps_pmd_entry about the kind of a huge page, `pages` of which a leaf maps. */
+function addHuge(stats: MemSizeStatsRef, page: Page, pages: number): void {
+  const flags = pageFlags[pageFolio(page)];
+  const kind = (flags & PG_ANON) !== 0 ? MemSizeStats.anonHuge : (flags & PG_SWAPBACKED) !== 0 ? MemSizeStats.shmemPmdMapped : MemSizeStats.filePmdMapped;
+  add(stats, kind, pages * 2 ** pageShift);
+}
+
+/** smaps_account: `pages` of a folio from `offset` behind `first` on, by one leaf; not `present` while they are migrated, and when they are poisoned. */
+function smapsAccount(stats: MemSizeStatsRef, first: Page, offset: number, pages: number, entry: number, locked: boolean, present: boolean): void {
   const folio = pageFolio(first);
   const flags = pageFlags[folio];
   const size = 2 ** pageShift;
@@ -81,8 +90,8 @@ function smapsAccount(stats: MemSizeStatsRef, first: Page, offset: number, pages
   add(stats, MemSizeStats.rss, pages * size);
   if ((entry & PTE_ACCESSED) !== 0 || (flags & PG_REFERENCED) !== 0) add(stats, MemSizeStats.referenced, pages * size);
   // A single reference is the one of this mapping.
-  if (pageRefcount[folio] === 1) {
-    accumulate(stats, pages * size, pages * size * 2 ** PSS_SHIFT, dirty, locked, true);
+  if (pageRefcount[folio] === 1 || !present) {
+    accumulate(stats, pages * size, pages * size * 2 ** PSS_SHIFT, dirty, locked, present);
     return;
   }
   for (let i = 0; i < pages; i++) {

@@ -153,7 +153,7 @@ function isDirty(page: Page): boolean {
 }
 
 /** __remove_mapping: takes a locked page out of the cache if it is clean and nobody uses it; 1 when done, with its references frozen. */
-function* removeMapping(inode: InodeRef, page: Page): Op<number> {
+export function* removeMapping(inode: InodeRef, page: Page): Op<number> {
   const lock = inode + Inode.pagesLock;
   const pages = pagesInCache(inode, page);
   yield* spinLock(lock);

@@ -16,7 +16,7 @@ import { pmdTransHuge, splitHugePmd, zapHugePmd } from './huge-memory.ts';
 import { hugetlbZapBegin, hugetlbZapEnd, unmapHugepageRange } from './hugetlb-vma.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { vmNormalPage } from './memory.ts';
-import { isMigrationEntry } from './migration-entry.ts';
+import { isHwpoisonEntry, pfnSwapEntryPage } from './migration-entry.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { tlbFinish, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
 import { isSwapPte, pteLockptr, ptePage, ptePresent, tablePage } from './pgtable.ts';
@@ -24,7 +24,7 @@ import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { freePte, tryGetAndClearPmd, tryToFreePte } from './pt-reclaim.ts';
 import { folioRemoveRmap, folioRemoveRmapPtes } from './rmap.ts';
 import { folioMarkAccessed, folioMarkDirty, folioTestAnon } from './swap.ts';
-import { type GatherRef, Inode, type InodeRef, MM_ANONPAGES, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { type GatherRef, Inode, type InodeRef, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
 
 /** ZAP_FLAG_DROP_MARKER: guard and other markers go as well. */
@@ -129,10 +129,12 @@ function* zapRun(tlb: GatherRef, vma: VmaRef, mm: MmRef, ptep: number, seen: num
 
 /** zap_nonpresent_ptes for one entry: markers stay unless asked for; 1 when it stays. */
 function* zapNonpresentPte(mm: MmRef, ptep: number, pte: number, flags: number): Op<number> {
-  if (isMigrationEntry(pte)) {
-    // Whoever splits the folio has the page; it will find this entry gone.
+  const page = pfnSwapEntryPage(pte);
+  if (page !== 0) {
+    if ((flags & ZAP_KEEP_COWS) !== 0 && (isHwpoisonEntry(pte) || folioTestAnon(page))) return 1;
+    // Whoever migrates the folio has the page; he will find this entry gone.
     yield* entryGetAndClear(ptep, 0);
-    yield* addMmCounter(mm, MM_ANONPAGES, -1);
+    if (!isHwpoisonEntry(pte)) yield* addMmCounter(mm, mmCounter(page), -1);
     return 0;
   }
   if (isSwapPte(pte) && (flags & ZAP_DROP_MARKER) === 0) return 1;

@@ -121,6 +121,7 @@ const TOLD: Readonly<Record<string, Tell>> = {
   folioLock: locking('folio_lock', HELD_FOLIO, 'lock'),
   folioTrylock: locking('folio_trylock', HELD_FOLIO, 'lock', true),
   folioUnlock: locking('folio_unlock', HELD_FOLIO, 'unlock'),
+  folioWaitLocked: (o, page) => ({ operation: 'folio_wait_locked', args: [said(o.page(page))], touches: [{ object: o.page(page), access: 'read' }] }),
   vmaReadTrylock: (o, vma) => ({
     operation: 'vma_start_read',
     args: [said(o.object(vma))],

@@ -13,7 +13,7 @@ import {
   subPageIndex,
 } from '../../memory/folio.ts';
 import { get } from '../../memory/heap.ts';
-import { PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_HUGETLB, PG_SWAPBACKED, PG_TABLE } from '../../memory/page-flags.ts';
+import { PG_ANON, PG_ANON_EXCLUSIVE, PG_DIRTY, PG_HUGETLB, PG_HWPOISON, PG_SWAPBACKED, PG_TABLE } from '../../memory/page-flags.ts';
 import {
   knownPageOfPfn,
   pageFlags,
@@ -32,6 +32,7 @@ import {
 import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_GROUP, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
 import { pageCachePage } from '../filemap.ts';
 import { globals } from '../globals.ts';
+import { isHwpoisonEntry, isMigrationEntry, pfnSwapEntryPage } from '../migration-entry.ts';
 import { isGuardPte, isSwapPte, PTE_PAYLOAD, pteClear, pteMarker, ptePfn, ptePresent } from '../pgtable.ts';
 import { Avc, File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Vma } from '../types.ts';
 import { VM_ACCESS_FLAGS, VM_EXEC, VM_HUGETLB, VM_SHARED, VM_WRITE } from '../vm-flags.ts';
@@ -142,7 +143,12 @@ class EntryCheck {
 
   #absent(mm: number, { vpn, pte }: Entry, rss: number[]): void {
     if (!isSwapPte(pte)) this.#found.add('I11', `mm ${mm}: entry ${hex(pte)} at vpn ${hex(vpn)} is neither present nor software's`);
-    else if (pteMarker(pte) === 0) rss[MM_SWAPENTS]++;
+    else if (isMigrationEntry(pte))
+      this.#found.add('I11', `mm ${mm}: the entry ${hex(pte)} at vpn ${hex(vpn)} waits for page ${pfnSwapEntryPage(pte)} to move, which nobody moves`);
+    else if (isHwpoisonEntry(pte)) {
+      if ((pageFlags[pfnSwapEntryPage(pte)] & PG_HWPOISON) === 0)
+        this.#found.add('I11', `mm ${mm}: the entry ${hex(pte)} at vpn ${hex(vpn)} says that page ${pfnSwapEntryPage(pte)} is poisoned, which it is not`);
+    } else if (pteMarker(pte) === 0) rss[MM_SWAPENTS]++;
     else if (isGuardPte(pte) && pteMarker(pte) !== 4)
       this.#found.add('I11', `mm ${mm}: the marker ${hex(pte)} at vpn ${hex(vpn)} is a guard and something else`);
   }

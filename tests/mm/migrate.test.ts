@@ -1,0 +1,276 @@
+/**
+ * Pages that move to other frames while processes use them (mm/migrate.c), as soft offline asks for it: content, entries, counters and sharing are as before, the frame is
+ * nobody's; what somebody holds, or has no other place, stays as it is. In every mode that is looked at the machine is sound by its invariants afterwards.
+ */
+import { describe, expect, test } from 'vitest';
+import { spanPages } from '../../src/kernel/arch.ts';
+import { hugePoolSetting } from '../../src/machine/hugetlb-settings.ts';
+import { Machine } from '../../src/machine/index.ts';
+import type { Process } from '../../src/machine/process.ts';
+import { thpSetting } from '../../src/machine/thp-settings.ts';
+import { pageIsCompound } from '../../src/memory/folio.ts';
+import { get, set } from '../../src/memory/heap.ts';
+import { PG_HWPOISON, PG_MLOCKED } from '../../src/memory/page-flags.ts';
+import { pageFlags, pageOfPfn, pageRefcount, pfnOfPage } from '../../src/memory/state.ts';
+import { globals } from '../../src/mm/globals.ts';
+import { allocPageVector, FOLL_WRITE, freePageVector } from '../../src/mm/gup-types.ts';
+import { defaultHstate } from '../../src/mm/hugetlb-pool.ts';
+import { hugePages } from '../../src/mm/hugetlb-resv.ts';
+import { Hstate } from '../../src/mm/hugetlb-types.ts';
+import { checkMachine } from '../../src/mm/invariants/index.ts';
+import { Globals, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, Mm } from '../../src/mm/types.ts';
+
+const MODES =
+  process.env.PXD_NIGHTLY === '1'
+    ? ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k', 'riscv-sv39', 'ppc64-radix-4k', 'loongarch64-16k', 'arm-lpae']
+    : ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k'];
+const [MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_HUGETLB] = [1, 2, 0x10, 0x20, 0x40000];
+const MADV_SOFT_OFFLINE = 101;
+const EBUSY = -16;
+const ENOMEM = -12;
+const AT = 0x1000_0000;
+
+interface World {
+  readonly machine: Machine;
+  readonly p: Process;
+  readonly size: number;
+  /** Frame that a process maps at the ith page. */
+  frame(i: number, process?: Process): number;
+  load(i: number, process?: Process): bigint;
+  store(i: number, value: number, process?: Process): void;
+  sound(): void;
+}
+
+function world(mode: string, more: object = {}): World {
+  const machine = new Machine({ mode, ramBytes: 2 ** 26, settings: { memoryFailure: 1, ...more } });
+  const p = machine.spawn();
+  const size = machine.pageSize;
+  const at = (i: number): bigint => BigInt(AT + i * size);
+  return {
+    machine,
+    p,
+    size,
+    frame: (i, process = p) => {
+      machine.enter();
+      return pfnOfPage(process.translate(AT / size + i, 0) as number);
+    },
+    load: (i, process = p) => process.load(at(i), 4) as bigint,
+    store: (i, value, process = p) => expect(process.store(at(i), 4, BigInt(value))).toBeUndefined(),
+    sound: () => {
+      machine.enter();
+      expect(checkMachine()).toEqual([]);
+    },
+  };
+}
+
+const NAME = AT - 0x10_0000;
+
+/** A file of shared memory, or one of a disk, with so many pages. */
+function file({ p, size }: World, kind: 'memfd' | 'disk', pages: number): number {
+  expect(p.syscall('mmap', NAME, size, 3, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0)).toBe(NAME);
+  p.write(BigInt(NAME), new TextEncoder().encode('/var/tmp/pxd/file\0'));
+  const fd = kind === 'memfd' ? p.syscall('memfd_create', NAME, 0) : p.syscall('open', NAME, 0o102, 0o600);
+  expect(fd).toBeGreaterThanOrEqual(0);
+  expect(p.syscall('munmap', NAME, size)).toBe(0);
+  expect(p.syscall('ftruncate', fd, pages * size)).toBe(0);
+  return fd;
+}
+
+const map = ({ p, size }: World, pages: number, flags = MAP_PRIVATE | MAP_ANONYMOUS, fd = -1): void =>
+  expect(p.syscall('mmap', AT, pages * size, 3, flags | MAP_FIXED, fd, 0)).toBe(AT);
+const offline = ({ p, size }: World, i: number, process = p): number => process.syscall('madvise', AT + i * size, size, MADV_SOFT_OFFLINE);
+const poisoned = (pfn: number): boolean => (pageFlags[pageOfPfn(pfn)] & PG_HWPOISON) !== 0 && pageRefcount[pageOfPfn(pfn)] === 1;
+
+describe.each(MODES)('%s: a page in use that is taken out of use moves', (mode) => {
+  test('anonymous memory: content, exclusiveness and counters stay, the frame is nobody’s', () => {
+    const w = world(mode);
+    map(w, 3);
+    for (const i of [0, 1, 2]) w.store(i, 10 + i);
+    const before = w.frame(1);
+    const neighbours = [w.frame(0), w.frame(2)];
+    expect(offline(w, 1)).toBe(0);
+    expect(w.frame(1)).not.toBe(before);
+    expect(poisoned(before)).toBe(true);
+    expect([w.frame(0), w.frame(2)]).toEqual(neighbours);
+    expect([0, 1, 2].map((i) => w.load(i))).toEqual([10n, 11n, 12n]);
+    expect(get(w.p.mm, Mm.rss + MM_ANONPAGES)).toBe(3);
+    w.sound();
+    // It is exclusive still: a write is no copy.
+    const moved = w.frame(1);
+    w.store(1, 99);
+    expect(w.frame(1)).toBe(moved);
+    expect(w.p.syscall('munmap', AT, 3 * w.size)).toBe(0);
+    expect(poisoned(before)).toBe(true);
+    w.sound();
+  });
+
+  test('memory that a fork shares moves for both, and is copied on write as before', () => {
+    const w = world(mode);
+    map(w, 1);
+    w.store(0, 7);
+    const child = w.p.fork();
+    const before = w.frame(0);
+    expect(w.frame(0, child)).toBe(before);
+    expect(offline(w, 0)).toBe(0);
+    const moved = w.frame(0);
+    expect(moved).not.toBe(before);
+    expect(w.frame(0, child)).toBe(moved);
+    w.sound();
+    w.store(0, 8, child);
+    expect([w.load(0), w.load(0, child)]).toEqual([7n, 8n]);
+    expect(w.frame(0)).toBe(moved);
+    w.sound();
+  });
+
+  test.each(['memfd', 'disk'] as const)('%s: the cache has the new frame, and so has everybody', (kind) => {
+    const w = world(mode);
+    const fd = file(w, kind, 2);
+    map(w, 2, MAP_SHARED, fd);
+    w.store(1, 5);
+    const child = w.p.fork();
+    expect(w.load(1, child)).toBe(5n);
+    const before = w.frame(1);
+    expect(offline(w, 1)).toBe(0);
+    expect(poisoned(before)).toBe(true);
+    expect(w.frame(1)).not.toBe(before);
+    expect(w.frame(1, child)).toBe(w.frame(1));
+    w.store(1, 6, child);
+    expect(w.load(1)).toBe(6n);
+    expect(get(w.p.mm, Mm.rss + (kind === 'memfd' ? MM_SHMEMPAGES : MM_FILEPAGES))).toBe(1);
+    w.sound();
+    // What nobody maps moves, too.
+    const second = w.frame(1);
+    for (const process of [w.p, child]) expect(process.syscall('munmap', AT, 2 * w.size)).toBe(0);
+    w.machine.enter();
+    expect(w.machine.kernel.softOfflinePage(second)).toBe(0);
+    map(w, 2, MAP_SHARED, fd);
+    expect(w.load(1)).toBe(6n);
+    w.sound();
+    if (kind === 'memfd') return;
+    // What is clean and mapped nowhere is thrown away, and read again.
+    expect(w.p.syscall('msync', AT, 2 * w.size, 4)).toBe(0);
+    const third = w.frame(1);
+    expect(w.p.syscall('munmap', AT, 2 * w.size)).toBe(0);
+    expect(w.machine.kernel.softOfflinePage(third)).toBe(0);
+    expect(poisoned(third)).toBe(true);
+    w.sound();
+    map(w, 2, MAP_SHARED, fd);
+    expect(w.load(1)).toBe(6n);
+    w.sound();
+  });
+
+  test('locked memory stays locked, young, dirty and what may not be written stay so', () => {
+    const w = world(mode);
+    map(w, 2);
+    w.store(0, 1);
+    expect(w.p.syscall('mlock', AT, 2 * w.size)).toBe(0);
+    expect(w.p.syscall('mprotect', AT, w.size, 1)).toBe(0);
+    expect(offline(w, 0)).toBe(0);
+    w.machine.enter();
+    const page = pageOfPfn(w.frame(0));
+    expect(pageFlags[page] & PG_MLOCKED).toBe(PG_MLOCKED);
+    expect(w.p.store(BigInt(AT), 4, 2n)).toMatchObject({ signal: 11 });
+    expect(w.load(0)).toBe(1n);
+    w.sound();
+    expect(w.p.syscall('munlock', AT, 2 * w.size)).toBe(0);
+    w.sound();
+  });
+
+  test('a page that somebody holds or has pinned is busy, and all is as it was; so it is without another place', () => {
+    const w = world(mode);
+    map(w, 2);
+    w.store(0, 1);
+    w.store(1, 2);
+    for (const pinned of [false, true]) {
+      w.machine.enter();
+      const { kernel } = w.machine;
+      const vector = allocPageVector();
+      const before = w.frame(0);
+      const got = pinned
+        ? kernel.pinUserPagesFast(w.p.mm, AT / w.size, 1, FOLL_WRITE, vector)
+        : kernel.getUserPagesFast(w.p.mm, AT / w.size, 1, FOLL_WRITE, vector);
+      expect(got).toBe(1);
+      expect(offline(w, 0)).toBe(EBUSY);
+      expect(w.frame(0)).toBe(before);
+      expect(poisoned(before)).toBe(false);
+      w.store(0, 3);
+      expect(w.frame(0)).toBe(before);
+      if (pinned) kernel.unpinUserPages(vector, 0);
+      else kernel.putUserPages(vector);
+      freePageVector(vector);
+      w.sound();
+    }
+    // The vector that holds the page is none of the allocator's business, its new place is.
+    w.machine.enter();
+    set(globals, Globals.failAllocation, 1);
+    expect(w.machine.kernel.softOfflinePage(w.frame(0))).toBe(ENOMEM);
+    set(globals, Globals.failAllocation, 0);
+    expect(w.load(0)).toBe(3n);
+    w.sound();
+    expect(offline(w, 0)).toBe(0);
+    w.sound();
+  });
+});
+
+describe('parts of huge pages', () => {
+  test.each(['x86-4level', 'arm64-4k-48', 's390x'])('%s: a huge page is split, and only the one page moves', (mode) => {
+    const w = world(mode);
+    thpSetting('/sys/kernel/mm/transparent_hugepage/enabled')?.write('always');
+    const pages = spanPages(1);
+    map(w, 2 * pages);
+    const first = pages - ((AT / w.size) % pages);
+    for (let i = 0; i < pages; i++) w.store(first + i, 100 + i);
+    expect(pageIsCompound(w.p.translate(AT / w.size + first, 0) as number)).toBe(true);
+    const frames = [5, 6, 7].map((i) => w.frame(first + i));
+    expect(frames[1] - frames[0]).toBe(1);
+    expect(offline(w, first + 6)).toBe(0);
+    expect(poisoned(frames[1])).toBe(true);
+    expect(w.frame(first + 6)).not.toBe(frames[1]);
+    expect([w.frame(first + 5), w.frame(first + 7)]).toEqual([frames[0], frames[2]]);
+    for (let i = 0; i < pages; i++) expect(w.load(first + i)).toBe(BigInt(100 + i));
+    w.sound();
+    // A page that is all zero was given up by the split: it is free, and taken out as such.
+    expect(w.p.syscall('munmap', AT, 2 * pages * w.size)).toBe(0);
+    map(w, 2 * pages);
+    w.store(first, 1);
+    const zero = w.frame(first + 9);
+    expect(w.machine.kernel.softOfflinePage(zero)).toBe(0);
+    expect(poisoned(zero)).toBe(true);
+    expect(w.load(first + 9)).toBe(0n);
+    w.sound();
+  });
+
+  test.each(['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k'])(
+    '%s: a page of hugetlb moves to one of its pool or to a fresh one, and leaves small pages',
+    (mode) => {
+      for (const [pool, shared] of [
+        [2, false],
+        [1, false],
+        [2, true],
+        [1, true],
+      ] as const) {
+        const w = world(mode);
+        hugePoolSetting('/proc/sys/vm/nr_hugepages')?.write(w.machine.kernel, pool);
+        const h = defaultHstate();
+        const pages = hugePages(h);
+        map(w, pages, (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS | MAP_HUGETLB);
+        w.store(3, 33);
+        const child = w.p.fork();
+        expect(w.load(3, child)).toBe(33n);
+        const before = w.frame(3);
+        expect(offline(w, 3)).toBe(0);
+        expect(poisoned(before)).toBe(true);
+        expect(w.frame(3)).not.toBe(before);
+        expect(w.frame(3, child)).toBe(w.frame(3));
+        expect([w.load(3), w.load(3, child)]).toEqual([33n, 33n]);
+        w.machine.enter();
+        // The pool loses the page; a fresh one was no surplus.
+        expect([get(h, Hstate.nr), get(h, Hstate.freePages), get(h, Hstate.surplus)]).toEqual([1, 0, 0]);
+        w.sound();
+        for (const process of [child, w.p]) expect(process.syscall('munmap', AT, pages * w.size)).toBe(0);
+        expect([get(h, Hstate.nr), get(h, Hstate.freePages)]).toEqual([1, 1]);
+        w.sound();
+      }
+    },
+  );
+});

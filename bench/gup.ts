@@ -1,7 +1,7 @@
 /**
  * How fast get_user_pages of a machine is, by the page, over small entries, contiguous ones and huge ones, next to the kernel that runs this (`gup.c`): the slow way as
- * MADV_POPULATE_READ of memory that is there, which is nothing else; the fast way by itself, where the kernel's figure also has a slot of a pipe a page. The slow
- * way must be no slower over contiguous entries than over as many of single pages. Both sides count the best of several rounds, in turn.
+ * MADV_POPULATE_READ of memory that is there, which is nothing else; the fast way by itself, where the kernel's figure also has a slot of a pipe a page. Both
+ * ways must be no slower over contiguous entries than over as many of single pages. Both sides count the best of several rounds, in turn.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -102,9 +102,12 @@ try {
       const kernel = theirs.get(name) ?? null;
       rows.push(row(name, kernel === null ? 'not to be measured here' : way === 'slow' ? 'running kernel' : 'running kernel, vmsplice', kernel, null));
     }
-    const name = `slow with references, ${size}`;
-    const small = `slow with references, ${than}`;
-    rows.push(than === undefined ? row(name, '-', null, null) : row(name, small, ours.get(small) as number, '<=1'));
+    for (const way of ['slow with references', 'fast']) {
+      const name = `${way}, ${size}`;
+      const small = `${way}, ${than}`;
+      if (than !== undefined) rows.push(row(name, small, ours.get(small) as number, '<=1'));
+      else if (way !== 'fast') rows.push(row(name, '-', null, null));
+    }
   }
   report(rows, process.argv.includes('--json'));
 } finally {

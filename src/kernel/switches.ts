@@ -135,6 +135,10 @@ export const SWITCHES = {
     origin: 'before 6.9 (gup_hugepte), without its check',
   },
   gupFastRunReload: { does: 'the same, and reads the first again once it has the references', origin: 'before 6.12 (gup_hugepte)' },
+  gupFastUncut: {
+    does: 'get_user_pages_fast() does not ask again, once it has references for entries of a large folio, whether all of them are of that folio',
+    origin: 'mutation',
+  },
   gupFastNoTableReload: {
     does: 'get_user_pages_fast() does not read the entry of the page table again once it has a reference to the page',
     origin: 'before 6.1 (70cbc3cc78a9)',

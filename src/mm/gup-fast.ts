@@ -7,6 +7,8 @@
  * - Each entry is read once, and what is decided is decided on that number. A page is taken only if somebody else has a reference to it; it counts as mapped
  *   there only if then its entry, and that of the table it stands in, are read again and are what they were. Who takes a page away empties the entry
  *   first and looks for references and pins afterwards, so one of the two notices the other.
+ * - Entries in a row that map a large folio are counted before its references are taken, all at once, and read again afterwards, but for what accesses leave in
+ *   them (accessed, dirty). Whose the references are, and how far that folio goes, is asked when they are there. (Linux 6.18 takes one by one.)
  * - Whatever is in doubt is left to the slow way, which has locks and VMAs. Nothing here sleeps or faults.
  * - Fork shares pages without emptying entries: pins that were taken while it did so are given back (Mm.writeProtectSeq).
  */
@@ -14,7 +16,7 @@ import { codec, entryAt, entryEnd, entryStride, spanPages, tableLevel, topLevel 
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, localIrqDisable, localIrqEnable, mappingGet, readOnce, setFlags, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { pageFolio } from '../memory/folio.ts';
+import { compoundPages, nextPage, pageFolio, pageIsCompound, subPageIndex } from '../memory/folio.ts';
 import { PG_HEAD, PG_HUGETLB, PG_REFERENCED } from '../memory/page-flags.ts';
 import { pageFlags } from '../memory/state.ts';
 import { PTE_GROUP, PTE_PROTNONE, PTE_READ, PTE_SPECIAL, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
@@ -23,7 +25,7 @@ import { mmSetHasPinnedFlag } from './dma-pinned.ts';
 import { EFAULT, EINVAL, EOVERFLOW } from './errno.ts';
 import { INODE_SECRETMEM, kindIsShmem } from './file-types.ts';
 import { gupCall, gupFlags } from './gup-calls.ts';
-import { gupFastUnpinUserPages, gupMustUnshare, gupPutFolio, sanityCheckPinnedPage, sharingState, tryGrabFolioFast } from './gup-pin.ts';
+import { gupFastUnpinUserPages, gupMustUnshare, gupPutFolio, sanityCheckPinnedPages, sharingState, tryGrabFolioFast } from './gup-pin.ts';
 import {
   FOLL_FAST_ONLY,
   FOLL_FORCE,
@@ -43,6 +45,7 @@ import {
 import { leafEnd } from './leaf.ts';
 import { ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { pteMap, pteUnmap } from './pgtable-generic.ts';
+import { pteRun } from './pte-batch.ts';
 import { folioIsSecretmem } from './secretmem.ts';
 import { folioTestAnon } from './swap.ts';
 import { Inode, Mm, type MmRef, type Page, type Vpn } from './types.ts';
@@ -80,12 +83,16 @@ function* folioAllowed(folio: Page, follFlags: number): Op<boolean> {
   return anyFile || kindIsShmem(get(mapping, Inode.kind));
 }
 
-/** What gup_fast_pte_range does for one entry, which stands at `ptep` in the table of `pmd`: its page, referenced or pinned, or 0. */
-function* gupFastPte(pmdp: number, pmd: number, ptep: number, follFlags: number): Op<number> {
+/**
+ * What gup_fast_pte_range does for an entry, which stands at `ptep` in the table of `pmd`, and here for those behind it, too, that map what follows of the same folio
+ * in the same way: of at most `limit` pages how many were referenced or pinned, and put behind those of the vector; 0 for none.
+ */
+function* gupFastPte(pmdp: number, pmd: number, ptep: number, limit: number, follFlags: number, vector: PageVectorRef): Op<number> {
   const pte = yield* entryGet(ptep, 0);
   if (!mayFollow(pte, follFlags)) return 0;
   const page = ptePage(pte);
   if (switched(SW.gupFastSecretEarly) && (yield* folioIsSecretmem(page))) return 0;
+  if (limit > 1 && pageIsCompound(page) && !switched(SW.gupFastLooksEarly)) return yield* gupFastPtes(pmdp, pmd, ptep, pte, limit, follFlags, vector);
   const early = switched(SW.gupFastLooksEarly) ? yield* lookSharing(page) : 0;
   if ((yield* tryGrabFolioFast(page, 1, follFlags)) === 0) return 0;
   let valid = switched(SW.gupFastNoTableReload) || (yield* entryGet(pmdp, 1)) === pmd;
@@ -98,7 +105,29 @@ function* gupFastPte(pmdp: number, pmd: number, ptep: number, follFlags: number)
     return 0;
   }
   yield* setFlags(pageFolio(page), PG_REFERENCED);
-  return page;
+  pushPage(vector, page);
+  return 1;
+}
+
+/**
+ * The same for a page of a large folio, `pte` read: entries that go on with it are taken with as many references at once. Each is read again when they are had, and of
+ * each page it is asked whether it is shared: the pages before the first of which something is not as it was are good, and the other references go back.
+ */
+function* gupFastPtes(pmdp: number, pmd: number, ptep: number, pte: number, limit: number, follFlags: number, vector: PageVectorRef): Op<number> {
+  const page = ptePage(pte);
+  const refs = yield* pteRun(ptep, pte, 1, Math.min(limit, compoundPages(page) - subPageIndex(page)));
+  if ((yield* tryGrabFolioFast(page, refs, follFlags)) === 0) return 0;
+  // It may have been split, or be another's, until now; it is what it is from here on.
+  let taken = switched(SW.gupFastUncut) ? refs : Math.min(refs, compoundPages(page) - subPageIndex(page));
+  if (!switched(SW.gupFastNoTableReload) && (yield* entryGet(pmdp, 1)) !== pmd) taken = 0;
+  if (!switched(SW.gupFastNoReload)) taken = yield* pteRun(ptep, pte, 0, taken);
+  if (taken > 0 && ((follFlags & FOLL_LONGTERM) !== 0 || canSetDirectMap()) && !(yield* folioAllowed(pageFolio(page), follFlags))) taken = 0;
+  if ((pte & PTE_WRITE) === 0) for (let i = 0; i < taken; i++) if (gupMustUnshare(0, follFlags, yield* lookSharing(nextPage(page, i)))) taken = i;
+  if (taken < refs) yield* gupPutFolio(page, refs - taken, follFlags);
+  if (taken === 0) return 0;
+  yield* setFlags(pageFolio(page), PG_REFERENCED);
+  recordSubpages(vector, page, 0, taken);
+  return taken;
 }
 
 /** Flags of a page for gup_must_unshare(), read atomically. */
@@ -154,18 +183,12 @@ function* gupFastPteRange(pmdp: number, pmd: number, start: Vpn, end: Vpn, follF
   let ptep = entryAt(tablePage(pmd), 0, start);
   yield* pteMap();
   let vpn = start;
-  for (; vpn < end; vpn++) {
-    if (switched(SW.gupFastRunOnce) || switched(SW.gupFastRunReload)) {
-      const taken = yield* gupFastRun(ptep, vpn, end, follFlags, vector);
-      if (taken === 0) break;
-      ptep += taken * entryStride(0);
-      vpn += taken - 1;
-      continue;
-    }
-    const page = yield* gupFastPte(pmdp, pmd, ptep, follFlags);
-    if (page === 0) break;
-    pushPage(vector, page);
-    ptep += entryStride(0);
+  while (vpn < end) {
+    const old = switched(SW.gupFastRunOnce) || switched(SW.gupFastRunReload);
+    const taken = old ? yield* gupFastRun(ptep, vpn, end, follFlags, vector) : yield* gupFastPte(pmdp, pmd, ptep, end - vpn, follFlags, vector);
+    if (taken === 0) break;
+    ptep += taken * entryStride(0);
+    vpn += taken;
   }
   yield* pteUnmap();
   return vpn === end ? 1 : 0;
@@ -207,7 +230,7 @@ function* gupFast(mm: MmRef, start: Vpn, end: Vpn, follFlags: number, vector: Pa
       yield* gupFastUnpinUserPages(vector, from);
       return 0;
     }
-    for (let i = from; i < get(vector, PageVector.count); i++) sanityCheckPinnedPage(get(vector, PageVector.pages + i));
+    sanityCheckPinnedPages(vector, from);
   }
   return get(vector, PageVector.count) - from;
 }

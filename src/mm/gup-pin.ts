@@ -10,7 +10,7 @@ import { KernelBug } from '../kernel/bug.ts';
 import type { Op } from '../kernel/op.ts';
 import { folioLock, folioUnlock, get, refAdd, refGetUnlessZero, set, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { pageFolio } from '../memory/folio.ts';
+import { compoundPages, pageFolio, pageIsCompound } from '../memory/folio.ts';
 import { frameIsLongtermPinnable } from '../memory/longterm.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_HUGETLB } from '../memory/page-flags.ts';
 import { pageFlags, pagePincount, pageRefcount, pfnOfPage, setPagePincount } from '../memory/state.ts';
@@ -115,17 +115,43 @@ export function sanityCheckPinnedPage(page: Page): void {
   throw new KernelBug('I8', `anonymous page ${page} is pinned, and not exclusive: the process may come to map another`);
 }
 
+/**
+ * sanity_check_pinned_pages: of those of a vector from the place `from` on. Whose head is exclusive, or is not anonymous, need not be asked for each.
+ * @throws {KernelBug} I8 for one that is pinned without being exclusive
+ */
+export function sanityCheckPinnedPages(vector: PageVectorRef, from: number): void {
+  const count = get(vector, PageVector.count);
+  for (let i = from; i < count; ) {
+    const page = get(vector, PageVector.pages + i);
+    const run = folioRun(vector, i);
+    const flags = pageFlags[pageFolio(page)];
+    if (!isZeroPage(page) && (flags & PG_ANON) !== 0 && (flags & PG_ANON_EXCLUSIVE) === 0)
+      for (let k = i; k < i + run; k++) sanityCheckPinnedPage(get(vector, PageVector.pages + k));
+    i += run;
+  }
+}
+
 /** unpin_user_page. */
 export function* unpinUserPage(page: Page): Op<number> {
   if (!isZeroPage(page)) sanityCheckPinnedPage(page);
   return yield* gupPutFolio(page, 1, FOLL_PIN);
 }
 
-/** gup_folio_next: how many pages of a vector, from a place on, belong to one folio. */
+/** gup_folio_next: how many pages of a vector, from a place on, belong to one folio, which is held: what its frames are does not change. */
 function folioRun(vector: PageVectorRef, from: number): number {
-  const folio = pageFolio(get(vector, PageVector.pages + from));
+  const page = get(vector, PageVector.pages + from);
+  const count = get(vector, PageVector.count);
   let end = from + 1;
-  while (end < get(vector, PageVector.count) && pageFolio(get(vector, PageVector.pages + end)) === folio) end++;
+  if (!pageIsCompound(page)) {
+    while (end < count && get(vector, PageVector.pages + end) === page) end++;
+    return end - from;
+  }
+  const first = pfnOfPage(pageFolio(page));
+  const last = first + compoundPages(page) - 1;
+  for (; end < count; end++) {
+    const pfn = pfnOfPage(get(vector, PageVector.pages + end));
+    if (pfn < first || pfn > last) break;
+  }
   return end - from;
 }
 
@@ -137,10 +163,7 @@ function shorten(vector: PageVectorRef, from: number): void {
 
 /** unpin_user_pages: those of a vector from the place `from` on; folio by folio. */
 export function* unpinUserPages(vector: PageVectorRef, from: number): Op<number> {
-  for (let i = from; i < get(vector, PageVector.count); i++) {
-    const page = get(vector, PageVector.pages + i);
-    if (!isZeroPage(page)) sanityCheckPinnedPage(page);
-  }
+  sanityCheckPinnedPages(vector, from);
   return yield* gupFastUnpinUserPages(vector, from);
 }
 

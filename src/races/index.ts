@@ -79,6 +79,7 @@ import r02 from './r02.ts';
 import r03 from './r03.ts';
 import r03Hugetlb from './r03-hugetlb.ts';
 import r04 from './r04.ts';
+import r04Split from './r04-split.ts';
 import r05 from './r05.ts';
 import r05File from './r05-file.ts';
 import r06 from './r06.ts';
@@ -184,6 +185,7 @@ export const catalogue: readonly Scenario[] = [
   r03,
   r03Hugetlb,
   r04,
+  r04Split,
   r05,
   r05File,
   r06,

@@ -3,7 +3,7 @@
  * are filled by hand with what the mode's codec writes; what must come back is read off the list of what was put there.
  */
 import { describe, expect, it } from 'vitest';
-import { spanPages, storeEntry } from '../../src/kernel/arch.ts';
+import { loadEntry, spanPages, storeEntry } from '../../src/kernel/arch.ts';
 import { randomNumbers } from '../../src/kernel/choose.ts';
 import { codecFor } from '../../src/machine/boot.ts';
 import { Machine } from '../../src/machine/machine.ts';
@@ -24,7 +24,7 @@ import {
   PAGE_VECTOR,
   PageVector,
 } from '../../src/mm/gup-types.ts';
-import { mkPte } from '../../src/mm/pgtable.ts';
+import { mkPte, ptePage } from '../../src/mm/pgtable.ts';
 import { Vma } from '../../src/mm/types.ts';
 import { VM_PFNMAP } from '../../src/mm/vm-flags.ts';
 import { vmaLookup } from '../../src/mm/vma-tree.ts';
@@ -35,7 +35,8 @@ const MODES = ['x86-4level', 'x86-2level', 'arm64-4k-48', 'arm64-16k-36', 'arm64
 const [ENOMEM, EFAULT, EEXIST, EMLINK] = [-12, -14, -17, -31];
 const [PRIVATE, SHARED] = [0x4032, 0x4031];
 const READ = PTE_PRESENT | PTE_READ | PTE_USER | PTE_ACCESSED;
-const WRITE = READ | PTE_WRITE | PTE_DIRTY;
+const CLEAN = READ | PTE_WRITE;
+const WRITE = CLEAN | PTE_DIRTY;
 const SEED = 23;
 
 /** Modes and their levels with leaves above the lowest. */
@@ -334,7 +335,7 @@ describe.each(LEAVES)('%s, %s', (mode, _, level) => {
 });
 
 describe.each(MODES)('%s, contiguous entries', (mode) => {
-  it('F205, F206: a run of one folio is one step of the slow way, and ends with the folio, with the rights, with what is exclusive', () => {
+  it('F205, F206: a run of one folio is one step of the slow way and of the fast one, and ends with the folio, with the rights, with what is exclusive', () => {
     const w = new World(mode, 1);
     const vector = w.vector();
     const folio = w.folio(16, PG_ANON);
@@ -368,7 +369,33 @@ describe.each(MODES)('%s, contiguous entries', (mode) => {
     const { result, performed } = w.run('getUserPagesUnlocked', w.mm, vpn, 5, 0, vector);
     expect([result, performed.get('spinLock'), pagesOf(vector)[3]]).toEqual([5, 3, other]);
     w.machine.kernel.putUserPages(vector);
-    freePageVector(vector);
     expect(spanPages(1)).toBe(w.span);
+    if (!haveGupFast()) return freePageVector(vector);
+
+    // Without locks: a step takes references once, and reads each entry before and after.
+    const fast = (flags: number, after: (operation: string, first: number) => void = () => {}): [number, number] => {
+      const name = (flags & FOLL_PIN) !== 0 ? 'pinUserPagesFast' : 'getUserPagesFastOnly';
+      const taken = tracedWith(after, name, w.mm, vpn, 16, flags & ~FOLL_PIN, vector);
+      expect(taken.performed.get('spinLock') ?? 0).toBe(0);
+      const got = [taken.result, taken.performed.get('refGetUnlessZero') ?? 0] as [number, number];
+      expect(pagesOf(vector)).toEqual(Array.from({ length: taken.result }, (_, i) => ptePage(loadEntry(entries[i], 0))));
+      if ((flags & FOLL_PIN) !== 0) w.machine.kernel.unpinUserPages(vector, 0);
+      else w.machine.kernel.putUserPages(vector);
+      expect([counts(folio), counts(other)]).toEqual([
+        [1, 0],
+        [1, 0],
+      ]);
+      return got;
+    };
+    // Five writable ones, one of which is another folio's, and eleven that are not.
+    expect(fast(0)).toEqual([16, 4]);
+    for (let i = 0; i < 16; i++) storeEntry(entries[i], 0, mkPte(subPage(folio, i), i === 7 ? CLEAN : WRITE));
+    setPageFlags(tenth, pageFlags[tenth] | PG_ANON_EXCLUSIVE);
+    for (const flags of [0, FOLL_WRITE, FOLL_PIN, FOLL_PIN | FOLL_WRITE]) expect(fast(flags)).toEqual([16, 1]);
+    // An entry goes when the references are there: what is before it counts, and nothing more is held; what accesses leave behind does not matter.
+    const change = (at: number, entry: number) => (operation: string) => void (operation === 'refGetUnlessZero' && storeEntry(entries[at], 0, entry));
+    expect(fast(0, change(3, mkPte(subPage(folio, 3), CLEAN)))).toEqual([16, 1]);
+    expect(fast(0, change(6, 0))).toEqual([6, 1]);
+    freePageVector(vector);
   });
 });

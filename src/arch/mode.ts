@@ -204,6 +204,14 @@ export interface EditStep {
   readonly set?: Setting;
 }
 
+/** How the kernel maps writable data in a leaf of its own: the whole word but for the frame. */
+export interface KernelLeaf {
+  readonly level: LevelName;
+  /** log2 of the bytes that such a leaf, or all leaves of such a run, map. */
+  readonly shift: number;
+  readonly set: Setting;
+}
+
 /**
  * Linux's own view of the entries: protections, edits and predicates under the kernel's names, so that
  * `encode` writes what the kernel would write and every predicate answers as the kernel's does.
@@ -231,6 +239,8 @@ export interface LinuxSide {
    * at run time and nothing is written.
    */
   readonly populate: Readonly<Record<string, { readonly level: LevelName; readonly form: string; readonly set?: Setting; readonly base?: bigint } | null>>;
+  /** Leaves of the kernel's map of RAM whose words are none that its operations on entries make. */
+  readonly kernelLeaves?: readonly KernelLeaf[];
   /** Linux's constants where they differ from the level list (arm short descriptors count tables in pairs): `PTRS_PER_PGD`, `PGDIR_SHIFT` … */
   readonly geometry?: Readonly<Record<string, number>>;
 }

@@ -80,7 +80,8 @@ function groupsAt(shape: Shape, shift: number): Group[] {
 /** V is clear on a page that software has not yet seen used: what the page allows is what the fault handler would let pass. */
 const allowsOf = (shape: Shape): Allows => ({
   read: 'READ | V',
-  write: 'WRITE',
+  // The kernel's map of RAM has hardware's bit alone.
+  write: 'WRITE | W',
   exec: shape.exec,
   user: '!P',
   ...(shape.global ? { global: shape.global } : {}),

@@ -5,11 +5,12 @@
 
 import { kernelRegisters } from '../arch/linux/kernel.ts';
 import { type RootEntry, writeCapture } from '../image/index.ts';
+import { entryAt, loadEntry, spanPages, tableOrder } from '../kernel/arch.ts';
 import { get } from '../memory/heap.ts';
 import { bytes, knownPageOfPfn, pageShift, pagesEnd, pfnOfPage } from '../memory/state.ts';
 import { globals } from '../mm/globals.ts';
 import { Globals, Mm } from '../mm/types.ts';
-import { rootRegisters } from '../pagetable/canonical.ts';
+import { entryPfn, PTE_TABLE, rootRegisters } from '../pagetable/canonical.ts';
 import type { FrameSource } from '../pagetable/source.ts';
 import type { Machine } from './machine.ts';
 
@@ -41,22 +42,39 @@ export function kernelRegistersOf(machine: Machine): Readonly<Record<string, big
   const init = get(globals, Globals.initMm);
   if (init === 0) return undefined;
   const { codec } = machine;
-  return kernelRegisters(codec.mode, BigInt(pfnOfPage(get(init, Mm.pgd))) << BigInt(codec.pageShift), codec.levels[codec.levels.length - 1].name);
+  const top = codec.levels.length - 1;
+  const pgd = get(init, Mm.pgd);
+  const address = (pfn: number): bigint => BigInt(pfn) << BigInt(codec.pageShift);
+  const below = (index: number): bigint | undefined => {
+    const entry = loadEntry(entryAt(pgd, top, index * spanPages(top)), top);
+    return (entry & PTE_TABLE) === 0 ? undefined : address(entryPfn(entry));
+  };
+  return kernelRegisters(codec.mode, address(pfnOfPage(pgd)), codec.levels[top].name, below);
+}
+
+/** Pages of the tables that roots name: without them a capture has no such table, though a part of it may be empty. */
+function topTables(machine: Machine): Set<number> {
+  const init = get(globals, Globals.initMm);
+  const pages = new Set<number>();
+  const order = tableOrder(machine.codec.levels.length - 1);
+  for (const mm of [...machine.processes.map((p) => p.mm), ...(init === 0 ? [] : [init])]) for (let i = 0; i < 2 ** order; i++) pages.add(get(mm, Mm.pgd) + i);
+  return pages;
 }
 
 /**
- * The chunks of a capture file: every frame that holds something but zeroes, and the roots of all processes and of the kernel, where it has tables. `pxd inspect FILE` and `pxd leaves FILE`
+ * The chunks of a capture file: every frame that holds something but zeroes, top tables whole, and the roots of all processes and of the kernel, where it has tables. `pxd inspect FILE` and `pxd leaves FILE`
  * open it.
  */
 export function capture(machine: Machine): Uint8Array[] {
   machine.enter();
   const perPage = machine.pageSize / FRAME;
   const frames: { frame: number; bytes: Uint8Array }[] = [];
+  const tops = topTables(machine);
   for (let page = 2 ** (16 - pageShift); page < pagesEnd(); page++)
     for (let part = 0; part < perPage; part++) {
       const from = page * machine.pageSize + part * FRAME;
       const data = bytes.slice(from, from + FRAME);
-      if (data.some((b) => b !== 0)) frames.push({ frame: pfnOfPage(page) * perPage + part, bytes: data });
+      if (tops.has(page) || data.some((b) => b !== 0)) frames.push({ frame: pfnOfPage(page) * perPage + part, bytes: data });
     }
   const mode = machine.codec.mode;
   const roots: RootEntry[] = machine.processes.map((p) => ({ pid: p.pid, comm: `process-${p.pid}`, mode: 'user', registers: registersOf(machine, p.pid) }));

@@ -40,7 +40,11 @@ export function* makeDirectMap(end: number, flags: number): Op<number> {
 }
 
 /** Low memory: what is behind it on 32-bit machines has no place in the direct map. */
-const roomForRam = (): number => (vmallocStart() > directMapStart() ? vmallocStart() - directMapStart() : Infinity);
+const roomForRam = (): number => {
+  if (vmallocStart() > directMapStart()) return vmallocStart() - directMapStart();
+  // With 32 bits (riscv) addresses may end there.
+  return codec.mode.vaBits === 32 ? 2 ** (32 - codec.pageShift) - directMapStart() : Infinity;
+};
 
 /** Architectures whose set_memory_*() and set_direct_map_*() work on the direct map (ARCH_HAS_SET_DIRECT_MAP; loongarch's has no tables). */
 const CHANGES: readonly string[] = ['x86', 'arm64', 'riscv', 's390'];

@@ -7,6 +7,7 @@
 import { type KernelLayout, kernelLayout } from '../arch/linux/kernel.ts';
 import { pageSizes } from '../arch/linux/page-sizes.ts';
 import { codec, spanPages, topLevel } from '../kernel/arch.ts';
+import { PTE_GROUP } from '../pagetable/canonical.ts';
 import type { Vpn } from './types.ts';
 
 const layout = (): KernelLayout | undefined => kernelLayout(codec.mode);
@@ -38,7 +39,10 @@ export const sizeAllowed = (shift: number, use: number): boolean =>
 
 /** arch_vmap_pmd_supported, arch_vmap_pud_supported, and the like for the direct map: whether the kernel maps with leaves of a level. */
 export const leafAllowed = (level: number, use: number): boolean =>
-  level > 0 && level <= topLevel && codec.levels[level].leaves && sizeAllowed(codec.levels[level].shift, use);
+  level > 0 &&
+  level <= topLevel &&
+  ((codec.levels[level].leaves && sizeAllowed(codec.levels[level].shift, use)) ||
+    (use === FOR_DIRECT_MAP && codec.levels[level].kernelLeaves.some((leaf) => (leaf.bits & PTE_GROUP) === 0 && sizeAllowed(leaf.shift, use))));
 
 /** The same as a number of pages, 0 where not: for code that counts. */
 export const leafPages = (level: number, use: number): number => (leafAllowed(level, use) ? spanPages(level) : 0);

@@ -9,12 +9,12 @@ import { codec, entryAt, entryEnd, entryStride, loadEntry, spanPages, tableLevel
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_HUGE, PTE_PRESENT, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_GROUP, PTE_HUGE, PTE_PRESENT, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
 import { hugepdAlloc } from './huge-leaf.ts';
 import { FOR_NOTHING, leafAllowed, sizeAllowed } from './kernel-layout.ts';
-import { entryPointer, installTable, PTE_PAYLOAD, pteFree, pteLockptr, ptePfn, pteSet, tablePage, upperLock } from './pgtable.ts';
+import { entryPointer, installTable, PTE_PAYLOAD, pteClear, pteFree, pteLockptr, ptePfn, pteSet, tablePage, upperLock } from './pgtable.ts';
 import { Globals, Mm, type MmRef, type Page, type Vpn } from './types.ts';
 
 const init = (): MmRef => get(globals, Globals.initMm);
@@ -174,9 +174,16 @@ function* vmapTryHuge(table: Page, at: number, level: number, vpn: Vpn, pfn: num
   return 1;
 }
 
+/** The bits of a leaf: those of the mode's own words for writable data (`CodecLevel.kernelLeaves`), where it has such. */
+function leafBits(level: number, prot: number): number {
+  if (pteClear(prot, PTE_GROUP) === PAGE_KERNEL)
+    for (const { bits } of codec.tables[level].kernelLeaves) if ((bits & PTE_GROUP) === (prot & PTE_GROUP)) return bits;
+  return prot | PTE_HUGE;
+}
+
 function* setKernelLeaf(lock: number, at: number, level: number, pfn: number, prot: number): Op<number> {
   yield* spinLock(lock);
-  yield* entrySet(at, level, pfn * PTE_PAYLOAD + (prot | PTE_HUGE));
+  yield* entrySet(at, level, pfn * PTE_PAYLOAD + leafBits(level, prot));
   return yield* spinUnlock(lock);
 }
 

@@ -68,6 +68,14 @@ export interface LeafGroup {
   readonly same: boolean;
 }
 
+/** A word that the kernel maps its own RAM with, without a frame. */
+interface KernelWord {
+  /** log2 of the bytes of the page, or of all pages of a run. */
+  readonly shift: number;
+  readonly bits: number;
+  readonly word: Word;
+}
+
 /** A group with the operation that makes leaves to entries of it. */
 interface MarkedGroup extends LeafGroup {
   readonly mark: (word: Word) => Word;
@@ -125,6 +133,8 @@ export class LinuxLevel {
   /** Larger pages that Linux makes of this level's entries, smallest first. */
   readonly groups: readonly LeafGroup[];
   readonly #marked: readonly MarkedGroup[];
+  /** Leaves of the kernel's map of RAM that are declared as words: their sizes, and which canonical bits stand for them. */
+  readonly kernelLeaves: readonly KernelWord[];
 
   constructor(mode: CompiledMode, linux: LinuxEntries, level: CompiledLevel) {
     this.#mode = mode;
@@ -141,6 +151,7 @@ export class LinuxLevel {
     this.#mark = this.#lowest ? (word) => word : this.#findMark();
     this.#marked = this.#findGroups();
     this.groups = this.#marked;
+    this.kernelLeaves = this.#findKernelLeaves();
   }
 
   /** Its leaves are larger than the mode's page. */
@@ -225,19 +236,40 @@ export class LinuxLevel {
     return encodeSwap(this.#mode, this.level.level.name, { type, offset: (payload - type) / 32, flags });
   }
 
+  /** What the mode declares of the kernel's map of RAM: bits are what the words are read as, so that exactly these bits make them. */
+  #findKernelLeaves(): KernelWord[] {
+    const rows = (this.#linux.side.kernelLeaves ?? []).filter((row) => row.level === this.level.level.name);
+    return rows.map(({ shift, set }) => {
+      const word = this.#linux.setting(set, this.level.level.name);
+      return { shift, word, bits: this.decode(word.lo, word.hi).bits };
+    });
+  }
+
   #leaf(bits: number, pfn: number): Word {
+    const own = this.kernelLeaves.find((leaf) => leaf.bits === bits);
+    if (own !== undefined) return this.#kernelWord(own, pfn);
     const group = this.#marked[(bits & PTE_GROUP) / PTE_CONT - 1];
     if (!this.#mark && group === undefined) throw new RangeError(`${this.#mode.mode.name}: Linux has no leaf at level ${this.level.level.name}`);
     if ((bits & PTE_GROUP) !== 0 && group === undefined)
       throw new RangeError(`${this.#mode.mode.name}: level ${this.level.level.name} has no group ${(bits & PTE_GROUP) / PTE_CONT}`);
     if ((bits & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_PROTNONE)) === 0) throw new RangeError('a present entry without rights must have PROTNONE');
     if (!this.#lowest && (bits & PTE_HUGE) === 0) throw new RangeError(`a leaf at level ${this.level.level.name} without HUGE`);
-    if (pfn % this.#pages !== 0) throw new RangeError(`frame 0x${pfn.toString(16)} is not aligned to the leaf of level ${this.level.level.name}`);
+    this.#checkAligned(pfn);
     const none = (bits & PTE_PROTNONE) !== 0;
     const wanted = none ? PTE_READ | PTE_USER : bits & RIGHTS;
     const of = group?.same === true ? pfn - (pfn % group.entries) : pfn;
     const word = this.#made(this.#protFor(wanted), none ? bits & ~PTE_WRITE : bits, of);
     return this.#set(none ? this.#inaccessible(word, bits) : word, of);
+  }
+
+  #kernelWord({ word }: KernelWord, pfn: number): Word {
+    this.#checkAligned(pfn);
+    const address = addressWord(formOf(this.level, word.lo, word.hi) as CompiledForm, BigInt(pfn) << BigInt(this.#mode.mode.pageShift));
+    return { lo: (word.lo | address.lo) >>> 0, hi: (word.hi | address.hi) >>> 0 };
+  }
+
+  #checkAligned(pfn: number): void {
+    if (pfn % this.#pages !== 0) throw new RangeError(`frame 0x${pfn.toString(16)} is not aligned to the leaf of level ${this.level.level.name}`);
   }
 
   /** Makes a leaf an entry of a group, or one of the level's own size. */

@@ -75,6 +75,8 @@ export interface CodecLevel {
   readonly empty: { readonly lo: number; readonly hi: number };
   /** Linux writes leaves at this level. */
   readonly leaves: boolean;
+  /** Leaves of the kernel's own map of RAM whose words differ from what Linux's operations make: the canonical bits of writable data in them. */
+  readonly kernelLeaves: readonly { readonly shift: number; readonly bits: number }[];
   /** Larger pages that several leaves of this level map together (PTE_GROUP), smallest first. */
   readonly groups: readonly LeafGroup[];
   /** Of groups whose entries all hold the same word: how many there are, else 1. */
@@ -479,9 +481,11 @@ function memoryOf(mode: CompiledMode, linux: LinuxLevel): LevelMemory {
 /** What a cell of a larger page on 8xx, whose page tables have a cell for every 4K, maps. Its words are big-endian. */
 const CELL_BYTES = 0x1000;
 
-/** The second word of an arm short-descriptor pair points to the second half of hardware's table, 1 KiB further. */
+/** The second word of an arm short-descriptor pair points to the second half of hardware's table, 1 KiB further, or maps the second section. */
 const HALF_TABLE = 0x400;
-const pairedCell = (l: CodecLevel, word: number, k: number): number => (l.cells === 2 && word !== 0 ? word + k * HALF_TABLE : word);
+const SECTION = 0x100000;
+const pairedCell = (l: CodecLevel, word: number, k: number): number =>
+  l.cells === 2 && word !== 0 ? word + k * ((word & 3) === 1 ? HALF_TABLE : SECTION) : word;
 
 function levelOf(mode: CompiledMode, linux: LinuxLevel, m: LevelMemory): CodecLevel {
   const { level } = linux;
@@ -502,6 +506,7 @@ function levelOf(mode: CompiledMode, linux: LinuxLevel, m: LevelMemory): CodecLe
     secondWord: level.level.companion === undefined ? 1 : -level.level.companion / 4,
     empty: { lo: m.emptyLo, hi: m.emptyHi },
     leaves: linux.leaves,
+    kernelLeaves: linux.kernelLeaves,
     groups: linux.groups,
     sameEntries: linux.groups.find((g) => g.same)?.entries ?? 1,
     supports: supportsOf(linux),

@@ -56,6 +56,11 @@ export class LinuxEntries {
     return parseSetting(text, this.#fieldsOf(leaves ? level : 'pte')).set;
   }
 
+  /** The bits of fields of a level. */
+  setting(text: string, level: string): Word {
+    return parseSetting(text, this.#fieldsOf(level)).set;
+  }
+
   /** `pfn_pte`, `pfn_pmd`, `pfn_pud`: a page frame under a protection. */
   pfn(level: string, pfn: number, prot: Word): Word {
     const form = this.#leafForm(level, prot);

@@ -29,14 +29,19 @@ const MADV_HUGEPAGE = 14;
 /** Whether leaves of 2^shift bytes come out for a use. */
 export function probe(mode: PagingMode, shift: number, use: PageUse): boolean {
   if (!runs(mode) || !pageSizes(mode).some((s) => s.shift === shift && s[use])) return false;
+  // Of the direct map twice as much is made: that may be one leaf of a larger size, but for it there may be too little in half of it.
+  return tryOut(mode, shift, use, 2) || (use === 'directMap' && tryOut(mode, shift, use, 1));
+}
+
+function tryOut(mode: PagingMode, shift: number, use: PageUse, times: number): boolean {
   const order = shift - mode.pageShift;
-  const ramBytes = Math.max(2 ** 26 * 2 ** (mode.pageShift - 12), Math.min(2 ** (shift + 1), mode.vaBits <= 32 ? 2 ** Math.max(29, shift + 1) : 2 ** 36));
+  const ramBytes = Math.max(2 ** 26 * 2 ** (mode.pageShift - 12), Math.min(2 ** (shift + 1), mode.vaBits <= 32 ? 2 ** Math.max(29, shift + 1) : 2 ** 40));
   const machine = new Machine({ mode: mode.name, ramBytes });
   machine.enter();
   const { kernel } = machine;
   const has = (runsOf: readonly { leafPages: number }[]): boolean => runsOf.some((run) => run.leafPages === 2 ** order);
   if (use === 'directMap')
-    return kernel.makeDirectMap(Math.min(ramBytes, 2 ** (shift + 1)) / machine.pageSize, LINEAR_BBML2) === 0 && has(kernelExtents(machine));
+    return kernel.makeDirectMap(Math.min(ramBytes, times * 2 ** shift) / machine.pageSize, LINEAR_BBML2) === 0 && has(kernelExtents(machine));
   if (use === 'vmap') return kernel.ioremap(2 ** order, 2 ** order, PAGE_KERNEL) > 0 && has(kernelExtents(machine));
   if (use === 'thp') {
     // Without settings there are no large folios.

@@ -124,6 +124,8 @@ export const armShortLinux: readonly LinuxSide[] = [
       pmd_populate: { level: 'pgd', form: 'page table', set: 'TYPE=1 BIT4 DOMAIN=1', base: 0x800n },
       '__pmd_populate(user)': { level: 'pgd', form: 'page table', set: 'TYPE=1', base: 0x800n },
     },
+    // MT_MEMORY_RW of mem_types (arch/arm/mm/mmu.c) as build_mem_type_table leaves it on an ARMv7 with several processors.
+    kernelLeaves: [{ level: 'pgd', shift: 20, set: 'SECTION B C XN AP=1 TEX=1 S' }],
     geometry: { PTRS_PER_PTE: 512, PTRS_PER_PGD: 2048, PGDIR_SHIFT: 21, PMD_SHIFT: 21, 'sizeof(pgd_t)': 8 },
   },
 ];
@@ -224,5 +226,7 @@ export const armLpaeLinux: readonly LinuxSide[] = [
       '__pmd_populate(user)': { level: 'pmd', form: 'page table', set: 'V T' },
       pud_populate: { level: 'pgd', form: 'second-level table', set: 'V T' },
     },
+    // MT_MEMORY_RW of mem_types (arch/arm/mm/mmu.c): neither dirty nor, as what set_pmd_at stores, read-only for that.
+    kernelLeaves: [{ level: 'pmd', shift: 21, set: 'V AttrIndx=7 SH=3 AF XN' }],
   },
 ];

@@ -42,11 +42,20 @@ export function kernelLayout(mode: PagingMode): KernelLayout | undefined {
     case 'arm':
       return { directMap: 0xc0000000n, vmalloc: [0xf0000000n, 0xff800000n], source: 'Documentation/arch/arm/memory.rst' };
     case 'riscv': {
+      // Half of the kernel's half (KERN_VIRT_SIZE) for RAM, up to the end; half of that below it for vmalloc. No array of struct page: 32 bits have CONFIG_FLATMEM.
+      if (mode.vaBits === 32) return { directMap: 0xc0000000n, vmalloc: [0xa0000000n, 0xc0000000n], source: 'arch/riscv/include/asm/pgtable.h, page.h' };
       const vmalloc = part(mode, 'vmalloc');
       return (
         vmalloc && { directMap: part(mode, 'direct map')?.[0], vmalloc, vmemmap: part(mode, 'vmemmap')?.[0], source: 'Documentation/arch/riscv/vm-layout.rst' }
       );
     }
+    case 'sparc64':
+      // Processors whose hole of addresses begins at 2^43, as user space has it here (setup_page_offset).
+      return {
+        directMap: 0xfffff80000000000n,
+        vmalloc: [0x100000000n, 0x60000000000n],
+        source: 'arch/sparc/include/asm/pgtable_64.h, arch/sparc/mm/init_64.c',
+      };
     case 's390':
       // An identity mapping; what is above it is laid out downwards from the end of the kernel's space, here 4 TiB.
       return {
@@ -70,12 +79,18 @@ export function kernelLayout(mode: PagingMode): KernelLayout | undefined {
   }
 }
 
-/** What the root registers hold for kernel space with its top table at a physical address. `top`: level of that table. */
-export function kernelRegisters(mode: PagingMode, table: bigint, top: string): Registers {
+/**
+ * What the root registers hold for kernel space with its top table at a physical address. `top`: level of that table; `below`: where the table lies that an entry of
+ * it leads to, undefined where it leads to none.
+ */
+export function kernelRegisters(mode: PagingMode, table: bigint, top: string, below: (index: number) => bigint | undefined): Registers {
   const user = userRegisters(mode, table, top);
   const register = mode.roots.find((r) => r.of === 'kernel');
+  // TTBR1 has the table of the last GiB.
+  const last = mode.name === 'arm-lpae' ? below(3) : undefined;
+  if (last !== undefined) return { ...user, ttbr1: last };
   // One register serves both halves.
-  if (register === undefined || mode.name === 'arm-short' || mode.name === 'arm-lpae') return user;
+  if (register === undefined || mode.family === 'arm') return user;
   const value = Object.values(user)[0];
   return mode.family === 'arm64' ? { [register.names[0]]: value, tcr_el1: user.tcr_el1 } : { [register.names[0]]: value };
 }

@@ -40,8 +40,9 @@ export function pageSizes(mode: PagingMode): readonly PageSizeUse[] {
       if (pageShift === 14) return [row(21, 'thvd'), row(25, 'thvd'), row(30, 'hd')];
       return [row(21, 'thvd'), row(29, 'thvd'), row(34, 'hd')];
     case 'riscv':
-      if (mode.vaBits === 32) return [row(22, 'd')];
-      return [row(16, 'hv'), row(21, 'thvd'), row(30, 'hvd')];
+      // best_map_size: RAM is mapped by no entry of a top table, so that all of these lead to tables that every process shares; 32 bits have no other.
+      if (mode.vaBits === 32) return [];
+      return [row(16, 'hv'), row(21, 'thvd'), row(30, mode.vaBits === 39 ? 'hv' : 'hvd'), ...(mode.vaBits === 57 ? [row(39, 'd')] : [])];
     case 's390':
       // No HAVE_ARCH_HUGE_VMAP.
       return [row(20, 'thd'), row(31, 'hd')];
@@ -54,8 +55,9 @@ export function pageSizes(mode: PagingMode): readonly PageSizeUse[] {
       return [row(pmd.shift, 'th')];
     }
     case 'sparc64':
-      // Not written down: vmap and the direct map use larger pages by the kernel's own TSB handlers, not by these tables alone.
-      return [row(16, 'h'), row(23, 'thd'), row(28, 'h'), ...(name === 'sparc64-sun4u' ? [] : [row(31, 'h'), row(34, 'h')])];
+      // The direct map (kernel_map_range): larger pages than 4M by sun4v's TTEs alone, though sun4u has entries of 8G with 4M in them. No HAVE_ARCH_HUGE_VMAP.
+      if (name === 'sparc64-sun4u') return [row(16, 'h'), row(23, 'thd'), row(28, 'h'), row(33, 'd')];
+      return [row(16, 'h'), row(23, 'thd'), row(28, 'hd'), row(31, 'hd'), row(33, 'd'), row(34, 'hd')];
     default:
       return [];
   }

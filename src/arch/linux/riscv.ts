@@ -168,6 +168,8 @@ export function riscvLinux(shape: RiscvShape): readonly LinuxSide[] {
       p4d_populate: depth >= 4 ? table('p4d', 2) : null,
       pgd_populate: depth >= 5 ? table('pgd', 3) : null,
     },
+    // create_p4d_mapping (arch/riscv/mm/init.c): RAM alone has such leaves.
+    ...(depth >= 5 ? { kernelLeaves: [{ level: 'p4d', shift: 39, set: prots.PAGE_KERNEL }] } : {}),
     // Table sizes are constants whatever the depth.
     geometry: { PTRS_PER_PUD: 512, PTRS_PER_P4D: 512 },
   };

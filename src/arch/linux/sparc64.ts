@@ -22,6 +22,8 @@ export interface Sparc64Form {
   readonly cache: string;
   /** log2 of a huge page's size → the TTE's size code and mark. */
   readonly sizes: Readonly<Record<number, string>>;
+  /** log2 of a page's size in the kernel's map of RAM → the TTE's size code, by level. */
+  readonly linear: { readonly pmd: Readonly<Record<number, number>>; readonly pud: Readonly<Record<number, number>> };
   /** What arch_make_huge_pte clears before it puts the size in: the size, and bit 9, where an M7 has its MCD enable. */
   readonly resize: string;
 }
@@ -38,6 +40,8 @@ export const sun4u: Sparc64Form = {
   },
   cache: 'CP CV',
   sizes: { 16: 'SZ=1', 23: 'SZ=3 HUGE', 28: 'SZ=5 HUGE' },
+  // kern_linear_pte_xor has 4M pages alone, whatever the level.
+  linear: { pmd: { 23: 3 }, pud: { 33: 3 } },
   // Bit 9 is READ in this form: a huge page's readable bit goes with it, V stays.
   resize: 'SZ READ',
 };
@@ -54,6 +58,8 @@ export const sun4v: Sparc64Form = {
   },
   cache: 'CP CV',
   sizes: { 16: 'SZ=1', 23: 'SZ=3 HUGE', 28: 'SZ=5 HUGE', 31: 'SZ=6 HUGE', 34: 'SZ=7 HUGE' },
+  // 8G that are no half of 16G: four pages of 2G.
+  linear: { pmd: { 23: 3, 28: 5, 31: 6 }, pud: { 33: 6, 34: 7 } },
   resize: 'SZ CV',
 };
 
@@ -123,6 +129,10 @@ export function sparc64Linux(form: Sparc64Form, exec: string): readonly LinuxSid
         pud_populate: { level: 'pud', form: 'page middle directory' },
         p4d_populate: { level: 'pgd', form: 'page upper directory' },
       },
+      // kern_linear_pte_xor (arch/sparc/mm/init_64.c): what hardware looks at, and no mark of software's but that of a huge page.
+      kernelLeaves: (['pmd', 'pud'] as const).flatMap((level) =>
+        Object.entries(form.linear[level]).map(([shift, size]) => ({ level, shift: Number(shift), set: `V CP CV P W SZ=${size} HUGE` })),
+      ),
     },
   ];
 }

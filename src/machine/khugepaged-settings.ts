@@ -4,6 +4,7 @@ import { globals } from '../mm/globals.ts';
 import { pmdOrder } from '../mm/huge-orders.ts';
 import { Khugepaged } from '../mm/khugepaged-types.ts';
 import { Globals } from '../mm/types.ts';
+import { PxdError } from '../pagetable/error.ts';
 import type { Setting } from './thp-settings.ts';
 
 const UINT_MAX = 2 ** 32 - 1;
@@ -28,10 +29,10 @@ export function khugepagedSetting(name: string): Setting | undefined {
   return {
     read: () => String(get(get(globals, Globals.khugepaged), field)),
     write: (value) => {
-      if (least === undefined || greatest === undefined) throw new RangeError(`${name} is not written to`);
+      if (least === undefined || greatest === undefined) throw new PxdError('usage', `${name} is not written to`);
       const most = greatest(2 ** pmdOrder());
       const number = Number(value);
-      if (!/^\d+$/.test(value.trim()) || number < least || number > most) throw new RangeError(`"${value}" is no number from ${least} to ${most}`);
+      if (!/^\d+$/.test(value.trim()) || number < least || number > most) throw new PxdError('usage', `"${value}" is no number from ${least} to ${most}`);
       set(get(globals, Globals.khugepaged), field, number);
     },
   };

@@ -20,12 +20,15 @@ import { type BootOptions, boot } from './boot.ts';
 import { capture, frameSource } from './capture.ts';
 import { bootHugePages } from './hugetlb-options.ts';
 import { type Kernel, kernelOf, type ProgramName } from './kernel.ts';
+import { hugetlbMeminfo, hugetlbNodeMeminfo } from './proc/hugetlb-meminfo.ts';
 import { zoneinfoText } from './proc/node-stats.ts';
 import { vmstatText } from './proc/vmstat.ts';
 import { Process } from './process.ts';
+import { settingOf } from './settings.ts';
 import { beginJournal, copyOf, endJournal, type Mark, markOf, rewindTo, snapshotOf, stateOf } from './snapshot.ts';
 import { SoftTlb } from './soft-tlb.ts';
 import { type ArgumentKind, callOf } from './syscalls.ts';
+import type { Setting } from './thp-settings.ts';
 
 export interface MachineOptions extends BootOptions {
   /** Which of the programs runs the kernel's code: `direct` (default), `native` generators, `step`. They do the same. */
@@ -128,6 +131,32 @@ export class Machine {
   vmstat(): string {
     this.enter();
     return vmstatText();
+  }
+
+  /** The lines about hugetlb in /proc/meminfo, or in the meminfo of a node. */
+  hugetlbMeminfo(node?: number): string {
+    this.enter();
+    return node === undefined ? hugetlbMeminfo() : hugetlbNodeMeminfo(node);
+  }
+
+  /**
+   * A file of /sys/kernel/mm/transparent_hugepage, of a pool of huge pages (/sys/kernel/mm/hugepages, /sys/devices/system/node) or of /proc/sys/vm as it reads; of several
+   * words the one that is chosen. @throws {PxdError} 'unknown' where the machine has no such file.
+   */
+  setting(path: string): string {
+    return this.#settingAt(path).read();
+  }
+
+  /** Writes such a file, as root. @throws {PxdError} 'unknown' where there is none, 'usage' for what it does not take. */
+  configure(path: string, value: string | number): void {
+    this.#settingAt(path).write(String(value));
+  }
+
+  #settingAt(path: string): Setting {
+    this.enter();
+    const setting = settingOf(this, path);
+    if (setting === undefined) throw new PxdError('unknown', `the machine has no file ${path}`);
+    return setting;
   }
 
   /**

@@ -11,6 +11,7 @@ import { Mm, Process as ProcessStruct } from '../mm/types.ts';
 import { PTE_DIRTY, PTE_EXEC, PTE_READ, PTE_WRITE, userLimits } from '../pagetable/canonical.ts';
 import { PxdError } from '../pagetable/error.ts';
 import type { Machine } from './machine.ts';
+import { type ProcFile, procText } from './proc/files.ts';
 import type { TlbView } from './soft-tlb.ts';
 import type { ArgumentKind } from './syscalls.ts';
 
@@ -172,6 +173,12 @@ export class Process {
     if (command === 'PIN_LONGTERM_TEST_STOP') return kernel.pinLongtermTestStop();
     if (command === 'PIN_LONGTERM_TEST_READ') return kernel.pinLongtermTestRead(this.ref, at);
     return kernel.gupTest(this.ref, gupCommands[command], at, size, perCall, flags, testFlags);
+  }
+
+  /** The text of a file of /proc/PID: `maps`, `smaps`, `numa_maps`, or of `status` the lines about memory. @throws {PxdError} 'usage' for a process that has exited. */
+  proc(file: ProcFile): string {
+    this.#live();
+    return procText(this.machine, this.ref, file);
   }
 
   /** Mounts the machine. The mm of a process that lives. */

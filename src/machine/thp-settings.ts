@@ -8,6 +8,7 @@ import { get, set } from '../memory/heap.ts';
 import { globals } from '../mm/globals.ts';
 import { hasPmdLeaves, pmdOrder } from '../mm/huge-orders.ts';
 import { Globals } from '../mm/types.ts';
+import { PxdError } from '../pagetable/error.ts';
 import { bootKhugepaged, khugepagedSetting } from './khugepaged-settings.ts';
 
 const DIRECTORY = '/sys/kernel/mm/transparent_hugepage/';
@@ -32,7 +33,7 @@ const SIZES = {
 /** A setting: its value as the file shows it within brackets, and how to change it. */
 export interface Setting {
   read(): string;
-  /** @throws {RangeError} for what the file does not take */
+  /** @throws {PxdError} 'usage' for what the file does not take */
   write(value: string): void;
 }
 
@@ -41,7 +42,7 @@ const choice = (field: number, words: readonly string[]): Setting => ({
   read: () => words[get(globals, field)],
   write: (value) => {
     const at = words.indexOf(value);
-    if (at < 0) throw new RangeError(`"${value}" is none of ${words.join(', ')}`);
+    if (at < 0) throw new PxdError('usage', `"${value}" is none of ${words.join(', ')}`);
     set(globals, field, at);
     noteUse();
   },
@@ -53,7 +54,7 @@ function sizeSetting(kind: keyof typeof SIZES, order: number): Setting {
   return {
     read: () => Object.keys(fields).find((word) => (get(globals, fields[word]) & (1 << order)) !== 0) ?? 'never',
     write: (value) => {
-      if (value !== 'never' && fields[value] === undefined) throw new RangeError(`"${value}" is none of never, ${Object.keys(fields).join(', ')}`);
+      if (value !== 'never' && fields[value] === undefined) throw new PxdError('usage', `"${value}" is none of never, ${Object.keys(fields).join(', ')}`);
       for (const field of Object.values(fields)) set(globals, field, get(globals, field) & ~(1 << order));
       if (value !== 'never') set(globals, fields[value], get(globals, fields[value]) | (1 << order));
       noteUse();
@@ -68,7 +69,7 @@ function shmemEnabled(): Setting {
     read: setting.read,
     write: (value) => {
       if (value === 'force' && get(globals, Globals.shmemOrdersInherit) !== 1 << pmdOrder())
-        throw new RangeError('"force" is for the size of a huge page alone');
+        throw new PxdError('usage', '"force" is for the size of a huge page alone');
       setting.write(value);
       if (MOUNT.includes(value)) set(globals, Globals.shmemMountHuge, MOUNT.indexOf(value));
     },

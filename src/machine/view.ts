@@ -154,7 +154,7 @@ function vmaView(vma: number, pgd: number): VmaView {
     pgoff: get(vma, Vma.pgoff),
     file: file === 0 ? undefined : inodeView(get(file, File.inode)),
     pages,
-    pageBytes: huge ? hugePagesOf(h) * 2 ** pageShift : 4096,
+    pageBytes: huge ? hugePagesOf(h) * 2 ** pageShift : 2 ** pageShift,
     thpEligible: thpEligible(vma),
     shmemSwapped: 0,
   };
@@ -170,6 +170,8 @@ export function viewProcess(machine: Machine, process: number, number: number): 
   return {
     process: number,
     pid: get(process, ProcessStruct.pid),
+    pageBytes: machine.pageSize,
+    pointerBytes: machine.codec.vaBits > 32 ? 8 : 4,
     vmas,
     counters: {
       totalVm: get(mm, Mm.totalVm),

@@ -11,6 +11,7 @@ import { globals } from '../../src/mm/globals.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { Globals } from '../../src/mm/types.ts';
 import { THP_UNDERUSED_SPLIT_PAGE } from '../../src/mm/vm-event-types.ts';
+import { PxdError } from '../../src/pagetable/error.ts';
 
 const DIRECTORY = '/sys/kernel/mm/transparent_hugepage/';
 const BASE = 0x10000000;
@@ -90,7 +91,7 @@ test('F219 files of settings: every word that they take comes back, others are r
       const setting = thpSetting(`${DIRECTORY}${name}`);
       setting?.write(value);
       expect(setting?.read()).toBe(value);
-      expect(() => setting?.write('sometimes')).toThrow(RangeError);
+      expect(() => setting?.write('sometimes')).toThrow(PxdError);
     }
   expect(thpSetting(`${DIRECTORY}hugepages-2048kB/enabled`)?.read()).toBe('inherit');
   expect(thpSetting(`${DIRECTORY}hugepages-4kB/enabled`)).toBeUndefined();

@@ -3,7 +3,6 @@ import { expect, test } from 'vitest';
 import { parseHugetlbOptions } from '../../src/machine/hugetlb-options.ts';
 import { hugePoolSetting } from '../../src/machine/hugetlb-settings.ts';
 import { Machine } from '../../src/machine/machine.ts';
-import { hugetlbMeminfo, hugetlbNodeMeminfo } from '../../src/machine/proc/hugetlb-meminfo.ts';
 import { hugePools } from '../../src/machine/view-hugetlb.ts';
 import { memparse } from '../../src/mm/cmdline.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
@@ -158,11 +157,10 @@ test('surplus pages are counted for their node, and go where they came from', ()
   expect(p.store(BigInt(at + 3 * bytes), 1, 1n)).toBeUndefined();
   expect(counts()[1]).toEqual([0, 0]);
   sound(two);
-  two.enter();
-  expect(hugetlbMeminfo()).toBe(
+  expect(two.hugetlbMeminfo()).toBe(
     'HugePages_Total:       4\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        2\nHugepagesize:       2048 kB\nHugetlb:            8192 kB\n',
   );
-  expect(hugetlbNodeMeminfo(0)).toBe('Node 0 HugePages_Total:     3\nNode 0 HugePages_Free:      0\nNode 0 HugePages_Surp:      2\n');
+  expect(two.hugetlbMeminfo(0)).toBe('Node 0 HugePages_Total:     3\nNode 0 HugePages_Free:      0\nNode 0 HugePages_Surp:      2\n');
   // A page of node 1 stays in the pool, though there are surplus pages: none of them is its node's.
   expect(p.syscall('munmap', at + 3 * bytes, bytes)).toBe(0);
   expect(counts()).toEqual([
@@ -201,7 +199,7 @@ test('lines of meminfo are where Linux has them', () => {
   // Linux 6.18 with an empty pool.
   const recorded =
     'HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\nHugepagesize:       2048 kB\nHugetlb:               0 kB\n';
-  machine('').enter();
-  expect(hugetlbMeminfo()).toBe(recorded);
-  expect(hugetlbNodeMeminfo(0)).toBe('Node 0 HugePages_Total:     0\nNode 0 HugePages_Free:      0\nNode 0 HugePages_Surp:      0\n');
+  const one = machine('');
+  expect(one.hugetlbMeminfo()).toBe(recorded);
+  expect(one.hugetlbMeminfo(0)).toBe('Node 0 HugePages_Total:     0\nNode 0 HugePages_Free:      0\nNode 0 HugePages_Surp:      0\n');
 });

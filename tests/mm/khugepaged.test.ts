@@ -14,6 +14,7 @@ import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { Khugepaged } from '../../src/mm/khugepaged-types.ts';
 import { SCAN_RESULTS } from '../../src/mm/scan-result.ts';
 import { Globals, Mm } from '../../src/mm/types.ts';
+import { PxdError } from '../../src/pagetable/error.ts';
 
 const DIRECTORY = '/sys/kernel/mm/transparent_hugepage/';
 const AT = 0x10000000;
@@ -174,7 +175,7 @@ describe('khugepaged', () => {
       ['pages_collapsed', 1],
       ['full_scans', 1],
     ] as const)
-      expect(() => w.write(`khugepaged/${name}`, value), name).toThrow(RangeError);
+      expect(() => w.write(`khugepaged/${name}`, value), name).toThrow(PxdError);
   });
 
   it('does nothing where huge pages are off, for the process or everywhere', () => {

@@ -1,14 +1,14 @@
 /**
- * /proc/PID/smaps: the numbers of a VMA, and the text.
+ * /proc/PID/smaps: the numbers of a VMA as they follow from its pages (of 4 KiB: this is what recordings are compared with), and the lines that show numbers. What the
+ * kernel itself counts: mem-stats.ts.
  *
  * Source: fs/proc/task_mmu.c (smap_gather_stats, smaps_account, smaps_page_accumulate, smaps_pte_entry, smaps_hugetlb_range, __show_smap).
  * The proportional set size is summed with 12 fractional bits and each page's share is rounded down, as the kernel does.
  *
  * Units: numbers of `Smaps` are bytes, but for `pss…` and `swapPss` of the running sum, which are bytes << 12.
  */
-import { mapsLine } from './maps.ts';
-import { PAGE, type PageView, type ProcessView, type VmaView } from './view.ts';
-import { flagLetters, hasFlag } from './vm-bits.ts';
+import { PAGE, type PageView, type VmaView } from './view.ts';
+import { hasFlag } from './vm-bits.ts';
 
 const PAGE_BYTES = 4096;
 const PSS_SHIFT = 12;
@@ -143,12 +143,6 @@ const ROWS: readonly (readonly [label: string, key: keyof Smaps])[] = [
 ];
 
 const row = (label: string, bytes: number): string => `${`${label}:`.padEnd(16)}${String(Math.floor(bytes / 1024)).padStart(8)} kB\n`;
-
-/** The text of /proc/PID/smaps. */
-export const smapsText = (process: ProcessView): string => process.vmas.map((vma) => smapsOfVmaText(process, vma)).join('');
-
-/** One VMA of it. */
-export const smapsOfVmaText = (process: ProcessView, vma: VmaView): string => `${mapsLine(process, vma)}${smapsBlock(smapsOf(vma), flagLetters(vma.flags))}`;
 
 /** The lines of a VMA after its first. */
 export function smapsBlock(sums: Smaps, letters: readonly string[]): string {

@@ -102,7 +102,7 @@ export interface VmaView {
   readonly file: FileView | undefined;
   /** Pages with an entry, ascending. */
   readonly pages: readonly PageView[];
-  /** Bytes of one page of the VMA: 4096, or the huge page size of hugetlb. */
+  /** Bytes of one page of the VMA: of a base page, or of hugetlb's. */
   readonly pageBytes: number;
   /** THPeligible of smaps. */
   readonly thpEligible: boolean;
@@ -124,7 +124,7 @@ export interface MmCounters {
   readonly swapEntries: number;
   /** `mm_pgtables_bytes`. */
   readonly pageTableBytes: number;
-  /** Pages (of 4 KiB) of hugetlb. */
+  /** Base pages of hugetlb. */
   readonly hugetlb: number;
   /** Highest `totalVm` and resident set so far; only in /proc/PID/status. */
   readonly highestVm: number;
@@ -135,6 +135,9 @@ export interface ProcessView {
   /** Number in the trace, and what system calls know it by. */
   readonly process: number;
   readonly pid: number;
+  /** Bytes of a base page, and of a pointer of the process. */
+  readonly pageBytes: number;
+  readonly pointerBytes: number;
   readonly vmas: readonly VmaView[];
   readonly counters: MmCounters;
   /** Heap (bytes): VMAs without file between them are `[heap]`. */

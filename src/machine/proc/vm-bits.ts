@@ -72,9 +72,6 @@ export function flagLetters(flags: number): readonly string[] {
   return letters;
 }
 
-/** Names of the flags that are set, ascending. */
-export const flagNames = (flags: number): string[] => VM_BITS.filter(([bit]) => hasBit(flags, bit)).map(([, name]) => name);
-
 /** The flags that letters stand for; undefined where two letters are none. */
 export function flagsFromLetters(letters: readonly string[]): number | undefined {
   let flags = 0;

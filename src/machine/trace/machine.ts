@@ -6,12 +6,12 @@
  */
 import { get, set } from '../../memory/heap.ts';
 import { globals } from '../../mm/globals.ts';
-import { Globals, Mm, Process as ProcessStruct } from '../../mm/types.ts';
-import { hugePoolSetting } from '../hugetlb-settings.ts';
+import { Mm, Process as ProcessStruct } from '../../mm/types.ts';
 import { Machine, type MachineOptions } from '../machine.ts';
 import { readProcMem, writeProcMem } from '../proc/mem.ts';
 import { scanPagemap, writeClearRefs } from '../proc/pagemap.ts';
 import type { Process } from '../process.ts';
+import { SYSCTLS, settingOf } from '../settings.ts';
 import { thpSetting } from '../thp-settings.ts';
 import { fileView, viewProcess } from '../view.ts';
 import { hugePools } from '../view-hugetlb.ts';
@@ -25,17 +25,6 @@ const MAP_PRIVATE_ANONYMOUS = 0x22;
 const CAP_SYS_RESOURCE = 24;
 /** Resource numbers by the names of a header. */
 const RESOURCES: Readonly<Record<string, number>> = { FSIZE: 1, DATA: 2, STACK: 3, MEMLOCK: 8, AS: 9, NOFILE: 7 };
-const DROP_CACHES = '/proc/sys/vm/drop_caches';
-/** Settings of /proc/sys/vm that are globals of the machine. */
-const SYSCTLS: Readonly<Record<string, number>> = {
-  overcommit_memory: Globals.overcommitMemory,
-  overcommit_ratio: Globals.overcommitRatio,
-  overcommit_kbytes: Globals.overcommitKbytes,
-  max_map_count: Globals.maxMapCount,
-  mmap_min_addr: Globals.mmapMinAddr,
-  admin_reserve_kbytes: Globals.adminReserveKbytes,
-  user_reserve_kbytes: Globals.userReserveKbytes,
-};
 
 /** A machine with the settings of the header, process 0 and its harness VMA. */
 export function createTraceMachine(header: TraceHeader, options: MachineOptions = {}): TraceHost {
@@ -188,35 +177,15 @@ class MachineHost implements TraceHost {
 
   configure(path: string, value: string): number {
     this.machine.enter();
-    const name = /^\/proc\/sys\/vm\/(\w+)$/.exec(path)?.[1];
-    const field = name === undefined ? undefined : SYSCTLS[name];
-    const pool = hugePoolSetting(path);
-    const thp = thpSetting(path);
-    if (thp !== undefined) thp.write(value);
-    else if (path === DROP_CACHES) this.#dropCaches(value);
-    else if (pool !== undefined) pool.write(this.machine.kernel, Number(value));
-    else if (field !== undefined) {
-      set(globals, field, Number(value));
-      // Each of the two forms of the limit switches the other off (overcommit_ratio_handler, overcommit_kbytes_handler).
-      if (name === 'overcommit_ratio') set(globals, Globals.overcommitKbytes, 0);
-      if (name === 'overcommit_kbytes') set(globals, Globals.overcommitRatio, 0);
-    } else this.#settings.set(path, value);
+    const setting = settingOf(this.machine, path);
+    if (setting !== undefined) setting.write(value);
+    else this.#settings.set(path, value);
     return 0;
   }
 
   setting(path: string): string {
     this.machine.enter();
-    const pool = hugePoolSetting(path);
-    const thp = thpSetting(path);
-    if (thp !== undefined) return thp.read();
-    if (pool !== undefined) return String(pool.read());
-    const field = SYSCTLS[/^\/proc\/sys\/vm\/(\w+)$/.exec(path)?.[1] ?? ''];
-    return field !== undefined ? String(get(globals, field)) : (this.#settings.get(path) ?? '');
-  }
-
-  /** drop_caches: of what shrinkers have (2) the folios to split; the page cache (1) is left alone. */
-  #dropCaches(value: string): void {
-    if ((Number(value) & 2) !== 0) this.machine.shrinkFolios();
+    return settingOf(this.machine, path)?.read() ?? this.#settings.get(path) ?? '';
   }
 
   drain(): void {

@@ -126,7 +126,7 @@ export class Snapshots {
       start: vma.start,
       end: vma.end,
       perms: permsOf(vma.flags),
-      offsetBytes: offsetOf(vma),
+      offsetBytes: offsetOf(vma) * PAGE_BYTES,
       name: vma.file === undefined ? (specialName(view, vma) ?? 'anon') : this.names.of(vma.file),
       numbers: numbersOf(smapsOf(vma), disk, this.#options.noref),
       letters: flagLetters(vma.flags),

@@ -1,11 +1,13 @@
 /** The form of /proc texts, against the running kernel's own, where there is one. What they say is tested with the recordings (snapshot.test.ts). */
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { Machine } from '../../../src/machine/machine.ts';
 import { mapsLine } from '../../../src/machine/proc/maps.ts';
 import { type Smaps, smapsBlock } from '../../../src/machine/proc/smaps.ts';
 import { statusText } from '../../../src/machine/proc/status.ts';
 import type { FileView, ProcessView, VmaView } from '../../../src/machine/proc/view.ts';
 import { flagLetters, flagsFromLetters } from '../../../src/machine/proc/vm-bits.ts';
+import { PxdError } from '../../../src/pagetable/error.ts';
 
 const onLinux = existsSync('/proc/self/smaps');
 if (!onLinux) console.log('skipped: no /proc/self/smaps here to compare the form of texts with');
@@ -68,6 +70,8 @@ function vmaFrom(line: string): { vma: VmaView; process: ProcessView; name: stri
   };
   const inside = BigInt(first) * 4096n + 16n;
   const process = {
+    pageBytes: 4096,
+    pointerBytes: 8,
     startBrk: name === '[heap]' ? inside : 2n ** 63n,
     brk: name === '[heap]' ? inside + 16n : 0n,
     startStack: name === '[stack]' ? inside : 2n ** 63n,
@@ -120,6 +124,7 @@ describe.runIf(onLinux)('texts of /proc', () => {
       .filter((line) => /^(Vm|Rss|Hugetlb)/.test(line));
     const kb = Object.fromEntries(kernel.map((line) => line.replace(' kB', '').split(/:\s+/)).map(([name, value]) => [name, Number(value)]));
     const text = statusText({
+      pageBytes: 4096,
       counters: {
         totalVm: kb.VmSize / 4,
         lockedVm: kb.VmLck / 4,
@@ -141,5 +146,51 @@ describe.runIf(onLinux)('texts of /proc', () => {
     const comparable = (lines: readonly string[]): string[] =>
       lines.filter((line) => line !== '').map((line) => (/^Vm(Exe|Lib)/.test(line) ? line.slice(0, 7) : line));
     expect(comparable(text)).toEqual(comparable(kernel));
+  });
+});
+
+describe('files of /proc and of settings, of a machine', () => {
+  const MAPS = /^([0-9a-f]{8,})-([0-9a-f]{8,}) (r?-?w?-?x?-?[ps]) ([0-9a-f]{8,}) 00:00 0 *(\S*)$/;
+
+  it.each(['x86-4level', 'arm64-64k-48', 's390x', 'ppc-8xx-4k'])('%s: in bytes of its pages', (mode) => {
+    const machine = new Machine({ mode, ramBytes: 128 * 2 ** 20 });
+    const p = machine.spawn();
+    const size = machine.pageSize;
+    const at = 0x10000000;
+    expect(p.syscall('mmap', at, 3 * size, 3, 0x32, -1, 0)).toBe(at);
+    p.store(BigInt(at + size), 4, 1n);
+    const heap = p.syscall('brk', 0);
+    expect(p.syscall('brk', heap + 2 * size)).toBe(heap + 2 * size);
+    const lines = p.proc('maps').split('\n').slice(0, -1);
+    const found = lines.map((line) => MAPS.exec(line)?.slice(1));
+    expect(found).toContainEqual([at.toString(16).padStart(8, '0'), (at + 3 * size).toString(16).padStart(8, '0'), 'rw-p', '00000000', '']);
+    expect(found.find((parts) => parts?.[4] === '[heap]')?.slice(0, 2)).toEqual([heap, heap + 2 * size].map((end) => end.toString(16).padStart(8, '0')));
+    // seq_pad(): 25 + 6 × sizeof(void *) − 1 columns and a space.
+    expect(lines.find((line) => line.endsWith('[heap]'))?.indexOf('[')).toBe(mode.startsWith('ppc') ? 49 : 73);
+    const kb = size / 1024;
+    expect(p.proc('smaps')).toContain(`Size:           ${String(3 * kb).padStart(8)} kB\nKernelPageSize: ${String(kb).padStart(8)} kB\n`);
+    expect(p.proc('smaps')).toContain(`Rss:            ${String(kb).padStart(8)} kB\nPss:            ${String(kb).padStart(8)} kB\n`);
+    expect(p.proc('numa_maps')).toContain(`${at.toString(16).padStart(8, '0')} default anon=1 dirty=1 `);
+    expect(p.proc('status')).toMatch(new RegExp(`^RssAnon:\\t *${kb} kB$`, 'm'));
+    p.exit();
+    expect(() => p.proc('maps')).toThrow(PxdError);
+  });
+
+  it('what is written to settings counts from then on', () => {
+    const machine = new Machine({ ramBytes: 64 * 2 ** 20 });
+    const enabled = '/sys/kernel/mm/transparent_hugepage/enabled';
+    expect(machine.setting(enabled)).toBe('never');
+    machine.configure(enabled, 'always');
+    const p = machine.spawn();
+    expect(p.syscall('mmap', 2 ** 30, 2 ** 21, 3, 0x32, -1, 0)).toBe(2 ** 30);
+    p.store(BigInt(2 ** 30), 4, 1n);
+    expect(p.proc('smaps')).toContain('AnonHugePages:      2048 kB');
+    machine.configure('/proc/sys/vm/nr_hugepages', 3);
+    expect(machine.hugetlbMeminfo()).toContain('HugePages_Total:       3\n');
+    machine.configure('/proc/sys/vm/overcommit_kbytes', 4096);
+    expect(machine.setting('/proc/sys/vm/overcommit_ratio')).toBe('0');
+    expect(() => machine.setting('/proc/sys/vm/swappiness')).toThrow('the machine has no file /proc/sys/vm/swappiness');
+    expect(() => machine.configure(enabled, 'sometimes')).toThrow(PxdError);
+    expect(() => machine.configure('/proc/sys/vm/max_map_count', 'many')).toThrow('takes a number, not "many"');
   });
 });

@@ -70,6 +70,8 @@ export function rebuild(state: Snapshot, ids: FileIds, pteBaseKb: number): Map<n
     views.set(process, {
       process,
       pid: 100 + process,
+      pageBytes: 4096,
+      pointerBytes: 8,
       vmas,
       counters: countersOf(status, pteBaseKb, locked),
       startBrk: HEAP.startBrk,

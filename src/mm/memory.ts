@@ -31,6 +31,7 @@ import { copyFrame, pageFlags, pageMapcount, pageRefcount } from '../memory/stat
 import { PTE_GROUP, PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { anonVmaPrepareFault } from './anon-vma.ts';
 import { ptepGathered, ptepGetAndClear, ptepGetLockless, setAccessFlags, setPtes } from './contpte.ts';
+import { checkFaultResult, sanitizeFaultFlags, UNCOMMON_FAULT_FLAGS } from './fault-flags.ts';
 import { globals } from './globals.ts';
 import { doHugePmdAnonymousPage, doSetPmd, hugePmdSetAccessed, pmdTransHuge, wpHugePmd } from './huge-memory.ts';
 import { hasOrder, highestOrder, pmdOrder, TVA_PAGEFAULT, thpVmaAllowableOrders, thpVmaSuitableOrders, vmaThpGfpMask } from './huge-orders.ts';
@@ -102,8 +103,10 @@ export function* handleMmFault(vma: VmaRef, vpn: Vpn, flags: number): Op<number>
   set(vmf, Vmf.mm, get(vma, Vma.mm));
   set(vmf, Vmf.vpn, vpn);
   set(vmf, Vmf.pgoff, get(vma, Vma.pgoff) + vpn - get(vma, Vma.start));
-  set(vmf, Vmf.flags, flags);
-  const result = (get(vma, Vma.flags) & VM_HUGETLB) !== 0 ? yield* hugetlbFault(vmf) : yield* handlePteFault(vmf);
+  const vmFlags = get(vma, Vma.flags);
+  set(vmf, Vmf.flags, (flags & UNCOMMON_FAULT_FLAGS) === 0 && (vmFlags & VM_WRITE) !== 0 ? flags : sanitizeFaultFlags(vmFlags, flags));
+  const result = (vmFlags & VM_HUGETLB) !== 0 ? yield* hugetlbFault(vmf) : yield* handlePteFault(vmf);
+  if ((result & VM_FAULT_ERROR) !== 0) checkFaultResult(result);
   const unused = get(vmf, Vmf.prealloc);
   if (unused !== 0) yield* pteFree(unused);
   freeVmf(vmf);

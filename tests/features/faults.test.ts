@@ -11,9 +11,13 @@ import { viewProcess } from '../../src/machine/view.ts';
 import { get } from '../../src/memory/heap.ts';
 import { PG_TABLE } from '../../src/memory/page-flags.ts';
 import { pageFlags, pageMapcount, pageOfPfn } from '../../src/memory/state.ts';
+import { checkFaultResult, faultFlagsText, faultResultText, sanitizeFaultFlags } from '../../src/mm/fault-flags.ts';
 import * as mm from '../../src/mm/index.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
+import { handleMmFault } from '../../src/mm/memory.ts';
 import { Mm } from '../../src/mm/types.ts';
+import { VM_MAYWRITE, VM_SHARED, VM_WRITE } from '../../src/mm/vm-flags.ts';
+import { findVma } from '../../src/mm/vma-tree.ts';
 import * as vmf from '../../src/mm/vmf.ts';
 import { codecMissing, PTE_WRITE, userLimits } from '../../src/pagetable/canonical.ts';
 import { tableDifferences } from '../machine/tables.ts';
@@ -152,6 +156,40 @@ describe('faults', () => {
     flags.forEach((name, bit) => {
       expect([name, of[`FAULT_FLAG_${name}`]]).toEqual([name, 2 ** bit]);
     });
+  });
+
+  it('F149 results print as names, HWPOISON and HWPOISON_LARGE never together', () => {
+    const { VM_FAULT_HWPOISON, VM_FAULT_HWPOISON_LARGE, VM_FAULT_MAJOR, VM_FAULT_RETRY } = vmf;
+    expect(faultResultText(0)).toBe('0');
+    expect(faultResultText(VM_FAULT_MAJOR | VM_FAULT_RETRY)).toBe('MAJOR|RETRY');
+    // VM_FAULT_HINDEX_MASK: the pool of a poisoned huge page.
+    expect(faultResultText(VM_FAULT_HWPOISON_LARGE | vmf.faultSetHindex(3))).toBe('HWPOISON_LARGE(3)');
+    expect(faultResultText(0x7f77)).toBe('OOM|SIGBUS|MAJOR|HWPOISON|HWPOISON_LARGE(0)|SIGSEGV|NOPAGE|LOCKED|RETRY|FALLBACK|DONE_COW|NEEDDSYNC|COMPLETED');
+    expect(faultResultText(0x8 | 0x80)).toBe('0x88');
+    for (const one of [VM_FAULT_HWPOISON, VM_FAULT_HWPOISON_LARGE | vmf.faultSetHindex(1)]) expect(() => checkFaultResult(one)).not.toThrow();
+    expect(() => checkFaultResult(VM_FAULT_HWPOISON | VM_FAULT_HWPOISON_LARGE)).toThrow(/HWPOISON\|HWPOISON_LARGE\(0\)/);
+  });
+
+  it('F151 flags print as names; a fault with a combination that cannot be is refused before it begins', () => {
+    const { FAULT_FLAG_ALLOW_RETRY, FAULT_FLAG_RETRY_NOWAIT, FAULT_FLAG_TRIED, FAULT_FLAG_UNSHARE, FAULT_FLAG_VMA_LOCK, FAULT_FLAG_WRITE } = vmf;
+    expect(faultFlagsText(FAULT_FLAG_WRITE | FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_TRIED)).toBe('WRITE|ALLOW_RETRY|TRIED');
+    expect(faultFlagsText(0)).toBe('0');
+    expect(faultFlagsText(0x1fff).split('|')).toHaveLength(13);
+    const p = fresh();
+    map(p, A, 1);
+    map(p, A + P, 1, 0x31, -1, 1);
+    const fault = (at: number, flags: number): Op<number> => handleMmFault(findVma(p.mm, at / P), at / P, flags);
+    const refused = (at: number, flags: number, why: RegExp): void => expect(() => fault(at, flags).next()).toThrow(why);
+    refused(A, FAULT_FLAG_TRIED, /a fault with TRIED: a second try/);
+    refused(A, FAULT_FLAG_TRIED | FAULT_FLAG_WRITE, /WRITE\|TRIED/);
+    refused(A, FAULT_FLAG_UNSHARE | FAULT_FLAG_WRITE, /WRITE\|UNSHARE/);
+    refused(A, FAULT_FLAG_VMA_LOCK | FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT, /RETRY_NOWAIT\|VMA_LOCK/);
+    // Shared, and not to be written: force is for private mappings.
+    refused(A + P, FAULT_FLAG_WRITE, /by force/);
+    for (const flags of [0, FAULT_FLAG_WRITE, FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_TRIED, FAULT_FLAG_UNSHARE])
+      expect(() => fault(A, flags).next(), faultFlagsText(flags)).not.toThrow();
+    expect(sanitizeFaultFlags(VM_SHARED | VM_MAYWRITE | VM_WRITE, FAULT_FLAG_UNSHARE)).toBe(0);
+    expect(sanitizeFaultFlags(VM_MAYWRITE, FAULT_FLAG_UNSHARE)).toBe(FAULT_FLAG_UNSHARE);
   });
 
   it('F152 who pins a page for reading that copy on write shares has a private one made, which the entry may not write', () => {

@@ -122,6 +122,11 @@ test('large leaves where the size allows, by level and by runs of entries', () =
   expect(huge('arm64-4k-48', 4 * M)).toEqual({ '2M': 2 });
   expect(huge('riscv-sv39', 4 * M)).toEqual({ '2M': 2 });
   expect(huge('ppc64-radix-4k', 4 * M)).toEqual({ '2M': 2 });
+  // Runs of entries: 16K and 512K of 8xx (pages of 8M are for RAM and hugetlb), contiguous PTEs of arm64.
+  expect(huge('ppc-8xx-4k', M / 2)).toEqual({ '512K': 1 });
+  expect(huge('ppc-8xx-4k', 4 * M)).toEqual({ '512K': 8 });
+  expect(huge('ppc-8xx-16k', 4 * M)).toEqual({ '512K': 8 });
+  expect(huge('arm64-4k-48', M / 8)).toEqual({ '64K': 2 });
   // s390 has no HAVE_ARCH_HUGE_VMAP.
   expect(huge('s390x', 4 * M)).toEqual({ '4K': 1024 });
 });

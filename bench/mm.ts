@@ -3,6 +3,8 @@
  * turn with us. `mprotect` changes a mapping of four pages as a whole, `mprotect that splits` one page in the middle of a large one, back and forth. Both sides count the best of several rounds. A fault of the step program is taken without a
  * stop, as an explorer runs what nobody else sees, and with one at each operation. A load through the soft TLB stands next to a bare
  * load from a typed array, and the memory that a machine takes next to the RAM that it describes.
+ *
+ * Measured as docs/machine.md tells those to run who are after speed (`inlineMore`); with `--plain`, without.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -10,12 +12,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as MachineModule from '../src/machine/index.ts';
+import type * as NodeModule from '../src/machine/node/index.ts';
 import { type BenchRow, report } from './report.ts';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-/** The built package: what users run. A path in a variable keeps the type checker from wanting dist/. */
-const built = new URL('../dist/machine.js', import.meta.url).href;
+/** The built package: what users run. Paths in variables keep the type checker from wanting dist/. */
+const [built, builtNode] = ['machine', 'machine-node'].map((name) => new URL(`../dist/${name}.js`, import.meta.url).href);
 const { Machine } = (await import(built)) as typeof MachineModule;
+const { inlineMore } = (await import(builtNode)) as typeof NodeModule;
+if (!process.argv.includes('--plain')) inlineMore();
 
 const PAGES = 10_000;
 const CALLS = 2_000;

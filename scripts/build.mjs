@@ -34,6 +34,7 @@ await build({
     'image-node': 'src/image/node/index.ts',
     inspect: 'src/inspect/index.ts',
     machine: 'src/machine/index.ts',
+    'machine-node': 'src/machine/node/index.ts',
     explore: 'src/explore/index.ts',
     'explore-kernel': 'src/explore/kernel.ts',
     'explore-mm': 'pxd:step',

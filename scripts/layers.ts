@@ -21,7 +21,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   cli: ['races', 'explore', 'machine', 'mm', 'kernel', 'memory', 'inspect', 'image', 'pagetable', 'arch'],
 };
 
-const MAY_USE_NODE = /^(cli\/|image\/node\/|inspect\/node\/|explore\/node\/)/;
+const MAY_USE_NODE = /^(cli\/|(image|inspect|machine|explore)\/node\/)/;
 
 const importsOf = (text: string): string[] =>
   [...text.matchAll(/(?:^|\n)\s*(?:import|export)\b[^'"\n]*?(?:from\s*)?['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]/g)].map((m) => m[1] ?? m[2]);

@@ -7,13 +7,8 @@ import { cut, wrap } from './table.ts';
 /** What `pxd inspect --pid N` prints without an image. */
 export function writeLive(process: LiveProcess, io: Io, rows: number): void {
   const { pageBytes, vmas, runs, notes } = process;
-  const name = `pid ${process.pid} ${process.comm}`;
-  io.write(
-    `${paint(io, 'bold', name)}: a live process of this machine, as /proc/${process.pid} shows it (areas and frames; not the tables themselves)\n`.slice(
-      0,
-      4 * io.columns,
-    ),
-  );
+  const name = paint(io, 'bold', `pid ${process.pid} ${process.comm}`);
+  writeWrapped(io, `${name}: a live process of this machine, as /proc/${process.pid} shows it (areas and frames; not the tables themselves)`);
   for (const note of notes) for (const line of wrap(`note: ${note}`, io.columns)) io.write(`${paint(io, 'yellow', line)}\n`);
   const byVma = new Map<LiveVma, LiveRun[]>();
   for (const run of runs) {
@@ -34,9 +29,13 @@ export function writeLive(process: LiveProcess, io: Io, rows: number): void {
   const count = (kind: LiveRun['kind']): number => runs.reduce((n, r) => n + (r.kind === kind ? r.pages : 0), 0);
   const mapped = vmas.reduce((n, v) => n + Number(v.end - v.start), 0);
   const shared = runs.reduce((n, r) => n + (r.kind === 'present' && !r.exclusive ? r.pages : 0), 0);
-  io.write(
-    `${paint(io, 'bold', 'totals')} ${plural(vmas.length, 'area')} of ${sizeOf(mapped)}; ${sizeOf(count('present') * pageBytes)} resident in ${grouped(count('present'))} pages (${sizeOf(shared * pageBytes)} shared), ${grouped(count('swap'))} swapped, ${plural(runs.length, 'run')}\n`,
-  );
+  const resident = `${sizeOf(count('present') * pageBytes)} resident in ${grouped(count('present'))} pages (${sizeOf(shared * pageBytes)} shared)`;
+  const areas = `${plural(vmas.length, 'area')} of ${sizeOf(mapped)}`;
+  writeWrapped(io, `${paint(io, 'bold', 'totals')} ${areas}; ${resident}, ${grouped(count('swap'))} swapped, ${plural(runs.length, 'run')}`);
+}
+
+function writeWrapped(io: Io, text: string): void {
+  for (const line of wrap(text, io.columns)) io.write(`${line}\n`);
 }
 
 function areaLine(vma: LiveVma, runs: readonly LiveRun[], pageBytes: number, io: Io): string {

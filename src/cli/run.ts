@@ -5,6 +5,7 @@
  * Invariant: a command loads what it needs only when it runs, so that starting is fast; `run` never ends the process.
  */
 import { Command, CommanderError } from 'commander';
+import { reasonOf } from '../image/node/reasons.ts';
 import { PxdError } from '../pagetable/error.ts';
 import type { CommandModule, Context } from './context.ts';
 import { type Io, PipeClosed, type ProcessIo } from './io.ts';
@@ -88,7 +89,7 @@ function sentenceOf(e: unknown): string | undefined {
   if (e instanceof PxdError) return oneLine(e.message);
   if (e instanceof CommanderError) return oneLine(e.message.replace(/^error: /, ''));
   const { code, path } = e as NodeJS.ErrnoException;
-  if (typeof code === 'string' && /^E[A-Z]+$/.test(code)) return oneLine(`${path ?? 'file'}: ${(e as Error).message}`);
+  if (typeof code === 'string' && /^E[A-Z]+$/.test(code)) return oneLine(`${path ?? 'a file'}: ${reasonOf(code)}`);
   return undefined;
 }
 

@@ -149,8 +149,9 @@ describe('hostile tables', () => {
 
 describe('live processes', () => {
   it.skipIf(process.platform !== 'linux')('this one is shown with its areas', async () => {
-    const { code, out } = await pxd(['inspect', '--pid', String(process.pid)]);
+    const { code, out } = await pxd(['inspect', '--pid', String(process.pid)], { columns: 80 });
     expect(code).toBe(0);
+    expect(out.split('\n').filter((line) => line.length > 80)).toEqual([]);
     expect(out).toMatch(/^pid \d+ /);
     expect(out).toMatch(/\ntotals \d+ areas/);
     expect((await pxd(['leaves', '--pid', String(process.pid)])).err).toMatch(/jsonl only/);

@@ -22,6 +22,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const BAD: readonly (readonly [what: string, argv: readonly string[], says: RegExp])[] = [
   ['no such file', ['leaves', '/no/such/file'], /no\/such\/file.*no such file/],
+  ['no such trace', ['play', '/no/such/file'], /^pxd: \/no\/such\/file: there is no such file\n$/],
+  ['no such scenario', ['check', '/no/such/file.ts'], /^pxd: \/no\/such\/file.ts: there is no such file\n$/],
   ['an empty file', ['leaves', '@/empty'], /empty/],
   ['a text', ['inspect', '@/text'], /no memory image/],
   ['an empty folder', ['inspect', '@/nothing'], /holds no image/],

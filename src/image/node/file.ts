@@ -7,6 +7,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { PxdError } from '../../pagetable/error.ts';
 import { type ByteSource, checkRange, hex } from '../bytes.ts';
+import { reasonOf } from './reasons.ts';
 
 const BLOCK = 64 * 1024;
 const MOST_BLOCKS = 64;
@@ -80,23 +81,12 @@ export class FileBytes implements ByteSource {
   }
 }
 
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  EACCES: 'permission denied',
-  EPERM: 'not permitted',
-  EISDIR: 'it is a directory',
-  ENOTDIR: 'a part of its path is no directory',
-  EIO: 'input/output error',
-  EMFILE: 'too many open files',
-  ELOOP: 'too many symbolic links',
-};
-
 /** Runs a system call; its failure becomes a sentence. */
 export function attempt<T>(what: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
     const code = (error as { code?: string }).code ?? 'unknown error';
-    throw new PxdError('unavailable', `the file ${what}: ${REASONS[code] ?? code}`);
+    throw new PxdError('unavailable', `the file ${what}: ${reasonOf(code)}`);
   }
 }

@@ -3,7 +3,7 @@
  *
  * Invariants: the bitmap of an area has a bit for each frame that cma_alloc gave out and cma_release did not take back; the pages of an area
  * that it does not name are the buddy allocator's and serve movable requests. Nothing is migrated here: a range that holds a page in use is
- * busy. Callers that can migrate look at `firstBusyFrame`, move that page away and try again.
+ * busy. Who can migrate looks at `firstBusyFrame`, moves that page away and tries again (mm/migrate-contig.ts).
  */
 import { drainAllPages, freeFrameRange } from './buddy.ts';
 import { moveFreePages } from './fallback.ts';
@@ -112,6 +112,13 @@ export function cmaAlloc(area: number, count: number, align = 0): number {
     at += step;
   }
   return -1;
+}
+
+/** The part of cma_alloc that remembers frames, which are had already, as given out. */
+export function cmaTake(area: number, pfn: number, count: number): void {
+  locate();
+  const at = pfn - heap[area + CmaArea.start];
+  mark(area, at, at + count, true);
 }
 
 /** cma_release: gives frames back; false when they are no part of the area. @throws {Error} when one was not given out. */

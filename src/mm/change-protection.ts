@@ -15,6 +15,7 @@ import { globals } from './globals.ts';
 import { changeHugePmd, hugePmdPage, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { hugetlbChangeProtection } from './hugetlb-vma.ts';
 import { vmNormalPage } from './memory.ts';
+import { changeMigrationPmd, splitMigrationPmd } from './migrate-pmd.ts';
 import { isMigrationEntry, migrationWrprotect } from './migration-entry.ts';
 import { tlbRemoveEntry } from './mmu-gather.ts';
 import { PTE_PAYLOAD, pteLockptr, pteMkwrite, pteModify, ptePresent, tablePage } from './pgtable.ts';
@@ -98,6 +99,10 @@ function* changeTable(tlb: GatherRef, vma: VmaRef, table: Page, level: number, s
         if (done === -EAGAIN) continue;
         changed += done;
       }
+    } else if (isMigrationEntry(entry)) {
+      const whole = next - vpn === spanPages(1);
+      if (!whole) yield* splitMigrationPmd(vma, at, vpn);
+      if (!whole || (yield* changeMigrationPmd(vma, at)) === 0) continue;
     }
     vpn = next;
   }

@@ -21,6 +21,7 @@ import { ENOMEM } from './errno.ts';
 import { copyHugePmd, pmdTransHuge } from './huge-memory.ts';
 import { copyHugetlbPageRange } from './hugetlb-vma.ts';
 import { vmNormalPage } from './memory.ts';
+import { copyMigrationPmd } from './migrate-pmd.ts';
 import { isHwpoisonEntry, isMigrationEntry, migrationMkReadable, pfnSwapEntryPage } from './migration-entry.ts';
 import { addMmCounter, mmCounter } from './mm-counters.ts';
 import {
@@ -78,6 +79,11 @@ function* copyTable(dst: VmaRef, src: VmaRef, table: Page, level: number, start:
       const error = to === 0 ? -ENOMEM : yield* copyHugePmd(dst, src, to, at, vpn);
       if (error === -ENOMEM) return error;
       entry = error === 0 ? 0 : yield* entryGet(at, level);
+    } else if (level === 1 && isMigrationEntry(entry)) {
+      const to = yield* entryAlloc(get(dst, Vma.mm), vpn, 1);
+      const copied = to === 0 ? -1 : yield* copyMigrationPmd(dst, src, to, at);
+      if (copied < 0) return -ENOMEM;
+      if (copied === 0) continue;
     }
     if ((entry & PTE_TABLE) !== 0) {
       // The child gets the upper tables that the parent has, even where nothing hangs below them (copy_pmd_range begins with pmd_alloc).

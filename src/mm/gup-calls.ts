@@ -9,9 +9,9 @@
  */
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
-import { EAGAIN, EINVAL, ENOMEM } from './errno.ts';
+import { EAGAIN, EINVAL } from './errno.ts';
 import { getUserPagesLocked } from './gup.ts';
-import { folioIsLongtermPinnable, unpinUserPages } from './gup-pin.ts';
+import { unpinUserPages } from './gup-pin.ts';
 import {
   allocGup,
   FOLL_GET,
@@ -27,6 +27,7 @@ import {
   PageVector,
   type PageVectorRef,
 } from './gup-types.ts';
+import { collectLongtermUnpinnable, migrateForPin } from './migrate-contig.ts';
 import type { MmRef, Vpn } from './types.ts';
 
 /** is_valid_gup_args: the flags of a call, with those that its name stands for; −EINVAL where these do not go with what the caller says. */
@@ -40,26 +41,17 @@ export function gupFlags(said: number, implied: number, vector: PageVectorRef): 
 
 // --- pins that last ---------------------------------------------------------------------------------------------------------
 
-/** collect_longterm_unpinnable_folios: how many pages of a vector, from a place on, are where no page may stay. */
-function longtermUnpinnable(vector: PageVectorRef, from: number): number {
-  let found = 0;
-  for (let i = from; i < get(vector, PageVector.count); i++) if (!folioIsLongtermPinnable(get(vector, PageVector.pages + i))) found++;
-  return found;
-}
-
 /**
  * check_and_migrate_movable_pages: 0 when all pages of a vector from a place on may stay pinned. Else none is pinned any more: −EAGAIN when those that may
  * not stay where they are have been moved, and all are to be pinned again; −ENOMEM when one could not be moved.
  */
 function* checkAndMigrateMovablePages(vector: PageVectorRef, from: number): Op<number> {
-  if (longtermUnpinnable(vector, from) === 0) return 0;
+  const list = yield* collectLongtermUnpinnable(vector, from);
+  if (list < 0) return 0;
   // With pins on them they could not be moved.
   yield* unpinUserPages(vector, from);
-  return migratePagesForPin();
+  return yield* migrateForPin(list);
 }
-
-/** migrate_pages(MR_LONGTERM_PIN), which is not implemented: no page is ever moved, as when there is no memory to move it to. */
-const migratePagesForPin = (): number => -ENOMEM;
 
 /** __gup_longterm_locked: __get_user_pages_locked() that sees to it, for FOLL_LONGTERM, that pages are pinned only where they may stay. */
 export function* gupLongtermLocked(gup: GupRef, start: Vpn, count: number): Op<number> {

@@ -55,7 +55,8 @@ import { globals } from './globals.ts';
 import { hasPmdLeaves, pmdOrder, thpVmaSuitableOrder, vmaThpDisabled, vmaThpGfpMask } from './huge-orders.ts';
 import { isHugeZeroPmd, mmGetHugeZeroFolio } from './huge-zero.ts';
 import { khugepagedEnterVma } from './khugepaged-slots.ts';
-import { migrationStep, mkMigrationEntry } from './migration-entry.ts';
+import { splitMigrationPmd } from './migrate-pmd.ts';
+import { isMigrationEntry, migrationStep, mkMigrationEntry } from './migration-entry.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { checkStableAddressSpace } from './mm-flags-ops.ts';
 import { tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
@@ -374,7 +375,7 @@ function* splitIfHuge(vma: VmaRef, pmdp: number, vpn: Vpn, freeze: number): Op<n
 }
 
 /** pmdp_invalidate: no CPU uses the entry any longer, and it still is a huge one for who looks without the lock; what it held. */
-function* pmdpInvalidate(mm: MmRef, pmdp: number, vpn: Vpn): Op<number> {
+export function* pmdpInvalidate(mm: MmRef, pmdp: number, vpn: Vpn): Op<number> {
   const none = codec.levels[1].supports & PTE_PROTNONE;
   const old = none !== 0 ? yield* entryClearBits(pmdp, 1, PTE_READ | PTE_WRITE | PTE_EXEC, PTE_PROTNONE) : yield* entryGetAndClear(pmdp, 1);
   yield* flushTlbRange(mm, vpn, vpn + spanPages(1));
@@ -456,8 +457,9 @@ export function* splitHugePud(vma: VmaRef, table: Page, pudp: number, vpn: Vpn):
 /** split_huge_pmd_address: the same for whatever maps a page. */
 function* splitHugePmdAddress(vma: VmaRef, vpn: Vpn): Op<number> {
   const pmdp = yield* entryPointer(get(vma, Vma.mm), vpn, 1);
-  if (pmdp === 0 || !pmdTransHuge(yield* entryGet(pmdp, 1))) return 0;
-  return yield* splitHugePmd(vma, pmdp, vpn);
+  const pmd = pmdp === 0 ? 0 : yield* entryGet(pmdp, 1);
+  if (isMigrationEntry(pmd)) return yield* splitMigrationPmd(vma, pmdp, vpn);
+  return pmdTransHuge(pmd) ? yield* splitHugePmd(vma, pmdp, vpn) : 0;
 }
 
 /** split_huge_pmd_if_needed: a huge page must not reach over what becomes the end of a VMA. */

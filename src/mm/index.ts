@@ -60,6 +60,8 @@ export * from './memfd.ts';
 export * from './memory.ts';
 export * from './memory-failure.ts';
 export * from './migrate.ts';
+export * from './migrate-contig.ts';
+export * from './migrate-pmd.ts';
 export * from './migrate-rmap.ts';
 export * from './mincore.ts';
 export * from './misc-calls.ts';

@@ -41,7 +41,7 @@ import { folioIsolateLru, folioPutbackLru, removeMapping } from './vmscan.ts';
 const LARGEST_ORDER = 24;
 
 /** The folio that a frame is part of: parts of it that nobody has asked for say nothing of it themselves. */
-function folioOfFrame(pfn: number): Page {
+export function folioOfFrame(pfn: number): Page {
   for (let order = 1; order <= LARGEST_ORDER; order++) {
     const head = knownPageOfPfn(pfn - (pfn % 2 ** order));
     if (head !== 0 && (pageFlags[head] & PG_HEAD) !== 0 && pageOrder[head] >= order) return head;

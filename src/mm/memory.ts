@@ -37,6 +37,7 @@ import { doHugePmdAnonymousPage, doSetPmd, hugePmdSetAccessed, pmdTransHuge, wpH
 import { hasOrder, highestOrder, pmdOrder, TVA_PAGEFAULT, thpVmaAllowableOrders, thpVmaSuitableOrders, vmaThpGfpMask } from './huge-orders.ts';
 import { hugetlbFault } from './hugetlb.ts';
 import { migrationEntryWait } from './migrate.ts';
+import { pmdMigrationEntryWait } from './migrate-pmd.ts';
 import { isHwpoisonEntry, isMigrationEntry } from './migration-entry.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { checkStableAddressSpace } from './mm-flags-ops.ts';
@@ -169,7 +170,11 @@ function* handleHugeFault(vmf: VmfRef, pmdp: number): Op<number> {
     if (!hasOrder(thpVmaAllowableOrders(vma, get(vma, Vma.flags), TVA_PAGEFAULT, 1 << pmdOrder()), pmdOrder())) return VM_FAULT_FALLBACK;
     return yield* doHugePmdAnonymousPage(vmf);
   }
-  if (!pmdTransHuge(seen)) return VM_FAULT_FALLBACK;
+  if (!pmdTransHuge(seen)) {
+    if (!isMigrationEntry(seen)) return VM_FAULT_FALLBACK;
+    yield* pmdMigrationEntryWait(get(vmf, Vmf.mm), pmdp);
+    return 0;
+  }
   if ((get(vmf, Vmf.flags) & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) !== 0 && !pteWrite(seen)) return yield* wpHugePmd(vmf, seen);
   return yield* hugePmdSetAccessed(vmf, seen);
 }

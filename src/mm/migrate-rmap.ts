@@ -17,11 +17,13 @@ import { PTE_DIRTY, PTE_SPECIAL } from '../pagetable/canonical.ts';
 import { putAnonVma } from './anon-vma.ts';
 import { ptepGetAndClear, setPteAt } from './contpte.ts';
 import { hugeBits, hugePteLockptr, hugePtepGet, hugePtepGetAndClear, setHugePteAt } from './huge-leaf.ts';
+import { pmdTransHuge } from './huge-memory.ts';
 import { hugetlbVmaTrylockWrite, hugetlbVmaUnlockWrite } from './hugetlb-lock.ts';
 import { hstateVma, hugePages } from './hugetlb-resv.ts';
 import { hugetlbAddAnonRmap, hugetlbAddFileRmap, hugetlbCountAdd, hugetlbRemoveRmap } from './hugetlb-rmap.ts';
 import { hugePmdUnshare, hugetlbWalk } from './hugetlb-share.ts';
 import { anonVmaIntervalTreeIterFirst, anonVmaIntervalTreeIterNext, vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
+import { migrateHugePmd, removeMigrationPmd } from './migrate-pmd.ts';
 import { isMigrationEntry, migrationExclusive, migrationPfn, mkHwpoisonEntry, mkMigrationEntry, pteOfMigration } from './migration-entry.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { entryPointer, pteClear, pteLockptr, ptePage, ptePresent, pteSet } from './pgtable.ts';
@@ -95,7 +97,13 @@ function* oneVma(src: Page, dst: Page, vma: VmaRef, index: number): Op<number> {
   while (vpn < to) {
     const end = entryEnd(vpn, to, 1);
     const pmdp = yield* entryPointer(get(vma, Vma.mm), vpn, 1);
-    if (pmdp !== 0 && (yield* oneTable(src, dst, vma, pmdp, base, vpn, end)) === 0) return 0;
+    const pmd = pmdp === 0 ? 0 : yield* entryGet(pmdp, 1);
+    let done = 1;
+    if (isMigrationEntry(pmd)) done = dst !== 0 ? yield* removeMigrationPmd(src, dst, vma, pmdp) : 1;
+    else if (pmdTransHuge(pmd)) done = dst === 0 && ptePage(pmd) === src ? yield* migrateHugePmd(src, vma, pmdp, vpn) : 1;
+    // A table, or a huge entry that was split meanwhile.
+    if (done !== 0 && pmdp !== 0 && (yield* oneTable(src, dst, vma, pmdp, base, vpn, end)) === 0) done = 0;
+    if (done === 0) return 0;
     vpn = end;
   }
   return dst !== 0 || pageIsMapped(src) ? 1 : 0;

@@ -28,7 +28,7 @@ import {
   upWrite,
 } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
-import { compoundOrder, compoundPages, folioMapcount, folioTestLarge, prepCompound } from '../memory/folio.ts';
+import { compoundOrder, compoundPages, folioEntireMapcount, folioMapcount, folioTestLarge, prepCompound } from '../memory/folio.ts';
 import { copyFrames } from '../memory/huge-frames.ts';
 import {
   PG_ACTIVE,
@@ -67,11 +67,12 @@ import {
 import { xaStore } from '../memory/xarray.ts';
 import { putAnonVma } from './anon-vma.ts';
 import { deferredSplitUnqueue } from './deferred-split.ts';
-import { EAGAIN, EBUSY, ENOMEM } from './errno.ts';
+import { EAGAIN, EBUSY, ENOMEM, ENOSYS } from './errno.ts';
 import { pagesInCache } from './filemap.ts';
 import { hugePteLockptr, hugePtepGet } from './huge-leaf.ts';
 import { allocFresh, countPage, dequeue, folioHstate, hugetlbLock } from './hugetlb-pool.ts';
 import { Hstate, type HstateRef } from './hugetlb-types.ts';
+import { thpMigrationSupported } from './migrate-pmd.ts';
 import { folioGetAnonVma, removeMigrationPtes, tryToMigrate } from './migrate-rmap.ts';
 import { isMigrationEntry, pfnSwapEntryPage } from './migration-entry.ts';
 import { pteLockptr } from './pgtable.ts';
@@ -228,6 +229,7 @@ function* allocTarget(src: Page, gfp: number): Op<number> {
  */
 export function* migrateFolio(src: Page, gfp: number): Op<number> {
   if (pageRefcount[src] === 1 && !pageIsMapped(src)) return 0;
+  if (folioEntireMapcount(src) > 0 && !thpMigrationSupported()) return -ENOSYS;
   const dst = yield* allocTarget(src, gfp);
   if (dst === 0) return -ENOMEM;
   let error = -EAGAIN;

@@ -16,6 +16,7 @@ import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear, setPteAt, setPte
 import { EAGAIN } from './errno.ts';
 import { moveHugePmd, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { moveHugetlbPageTables } from './hugetlb-vma.ts';
+import { moveMigrationPmd, splitMigrationPmd } from './migrate-pmd.ts';
 import { isMigrationEntry } from './migration-entry.ts';
 import { entryAlloc, entryPointer, pteAlloc, pteLockptr, ptePresent, pteSet } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
@@ -96,6 +97,12 @@ function* moveExtent(source: VmaRef, target: VmaRef, vpn: Vpn, to: Vpn, end: Vpn
     yield* splitHugePmd(source, old, vpn);
     entry = yield* entryGet(old, PMD);
   }
+  if (isMigrationEntry(entry)) {
+    if (extent === spanPages(PMD) && (yield* moveMigrating(source, old, fresh, needRmapLocks)) !== 0) return vpn + extent;
+    yield* splitMigrationPmd(source, old, vpn);
+    // A huge entry again, or its parts.
+    return vpn;
+  }
   if ((entry & PTE_TABLE) === 0) return vpn + extent;
   if (extent === spanPages(PMD) && movesTables() && (yield* moveTable(source, vpn, old, fresh, PMD)) !== 0) return vpn + extent;
   const newPtep = yield* pteAlloc(mm, to);
@@ -108,6 +115,14 @@ function* moveExtent(source: VmaRef, target: VmaRef, vpn: Vpn, to: Vpn, end: Vpn
 function* moveHuge(source: VmaRef, vpn: Vpn, old: number, fresh: number, needRmapLocks: number): Op<number> {
   if (needRmapLocks !== 0) yield* takeRmapLocks(source);
   const moved = yield* moveHugePmd(source, vpn, old, fresh);
+  if (needRmapLocks !== 0) yield* dropRmapLocks(source);
+  return moved;
+}
+
+/** The same of one that is migrated right now. */
+function* moveMigrating(source: VmaRef, old: number, fresh: number, needRmapLocks: number): Op<number> {
+  if (needRmapLocks !== 0) yield* takeRmapLocks(source);
+  const moved = yield* moveMigrationPmd(source, old, fresh);
   if (needRmapLocks !== 0) yield* dropRmapLocks(source);
   return moved;
 }

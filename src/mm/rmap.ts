@@ -60,6 +60,13 @@ export function* folioAddAnonRmapPtes(page: Page, pages: number, vma: VmaRef, ex
   return pageIsCompound(page) ? 0 : yield* mlockVmaFolio(page, vma);
 }
 
+/** folio_add_anon_rmap_pmd: an entry that comes to map a whole anonymous folio that was mapped before. `exclusive`: it is the only one. */
+export function* folioAddAnonRmapPmd(folio: Page, vma: VmaRef, exclusive: number): Op<number> {
+  yield* entireMapcountAdd(folio, 1, get(vma, Vma.mm));
+  if (exclusive !== 0) yield* setFlags(folio, PG_ANON_EXCLUSIVE);
+  return yield* mlockVmaFolio(folio, vma);
+}
+
 /** folio_add_file_rmap_pmd. */
 export function* folioAddFileRmapPmd(folio: Page, vma: VmaRef): Op<number> {
   return yield* entireMapcountAdd(folio, 1, get(vma, Vma.mm));

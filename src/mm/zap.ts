@@ -16,7 +16,8 @@ import { pmdTransHuge, splitHugePmd, zapHugePmd } from './huge-memory.ts';
 import { hugetlbZapBegin, hugetlbZapEnd, unmapHugepageRange } from './hugetlb-vma.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { vmNormalPage } from './memory.ts';
-import { isHwpoisonEntry, pfnSwapEntryPage } from './migration-entry.ts';
+import { splitMigrationPmd, zapMigrationPmd } from './migrate-pmd.ts';
+import { isHwpoisonEntry, isMigrationEntry, pfnSwapEntryPage } from './migration-entry.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { tlbFinish, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
 import { isSwapPte, pteLockptr, ptePage, ptePresent, tablePage } from './pgtable.ts';
@@ -60,6 +61,11 @@ function* zapTable(tlb: GatherRef, vma: VmaRef, mm: MmRef, table: Page, level: n
       if (level > 1) yield* zapTable(tlb, vma, mm, tablePage(entry), level - 1, vpn, next, flags);
       // It went while we came: the entry is looked at again.
       else if ((yield* zapPteRange(tlb, vma, mm, at, vpn, next, flags)) === -EAGAIN) continue;
+    } else if (isMigrationEntry(entry)) {
+      if (next - vpn === spanPages(1)) yield* zapMigrationPmd(mm, at);
+      else yield* splitMigrationPmd(vma, at, vpn);
+      // A huge entry again, or its parts.
+      if ((yield* entryGet(at, level)) !== 0) continue;
     }
     vpn = next;
   }

@@ -8,12 +8,14 @@ import { hugePoolSetting } from '../../src/machine/hugetlb-settings.ts';
 import { Machine } from '../../src/machine/index.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { thpSetting } from '../../src/machine/thp-settings.ts';
+import { cmaRelease, freeContigRange } from '../../src/memory/cma.ts';
 import { pageIsCompound } from '../../src/memory/folio.ts';
 import { get, set } from '../../src/memory/heap.ts';
 import { PG_HWPOISON, PG_MLOCKED } from '../../src/memory/page-flags.ts';
-import { pageFlags, pageOfPfn, pageRefcount, pfnOfPage } from '../../src/memory/state.ts';
+import { pageFlags, pageOfPfn, pageRefcount, pfnOfPage, setPageRefcount } from '../../src/memory/state.ts';
+import { basePfn, Memory, memory } from '../../src/memory/zone.ts';
 import { globals } from '../../src/mm/globals.ts';
-import { allocPageVector, FOLL_WRITE, freePageVector } from '../../src/mm/gup-types.ts';
+import { allocPageVector, FOLL_LONGTERM, FOLL_WRITE, freePageVector } from '../../src/mm/gup-types.ts';
 import { defaultHstate } from '../../src/mm/hugetlb-pool.ts';
 import { hugePages } from '../../src/mm/hugetlb-resv.ts';
 import { Hstate } from '../../src/mm/hugetlb-types.ts';
@@ -38,11 +40,13 @@ interface World {
   frame(i: number, process?: Process): number;
   load(i: number, process?: Process): bigint;
   store(i: number, value: number, process?: Process): void;
+  /** Whether `count` pages from the ith on hold `first`, `first` + 1 … */
+  same(i: number, count: number, first: number): boolean;
   sound(): void;
 }
 
-function world(mode: string, more: object = {}): World {
-  const machine = new Machine({ mode, ramBytes: 2 ** 26, settings: { memoryFailure: 1, ...more } });
+function world(mode: string, settings: object = {}, memory: object = {}): World {
+  const machine = new Machine({ mode, ramBytes: 2 ** 26, settings: { memoryFailure: 1, ...settings }, memory });
   const p = machine.spawn();
   const size = machine.pageSize;
   const at = (i: number): bigint => BigInt(AT + i * size);
@@ -55,7 +59,13 @@ function world(mode: string, more: object = {}): World {
       return pfnOfPage(process.translate(AT / size + i, 0) as number);
     },
     load: (i, process = p) => process.load(at(i), 4) as bigint,
-    store: (i, value, process = p) => expect(process.store(at(i), 4, BigInt(value))).toBeUndefined(),
+    store: (i, value, process = p) => {
+      if (process.store(at(i), 4, BigInt(value)) !== undefined) throw new Error(`a store to page ${i} ends in a signal`);
+    },
+    same: (i, count, first) => {
+      for (let n = 0; n < count; n++) if (p.load(at(i + n), 4) !== BigInt(first + n)) return false;
+      return true;
+    },
     sound: () => {
       machine.enter();
       expect(checkMachine()).toEqual([]);
@@ -227,7 +237,7 @@ describe('parts of huge pages', () => {
     expect(poisoned(frames[1])).toBe(true);
     expect(w.frame(first + 6)).not.toBe(frames[1]);
     expect([w.frame(first + 5), w.frame(first + 7)]).toEqual([frames[0], frames[2]]);
-    for (let i = 0; i < pages; i++) expect(w.load(first + i)).toBe(BigInt(100 + i));
+    expect(w.same(first, pages, 100)).toBe(true);
     w.sound();
     // A page that is all zero was given up by the split: it is free, and taken out as such.
     expect(w.p.syscall('munmap', AT, 2 * pages * w.size)).toBe(0);
@@ -273,4 +283,92 @@ describe('parts of huge pages', () => {
       }
     },
   );
+});
+
+describe('frames that must be free, or where no page may stay', () => {
+  const PAGES = 2 ** 26 / 4096;
+  const USED = 1500;
+
+  /** Where RAM begins in a mode: its first frame. */
+  function machineBase(mode: string): number {
+    new Machine({ mode, ramBytes: 2 ** 26 }).enter();
+    return basePfn;
+  }
+
+  /** Frames that allocContigRange gave go back. */
+  function freeFrames(pfn: number, count: number): void {
+    for (let i = 0; i < count; i++) setPageRefcount(pageOfPfn(pfn + i), 0);
+    freeContigRange(pfn, pfn + count);
+  }
+
+  /** The last half of memory is an area for contiguous allocations, or the movable zone. */
+  function divided(mode: string, area: 'cma' | 'movable', huge: boolean): World & { readonly first: number } {
+    const base = machineBase(mode);
+    const [middle, end] = [base + PAGES / 2, base + PAGES];
+    const w = world(mode, {}, area === 'cma' ? { cma: [{ start: middle, end }], minFreeKbytes: 256 } : { movableStart: [middle], minFreeKbytes: 256 });
+    if (huge) thpSetting('/sys/kernel/mm/transparent_hugepage/enabled')?.write('always');
+    return { ...w, first: middle };
+  }
+
+  test.each([
+    ['x86-4level', 'movable', false],
+    ['x86-4level', 'cma', true],
+    ['x86-4level', 'movable', true],
+    ['arm64-4k-48', 'movable', true],
+    ['s390x', 'movable', true],
+  ] as const)('%s, %s (huge pages: %s): a pin that lasts moves the page out first, a short one does not', (mode, area, huge) => {
+    const w = divided(mode, area, huge);
+    const pages = huge ? spanPages(1) : 4;
+    map(w, 2 * pages);
+    const start = huge ? pages - ((AT / w.size) % pages) : 0;
+    for (let i = 0; i < pages; i++) w.store(start + i, 7 + i);
+    const inside = (): boolean[] => [0, 1, pages - 1].map((i) => w.frame(start + i) >= w.first);
+    // Movable memory comes from there first.
+    if (area === 'movable') expect(inside()).toEqual([true, true, true]);
+    const before = inside();
+    const vector = allocPageVector();
+    const pin = (flags: number): number => w.machine.kernel.pinUserPagesFast(w.p.mm, AT / w.size + start, 4, flags | FOLL_WRITE, vector);
+    expect(pin(0)).toBe(4);
+    expect(inside()).toEqual(before);
+    if (before[0]) expect(pin(FOLL_LONGTERM)).toBe(ENOMEM);
+    w.machine.kernel.unpinUserPages(vector, 0);
+    expect(pin(FOLL_LONGTERM)).toBe(4);
+    expect(inside().slice(0, 2)).toEqual([false, false]);
+    expect(w.same(start, pages, 7)).toBe(true);
+    // As a whole where the architecture can move one so, else what was pinned alone.
+    const whole = pageIsCompound(w.p.translate(AT / w.size + start, 0) as number);
+    expect(whole).toBe(huge && mode !== 's390x');
+    w.machine.kernel.unpinUserPages(vector, 0);
+    freePageVector(vector);
+    w.sound();
+  });
+
+  test('a range in use is emptied, but for what somebody holds; its neighbours keep what they have', () => {
+    const w = divided('x86-4level', 'cma', false);
+    map(w, USED);
+    for (let i = 0; i < USED; i++) w.store(i, i);
+    const area = get(memory(), Memory.cmaAreas);
+    const inside = (from: number, end: number): number[] => [...Array(USED).keys()].filter((i) => w.frame(i) >= from && w.frame(i) < end);
+    expect(inside(w.first, w.first + PAGES / 2).length).toBeGreaterThan(300);
+    // One that is held makes its place useless, and no other.
+    const held = inside(w.first, w.first + PAGES / 2)[0];
+    const vector = allocPageVector();
+    expect(w.machine.kernel.getUserPagesFast(w.p.mm, AT / w.size + held, 1, 0, vector)).toBe(1);
+    const frame = w.frame(held);
+    expect(w.machine.kernel.allocContigRangeMoving(frame - (frame % 512), frame - (frame % 512) + 512)).toBe(EBUSY);
+    expect(w.frame(held)).toBe(frame);
+    const got = w.machine.kernel.cmaAllocMoving(area, 512);
+    expect(got).toBeGreaterThanOrEqual(w.first);
+    expect(frame >= got && frame < got + 512).toBe(false);
+    expect(inside(got, got + 512)).toEqual([]);
+    expect(w.same(0, USED, 0)).toBe(true);
+    w.machine.enter();
+    expect(cmaRelease(area, got, 512)).toBe(true);
+    w.machine.kernel.putUserPages(vector);
+    freePageVector(vector);
+    w.sound();
+    expect(w.machine.kernel.allocContigRangeMoving(frame - (frame % 512), frame - (frame % 512) + 512)).toBe(0);
+    freeFrames(frame - (frame % 512), 512);
+    w.sound();
+  });
 });

@@ -1,7 +1,7 @@
 /**
  * How fast schedules are searched, next to SPIN on the same protocol (explore/protocol.ts and explore/protocol.pml), and on the mm's own code. `first diagram`: from
  * the beginning of the search for a bug to the text of its smallest diagram, against SPIN's breadth-first search of an already built binary with the trail printed.
- * `states/s`: processor time, all states; nothing is hidden on either side, ours puts steps to sleep (the same states by fewer steps). `exhausted`: processor time until all schedules are known, each with its reduction. Without spin and a C compiler our figures stand alone.
+ * `states/s`: processor time, all states; nothing is hidden on either side, ours puts steps to sleep (the same states by fewer steps). Both must have met as many states. `exhausted`: processor time until all schedules are known, each with its reduction. Without spin and a C compiler our figures stand alone.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -24,6 +24,8 @@ const ROUNDS = 5;
 /** A scenario of the catalogue of which all states are searched. It is small: several searches a round, so that its code is compiled by the last ones. */
 const REAL = 'E28';
 const REAL_SEARCHES = 4;
+/** Runs of SPIN that are measured together: one takes some hundredths of a second. */
+const REPEATED = 20;
 
 const all: ExploreModule.Variant = { expect: 'clean' };
 const [late, inTime] = await loadScenarios(join(here, 'protocol.ts'));
@@ -45,6 +47,7 @@ function firstDiagram(): number {
 }
 
 interface Speed {
+  readonly states: number;
   readonly statesPerSecond: number;
   readonly bytesPerState: number;
 }
@@ -55,7 +58,7 @@ function speedOf(scenario: ExploreModule.Scenario, how: typeof search = search):
   const { states, verdict, bytes } = how(scenario, staged, {});
   const { user, system } = process.cpuUsage(begin);
   if (verdict !== 'exhausted') throw new Error(`${scenario.id}: ${verdict}`);
-  return { statesPerSecond: states / ((user + system) / 1e6), bytesPerState: bytes / states };
+  return { states, statesPerSecond: states / ((user + system) / 1e6), bytesPerState: bytes / states };
 }
 
 /** Milliseconds of processor time for all schedules, with what may be hidden hidden. */
@@ -71,13 +74,17 @@ function exhaustMs(scenario: ExploreModule.Scenario): number {
 /** SPIN's figures, undefined without it. */
 interface Spin {
   trailMs(): number;
-  statesPerSecond(): number;
+  /** Of a search that must meet so many states. */
+  statesPerSecond(states: number): number;
   exhaustMs(): number;
 }
 
 const statesOf = (text: string): number => Number(/(\d+) states, stored/.exec(text)?.[1]);
-/** Its own count of its processor time, which has two digits. */
-const secondsOf = (text: string): number => Math.max(Number(/elapsed time ([\d.]+) seconds/.exec(text)?.[1]), 0.01);
+/** Seconds of processor time of what a shell has run, which `times` tells at the end in hundredths. */
+function secondsOf(text: string): number {
+  const [, userMinutes, user, systemMinutes, system] = /(\d+)m([\d.]+)s (\d+)m([\d.]+)s\s*$/.exec(text) as RegExpExecArray;
+  return 60 * (Number(userMinutes) + Number(systemMinutes)) + Number(user) + Number(system);
+}
 
 function buildSpin(dir: string): Spin | undefined {
   const run = (command: string, ...args: string[]): string => {
@@ -86,6 +93,7 @@ function buildSpin(dir: string): Spin | undefined {
     if (status === null) throw new Error(`${command} cannot be run`);
     return stdout;
   };
+  const repeated = (program: string): string => run('sh', '-c', `for i in $(seq ${REPEATED}); do ${program} -m100000 -w18; done; times`);
   const model = join(here, 'protocol.pml');
   const compiled = (name: string, ...flags: string[]): boolean =>
     spawnSync('cc', ['-O2', '-w', '-DSAFETY', ...flags, '-o', name, 'pan.c'], { cwd: dir, stdio: 'ignore' }).status === 0;
@@ -101,8 +109,13 @@ function buildSpin(dir: string): Spin | undefined {
       if (!told.includes('assertion violated')) throw new Error('spin shows no counterexample');
       return performance.now() - begin;
     },
-    statesPerSecond: () => statesOf(run('./plain', '-m100000', '-w24')) / secondsOf(run('./plain', '-m100000', '-w24')),
-    exhaustMs: () => 1000 * secondsOf(run('./reduced', '-m100000', '-w20')),
+    statesPerSecond: (states) => {
+      const told = repeated('./plain');
+      // One more: that in which nobody runs yet.
+      if (statesOf(told) !== states + 1) throw new Error(`spin has met ${statesOf(told)} states, not ${states} and its own first`);
+      return (REPEATED * statesOf(told)) / secondsOf(told);
+    },
+    exhaustMs: () => (1000 * secondsOf(repeated('./reduced'))) / REPEATED,
   };
 }
 
@@ -122,7 +135,7 @@ try {
     diagram.push(firstDiagram());
     if (spin) trail.push(spin.trailMs());
     reduced.push(speedOf(inTime));
-    if (spin) plain.push(spin.statesPerSecond());
+    if (spin) plain.push(spin.statesPerSecond(reduced[0].states));
     if (spin) byOrder.push(spin.exhaustMs());
     hidden.push(exhaustMs(inTime));
     for (let i = 0; i < REAL_SEARCHES; i++) ofReal.push(speedOf(real));

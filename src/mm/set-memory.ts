@@ -169,14 +169,18 @@ function mayChange(start: Vpn, end: Vpn): boolean {
   return canSetDirectMap();
 }
 
+/** No CONFIG_ARCH_HAS_SET_MEMORY, of those whose layout is known: include/linux/set_memory.h has functions that do nothing. */
+const lacksSetMemory = (): boolean => codec.mode.family === 'sparc64';
+
 /** The frame of a page of the direct map, or 0 in vmalloc space, whose empty pages have none. */
 const frameOf = (vpn: Vpn): number => (vpn >= vmallocStart() && vpn < vmallocEnd() ? 0 : vpn - directMapStart());
 
 /**
  * set_memory_ro, set_memory_rw, set_memory_nx, set_memory_x, set_memory_np, set_memory_p: pages [start, start + count) of the kernel's get another attribute (CPA_*).
- * 0, −EINVAL where nothing is mapped or the mode's kernel cannot change it, −ENOMEM for a table.
+ * 0 (of sparc64 always), −EINVAL where nothing is mapped or the mode's kernel cannot change it, −ENOMEM for a table.
  */
 export function* setMemory(start: Vpn, count: number, change: number): Op<number> {
+  if (lacksSetMemory()) return 0;
   if (!mayChange(start, start + count)) return -EINVAL;
   const error = yield* changePageAttr(start, start + count, frameOf(start), change);
   // What was changed before an error is flushed too.

@@ -130,7 +130,7 @@ test.each(['armhf-short', 'armhf-lpae', 'riscv64-sv39', 'x86_64-4level', 'x86_64
   },
 );
 
-describe.each(['x86-4level', 's390x', 'riscv-sv39'])('%s: attributes', (mode) => {
+describe.each(['x86-4level', 's390x', 'riscv-sv39', 'riscv-sv32'])('%s: attributes', (mode) => {
   test('one page of a leaf: the leaf becomes a table, everything else stays as it was', () => {
     const machine = booted(mode);
     const { kernel } = machine;
@@ -166,6 +166,25 @@ describe.each(['x86-4level', 's390x', 'riscv-sv39'])('%s: attributes', (mode) =>
     expect(Object.keys(sizes)).toHaveLength(1);
     expect(kernelExtents(machine).filter((run) => !run.write)).toMatchObject([{ vpn: directMapVpn(span), pages: span }]);
   });
+});
+
+test('arm changes its vmalloc space alone, sparc64 nothing, without saying so', () => {
+  for (const [mode, direct, vmalloc] of [
+    ['arm-short', -EINVAL, true],
+    ['arm-lpae', -EINVAL, true],
+    ['sparc64-sun4v', 0, false],
+  ] as const) {
+    const machine = booted(mode);
+    const { kernel } = machine;
+    const at = kernel.vmalloc(2);
+    const readOnly = (): number => kernelExtents(machine).reduce((sum, run) => sum + (run.write ? 0 : run.pages), 0);
+    expect(kernel.setMemory(directMapVpn(100), 1, CPA_RO)).toBe(direct);
+    expect(readOnly()).toBe(0);
+    expect(kernel.setMemory(at, 1, CPA_RO)).toBe(0);
+    expect(readOnly()).toBe(vmalloc ? 1 : 0);
+    expect(kernel.vfree(at)).toBe(0);
+    expect(checkMachine()).toEqual([]);
+  }
 });
 
 test('arm64 changes the direct map only where it may split it', () => {

@@ -29,6 +29,9 @@ export const PG_KSM = 1 << 21;
 export const PG_READAHEAD = 1 << 22;
 /** A part of the folio is no longer mapped (folio_test_partially_mapped). */
 export const PG_PARTIALLY_MAPPED = 1 << 23;
+/** Of a large folio of a disk's file only the blocks of pages with PG_BLOCK_DIRTY are dirty (mm/folio-buffers.ts; Linux has a buffer_head for each block). */
+export const PG_PARTLY_DIRTY = 1 << 24;
+export const PG_BLOCK_DIRTY = 1 << 25;
 /** Flags that must be clear when a page is freed (PAGE_FLAGS_CHECK_AT_FREE). */
 export const PG_CHECK_AT_FREE = PG_LOCKED | PG_WRITEBACK | PG_SWAPCACHE | PG_BUDDY | PG_TABLE | PG_RESERVED;
 /** Head of a page of hugetlb (PGTY_hugetlb). */

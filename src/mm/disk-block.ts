@@ -6,7 +6,7 @@
  */
 
 import { alloc, free, get, set } from '../memory/heap.ts';
-import { clearFrame, pageIndex, setWord, wordShift, words } from '../memory/state.ts';
+import { clearFrame, setWord, wordShift, words } from '../memory/state.ts';
 import { xaErase, xaFind, xaLoad, xaStore } from '../memory/xarray.ts';
 import { BLOCK_DATA, BLOCK_UNWRITTEN } from './file-types.ts';
 import { Block, type BlockRef, Inode, type InodeRef, type Page } from './types.ts';
@@ -16,6 +16,9 @@ const WORDS = 1024;
 
 /** What stands at a block: 0 for a hole. */
 export const blockState = (inode: InodeRef, index: number): number => xaLoad(inode + Inode.extents, index);
+
+/** Whether a block may hold anything but zeroes. */
+export const blockHasContent = (inode: InodeRef, index: number): boolean => blockState(inode, index) > BLOCK_UNWRITTEN;
 
 /** Lowest block from `first` to `last` that is no hole, −1 if none. */
 export const findBlock = (inode: InodeRef, first: number, last: number): number => xaFind(inode + Inode.extents, first, last);
@@ -74,9 +77,8 @@ export function readBlock(inode: InodeRef, index: number, page: Page): void {
   }
 }
 
-/** Writes a page to its block. */
-export function writeBlock(inode: InodeRef, page: Page): void {
-  const index = pageIndex[page];
+/** Writes a page to a block. */
+export function writeBlock(inode: InodeRef, index: number, page: Page): void {
   const from = page << wordShift;
   const count = 1 << wordShift;
   let last = count - 1;

@@ -5,28 +5,32 @@
  * size grows over them; what leaves the page cache without being truncated was written to its block. Reading and writing take no time.
  */
 
+import { entryEnd, entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
-  clearFlags,
   downRead,
   downWrite,
   entryGet,
+  entryGetAndClear,
+  entrySet,
   flushTlbRange,
   folioLock,
   folioTrylock,
   folioUnlock,
   get,
   set,
+  spinLock,
   spinUnlock,
   switched,
   upRead,
   upWrite,
 } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
+import { compoundPages, folioMapcount, folioTestLarge, pageFolio, subPage } from '../memory/folio.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_DIRTY } from '../memory/page-flags.ts';
-import { pageFlags, pageIndex, pageMapcount, pageMapping, pageRefcount, pageShift } from '../memory/state.ts';
-import { PTE_DIRTY } from '../pagetable/canonical.ts';
+import { pageFlags, pageIndex, pageMapping, pageRefcount, pageShift } from '../memory/state.ts';
+import { PTE_DIRTY, PTE_SPECIAL } from '../pagetable/canonical.ts';
 import { ptepGetAndClear, setPteAt } from './contpte.ts';
 import { blockState, findBlock, freeBlocks, preallocateBlocks, reserveBlock, shiftBlocks, writeBlock } from './disk-block.ts';
 import { EEXIST, EFBIG, EINVAL, ENOSPC, ENXIO, EOPNOTSUPP } from './errno.ts';
@@ -40,21 +44,29 @@ import {
   FALLOC_FL_ZERO_RANGE,
   SEEK_DATA,
 } from './file-types.ts';
-import { filemapGetEntry, filemapIsUptodate, filemapLockFolio, filemapRemoveFolio, LAST_INDEX, pageCacheEntry, pageCacheFind } from './filemap.ts';
-import { folioOrder, setFolioOrder } from './folio-order.ts';
+import {
+  filemapGetEntry,
+  filemapIsUptodate,
+  filemapLockFolio,
+  filemapRemoveFolio,
+  folioFilePage,
+  LAST_INDEX,
+  pageCacheEntry,
+  pageCacheFind,
+} from './filemap.ts';
+import { blockDirty, cleanFolio, commitBlocks } from './folio-buffers.ts';
+import { pmdTransHuge } from './huge-memory.ts';
+import { maxPageCacheOrder } from './huge-orders.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
-import { pteClear, pteDirty, pteLockptr, ptePage, ptePresent, pteWrite, pteWrprotect } from './pgtable.ts';
-import { lockedPtePointer } from './pgtable-generic.ts';
-import { readPage } from './readahead.ts';
-import { vmaAddress } from './rmap.ts';
+import { entryPointer, pteClear, pteDirty, pteLockptr, ptePage, ptePresent, pteWrite, pteWrprotect } from './pgtable.ts';
+import { pmdLockptr, pteOffsetMapLock } from './pgtable-generic.ts';
+import { readFolio } from './readahead.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
 import { truncateInodePagesRange, truncatePagecache, truncatePagecacheRange, zeroSegment } from './truncate.ts';
-import { File, type FileRef, Inode, type InodeRef, type Page, Vma, type VmaRef } from './types.ts';
+import { File, type FileRef, Inode, type InodeRef, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_SHARED } from './vm-flags.ts';
 import { VM_FAULT_LOCKED, VM_FAULT_NOPAGE, Vmf, type VmfRef } from './vmf.ts';
 
-/** EXT4_MAX_PAGECACHE_ORDER with blocks of a page. */
-const MAX_FOLIO_ORDER = 11;
 /** Bytes that the disk has no room for. */
 const MAX_PREALLOCATION = 2 ** 36;
 
@@ -62,12 +74,12 @@ const MAX_PREALLOCATION = 2 ** 36;
 const pagesUp = (bytes: number): number => Math.ceil(bytes / 2 ** pageShift);
 const pageDown = (bytes: number): number => Math.floor(bytes / 2 ** pageShift);
 
-/** The page at an index, read when it was not cached, locked and referenced; or −ENOMEM. */
-export function* diskGetPage(inode: InodeRef, index: number): Op<number> {
+/** The folio at an index, a page that is read when nothing was cached, locked and referenced; or −ENOMEM. */
+export function* diskGetFolio(inode: InodeRef, index: number): Op<number> {
   for (;;) {
     const cached = yield* filemapLockFolio(inode, index);
     if (cached !== 0) return cached;
-    const page = yield* readPage(inode, index, GFP_HIGHUSER_MOVABLE);
+    const page = yield* readFolio(inode, index, 0, GFP_HIGHUSER_MOVABLE);
     if (page !== -EEXIST) return page;
   }
 }
@@ -75,50 +87,40 @@ export function* diskGetPage(inode: InodeRef, index: number): Op<number> {
 // --- writing ----------------------------------------------------------------------------------------------------------------
 
 /**
- * ext4_da_write_begin: the page of a write of `length` bytes at a position, locked and referenced, with a block; or −ENOMEM. Where nothing is cached
- * a folio as large as the write, its alignment and what is cached around allow is made.
+ * ext4_da_write_begin: the folio of a write of `length` bytes at a position, locked and referenced, with blocks where it will be written; or −ENOMEM. Where nothing is
+ * cached a folio as large as the write, its alignment and what is cached around allow is made.
  */
 export function* diskWriteBegin(inode: InodeRef, position: number, length: number): Op<number> {
   const index = pageDown(position);
-  let page = yield* filemapLockFolio(inode, index);
-  if (page === 0) {
-    const error = yield* makeFolio(inode, index, Math.floor(Math.log2(Math.max(1, length / 2 ** pageShift))));
-    if (error !== 0) return error;
-    page = yield* diskGetPage(inode, index);
-    if (page < 0) return page;
+  for (;;) {
+    let folio = yield* filemapLockFolio(inode, index);
+    if (folio === 0) folio = yield* makeFolio(inode, index, Math.floor(Math.log2(Math.max(1, length / 2 ** pageShift))));
+    if (folio === -EEXIST) continue;
+    if (folio < 0) return folio;
+    const end = Math.min(pagesUp(position + length), pageIndex[folio] + compoundPages(folio));
+    for (let at = index; at < end; at++) reserveBlock(inode, at);
+    return folio;
   }
-  reserveBlock(inode, index);
-  return page;
 }
 
-/** __filemap_get_folio with FGP_CREAT: pages of a folio of at most an order at an index. 0 or −ENOMEM. */
-export function* makeFolio(inode: InodeRef, index: number, wanted: number): Op<number> {
-  let order = Math.min(wanted, MAX_FOLIO_ORDER);
+/** __filemap_get_folio with FGP_CREAT: a new folio of at most an order at an index, locked and referenced; −EEXIST, −ENOMEM. */
+function* makeFolio(inode: InodeRef, index: number, wanted: number): Op<number> {
+  let order = Math.min(wanted, maxPageCacheOrder());
   while (index % 2 ** order !== 0) order--;
-  while (order > 0 && pageCacheFind(inode, index, index + 2 ** order - 1) >= 0) order--;
-  let made = 0;
-  while (made < 2 ** order) {
-    const page = yield* readPage(inode, index + made, GFP_HIGHUSER_MOVABLE);
-    if (page < 0) {
-      if (made === 0 && page !== -EEXIST) return page;
-      // Not as large as it could have been.
-      return 0;
-    }
-    yield* folioUnlock(page);
-    yield* folioPut(page);
-    made++;
+  for (;;) {
+    const folio = yield* readFolio(inode, index, order, GFP_HIGHUSER_MOVABLE);
+    if (folio > 0 || order === 0) return folio;
+    order--;
   }
-  setFolioOrder(inode, index, order);
-  return 0;
 }
 
-/** ext4_da_write_end: `copied` bytes were written to the page. */
-export function* diskWriteEnd(inode: InodeRef, page: Page, position: number, copied: number): Op<number> {
+/** ext4_da_write_end: `copied` bytes were written to the folio. */
+export function* diskWriteEnd(inode: InodeRef, folio: Page, position: number, copied: number): Op<number> {
   const old = get(inode, Inode.size);
   if (position + copied > old) set(inode, Inode.size, position + copied);
-  if (copied > 0) yield* folioMarkDirty(page);
-  yield* folioUnlock(page);
-  yield* folioPut(page);
+  if (copied > 0) yield* commitBlocks(folio, pageDown(position) - pageIndex[folio], pagesUp(position + copied) - pageIndex[folio]);
+  yield* folioUnlock(folio);
+  yield* folioPut(folio);
   // What a mapping has left behind the old end must not become content.
   if (position > old) yield* zeroTail(inode, old, position);
   return copied;
@@ -129,59 +131,80 @@ function* zeroTail(inode: InodeRef, old: number, to: number): Op<number> {
   const index = pageDown(old);
   const from = old - index * 2 ** pageShift;
   if (from === 0 || to <= old) return 0;
-  const page = yield* filemapLockFolio(inode, index);
-  if (page === 0) return 0;
-  zeroSegment(page, from, Math.min(to - index * 2 ** pageShift, 2 ** pageShift));
-  yield* folioMarkDirty(page);
-  yield* folioUnlock(page);
-  return yield* folioPut(page);
+  const folio = yield* filemapLockFolio(inode, index);
+  if (folio === 0) return 0;
+  return yield* zeroInFolio(folio, index, from, Math.min(to - index * 2 ** pageShift, 2 ** pageShift));
 }
 
-/** ext4_page_mkwrite: a page of a shared mapping is about to be written for the first time; it gets a block and is dirty. */
+/** Zeroes bytes [from, to) of a page of a locked folio, which is unlocked and put. */
+function* zeroInFolio(folio: Page, index: number, from: number, to: number): Op<number> {
+  zeroSegment(folioFilePage(folio, index), from, to);
+  yield* commitBlocks(folio, index - pageIndex[folio], index - pageIndex[folio] + 1);
+  yield* folioUnlock(folio);
+  return yield* folioPut(folio);
+}
+
+/** ext4_page_mkwrite, block_page_mkwrite: a page of a shared mapping is about to be written for the first time; its folio gets blocks and is dirty. */
 export function* diskPageMkwrite(vmf: VmfRef): Op<number> {
   const inode = get(get(get(vmf, Vmf.vma), Vma.file), File.inode);
-  const page = get(vmf, Vmf.page);
+  const folio = pageFolio(get(vmf, Vmf.page));
   yield* downRead(inode + Inode.invalidateLock);
-  yield* folioLock(page);
-  const index = pageIndex[page];
-  if (pageMapping[page] !== inode || index >= pagesUp(get(inode, Inode.size))) {
+  yield* folioLock(folio);
+  const first = pageIndex[folio];
+  const end = Math.min(first + compoundPages(folio), pagesUp(get(inode, Inode.size)));
+  if (pageMapping[folio] !== inode || first >= end) {
     // It was truncated meanwhile: the access starts again.
-    yield* folioUnlock(page);
+    yield* folioUnlock(folio);
     yield* upRead(inode + Inode.invalidateLock);
     return VM_FAULT_NOPAGE;
   }
-  reserveBlock(inode, index);
-  yield* folioMarkDirty(page);
+  for (let index = first; index < end; index++) reserveBlock(inode, index);
+  yield* folioMarkDirty(folio);
   yield* upRead(inode + Inode.invalidateLock);
   return VM_FAULT_LOCKED;
 }
 
 // --- writeback --------------------------------------------------------------------------------------------------------------
 
-/** page_mkclean: no entry of a shared mapping lets anybody write to a locked page unnoticed; 1 when one was dirty. */
-export function* folioMkclean(page: Page): Op<number> {
-  const inode = pageMapping[page];
-  const index = pageIndex[page];
+/** folio_mkclean: no entry of a shared mapping lets anybody write to a locked folio unnoticed; 1 when one was dirty. */
+export function* folioMkclean(folio: Page): Op<number> {
+  const inode = pageMapping[folio];
+  if (folioMapcount(folio) === 0) return 0;
+  const first = pageIndex[folio];
+  const last = first + compoundPages(folio) - 1;
   let cleaned = 0;
-  if (pageMapcount[page] === 0) return 0;
   yield* downRead(inode + Inode.iMmapLock);
-  let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, index, index);
+  let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, first, last);
   while (vma !== 0) {
-    if ((get(vma, Vma.flags) & VM_SHARED) !== 0) cleaned |= yield* mkcleanOne(page, vma, vmaAddress(vma, index));
-    vma = vmaIntervalTreeIterNext(vma, index, index);
+    if ((get(vma, Vma.flags) & VM_SHARED) !== 0) {
+      const base = get(vma, Vma.start) - get(vma, Vma.pgoff) + first;
+      const to = Math.min(base + last - first + 1, get(vma, Vma.end));
+      let vpn = Math.max(base, get(vma, Vma.start));
+      while (vpn < to) {
+        const end = entryEnd(vpn, to, 1);
+        cleaned |= yield* mkcleanTable(folio, vma, vpn, end);
+        vpn = end;
+      }
+    }
+    vma = vmaIntervalTreeIterNext(vma, first, last);
   }
   yield* upRead(inode + Inode.iMmapLock);
   return cleaned;
 }
 
-function* mkcleanOne(page: Page, vma: VmaRef, vpn: number): Op<number> {
+/** page_vma_mkclean_one for the entries of one table, which map pages [start, end), or the one above them. */
+function* mkcleanTable(folio: Page, vma: VmaRef, start: Vpn, end: Vpn): Op<number> {
   const mm = get(vma, Vma.mm);
-  const ptep = yield* lockedPtePointer(mm, vpn);
+  const pmdp = yield* entryPointer(mm, start, 1);
+  if (pmdp === 0) return 0;
+  if (folioTestLarge(folio) && pmdTransHuge(yield* entryGet(pmdp, 1))) return yield* mkcleanPmd(folio, mm, start, pmdp);
+  let ptep = yield* pteOffsetMapLock(pmdp, start);
   if (ptep === 0) return 0;
   const lock = pteLockptr(ptep);
   let cleaned = 0;
-  const seen = yield* entryGet(ptep, 0);
-  if (ptePresent(seen) && ptePage(seen) === page && (pteDirty(seen) || pteWrite(seen))) {
+  for (let vpn = start; vpn < end; vpn++, ptep += entryStride(0)) {
+    const seen = yield* entryGet(ptep, 0);
+    if (!ptePresent(seen) || (seen & PTE_SPECIAL) !== 0 || pageFolio(ptePage(seen)) !== folio || !(pteDirty(seen) || pteWrite(seen))) continue;
     // In one step (ptep_clear_flush): a store until then leaves its dirty bit.
     const pte = yield* ptepGetAndClear(mm, vpn, ptep, seen);
     if (!switched(SW.mkcleanNoFlush)) yield* flushTlbRange(mm, vpn, vpn + 1);
@@ -192,63 +215,80 @@ function* mkcleanOne(page: Page, vma: VmaRef, vpn: number): Op<number> {
   return cleaned;
 }
 
-/** Writes a locked page to its block when it is dirty (folio_clear_dirty_for_io and ext4_writepages for one page). */
-export function* writebackFolio(inode: InodeRef, page: Page): Op<number> {
-  if ((yield* folioMkclean(page)) !== 0) yield* folioMarkDirty(page);
-  if (((yield* clearFlags(page, PG_DIRTY)) & PG_DIRTY) === 0) return 0;
+/** The same for one entry that may map the folio as a whole. */
+function* mkcleanPmd(folio: Page, mm: MmRef, vpn: Vpn, pmdp: number): Op<number> {
+  const first = vpn - (vpn % spanPages(1));
+  const lock = pmdLockptr(mm, pmdp);
+  let cleaned = 0;
+  yield* spinLock(lock);
+  const seen = yield* entryGet(pmdp, 1);
+  if (pmdTransHuge(seen) && ptePage(seen) === folio && (pteDirty(seen) || pteWrite(seen))) {
+    const pmd = yield* entryGetAndClear(pmdp, 1);
+    yield* flushTlbRange(mm, first, first + spanPages(1));
+    yield* entrySet(pmdp, 1, pteClear(pteWrprotect(pmd), PTE_DIRTY));
+    cleaned = 1;
+  }
+  yield* spinUnlock(lock);
+  return cleaned;
+}
+
+/** Writes the dirty blocks of a locked folio (folio_clear_dirty_for_io and ext4_writepages for one folio). */
+export function* writebackFolio(inode: InodeRef, folio: Page): Op<number> {
+  if ((yield* folioMkclean(folio)) !== 0) yield* folioMarkDirty(folio);
+  if ((pageFlags[folio] & PG_DIRTY) === 0) return 0;
   const size = 2 ** pageShift;
-  const end = get(inode, Inode.size) - pageIndex[page] * size;
-  if (end < size) zeroSegment(page, Math.max(0, end), size);
-  // A hole's page can only have been zeroed.
-  if (blockState(inode, pageIndex[page]) !== 0) writeBlock(inode, page);
-  return 0;
+  for (let i = 0; i < compoundPages(folio); i++) {
+    if (!blockDirty(folio, i)) continue;
+    const index = pageIndex[folio] + i;
+    const page = subPage(folio, i);
+    const end = get(inode, Inode.size) - index * size;
+    if (end < size) zeroSegment(page, Math.max(0, end), size);
+    // A hole's page can only have been zeroed.
+    if (blockState(inode, index) !== 0) writeBlock(inode, index, page);
+  }
+  return yield* cleanFolio(folio);
 }
 
 /** filemap_write_and_wait_range for pages [from, end), and what belongs to the folio of the first. */
 export function* diskWriteback(inode: InodeRef, from: number, end: number): Op<number> {
-  const first = from - (from % 2 ** folioOrder(pageCacheEntry(inode, from)));
-  for (let index = pageCacheFind(inode, first, end - 1); index >= 0; index = pageCacheFind(inode, index + 1, end - 1)) {
-    const page = yield* filemapLockFolio(inode, index);
-    if (page === 0) continue;
-    yield* writebackFolio(inode, page);
-    yield* folioUnlock(page);
-    yield* folioPut(page);
-  }
-  return 0;
-}
-
-/** invalidate_mapping_pages: clean pages of [first, end) that nobody maps leave the cache. */
-export function* diskInvalidate(inode: InodeRef, first: number, end: number): Op<number> {
-  for (let index = pageCacheFind(inode, first, end - 1); index >= 0; index = pageCacheFind(inode, index + 1, end - 1)) {
-    const page = yield* filemapGetEntry(inode, index);
-    if (page <= 0) continue;
-    const folio = index - (index % 2 ** folioOrder(page));
-    const behind = folio + 2 ** folioOrder(page);
-    // Folios that lie only partly in the range stay, and so do those that anybody uses a part of.
-    const whole = folio >= first && behind <= end && folioIsIdle(inode, behind, index);
-    if (whole && (yield* folioTrylock(page)) !== 0) {
-      yield* diskReleasePage(inode, page);
-      yield* folioUnlock(page);
+  for (let index = pageCacheFind(inode, from, end - 1); index >= 0; ) {
+    const folio = yield* filemapLockFolio(inode, index);
+    let next = index + 1;
+    if (folio !== 0) {
+      next = pageIndex[folio] + compoundPages(folio);
+      yield* writebackFolio(inode, folio);
+      yield* folioUnlock(folio);
+      yield* folioPut(folio);
     }
-    yield* folioPut(page);
+    index = next < end ? pageCacheFind(inode, next, end - 1) : -1;
   }
   return 0;
 }
 
-/** Whether no page of a folio from `index` on is mapped or dirty (the pages before it have been released). */
-function folioIsIdle(inode: InodeRef, end: number, index: number): boolean {
-  for (let at = index; at < end; at++) {
-    const page = pageCacheEntry(inode, at);
-    if (page > 0 && (pageMapcount[page] !== 0 || (pageFlags[page] & PG_DIRTY) !== 0)) return false;
+/** mapping_try_invalidate: clean folios that lie in [first, end) and that nobody uses leave the cache. */
+export function* diskInvalidate(inode: InodeRef, first: number, end: number): Op<number> {
+  for (let index = pageCacheFind(inode, first, end - 1); index >= 0; ) {
+    const folio = yield* filemapGetEntry(inode, index);
+    let next = index + 1;
+    if (folio > 0) {
+      const at = pageIndex[folio];
+      next = at + compoundPages(folio);
+      if (at >= first && next <= end && (yield* folioTrylock(folio)) !== 0) {
+        yield* diskReleaseFolio(inode, folio);
+        yield* folioUnlock(folio);
+      }
+      yield* folioPut(folio);
+    }
+    index = next < end ? pageCacheFind(inode, next, end - 1) : -1;
   }
-  return true;
+  return 0;
 }
 
-/** mapping_evict_folio: a locked page to which the caller holds one reference leaves the cache if it is clean and unused; 1 when it did. */
-export function* diskReleasePage(inode: InodeRef, page: Page): Op<number> {
-  if (pageMapping[page] !== inode || pageMapcount[page] !== 0 || pageRefcount[page] !== 2) return 0;
-  if ((pageFlags[page] & PG_DIRTY) !== 0) return 0;
-  yield* filemapRemoveFolio(inode, page, pageIndex[page]);
+/** mapping_evict_folio: a locked folio to which the caller holds one reference leaves the cache if it is clean and unused; 1 when it did. */
+export function* diskReleaseFolio(inode: InodeRef, folio: Page): Op<number> {
+  if (pageMapping[folio] !== inode || folioMapcount(folio) !== 0 || pageRefcount[folio] !== 1 + compoundPages(folio)) return 0;
+  if ((pageFlags[folio] & PG_DIRTY) !== 0) return 0;
+  yield* filemapRemoveFolio(inode, folio, pageIndex[folio]);
   return 1;
 }
 
@@ -259,10 +299,10 @@ export function* diskSetSize(inode: InodeRef, bytes: number): Op<number> {
   const old = get(inode, Inode.size);
   yield* downWrite(inode + Inode.invalidateLock);
   if (bytes > old) yield* zeroTail(inode, old, bytes);
-  else yield* readPartial(inode, bytes);
   set(inode, Inode.size, bytes);
   if (bytes <= old) {
     yield* truncatePagecache(inode, bytes);
+    yield* zeroPartial(inode, bytes, Infinity);
     yield* removeSpace(inode, pagesUp(bytes), LAST_INDEX);
   }
   yield* upWrite(inode + Inode.invalidateLock);
@@ -288,9 +328,8 @@ export function* diskFallocate(inode: InodeRef, mode: number, offset: number, le
   if (length > MAX_PREALLOCATION) return -ENOSPC;
   if ((mode & FALLOC_FL_ZERO_RANGE) !== 0) {
     yield* downWrite(inode + Inode.invalidateLock);
-    yield* readPartial(inode, offset);
-    yield* readPartial(inode, end);
     yield* truncatePagecacheRange(inode, offset, end);
+    yield* zeroPartials(inode, offset, end);
     preallocateBlocks(inode, pagesUp(offset), pageDown(end), 0);
     yield* upWrite(inode + Inode.invalidateLock);
   }
@@ -311,9 +350,8 @@ function* punchHole(inode: InodeRef, offset: number, to: number): Op<number> {
   // Nobody reads a page between its removal and that of its block: it would hold what the block held.
   const locked = !switched(SW.punchNoInvalidateLock);
   if (locked) yield* downWrite(inode + Inode.invalidateLock);
-  yield* readPartial(inode, offset);
-  yield* readPartial(inode, end);
   yield* truncatePagecacheRange(inode, offset, end);
+  yield* zeroPartials(inode, offset, end);
   yield* removeSpace(inode, pagesUp(offset), pageDown(end));
   if (locked) yield* upWrite(inode + Inode.invalidateLock);
   return 0;
@@ -326,14 +364,21 @@ function* removeSpace(inode: InodeRef, first: number, end: number): Op<number> {
   return yield* upWrite(inode + Inode.dataLock);
 }
 
-/** Brings the page of an unaligned position that has a block into the cache: a part of it is going to be zeroed, which needs its content. */
-function* readPartial(inode: InodeRef, position: number): Op<number> {
-  const index = pageDown(position);
-  if (position === index * 2 ** pageShift || blockState(inode, index) === 0 || pageCacheEntry(inode, index) !== 0) return 0;
-  const page = yield* diskGetPage(inode, index);
-  if (page < 0) return page;
-  yield* folioUnlock(page);
-  return yield* folioPut(page);
+/** ext4_zero_partial_blocks: of the bytes [from, to) those in blocks that lie there only in part. */
+function* zeroPartials(inode: InodeRef, from: number, to: number): Op<number> {
+  yield* zeroPartial(inode, from, to);
+  if (pageDown(to) !== pageDown(from)) yield* zeroPartial(inode, pageDown(to) * 2 ** pageShift, to);
+  return 0;
+}
+
+/** ext4_block_zero_page_range: the bytes [from, to), as far as they are of the block of the first and not all of it, are zeroed in the cache. Holes stay holes. */
+function* zeroPartial(inode: InodeRef, from: number, to: number): Op<number> {
+  const index = pageDown(from);
+  const begin = from - index * 2 ** pageShift;
+  const until = Math.min(to - index * 2 ** pageShift, 2 ** pageShift);
+  if (until <= begin || until - begin === 2 ** pageShift || (blockState(inode, index) === 0 && pageCacheEntry(inode, index) === 0)) return 0;
+  const folio = yield* diskGetFolio(inode, index);
+  return folio < 0 ? folio : yield* zeroInFolio(folio, index, begin, until);
 }
 
 /** Whether a position is that of a block. */

@@ -14,13 +14,13 @@ import { PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageMapping, pageShift } from '../memory/state.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
-import { filemapGetEntry, folioFilePage, folioLeft, pageCacheEntry, pageCacheFind } from './filemap.ts';
+import { filemapGetEntry, folioFilePage, folioLeft, mayMapWhole, pageCacheEntry, pageCacheFind } from './filemap.ts';
 import { doSetPmd, pmdTransHuge } from './huge-memory.ts';
 import { setPteRange, vmfLockPte } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { mmapReadUnlock, vmaEndRead } from './mmap-lock.ts';
 import { pteLockptr } from './pgtable.ts';
-import { pageCacheAsyncRa, pageCacheSyncRa, readAheadPages, readAround, readPage } from './readahead.ts';
+import { pageCacheAsyncRa, pageCacheSyncRa, readAheadPages, readAround, readFolio } from './readahead.ts';
 import { folioPut } from './swap.ts';
 import { File, type FileRef, Inode, type InodeRef, type Page, Vma } from './types.ts';
 import { VM_EXEC, VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
@@ -135,7 +135,7 @@ export function* filemapFault(vmf: VmfRef): Op<number> {
       }
       page = yield* filemapGetEntry(inode, pgoff);
       if (page <= 0) {
-        const fresh = yield* readPage(inode, pgoff, faultGfp(vmf, 0));
+        const fresh = yield* readFolio(inode, pgoff, 0, faultGfp(vmf, 0));
         if (fresh === -ENOMEM) {
           yield* upRead(inode + Inode.invalidateLock);
           return yield* leave(file, released, VM_FAULT_OOM);
@@ -168,7 +168,7 @@ export function* filemapFault(vmf: VmfRef): Op<number> {
       yield* folioPut(page);
       return VM_FAULT_SIGBUS;
     }
-    set(vmf, Vmf.page, page);
+    set(vmf, Vmf.page, folioFilePage(page, pgoff));
     return result | VM_FAULT_LOCKED;
   }
   // The lock was released on the way: the fault starts again and finds the page.
@@ -256,7 +256,7 @@ export function* filemapMapPages(vmf: VmfRef, first: number, last: number): Op<n
     index = index < end ? pageCacheFind(inode, index + 1, end) : -1;
   }
   if (page === 0) return 0;
-  if (folioTestLarge(page) && (yield* filemapMapPmd(vmf, page)) !== 0) return VM_FAULT_NOPAGE;
+  if (folioTestLarge(page) && mayMapWhole(inode, page) && (yield* filemapMapPmd(vmf, page)) !== 0) return VM_FAULT_NOPAGE;
   const stride = entryStride(0);
   const ptep = yield* vmfLockPte(vmf);
   if (ptep === 0) {

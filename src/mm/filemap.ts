@@ -30,10 +30,10 @@ import {
 import { SW } from '../kernel/switches.ts';
 import { compoundPages, folioTestLarge, subPage } from '../memory/folio.ts';
 import { PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
-import { pageFlags, pageMapping, pagePrivate, setPageIndex, setPageMapping, setPagePrivate } from '../memory/state.ts';
+import { pageFlags, pageIndex, pageMapping, pageShift, setPageIndex, setPageMapping } from '../memory/state.ts';
 import { xaErase, xaFind, xaLoad, xaStore } from '../memory/xarray.ts';
 import { EEXIST, ENOMEM } from './errno.ts';
-import { INODE_SECRETMEM, kindIsHugetlb } from './file-types.ts';
+import { INODE_SECRETMEM, kindIsHugetlb, kindIsShmem } from './file-types.ts';
 import { secretmemFreeFolio } from './secretmem.ts';
 import { folioPut, folioPutRefs } from './swap.ts';
 import { Inode, type InodeRef, type Page } from './types.ts';
@@ -89,6 +89,10 @@ export function pageCachePage(inode: InodeRef, index: number): Page {
 /** Pages that a folio counts for in the cache of an inode. */
 export const pagesInCache = (inode: InodeRef, folio: Page): number =>
   folioTestLarge(folio) && !kindIsHugetlb(get(inode, Inode.kind)) ? compoundPages(folio) : 1;
+
+/** Whether one entry may map a folio: past the end of a file each access is to be answered with SIGBUS, but in shared memory. Linux wants a page of the file behind it, too. */
+export const mayMapWhole = (inode: InodeRef, folio: Page): boolean =>
+  kindIsShmem(get(inode, Inode.kind)) || (pageIndex[folio] + compoundPages(folio)) * 2 ** pageShift < get(inode, Inode.size);
 
 /** filemap_get_entry: the folio at an index with a reference taken, a negative value as it stands, or 0. */
 export function* filemapGetEntry(inode: InodeRef, index: number): Op<number> {
@@ -153,7 +157,6 @@ export function* filemapRemoveFolio(inode: InodeRef, page: Page, index: number):
   add(inode, Inode.nrPages, -pages);
   // Who follows entries without locks may look at it at this very moment.
   yield* mappingSet(page, 0);
-  if (pagePrivate[page] !== 0) setPagePrivate(page, 0);
   yield* spinUnlock(inode + Inode.pagesLock);
   yield* clearFlags(page, PG_READAHEAD);
   if (get(inode, Inode.kind) === INODE_SECRETMEM) yield* secretmemFreeFolio(page);

@@ -45,8 +45,8 @@ export const pmdOrder = (): number => Math.log2(spanPages(1));
 const anonOrders = (): number => (hasPmdLeaves() ? 2 ** (pmdOrder() + 1) - 1 - 3 : 0);
 /** THP_ORDERS_ALL_FILE_DEFAULT: all that the page cache takes, but 0. */
 export const fileOrders = (): number => (hasPmdLeaves() ? 2 ** (maxPageCacheOrder() + 1) - 1 - 1 : 0);
-/** MAX_PAGECACHE_ORDER: a huge page, if Linux's array of pages (two of its levels in one entry) can hold it. */
-export const maxPageCacheOrder = (): number => Math.min(11, pmdOrder());
+/** MAX_PAGECACHE_ORDER: a huge page (order 8 where there are none), if Linux's array of pages (two of its levels in one entry) can hold it. */
+export const maxPageCacheOrder = (): number => (hasPmdLeaves() ? Math.min(11, pmdOrder()) : 8);
 
 export const hasOrder = (orders: number, order: number): boolean => (orders & (1 << order)) !== 0;
 /** highest_order, −1 of an empty set. */

@@ -32,6 +32,7 @@ import { PTE_GROUP, PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRI
 import { anonVmaPrepareFault } from './anon-vma.ts';
 import { ptepGathered, ptepGetAndClear, ptepGetLockless, setAccessFlags, setPtes } from './contpte.ts';
 import { checkFaultResult, sanitizeFaultFlags, UNCOMMON_FAULT_FLAGS } from './fault-flags.ts';
+import { mayMapWhole } from './filemap.ts';
 import { globals } from './globals.ts';
 import { doHugePmdAnonymousPage, doSetPmd, hugePmdSetAccessed, pmdTransHuge, wpHugePmd } from './huge-memory.ts';
 import { hasOrder, highestOrder, pmdOrder, TVA_PAGEFAULT, thpVmaAllowableOrders, thpVmaSuitableOrders, vmaThpGfpMask } from './huge-orders.ts';
@@ -65,7 +66,7 @@ import {
 import { pteMap, pteOffsetMapLock, pteUnmap } from './pgtable-generic.ts';
 import { folioAddFileRmapPtes, folioAddNewAnonRmap, folioMoveAnonRmap, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
-import { Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { File, Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_HUGETLB, VM_MAYSHARE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 import { mapPages, pageMkwrite, vmaIsAnonymous, vmaIsShmem, vmFault, vmOpsHasMapPages, vmOpsHasPageMkwrite } from './vm-ops.ts';
 import { vmaPageProt } from './vm-prot.ts';
@@ -373,7 +374,7 @@ function* doSharedFault(vmf: VmfRef): Op<number> {
   if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY)) !== 0) return result;
   const page = get(vmf, Vmf.page);
   if (vmOpsHasPageMkwrite(get(vmf, Vmf.vma))) {
-    yield* folioUnlock(page);
+    yield* folioUnlock(pageFolio(page));
     const made = yield* pageMkwrite(vmf);
     if ((made & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)) !== 0) {
       yield* folioPut(page);
@@ -436,7 +437,7 @@ function* finishFault(vmf: VmfRef): Op<number> {
   }
   const pmdp = get(vmf, Vmf.pmdp);
   const large = !cow && pageIsCompound(page);
-  if (large && (yield* entryGet(pmdp, 1)) === 0) {
+  if (large && mayMapWhole(get(get(vma, Vma.file), File.inode), pageFolio(page)) && (yield* entryGet(pmdp, 1)) === 0) {
     const whole = yield* doSetPmd(vmf, pageFolio(page));
     if ((whole & VM_FAULT_FALLBACK) === 0) return whole;
   }
@@ -563,7 +564,7 @@ function* wpPageShared(vmf: VmfRef, page: Page, lock: number): Op<number> {
     const ptep = yield* lockPte(vmf);
     if (ptep === 0 || !(yield* pteUnchanged(vmf, ptep))) {
       if (ptep !== 0) yield* spinUnlock(pteLockptr(ptep));
-      yield* folioUnlock(page);
+      yield* folioUnlock(pageFolio(page));
       yield* folioPut(page);
       return VM_FAULT_NOPAGE;
     }

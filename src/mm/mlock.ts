@@ -10,21 +10,19 @@ import type { Op } from '../kernel/op.ts';
 import { add, entryGet, get, set, spinUnlock, switched, writeOnce } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { compoundPages, pageIsCompound } from '../memory/folio.ts';
-import { pageIndex, pageMapping, pageShift } from '../memory/state.ts';
+import { pageShift } from '../memory/state.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from './errno.ts';
-import { pageCacheEntry } from './filemap.ts';
-import { folioOrder } from './folio-order.ts';
 import { mmPopulate, mmPopulateRange } from './gup.ts';
 import { vmNormalPage } from './memory.ts';
 import { ACTION_AGAIN, MmWalk, type MmWalkRef, WALK_MLOCK } from './mm-walk.ts';
 import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { vmaSupportsMlock } from './mmap-region.ts';
 import { walkPageRange } from './pagewalk.ts';
-import { pteLockptr, ptePage, ptePresent } from './pgtable.ts';
+import { pteLockptr, ptePresent } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { folioPteBatch } from './pte-batch.ts';
 import { mlockFolio, munlockFolio } from './swap.ts';
-import { Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { CAP_IPC_LOCK, canDoMlock, capable, pfnDown, RLIMIT_MEMLOCK, rlimit } from './util.ts';
 import { VM_IO, VM_LOCKED, VM_LOCKED_MASK, VM_LOCKONFAULT, VM_STICKY } from './vm-flags.ts';
 import { vmaModifyFlags, vmaResetFlags } from './vma-merge.ts';
@@ -153,30 +151,6 @@ function* mlockVmaPagesRange(vma: VmaRef, start: Vpn, end: Vpn, newFlags: number
   return locking ? yield* writeOnce(vma, Vma.flags, flags) : 0;
 }
 
-/**
- * A part of a large folio (allow_mlock_munlock): it is locked only when all of it is mapped in [start, end), and unlocked as a whole when any part of
- * it is. Called for each of its pages there; the first one counts.
- */
-function* mlockLargeFolio(page: Page, locked: boolean, vpn: Vpn, start: Vpn, end: Vpn, ptep: number): Op<number> {
-  const pages = 2 ** folioOrder(page);
-  const at = pageIndex[page] % pages;
-  if (at !== 0 && vpn !== start) return 0;
-  if (locked) {
-    if (at !== 0 || vpn + pages > end) return 0;
-    for (let i = 1; i < pages; i++) {
-      const pte = yield* entryGet(ptep + i * entryStride(0), 0);
-      if (!ptePresent(pte) || ptePage(pte) !== pageCacheEntry(pageMapping[page], pageIndex[page] + i)) return 0;
-    }
-  }
-  for (let i = 0; i < pages; i++) {
-    const part = pageCacheEntry(pageMapping[page], pageIndex[page] - at + i);
-    if (part <= 0) continue;
-    if (locked) yield* mlockFolio(part);
-    else yield* munlockFolio(part);
-  }
-  return 0;
-}
-
 /** mlock_pte_range. */
 export function* mlockPteRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
   const locked = (get(get(walk, MmWalk.vma), Vma.flags) & VM_LOCKED) !== 0;
@@ -197,8 +171,7 @@ export function* mlockPteRange(walk: MmWalkRef, pmdp: number, start: Vpn, end: V
         else if (count === compoundPages(page)) yield* mlockFolio(page);
         vpn += count - 1;
         ptep += (count - 1) * entryStride(0);
-      } else if (folioOrder(page) !== 0) yield* mlockLargeFolio(page, locked, vpn, start, end, ptep);
-      else if (locked) yield* mlockFolio(page);
+      } else if (locked) yield* mlockFolio(page);
       else yield* munlockFolio(page);
     }
     ptep += entryStride(0);

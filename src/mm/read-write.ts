@@ -12,8 +12,8 @@ import type { Op } from '../kernel/op.ts';
 import { downRead, downWrite, folioUnlock, get, set, upRead, upWrite } from '../kernel/ops.ts';
 import { compoundPages } from '../memory/folio.ts';
 import { PG_READAHEAD } from '../memory/page-flags.ts';
-import { copyFrame, pageFlags, pageShift } from '../memory/state.ts';
-import { diskGetPage, diskSeek, diskWriteBegin, diskWriteEnd } from './disk.ts';
+import { copyFrame, pageFlags, pageIndex, pageShift } from '../memory/state.ts';
+import { diskGetFolio, diskSeek, diskWriteBegin, diskWriteEnd } from './disk.ts';
 import { EBADF, EFAULT, EFBIG, EINVAL, ENXIO, ESPIPE } from './errno.ts';
 import { fdGet, filePut } from './file.ts';
 import {
@@ -47,8 +47,6 @@ import { byteOf, clearUser, copyBytes, copyToUser, userPage } from './uaccess.ts
 import { rlimit } from './util.ts';
 
 const RLIMIT_FSIZE = 1;
-/** Bytes that one step of a write to a disk file prepares at most (mapping_max_folio_size). */
-const MAX_FOLIO_BYTES = 2 ** 23;
 
 /** Largest size of a file (s_maxbytes). */
 export const maxBytes = (inode: InodeRef): number => (get(inode, Inode.kind) === INODE_DISK ? EXT4_MAX_BYTES : MAX_LFS_FILESIZE);
@@ -138,7 +136,7 @@ function* diskRead(file: FileRef, mm: MmRef, to: number, length: number, positio
     const end = get(inode, Inode.size);
     const offset = at - index * size;
     const part = Math.max(0, Math.min(end - at, length - done, size - offset));
-    const missed = yield* copyToUser(mm, to + done, page, offset, part);
+    const missed = yield* copyToUser(mm, to + done, folioFilePage(page, index), offset, part);
     yield* folioPut(page);
     done += part - missed;
     if (missed > 0) error = -EFAULT;
@@ -154,12 +152,13 @@ function* readablePage(file: FileRef, inode: InodeRef, index: number, request: n
   if (page === 0) {
     // filemap_create_folio: no hole is made meanwhile.
     yield* downRead(inode + Inode.invalidateLock);
-    page = yield* diskGetPage(inode, index);
+    page = yield* diskGetFolio(inode, index);
     yield* upRead(inode + Inode.invalidateLock);
     if (page < 0) return page;
     yield* folioUnlock(page);
   }
-  if ((pageFlags[page] & PG_READAHEAD) !== 0) yield* pageCacheAsyncRa(file, index, request);
+  // filemap_readahead: from the folio's first page on.
+  if ((pageFlags[page] & PG_READAHEAD) !== 0) yield* pageCacheAsyncRa(file, pageIndex[page], request + index - pageIndex[page]);
   return page;
 }
 
@@ -183,16 +182,14 @@ function* performWrite(inode: InodeRef, mm: MmRef, from: number, length: number,
   const size = 2 ** pageShift;
   const disk = get(inode, Inode.kind) === INODE_DISK;
   // As much at once as a folio can hold (mapping_max_folio_size).
-  const chunk = (get(inode, Inode.orders) & 1) !== 0 ? size * 2 ** maxPageCacheOrder() : size;
+  const chunk = disk || (get(inode, Inode.orders) & 1) !== 0 ? size * 2 ** maxPageCacheOrder() : size;
   let done = 0;
   let bytes = 0;
   while (done < length) {
     const at = position + done;
     // After a short copy only what could be copied is tried again.
     if (bytes === 0) bytes = Math.min(chunk - (at % chunk), length - done);
-    const page = disk
-      ? yield* diskWriteBegin(inode, at, Math.min(length - done, MAX_FOLIO_BYTES - (at % MAX_FOLIO_BYTES)))
-      : yield* shmemWriteBegin(inode, at, bytes, mm);
+    const page = disk ? yield* diskWriteBegin(inode, at, bytes) : yield* shmemWriteBegin(inode, at, bytes, mm);
     if (page < 0) return done === 0 ? page : done;
     const copied = copyToFolio(mm, from + done, page, at, bytes);
     if (disk) yield* diskWriteEnd(inode, page, at, copied);

@@ -7,21 +7,20 @@
 
 import type { Op } from '../kernel/op.ts';
 import { allocPage, clearFlags, downRead, folioLock, folioUnlock, get, set, setFlags, upRead } from '../kernel/ops.ts';
-import { __GFP_NORETRY, __GFP_NOWARN, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
+import { compoundPages, subPage } from '../memory/folio.ts';
+import { __GFP_COMP, __GFP_NORETRY, __GFP_NOWARN, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
-import { pageShift } from '../memory/state.ts';
-import { readBlock } from './disk-block.ts';
+import { clearFrame, knownPageOfPfn, pageShift, pfnOfPage } from '../memory/state.ts';
+import { blockHasContent, readBlock } from './disk-block.ts';
 import { EEXIST, ENOMEM } from './errno.ts';
 import { filemapAddFolio, pageCacheEntry, pageCacheFind } from './filemap.ts';
-import { folioOrder, setFolioOrder } from './folio-order.ts';
 import { globals } from './globals.ts';
+import { maxPageCacheOrder } from './huge-orders.ts';
 import { folioAddLru, folioPut } from './swap.ts';
-import { File, type FileRef, Globals, Inode, type InodeRef } from './types.ts';
+import { File, type FileRef, Globals, Inode, type InodeRef, type Page } from './types.ts';
 
 /** What is read ahead unless Globals.readAheadPages says otherwise, bytes: read_ahead_kb of the disk on which the recordings were made. */
 const DEFAULT_READ_AHEAD = 2 ** 23;
-/** Largest folio of ext4. */
-const MAX_FOLIO_ORDER = 11;
 
 /** ra_pages of the disk. */
 export function readAheadPages(): number {
@@ -29,21 +28,37 @@ export function readAheadPages(): number {
   return pages > 0 ? pages : Math.max(1, DEFAULT_READ_AHEAD / 2 ** pageShift);
 }
 
-/** Reads a page that is not cached; it stays locked and referenced. −EEXIST when it is cached by now, −ENOMEM. */
-export function* readPage(inode: InodeRef, index: number, gfp: number): Op<number> {
-  const page = yield* allocPage(gfp, 0);
-  if (page === 0) return -ENOMEM;
-  yield* folioLock(page);
-  const error = yield* filemapAddFolio(inode, page, index);
+/** Reads a folio of 2^order pages whose place is not cached; it stays locked and referenced. −EEXIST when (a part of) its place is cached by now, −ENOMEM. */
+export function* readFolio(inode: InodeRef, index: number, order: number, gfp: number): Op<number> {
+  if (order > 0 && pageCacheFind(inode, index, index + 2 ** order - 1) >= 0) return -EEXIST;
+  const folio = yield* allocPage(order > 0 ? gfp | __GFP_COMP | __GFP_NORETRY | __GFP_NOWARN : gfp, order);
+  if (folio === 0) return -ENOMEM;
+  yield* folioLock(folio);
+  const error = yield* filemapAddFolio(inode, folio, index);
   if (error !== 0) {
-    yield* folioUnlock(page);
-    yield* folioPut(page);
+    yield* folioUnlock(folio);
+    yield* folioPut(folio);
     return error;
   }
-  yield* folioAddLru(page);
-  readBlock(inode, index, page);
-  yield* setFlags(page, PG_UPTODATE);
-  return page;
+  yield* folioAddLru(folio);
+  readBlocks(inode, index, folio, order);
+  yield* setFlags(folio, PG_UPTODATE);
+  return folio;
+}
+
+/** Reads the blocks of a folio. Pages of a large one that nobody has ever looked at hold zeroes. */
+function readBlocks(inode: InodeRef, index: number, folio: Page, order: number): void {
+  if (order === 0) {
+    readBlock(inode, index, folio);
+    return;
+  }
+  for (let i = 0; i < 2 ** order; i++) {
+    if (blockHasContent(inode, index + i)) readBlock(inode, index + i, subPage(folio, i));
+    else {
+      const page = knownPageOfPfn(pfnOfPage(folio) + i);
+      if (page !== 0) clearFrame(page);
+    }
+  }
 }
 
 /** page_cache_ra_unbounded: readRange() while nobody takes blocks away. */
@@ -58,7 +73,7 @@ function* readRangeLocked(inode: InodeRef, first: number, end: number, mark: num
   const limit = Math.min(end, Math.ceil(get(inode, Inode.size) / 2 ** pageShift));
   for (let index = first; index < limit; index++) {
     if (pageCacheEntry(inode, index) !== 0) continue;
-    const page = yield* readPage(inode, index, GFP_HIGHUSER_MOVABLE | __GFP_NORETRY | __GFP_NOWARN);
+    const page = yield* readFolio(inode, index, 0, GFP_HIGHUSER_MOVABLE | __GFP_NORETRY | __GFP_NOWARN);
     if (page === -EEXIST) continue;
     if (page < 0) return 0;
     if (index === mark) yield* setFlags(page, PG_READAHEAD);
@@ -75,41 +90,24 @@ function* readWindow(file: FileRef): Op<number> {
   const size = get(file, File.raSize);
   const mark = start + size - get(file, File.raAsyncSize);
   const limit = Math.min(start + size, Math.ceil(get(inode, Inode.size) / 2 ** pageShift)) - 1;
-  const order = Math.min(get(file, File.raOrder), MAX_FOLIO_ORDER, Math.floor(Math.log2(size)));
+  const order = Math.min(get(file, File.raOrder), maxPageCacheOrder(), Math.floor(Math.log2(size)));
   set(file, File.raOrder, order);
   let index = start;
   if (order > 0) {
-    let failed = 0;
     yield* downRead(inode + Inode.invalidateLock);
     while (index <= limit) {
       const left = fitOrder(index, limit, order);
-      if (pageCacheFind(inode, index, index + 2 ** left - 1) >= 0) break;
-      yield* readRangeLocked(inode, index, index + 2 ** left, -1);
-      if (pageCacheEntry(inode, index + 2 ** left - 1) === 0) {
-        failed = 1;
-        break;
-      }
-      setFolioOrder(inode, index, left);
-      if (mark - (mark % 2 ** left) === index) yield* markFolio(inode, index, 1);
+      const folio = yield* readFolio(inode, index, left, GFP_HIGHUSER_MOVABLE);
+      if (folio < 0) break;
+      if (mark - (mark % 2 ** left) === index) yield* setFlags(folio, PG_READAHEAD);
+      yield* folioUnlock(folio);
+      yield* folioPut(folio);
       index += 2 ** left;
     }
     yield* upRead(inode + Inode.invalidateLock);
-    if (failed !== 0) return 0;
   }
-  // Single pages; also where something was cached already.
+  // Single pages; also where something was cached already, or no memory was found.
   return index > limit ? 0 : yield* readRange(inode, index, limit + 1, mark);
-}
-
-/** Sets or clears the mark for the next read-ahead on the folio that an index belongs to. */
-function* markFolio(inode: InodeRef, index: number, marked: number): Op<number> {
-  const order = folioOrder(pageCacheEntry(inode, index));
-  const first = index - (index % 2 ** order);
-  for (let at = first; at < first + 2 ** order; at++) {
-    const page = pageCacheEntry(inode, at);
-    if (page > 0 && marked !== 0) yield* setFlags(page, PG_READAHEAD);
-    else if (page > 0) yield* clearFlags(page, PG_READAHEAD);
-  }
-  return 0;
 }
 
 /** Largest order of a folio at an index that ends at `limit` at the latest. */
@@ -172,11 +170,12 @@ export function* pageCacheSyncRa(file: FileRef, index: number, request: number):
 export function* pageCacheAsyncRa(file: FileRef, index: number, request: number): Op<number> {
   const inode = get(file, File.inode);
   const max = readAheadPages();
-  yield* markFolio(inode, index, 0);
+  const marked = pageCacheEntry(inode, index);
+  const folio = marked > 0 ? compoundPages(marked) : 1;
+  if (marked > 0) yield* clearFlags(marked, PG_READAHEAD);
   const start = get(file, File.raStart);
   const size = get(file, File.raSize);
   const expected = start + size - get(file, File.raAsyncSize);
-  const folio = 2 ** folioOrder(pageCacheEntry(inode, index));
   if (index === expected - (expected % folio)) {
     const next = Math.max(size, nextSize(size, max));
     setWindow(file, start + size, next, next, get(file, File.raOrder) + 2);

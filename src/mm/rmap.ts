@@ -13,7 +13,6 @@ import { PG_ANON, PG_ANON_EXCLUSIVE, PG_PARTIALLY_MAPPED, PG_SWAPBACKED } from '
 import { pageFlags, setPageIndex, setPageMapping } from '../memory/state.ts';
 import { deferredSplitFolio } from './deferred-split.ts';
 import { folioMaybeDmaPinned } from './dma-pinned.ts';
-import { folioOrder } from './folio-order.ts';
 import { folioTestAnon, mlockVmaFolio, munlockVmaFolio } from './swap.ts';
 import { AnonVma, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_DROPPABLE } from './vm-flags.ts';
@@ -75,7 +74,7 @@ export function* folioAddFileRmapPmd(folio: Page, vma: VmaRef): Op<number> {
 /** folio_add_file_rmap_ptes. A part of a large folio does not lock it in memory. */
 export function* folioAddFileRmapPtes(page: Page, pages: number, vma: VmaRef): Op<number> {
   yield* mapcountAdd(page, 1, pages, get(vma, Vma.mm));
-  if (pageIsCompound(page) || folioOrder(page) !== 0) return 0;
+  if (pageIsCompound(page)) return 0;
   return yield* mlockVmaFolio(page, vma);
 }
 

@@ -1,5 +1,5 @@
 /**
- * Splitting a large folio of shared memory (mm/huge_memory.c: __folio_split for folios of files; the parts that unmap it: mm/rmap.c try_to_unmap).
+ * Splitting a large folio of a file (mm/huge_memory.c: __folio_split for folios of files; the parts that unmap it: mm/rmap.c try_to_unmap).
  *
  * Invariants: the folio is locked, and the caller has one reference; nobody maps it when it is taken apart, and its references are frozen then, so that nobody
  * can come to it but by the cache, whose lock is held; what lies behind the end of the file leaves the cache. Nobody maps the parts again: they
@@ -10,7 +10,7 @@ import { entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, downRead, entryGet, flushTlbRange, folioTrylock, folioUnlock, get, refFreeze, set, spinLock, spinUnlock, upRead } from '../kernel/ops.ts';
 import { compoundOrder, compoundPages, destroyCompound, folioMapcount, pageFolio, prepCompound } from '../memory/folio.ts';
-import { PG_HEAD, PG_LOCKED } from '../memory/page-flags.ts';
+import { PG_HEAD, PG_LOCKED, PG_READAHEAD } from '../memory/page-flags.ts';
 import {
   pageFlags,
   pageIndex,
@@ -31,6 +31,8 @@ import { xaStore } from '../memory/xarray.ts';
 import { PTE_SPECIAL } from '../pagetable/canonical.ts';
 import { ptepGetAndClear } from './contpte.ts';
 import { EAGAIN, EBUSY } from './errno.ts';
+import { INODE_DISK, kindIsShmem } from './file-types.ts';
+import { filemapReleaseFolio } from './folio-buffers.ts';
 import { pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
@@ -48,8 +50,8 @@ import { VM_LOCKED } from './vm-flags.ts';
 export const SPLIT_UNIFORM = -1;
 
 /**
- * folio_split: a folio of shared memory becomes single pages at its `at`th page, and as large ones as there can be elsewhere; all of it with SPLIT_UNIFORM. 0;
- * −EBUSY when it has left its file, −EAGAIN when somebody has a reference beside the caller and the cache. What was its head stays locked and the caller's.
+ * folio_split: a folio of a file becomes single pages at its `at`th page, and as large ones as there can be elsewhere; all of it with SPLIT_UNIFORM. 0;
+ * −EBUSY when it has left its file or has blocks that must be written to a disk, −EAGAIN when somebody has a reference beside the caller and the cache. What was its head stays locked and the caller's.
  */
 export function* splitFileFolio(folio: Page, at: number): Op<number> {
   const order = compoundOrder(folio);
@@ -60,6 +62,8 @@ export function* splitFileFolio(folio: Page, at: number): Op<number> {
 
 function* splitCached(folio: Page, inode: InodeRef, at: number): Op<number> {
   if (inode === 0) return -EBUSY;
+  // What must be written hangs on the buffers of the whole.
+  if (get(inode, Inode.kind) === INODE_DISK && !(yield* filemapReleaseFolio(folio))) return -EBUSY;
   yield* downRead(inode + Inode.iMmapLock);
   const error = yield* splitLocked(folio, inode, at);
   yield* upRead(inode + Inode.iMmapLock);
@@ -68,6 +72,7 @@ function* splitCached(folio: Page, inode: InodeRef, at: number): Op<number> {
 
 function* splitLocked(folio: Page, inode: InodeRef, at: number): Op<number> {
   const pages = compoundPages(folio);
+  const shmem = kindIsShmem(get(inode, Inode.kind));
   if (pageRefcount[folio] !== pages + folioMapcount(folio) + 1) return -EAGAIN;
   yield* unmapLocked(folio, inode, TTU_IGNORE_MLOCK);
   // shmem_fallocend: what fallocate() has put behind the end stays.
@@ -86,7 +91,7 @@ function* splitLocked(folio: Page, inode: InodeRef, at: number): Op<number> {
     setPageRefcount(piece, pageMapping[piece] === 0 ? 1 : 1 + compoundPages(piece));
   }
   yield* spinUnlock(inode + Inode.pagesLock);
-  if (dropped !== 0) yield* shmemRecalcInode(inode, 0, 0);
+  if (dropped !== 0 && shmem) yield* shmemRecalcInode(inode, 0, 0);
   for (let i = compoundPages(folio); i < pages; ) {
     const piece = pageOfPfn(frame + i);
     i += compoundPages(piece);
@@ -112,7 +117,7 @@ function takeApart(folio: Page, inode: InodeRef, at: number, end: number): numbe
   const pages = compoundPages(folio);
   const first = pageIndex[folio];
   const frame = pfnOfPage(folio);
-  const kept = pageFlags[folio] & ~(PG_LOCKED | PG_HEAD);
+  const kept = pageFlags[folio] & ~(PG_LOCKED | PG_HEAD | PG_READAHEAD);
   // What the whole has counted in its tails.
   for (let i = 1; i < Math.min(3, pages); i++) {
     const tail = pageOfPfn(frame + i);

@@ -12,11 +12,13 @@ import {
   PG_ACTIVE,
   PG_ANON,
   PG_ANON_EXCLUSIVE,
+  PG_BLOCK_DIRTY,
   PG_DIRTY,
   PG_HUGETLB,
   PG_LRU,
   PG_MLOCKED,
   PG_PARTIALLY_MAPPED,
+  PG_PARTLY_DIRTY,
   PG_REFERENCED,
   PG_SWAPBACKED,
   PG_UNEVICTABLE,
@@ -80,9 +82,21 @@ export const folioTestAnon = (page: Page): boolean => (pageFlags[pageFolio(page)
 export const folioTestDirty = (page: Page): boolean => (pageFlags[pageFolio(page)] & PG_DIRTY) !== 0;
 export const folioTestSwapbacked = (page: Page): boolean => (pageFlags[pageFolio(page)] & PG_SWAPBACKED) !== 0;
 
-/** folio_mark_dirty; true when it was clean. */
+/** folio_mark_dirty; true when it was clean. All its blocks are dirty then (mm/folio-buffers.ts). */
 export function* folioMarkDirty(page: Page): Op<boolean> {
-  return ((yield* setFlags(pageFolio(page), PG_DIRTY)) & PG_DIRTY) === 0;
+  const old = yield* setFlags(pageFolio(page), PG_DIRTY);
+  if ((old & PG_PARTLY_DIRTY) !== 0) forgetBlocks(pageFolio(page));
+  return (old & PG_DIRTY) === 0;
+}
+
+/** Which blocks of a folio are dirty need not be known any longer: all of them, or none. */
+export function forgetBlocks(folio: Page): void {
+  const first = pfnOfPage(folio);
+  setPageFlags(folio, pageFlags[folio] & ~PG_PARTLY_DIRTY);
+  for (let i = 0; i < compoundPages(folio); i++) {
+    const page = knownPageOfPfn(first + i);
+    if (page !== 0 && (pageFlags[page] & PG_BLOCK_DIRTY) !== 0) setPageFlags(page, pageFlags[page] & ~PG_BLOCK_DIRTY);
+  }
 }
 
 /** folio_mark_accessed: inactive, inactive and referenced, active, active and referenced. */

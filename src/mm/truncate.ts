@@ -7,15 +7,16 @@
  */
 
 import type { Op } from '../kernel/op.ts';
-import { clearFlags, downRead, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, switched, upRead } from '../kernel/ops.ts';
+import { downRead, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, switched, upRead } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { compoundPages, folioMapcount, folioTestLarge, pageFolio, subPageIndex } from '../memory/folio.ts';
 import { PG_DIRTY } from '../memory/page-flags.ts';
-import { clearFrame, knownPageOfPfn, pageIndex, pageMapping, pageOfPfn, pageShift, pfnOfPage } from '../memory/state.ts';
-import { kindIsHugetlb } from './file-types.ts';
+import { clearFrame, knownPageOfPfn, pageFlags, pageIndex, pageMapping, pageOfPfn, pageShift, pfnOfPage } from '../memory/state.ts';
+import { INODE_DISK, kindIsHugetlb } from './file-types.ts';
 import { filemapLockFolio, filemapRemoveFolio, folioTestUptodate, LAST_INDEX, pageCacheEntry, pageCacheFind, pageCacheNext, pagesInCache } from './filemap.ts';
-import { folioGroupDirty, folioOrder, splitFolio, splitFolioAt } from './folio-order.ts';
-import { splitFileFolio } from './split-file-folio.ts';
+import { cleanFolio, discardBlocks } from './folio-buffers.ts';
+import { TTU_IGNORE_MLOCK } from './rmap-walk.ts';
+import { splitFileFolio, tryToUnmapLarge } from './split-file-folio.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
 import { Inode, type InodeRef, type Page } from './types.ts';
 import { byteOf, fillBytes } from './uaccess.ts';
@@ -34,7 +35,7 @@ export function* truncateInodeFolio(inode: InodeRef, page: Page): Op<number> {
   if (pageMapping[page] !== inode) return 0;
   const index = pageIndex[page];
   if (folioMapcount(page) > 0) yield* unmapMappingRange(inode, index, index + pagesInCache(inode, page), 0);
-  yield* clearFlags(page, PG_DIRTY);
+  yield* cleanFolio(page);
   return yield* filemapRemoveFolio(inode, page, index);
 }
 
@@ -51,14 +52,15 @@ export function* truncatePass(inode: InodeRef, first: number, end: number, wait:
     next = pageCacheNext(inode, index);
     if (page <= 0 || (yield* refGetUnlessZero(page)) === 0) continue;
     if (page > 0 && folioTestLarge(page) && pageMapping[page] === inode && !kindIsHugetlb(get(inode, Inode.kind))) {
-      const whole = pageIndex[page] >= first && pageIndex[page] + compoundPages(page) <= end;
+      // Of a disk's file that has come between, or could not be split, all goes: it has been written.
+      const whole = (pageIndex[page] >= first && pageIndex[page] + compoundPages(page) <= end) || (wait !== 0 && get(inode, Inode.kind) === INODE_DISK);
       let locked = 1;
       if (wait !== 0) yield* folioLock(page);
       else locked = yield* folioTrylock(page);
       if (locked !== 0) {
         if (pageMapping[page] === inode && (unfalloc === 0 || !folioTestUptodate(page))) {
           if (whole) yield* truncateInodeFolio(inode, page);
-          else if (wait !== 0 && (yield* truncateLargePart(inode, page, first * 2 ** pageShift, end * 2 ** pageShift)) === 0 && !folioTestLarge(page))
+          else if (wait !== 0 && (yield* truncateLargePart(inode, page, first * 2 ** pageShift, end * 2 ** pageShift, 0)) === 0 && !folioTestLarge(page))
             next = first;
         }
         yield* folioUnlock(page);
@@ -90,55 +92,32 @@ export function zeroSegment(page: Page, from: number, to: number): void {
  * unmapped as a whole, and split, so that its pages in the range can go. 1 when it is dirty and therefore could not be split: it stays.
  */
 function* truncatePartialFolio(inode: InodeRef, index: number, from: number, to: number): Op<number> {
-  const page = yield* filemapLockFolio(inode, index);
-  if (page === 0) return 0;
-  if (folioTestLarge(page)) {
-    if (to > pageIndex[page] * 2 ** pageShift) yield* folioMarkDirty(page);
-    const whole = yield* truncateLargePart(inode, page, from, to);
-    yield* folioUnlock(page);
-    yield* folioPut(page);
-    return whole;
-  }
+  const folio = yield* filemapLockFolio(inode, index);
+  if (folio === 0) return 0;
   const size = 2 ** pageShift;
-  const order = folioOrder(page);
-  const first = index - (index % 2 ** order);
-  const end = first + 2 ** order;
-  const begin = Math.max(from, first * size);
-  const until = Math.min(to, end * size);
   let stays = 0;
-  if (until - begin < (end - first) * size) {
-    for (let at = Math.floor(begin / size); at * size < until; at++) {
-      const part = order === 0 ? page : pageCacheEntry(inode, at);
-      if (part <= 0) continue;
-      zeroSegment(part, Math.max(0, begin - at * size), Math.min(size, until - at * size));
-      if (order === 0) yield* folioMarkDirty(part);
-    }
-    if (order !== 0) {
-      yield* unmapMappingRange(inode, first, end, 0);
-      if (folioGroupDirty(inode, first, end)) stays = 1;
-      else {
-        splitFolio(inode, first, order, Math.floor(begin / size));
-        const after = Math.floor(until / size);
-        if (after < end) splitFolioAt(inode, after);
-      }
-      // What stays of the zeroed part must reach the disk (ext4_zero_partial_blocks, after the folio was split).
-      for (let at = Math.floor(begin / size); at * size < until; at++) {
-        const part = pageCacheEntry(inode, at);
-        const whole = begin <= at * size && until >= (at + 1) * size;
-        if (part > 0 && (stays !== 0 || !whole)) yield* folioMarkDirty(part);
-      }
+  if (folioTestLarge(folio)) {
+    const disk = get(inode, Inode.kind) === INODE_DISK;
+    if (!disk && to > pageIndex[folio] * size) yield* folioMarkDirty(folio);
+    stays = yield* truncateLargePart(inode, folio, from, to, disk ? 1 : 0);
+  } else {
+    const begin = Math.max(0, from - index * size);
+    const until = Math.min(size, to - index * size);
+    if (until - begin < size && until > begin) {
+      zeroSegment(folio, begin, until);
+      yield* folioMarkDirty(folio);
     }
   }
-  yield* folioUnlock(page);
-  yield* folioPut(page);
+  yield* folioUnlock(folio);
+  yield* folioPut(folio);
   return stays;
 }
 
 /**
- * The same for a locked large folio of shared memory: its part in the bytes [from, to) is zeroed, and it is split at both ends of that, so that
- * what lies between can go. All of it goes at once. 1 when it could not be split: it stays.
+ * The same for a locked large folio: its part in the bytes [from, to) is zeroed, and it is split at both ends of that, so that what lies between can go. All of
+ * it goes at once; so does one of a disk that could not be split and is clean. 1 when it stays.
  */
-function* truncateLargePart(inode: InodeRef, folio: Page, from: number, to: number): Op<number> {
+function* truncateLargePart(inode: InodeRef, folio: Page, from: number, to: number, disk: number): Op<number> {
   const size = 2 ** pageShift;
   const pages = compoundPages(folio);
   const start = pageIndex[folio] * size;
@@ -150,15 +129,23 @@ function* truncateLargePart(inode: InodeRef, folio: Page, from: number, to: numb
     return 0;
   }
   zeroFolioRange(folio, begin, until);
+  if (disk !== 0) yield* discardBlocks(folio, Math.ceil(begin / size), Math.floor(until / size));
   const frame = pfnOfPage(folio);
-  if ((yield* splitFileFolio(folio, Math.floor(begin / size))) !== 0) return 1;
+  if ((yield* splitFileFolio(folio, Math.floor(begin / size))) !== 0) {
+    // try_folio_split_or_unmap: who touches what lies behind the end of the file gets SIGBUS. Shared memory may be mapped there.
+    if (disk !== 0) yield* tryToUnmapLarge(folio, TTU_IGNORE_MLOCK);
+    if (disk === 0 || (pageFlags[folio] & PG_DIRTY) !== 0) return 1;
+    yield* truncateInodeFolio(inode, folio);
+    return 0;
+  }
   if (until === pages * size) return 0;
   // The other end lies in a piece by now, which may be anybody's.
   const part = pageOfPfn(frame + Math.floor(until / size));
   const other = pageFolio(part);
   if ((yield* refGetUnlessZero(other)) === 0) return 0;
   if (folioTestLarge(other) && (yield* folioTrylock(other)) !== 0) {
-    if (folioTestLarge(other) && pageMapping[other] === inode) yield* splitFileFolio(other, subPageIndex(part));
+    if (folioTestLarge(other) && pageMapping[other] === inode && (yield* splitFileFolio(other, subPageIndex(part))) !== 0 && disk !== 0)
+      yield* tryToUnmapLarge(other, TTU_IGNORE_MLOCK);
     yield* folioUnlock(other);
   }
   yield* folioPut(other);
@@ -178,9 +165,7 @@ export function zeroFolioRange(folio: Page, from: number, to: number): void {
 function folioBound(inode: InodeRef, index: number, before: number): number {
   const entry = pageCacheEntry(inode, index);
   if (entry > 0 && folioTestLarge(entry) && get(inode, Inode.orders) > 1) return pageIndex[entry] + (before !== 0 ? 0 : compoundPages(entry));
-  const order = folioOrder(entry);
-  const first = index - (index % 2 ** order);
-  return before !== 0 ? first : first + 2 ** order;
+  return before !== 0 ? index : index + 1;
 }
 
 /** truncate_inode_pages_range (and shmem_undo_range): the bytes [from, to) of a file leave memory; whole pages are removed, parts zeroed. */

@@ -11,21 +11,9 @@ import type { Op } from '../kernel/op.ts';
 import { add, clearFlags, folioTrylock, folioUnlock, get, refAdd, refFreeze, refGetUnlessZero, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { folioMapcount, folioTestLarge } from '../memory/folio.ts';
 import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_READAHEAD, PG_REFERENCED, PG_UNEVICTABLE } from '../memory/page-flags.ts';
-import {
-  pageFlags,
-  pageIndex,
-  pageMapping,
-  pagePincount,
-  pagePrev,
-  pagePrivate,
-  pageRefcount,
-  setPageMapping,
-  setPagePrev,
-  setPagePrivate,
-} from '../memory/state.ts';
+import { pageFlags, pageIndex, pageMapping, pagePincount, pagePrev, pageRefcount, setPageMapping, setPagePrev } from '../memory/state.ts';
 import { xaErase } from '../memory/xarray.ts';
 import { pagesInCache } from './filemap.ts';
-import { folioGroupDirty, folioOrder } from './folio-order.ts';
 import { allocPra, freePra, Pra } from './pra.ts';
 import { pageIsMapped } from './rmap.ts';
 import { folioReferenced, folioTestClearReferenced, tryToUnmap } from './rmap-walk.ts';
@@ -134,7 +122,7 @@ function* shrinkLocked(page: Page, ignoreReferences: number): Op<number> {
     if (pageIsMapped(page)) return ACTIVATE;
   }
   if (pagePincount[page] > 0) return ACTIVATE;
-  if (isDirty(page)) {
+  if (folioTestDirty(page)) {
     if (!folioIsFileLru(page) && references === FOLIOREF_RECLAIM_CLEAN) return KEEP;
     // Files are written back by others; shared memory would go to swap (pageout() gives both back as active).
     return ACTIVATE;
@@ -142,14 +130,6 @@ function* shrinkLocked(page: Page, ignoreReferences: number): Op<number> {
   if ((pageFlags[page] & PG_ANON) !== 0) return (yield* refFreeze(page, 1)) !== 0 ? FREED : KEEP;
   const inode = pageMapping[page];
   return inode !== 0 && (yield* removeMapping(inode, page)) !== 0 ? FREED : KEEP;
-}
-
-/** folio_test_dirty: of a folio of several pages any counts. */
-function isDirty(page: Page): boolean {
-  const order = folioTestAnon(page) ? 0 : folioOrder(page);
-  if (order === 0) return folioTestDirty(page);
-  const first = pageIndex[page] - (pageIndex[page] % 2 ** order);
-  return folioGroupDirty(pageMapping[page], first, first + 2 ** order);
 }
 
 /** __remove_mapping: takes a locked page out of the cache if it is clean and nobody uses it; 1 when done, with its references frozen. */
@@ -170,7 +150,6 @@ export function* removeMapping(inode: InodeRef, page: Page): Op<number> {
   xaErase(inode + Inode.pages, pageIndex[page]);
   add(inode, Inode.nrPages, -pages);
   setPageMapping(page, 0);
-  if (pagePrivate[page] !== 0) setPagePrivate(page, 0);
   yield* spinUnlock(lock);
   yield* clearFlags(page, PG_READAHEAD);
   return 1;

@@ -30,6 +30,7 @@ import {
   pfnOfPage,
 } from '../../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_GROUP, PTE_PROTNONE, PTE_READ, PTE_WRITE } from '../../pagetable/canonical.ts';
+import { kindIsShmem } from '../file-types.ts';
 import { pageCachePage } from '../filemap.ts';
 import { globals } from '../globals.ts';
 import { isHwpoisonEntry, isMigrationEntry, pfnSwapEntryPage } from '../migration-entry.ts';
@@ -205,11 +206,11 @@ class EntryCheck {
     const cached = pageCachePage(inode, index);
     if (cached !== page) this.#found.add('I10', `${where}: maps page ${page}, the cache of inode ${inode} has ${cached} at ${hex(index)}`);
     // A large folio of shared memory may reach over the end, and is mapped with what lies there.
-    const begin = index - subPageIndex(page);
+    const begin = kindIsShmem(get(inode, Inode.kind)) ? index - subPageIndex(page) : index;
     if (begin * 2 ** pageShift >= get(inode, Inode.size)) this.#found.add('I10', `${where}: maps page ${hex(index)} beyond the end of inode ${inode}`);
     if ((pte & PTE_WRITE) === 0) return;
     if ((get(vma, Vma.flags) & VM_SHARED) === 0) this.#found.add('I10', `${where}: a private mapping may write page ${page} of the cache`);
-    if (get(vma, Vma.ops) === VMOPS_DISK && (pageFlags[page] & PG_DIRTY) === 0)
+    if (get(vma, Vma.ops) === VMOPS_DISK && (pageFlags[pageFolio(page)] & PG_DIRTY) === 0)
       this.#found.add('I11', `${where}: may write page ${page}, which is clean and whose file wants to hear of that`);
   }
 

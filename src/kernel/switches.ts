@@ -34,7 +34,7 @@ export const SWITCHES = {
   },
   migrateNoCount: { does: 'a page is migrated however many references there are', origin: 'mutation' },
   migrateCountsFirst: { does: 'who migrates a page counts its references before its mappings are gone', origin: 'mutation' },
-  migrateNoRmapLock: { does: 'entries come back without the locks of rmap: what moves meanwhile is missed', origin: 'mutation' },
+  faultMapsPoison: { does: 'a fault maps a page of a file without a look whether it is poisoned', origin: 'mutation' },
   ptdumpNoHotplugLock: { does: 'a dump of kernel tables does not keep memory from being removed', origin: 'x86 before 6.17' },
   faultNoMappingCheck: { does: 'who has locked a page of a file does not look whether it still belongs to it', origin: 'mutation' },
   faultNoSizeCheck: { does: 'a page of shared memory is not looked at again whether it lies beyond the end by now', origin: 'mutation' },

@@ -225,6 +225,15 @@ export class Process {
     }
   }
 
+  /** The signal that was sent to the process since it was asked last, if any: BUS_MCEERR_AR by MADV_HWPOISON. What it does to the process is the caller's to say. */
+  takeSignal(): Fault | undefined {
+    this.#live();
+    const signal = get(this.ref, ProcessStruct.signal);
+    if (signal === 0) return undefined;
+    set(this.ref, ProcessStruct.signal, 0);
+    return faultOf(signal, BigInt(get(this.ref, ProcessStruct.signalPage)) << BigInt(this.machine.pageShift));
+  }
+
   /**
    * A miss of the soft TLB: undefined when the page may be accessed now and the CPU's TLB says where it is, else the signal. While a journal
    * runs no store is ever granted: use `store` on a miss rather than trying again.

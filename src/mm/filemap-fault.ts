@@ -10,7 +10,7 @@ import type { Op } from '../kernel/op.ts';
 import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refAdd, refGetUnlessZero, set, spinUnlock, switched, upRead } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { compoundPages, folioTestLarge } from '../memory/folio.ts';
-import { PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
+import { PG_HWPOISON, PG_LOCKED, PG_READAHEAD, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageMapping, pageShift } from '../memory/state.ts';
 import { ENOMEM } from './errno.ts';
 import { fileGet, filePut } from './file.ts';
@@ -190,7 +190,7 @@ function* takeUptodate(inode: InodeRef, index: number): Op<number> {
   if (page <= 0 || (yield* refGetUnlessZero(page)) === 0) return 0;
   if (
     (pageCacheEntry(inode, index) === page || switched(SW.mapPagesNoReload)) &&
-    (pageFlags[page] & (PG_LOCKED | PG_UPTODATE | PG_READAHEAD)) === PG_UPTODATE
+    (pageFlags[page] & (PG_LOCKED | PG_UPTODATE | PG_READAHEAD | PG_HWPOISON)) === PG_UPTODATE
   ) {
     if ((yield* folioTrylock(page)) !== 0) {
       const left = pageMapping[page] !== inode && !switched(SW.mapPagesNoMappingCheck);

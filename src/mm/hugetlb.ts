@@ -25,7 +25,7 @@ import {
 import { SW } from '../kernel/switches.ts';
 import { compoundOrder, folioMapcount } from '../memory/folio.ts';
 import { clearFrames, copyFrames } from '../memory/huge-frames.ts';
-import { PG_ANON_EXCLUSIVE, PG_HUGETLB_RESTORE_RESERVE, PG_UPTODATE } from '../memory/page-flags.ts';
+import { PG_ANON_EXCLUSIVE, PG_HUGETLB_RESTORE_RESERVE, PG_HWPOISON, PG_UPTODATE } from '../memory/page-flags.ts';
 import { pageFlags, pageRefcount, pageShift } from '../memory/state.ts';
 import { anonVmaPrepareHeld } from './anon-vma.ts';
 import { ENOMEM } from './errno.ts';
@@ -195,6 +195,7 @@ function* hugetlbNoPage(vmf: VmfRef, h: HstateRef): Op<number> {
       yield* folioLock(page);
     }
   }
+  if ((pageFlags[page] & PG_HWPOISON) !== 0) return yield* backOut(vmf, h, page, anon, VM_FAULT_HWPOISON_LARGE | faultSetHindex(hstateIndex(h)));
   if (writes && (get(vma, Vma.flags) & VM_SHARED) === 0 && !(yield* canReserve(h, vma, vpn))) return yield* backOut(vmf, h, page, anon, VM_FAULT_OOM);
   const ptep = get(vmf, Vmf.ptep);
   const lock = hugePteLockptr(h, mm, ptep);

@@ -1,15 +1,30 @@
 /**
- * Frames that shall not be used any longer (mm/memory-failure.c): soft offline, as an administrator or madvise(MADV_SOFT_OFFLINE) asks for it.
+ * Frames that shall not be used any longer (mm/memory-failure.c): soft offline, as an administrator or madvise(MADV_SOFT_OFFLINE) asks for it, and memory whose
+ * content is lost (MADV_HWPOISON).
  *
  * Invariants: a frame that was taken out has PG_HWPOISON and one reference, which nobody gives back; all other frames of a huge page that it was part of are free, or in
- * use as before. What is in use moves to another place first; what cannot be moved stays, and the answer is −EBUSY.
+ * use as before. By soft offline what is in use moves to another place first; what cannot be moved stays, and the answer is −EBUSY. A page that is lost is mapped nowhere any
+ * longer: whoever comes to it gets SIGBUS by the entry in its place, or finds it poisoned in its file's cache.
  */
 import type { Op } from '../kernel/op.ts';
-import { clearFlags, folioLock, folioUnlock, get, refAdd, refGetUnlessZero, setFlags } from '../kernel/ops.ts';
+import { clearFlags, downWriteTrylock, folioLock, folioUnlock, get, refAdd, refGetUnlessZero, set, setFlags, upWrite } from '../kernel/ops.ts';
 import { allocContigRange, zoneOfPfn } from '../memory/cma.ts';
 import { compoundOrder, folioTestLarge, pageFolio, subPage } from '../memory/folio.ts';
 import { __GFP_MOVABLE, GFP_USER } from '../memory/gfp.ts';
-import { PG_BUDDY, PG_DIRTY, PG_HEAD, PG_HUGETLB, PG_HWPOISON, PG_LRU, PG_PCP, PG_RESERVED, PG_TABLE } from '../memory/page-flags.ts';
+import {
+  PG_ACTIVE,
+  PG_BUDDY,
+  PG_DIRTY,
+  PG_HEAD,
+  PG_HUGETLB,
+  PG_HWPOISON,
+  PG_LRU,
+  PG_MLOCKED,
+  PG_PCP,
+  PG_RESERVED,
+  PG_TABLE,
+  PG_UNEVICTABLE,
+} from '../memory/page-flags.ts';
 import {
   knownPageOfPfn,
   pageFlags,
@@ -24,16 +39,25 @@ import {
   setPageMapping,
   setPageNext,
 } from '../memory/state.ts';
-import { EAGAIN, EBUSY, EIO, ENXIO, EPERM } from './errno.ts';
+import { putAnonVma } from './anon-vma.ts';
+import { folioMkclean } from './disk.ts';
+import { EAGAIN, EBUSY, EHWPOISON, EIO, ENXIO, EPERM } from './errno.ts';
+import { BUS_MCEERR_AR } from './fault.ts';
+import { INODE_DISK, kindIsShmem } from './file-types.ts';
 import { pagesInCache } from './filemap.ts';
 import { getUserPagesFast } from './gup-fast.ts';
 import { allocPageVector, freePageVector, PageVector } from './gup-types.ts';
 import { dissolveFreeHugetlbFolio } from './hugetlb-dissolve.ts';
 import { MADV_SOFT_OFFLINE } from './madv.ts';
 import { migrateFolio, migrateHugetlbFolio } from './migrate.ts';
+import { folioGetAnonVma, tryToMigrate } from './migrate-rmap.ts';
+import { hasHwpoison } from './migration-entry.ts';
+import { pageIsMapped } from './rmap.ts';
+import { TTU_IGNORE_MLOCK, tryToUnmap } from './rmap-walk.ts';
 import { splitFolioOf } from './split-folio.ts';
-import { folioGet, folioPut, folioTestAnon } from './swap.ts';
-import type { MmRef, Page } from './types.ts';
+import { folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
+import { truncateInodeFolio } from './truncate.ts';
+import { Inode, Mm, type MmRef, type Page, Process, type Vpn } from './types.ts';
 import { CAP_SYS_ADMIN, capable } from './util.ts';
 import { folioIsolateLru, folioPutbackLru, removeMapping } from './vmscan.ts';
 
@@ -158,6 +182,112 @@ function* softOfflineHeld(page: Page): Op<number> {
   return poisoned ? 0 : -EIO;
 }
 
+// --- memory that has failed -------------------------------------------------------------------------------------------------
+
+/** kill_procs for the process that asked, which has the page at `vpn`: SIGBUS, with the bytes that are lost (2^shift). Others hear of it when they come to the page. */
+function killProc(mm: MmRef, vpn: Vpn, shift: number): void {
+  const process = get(mm, Mm.process);
+  set(process, Process.signal, BUS_MCEERR_AR + 65536 * shift);
+  set(process, Process.signalPage, vpn);
+}
+
+/** hwpoison_user_mappings of a locked page: 1 when nobody maps it any longer; who may have lost something hears of it. */
+function* hwpoisonUserMappings(page: Page, mm: MmRef, vpn: Vpn): Op<number> {
+  const anon = folioTestAnon(page);
+  const disk = !anon && pageMapping[page] !== 0 && get(pageMapping[page], Inode.kind) === INODE_DISK;
+  if (!pageIsMapped(page)) return 1;
+  if (disk && !folioTestDirty(page)) {
+    // What is clean can be read again: then nobody needs to know.
+    if ((yield* folioMkclean(page)) === 0) {
+      yield* tryToUnmap(page, TTU_IGNORE_MLOCK);
+      return pageIsMapped(page) ? 0 : 1;
+    }
+    yield* folioMarkDirty(page);
+  }
+  const anonVma = anon ? yield* folioGetAnonVma(page) : 0;
+  yield* tryToMigrate(page, anonVma);
+  if (anonVma !== 0) yield* putAnonVma(anonVma);
+  const done = !pageIsMapped(page);
+  if (folioTestDirty(page) || !done) killProc(mm, vpn, pageShift);
+  return done ? 1 : 0;
+}
+
+/** me_pagecache_clean, me_pagecache_dirty: a locked page that nobody maps goes out of use; 0, or −EBUSY when somebody has it all the same. Unlocks it. */
+function* pageAction(page: Page): Op<number> {
+  yield* clearFlags(page, PG_LRU | PG_ACTIVE | PG_UNEVICTABLE | PG_MLOCKED);
+  const inode = folioTestAnon(page) ? 0 : pageMapping[page];
+  const shared = inode !== 0 && kindIsShmem(get(inode, Inode.kind));
+  // What was written and is lost stays in its place, lest somebody read zeroes there; a disk has what it had.
+  if (inode !== 0 && !shared) yield* truncateInodeFolio(inode, page);
+  yield* folioUnlock(page);
+  const held = pageRefcount[page] > (shared ? 2 : 1);
+  if (!shared && !held) yield* keepOut(page);
+  return held && !folioTestAnon(page) ? -EBUSY : 0;
+}
+
+/**
+ * memory_failure of a page of which the caller has a reference (MF_COUNT_INCREASED), for the process that has it at `vpn`: nobody comes to it again. 0; −EHWPOISON
+ * where that was known; −EBUSY for what the kernel uses, and when it could not be kept from all. The reference is never given back, but where nothing was done.
+ */
+function* memoryFailureHeld(page: Page, mm: MmRef, vpn: Vpn): Op<number> {
+  const folio = pageFolio(page);
+  if ((pageFlags[folio] & PG_HUGETLB) !== 0) return yield* memoryFailureHugetlb(folio, page, mm, vpn);
+  if ((pageFlags[page] & PG_HWPOISON) !== 0 || (pageFlags[folio] & PG_LRU) === 0) {
+    const known = (pageFlags[page] & PG_HWPOISON) !== 0;
+    yield* folioPut(folio);
+    return known ? -EHWPOISON : -EBUSY;
+  }
+  if (folioTestLarge(folio)) {
+    const split = yield* trySplitThpPage(folio, page);
+    if (split === 0) return yield* takeFree(page);
+    if (split < 0) {
+      killProc(mm, vpn, pageShift);
+      return split;
+    }
+  }
+  yield* setFlags(page, PG_HWPOISON);
+  yield* folioLock(page);
+  if ((yield* hwpoisonUserMappings(page, mm, vpn)) === 0) {
+    yield* folioUnlock(page);
+    return -EBUSY;
+  }
+  return yield* pageAction(page);
+}
+
+/** try_memory_failure_hugetlb, me_huge_page. */
+function* memoryFailureHugetlb(folio: Page, page: Page, mm: MmRef, vpn: Vpn): Op<number> {
+  if (((yield* setFlags(folio, PG_HWPOISON)) & PG_HWPOISON) !== 0) {
+    yield* folioPut(folio);
+    return -EHWPOISON;
+  }
+  yield* folioLock(folio);
+  const anon = folioTestAnon(folio);
+  const anonVma = anon ? yield* folioGetAnonVma(folio) : 0;
+  const inode = anon ? 0 : pageMapping[folio];
+  if (inode === 0) yield* tryToMigrate(folio, anonVma);
+  else if ((yield* downWriteTrylock(inode + Inode.iMmapLock)) !== 0) {
+    yield* tryToMigrate(folio, 0);
+    yield* upWrite(inode + Inode.iMmapLock);
+  }
+  if (anonVma !== 0) yield* putAnonVma(anonVma);
+  const mapped = pageIsMapped(folio);
+  if (folioTestDirty(folio) || mapped) killProc(mm, vpn, compoundOrder(folio) + pageShift);
+  yield* folioUnlock(folio);
+  const held = mapped || pageRefcount[folio] > (inode === 0 ? 1 : 2);
+  if (held) return -EBUSY;
+  if (inode !== 0) return 0;
+  // Its other parts are good.
+  yield* clearFlags(folio, PG_HWPOISON);
+  yield* folioPut(folio);
+  return yield* takeFree(page);
+}
+
+/** Where entries have no way to say that a page is poisoned (ARCH_SUPPORTS_MEMORY_FAILURE) nothing is done. */
+function* refuse(page: Page): Op<number> {
+  yield* folioPut(pageFolio(page));
+  return -EBUSY;
+}
+
 /** madvise_inject_error: for each page of [start, end), bytes. 0 or −errno of the first that failed. The mmap lock is not held. */
 export function* madviseInjectError(mm: MmRef, start: number, end: number, behavior: number): Op<number> {
   if (!capable(mm, CAP_SYS_ADMIN)) return -EPERM;
@@ -165,7 +295,8 @@ export function* madviseInjectError(mm: MmRef, start: number, end: number, behav
   let error = 0;
   let at = start;
   while (at < end && error === 0) {
-    const got = yield* getUserPagesFast(mm, Math.floor(at / 2 ** pageShift), 1, 0, vector);
+    const vpn = Math.floor(at / 2 ** pageShift);
+    const got = yield* getUserPagesFast(mm, vpn, 1, 0, vector);
     if (got !== 1) {
       error = got;
       break;
@@ -173,10 +304,7 @@ export function* madviseInjectError(mm: MmRef, start: number, end: number, behav
     const page = get(vector, PageVector.pages + get(vector, PageVector.count) - 1);
     at += 2 ** (compoundOrder(page) + pageShift);
     if (behavior === MADV_SOFT_OFFLINE) error = yield* softOfflineHeld(page);
-    else {
-      yield* folioPut(pageFolio(page));
-      error = -EBUSY;
-    }
+    else error = hasHwpoison() ? yield* memoryFailureHeld(page, mm, vpn) : yield* refuse(page);
   }
   freePageVector(vector);
   return error;

@@ -26,7 +26,7 @@ import {
 import { SW } from '../kernel/switches.ts';
 import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio, pageIsCompound, subPageIndex } from '../memory/folio.ts';
 import { __GFP_ZERO } from '../memory/gfp.ts';
-import { PG_ANON_EXCLUSIVE, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
+import { PG_ANON_EXCLUSIVE, PG_HWPOISON, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageMapcount, pageRefcount } from '../memory/state.ts';
 import { PTE_GROUP, PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { anonVmaPrepareFault } from './anon-vma.ts';
@@ -417,11 +417,15 @@ function* fetchPage(vmf: VmfRef): Op<number> {
   if ((yield* preallocPte(vmf)) !== 0) return VM_FAULT_OOM;
   const result = yield* vmFault(vmf);
   if ((result & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY | VM_FAULT_DONE_COW)) !== 0) return result;
-  if ((result & VM_FAULT_LOCKED) === 0) {
-    yield* folioLock(pageFolio(get(vmf, Vmf.page)));
-    return result | VM_FAULT_LOCKED;
+  const page = get(vmf, Vmf.page);
+  const locked = (result & VM_FAULT_LOCKED) !== 0;
+  if ((pageFlags[page] & PG_HWPOISON) !== 0 && !switched(SW.faultMapsPoison)) {
+    if (locked) yield* folioUnlock(page);
+    yield* folioPut(page);
+    return VM_FAULT_HWPOISON;
   }
-  return result;
+  if (!locked) yield* folioLock(pageFolio(page));
+  return result | VM_FAULT_LOCKED;
 }
 
 /** finish_fault: the entry, unless something stands there by now. */

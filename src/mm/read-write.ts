@@ -11,10 +11,10 @@ import { ACCESS_READ, mmuAccess } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
 import { downRead, downWrite, folioUnlock, get, set, upRead, upWrite } from '../kernel/ops.ts';
 import { compoundPages } from '../memory/folio.ts';
-import { PG_READAHEAD } from '../memory/page-flags.ts';
+import { PG_HWPOISON, PG_READAHEAD } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageIndex, pageShift } from '../memory/state.ts';
 import { diskGetFolio, diskSeek, diskWriteBegin, diskWriteEnd } from './disk.ts';
-import { EBADF, EFAULT, EFBIG, EINVAL, ENXIO, ESPIPE } from './errno.ts';
+import { EBADF, EFAULT, EFBIG, EINVAL, EIO, ENXIO, ESPIPE } from './errno.ts';
 import { fdGet, filePut } from './file.ts';
 import {
   EXT4_MAX_BYTES,
@@ -98,6 +98,10 @@ function* shmemRead(inode: InodeRef, mm: MmRef, to: number, length: number, posi
     if (folio < 0) return done === 0 && folio !== -EINVAL ? folio : done;
     if (folio > 0) yield* folioUnlock(folio);
     const page = folio > 0 ? folioFilePage(folio, index) : 0;
+    if (page > 0 && (pageFlags[page] & PG_HWPOISON) !== 0) {
+      yield* folioPut(page);
+      return done === 0 ? -EIO : done;
+    }
     // The size again: nobody keeps the file from being truncated.
     const end = get(inode, Inode.size);
     if (at >= end) {

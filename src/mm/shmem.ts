@@ -10,9 +10,9 @@ import { add, allocPage, folioLock, folioUnlock, get, readOnce, set, setFlags, s
 import { SW } from '../kernel/switches.ts';
 import { compoundPages } from '../memory/folio.ts';
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
-import { PG_REFERENCED, PG_SWAPBACKED, PG_UPTODATE } from '../memory/page-flags.ts';
-import { clearFrame, knownPageOfPfn, pageIndex, pageShift, pfnOfPage } from '../memory/state.ts';
-import { EEXIST, EFBIG, EINVAL, ENOENT, ENOMEM, ENOSPC, EPERM } from './errno.ts';
+import { PG_HWPOISON, PG_REFERENCED, PG_SWAPBACKED, PG_UPTODATE } from '../memory/page-flags.ts';
+import { clearFrame, knownPageOfPfn, pageFlags, pageIndex, pageShift, pfnOfPage } from '../memory/state.ts';
+import { EEXIST, EFBIG, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, EPERM } from './errno.ts';
 import { fileAlloc, filePut } from './file.ts';
 import {
   F_SEAL_FUTURE_WRITE,
@@ -268,7 +268,11 @@ export function* shmemWriteBegin(inode: InodeRef, position: number, length: numb
   const seals = get(inode, Inode.seals);
   if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) !== 0) return -EPERM;
   if ((seals & F_SEAL_GROW) !== 0 && position + length > get(inode, Inode.size)) return -EPERM;
-  return yield* shmemGetFolio(inode, Math.floor(position / 2 ** pageShift), position + length, SGP_WRITE, mm);
+  const folio = yield* shmemGetFolio(inode, Math.floor(position / 2 ** pageShift), position + length, SGP_WRITE, mm);
+  if (folio <= 0 || (pageFlags[folio] & PG_HWPOISON) === 0) return folio;
+  yield* folioUnlock(folio);
+  yield* folioPut(folio);
+  return -EIO;
 }
 
 /** shmem_write_end: `copied` bytes were written to the folio. */

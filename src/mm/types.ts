@@ -298,6 +298,9 @@ export const Process = defineStruct('process', {
   capsHigh: 'flags',
   /** PR_SET_MDWE bits, PR_SET_THP_DISABLE. */
   prctl: 'flags',
+  /** A signal that was sent and not taken yet, as userFault() says one (0 none), and the page of its address. */
+  signal: 'number',
+  signalPage: 'number',
   /** Descriptors. */
   files: array(256, 'ref:file'),
   cpu: 'number',

@@ -22,12 +22,13 @@ import { Hstate } from '../../src/mm/hugetlb-types.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { Globals, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, Mm } from '../../src/mm/types.ts';
 
-const MODES =
-  process.env.PXD_NIGHTLY === '1'
-    ? ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k', 'riscv-sv39', 'ppc64-radix-4k', 'loongarch64-16k', 'arm-lpae']
-    : ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k'];
+const nightly = process.env.PXD_NIGHTLY === '1';
+const MODES = nightly
+  ? ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k', 'riscv-sv39', 'ppc64-radix-4k', 'loongarch64-16k', 'arm-lpae']
+  : ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k'];
 const [MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_HUGETLB] = [1, 2, 0x10, 0x20, 0x40000];
-const MADV_SOFT_OFFLINE = 101;
+const [MADV_POPULATE_READ, MADV_HWPOISON, MADV_SOFT_OFFLINE] = [22, 100, 101];
+const [EIO, EFAULT, EHWPOISON] = [-5, -14, -133];
 const EBUSY = -16;
 const ENOMEM = -12;
 const AT = 0x1000_0000;
@@ -370,5 +371,116 @@ describe('frames that must be free, or where no page may stay', () => {
     expect(w.machine.kernel.allocContigRangeMoving(frame - (frame % 512), frame - (frame % 512) + 512)).toBe(0);
     freeFrames(frame - (frame % 512), 512);
     w.sound();
+  });
+});
+
+describe.each(nightly ? ['x86-4level', 'arm64-4k-48', 'ppc64-radix-4k'] : ['x86-4level', 'arm64-4k-48'])('%s: memory that has failed', (mode) => {
+  const poison = ({ p, size }: World, i: number): number => p.syscall('madvise', AT + i * size, size, MADV_HWPOISON);
+  const signalOf = (w: World, i: number, shift = Math.log2(w.size)): object => ({ signal: 7, code: 4, address: BigInt(AT + i * w.size), addressLsb: shift });
+
+  test('anonymous memory is lost to all that share it: the one who asked is told, the others when they come to it', () => {
+    const w = world(mode);
+    map(w, 3);
+    for (const i of [0, 1, 2]) w.store(i, i);
+    const child = w.p.fork();
+    const frame = w.frame(1);
+    expect(poison(w, 1)).toBe(0);
+    expect(w.p.takeSignal()).toEqual(signalOf(w, 1));
+    expect(w.p.takeSignal()).toBeUndefined();
+    expect(child.takeSignal()).toBeUndefined();
+    expect(poisoned(frame)).toBe(true);
+    w.sound();
+    for (const process of [w.p, child]) expect(process.load(BigInt(AT + w.size), 1)).toEqual(signalOf(w, 1));
+    expect(get(w.p.mm, Mm.rss + MM_ANONPAGES)).toBe(2);
+    // Known for good, also to a child of later; get_user_pages() says −EFAULT, MADV_POPULATE −EHWPOISON.
+    const late = w.p.fork();
+    expect(late.store(BigInt(AT + w.size), 1, 1n)).toEqual(signalOf(w, 1));
+    expect(poison(w, 1)).toBe(EFAULT);
+    expect(w.p.syscall('madvise', AT, 3 * w.size, MADV_POPULATE_READ)).toBe(EHWPOISON);
+    expect([w.load(0), w.load(2)]).toEqual([0n, 2n]);
+    w.sound();
+    // A fresh mapping has fresh memory.
+    map(w, 3);
+    w.store(1, 5);
+    expect(w.load(1)).toBe(5n);
+    for (const process of [late, child, w.p]) process.exit();
+    expect(poisoned(frame)).toBe(true);
+    w.sound();
+  });
+
+  test('shared memory: the page stays where it was, poisoned, for faults and for read and write', () => {
+    const w = world(mode);
+    const fd = file(w, 'memfd', 2);
+    map(w, 2, MAP_SHARED, fd);
+    w.store(0, 3);
+    w.store(1, 4);
+    expect(poison(w, 1)).toBe(0);
+    expect(w.p.takeSignal()).toEqual(signalOf(w, 1));
+    w.sound();
+    expect(w.p.load(BigInt(AT + w.size), 1)).toEqual(signalOf(w, 1));
+    expect(w.p.syscall('munmap', AT, 2 * w.size)).toBe(0);
+    map(w, 2, MAP_SHARED, fd);
+    expect(w.load(0)).toBe(3n);
+    expect(w.p.load(BigInt(AT + w.size), 1)).toEqual(signalOf(w, 1));
+    expect(w.p.syscall('pread64', fd, AT, 8, w.size)).toBe(EIO);
+    expect(w.p.syscall('pwrite64', fd, AT, 8, w.size)).toBe(EIO);
+    expect(w.p.syscall('pread64', fd, AT, 8, 0)).toBe(8);
+    w.sound();
+    // The file can be rid of it.
+    expect(w.p.syscall('ftruncate', fd, w.size)).toBe(0);
+    expect(w.p.syscall('ftruncate', fd, 2 * w.size)).toBe(0);
+    expect(w.load(1)).toBe(0n);
+    w.sound();
+  });
+
+  test('a file of a disk: what is clean is read again, and nobody is told; what was written is lost', () => {
+    const w = world(mode);
+    const fd = file(w, 'disk', 2);
+    map(w, 2, MAP_SHARED, fd);
+    for (const i of [0, 1]) w.store(i, 8 + i);
+    expect(w.p.syscall('msync', AT, 2 * w.size, 4)).toBe(0);
+    w.store(1, 99);
+    const frames = [w.frame(0), w.frame(1)];
+    expect([poison(w, 0), w.p.takeSignal()]).toEqual([0, undefined]);
+    expect([poison(w, 1), w.p.takeSignal()]).toEqual([0, signalOf(w, 1)]);
+    expect(frames.map(poisoned)).toEqual([true, true]);
+    w.sound();
+    expect([w.load(0), w.p.load(BigInt(AT + w.size), 1)]).toEqual([8n, signalOf(w, 1)]);
+    // Who maps it anew has what the disk has.
+    map(w, 2, MAP_SHARED, fd);
+    expect([w.load(0), w.load(1)]).toEqual([8n, 9n]);
+    w.sound();
+  });
+
+  test('a huge page is split, and loses the one page; of hugetlb all of it is lost, and its good frames are free', () => {
+    const w = world(mode);
+    thpSetting('/sys/kernel/mm/transparent_hugepage/enabled')?.write('always');
+    const pages = spanPages(1);
+    map(w, 2 * pages);
+    const first = pages - ((AT / w.size) % pages);
+    for (let i = 0; i < 9; i++) w.store(first + i, 100 + i);
+    const frame = w.frame(first + 4);
+    expect(poison(w, first + 4)).toBe(0);
+    expect(w.p.takeSignal()).toEqual(signalOf(w, first + 4));
+    expect(poisoned(frame)).toBe(true);
+    expect([w.load(first + 3), w.load(first + 5)]).toEqual([103n, 105n]);
+    w.sound();
+
+    const h = world(mode);
+    hugePoolSetting('/proc/sys/vm/nr_hugepages')?.write(h.machine.kernel, 2);
+    const size = hugePages(defaultHstate());
+    const shift = Math.log2(size * h.size);
+    map(h, size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB);
+    h.store(7, 1);
+    const huge = h.frame(7);
+    expect(poison(h, 7)).toBe(0);
+    expect(h.p.takeSignal()).toEqual(signalOf(h, 7, shift));
+    expect(h.p.load(BigInt(AT), 1)).toEqual(signalOf(h, 0, shift));
+    h.machine.enter();
+    expect(get(defaultHstate(), Hstate.nr)).toBe(1);
+    expect(poisoned(huge)).toBe(true);
+    h.sound();
+    expect(h.p.syscall('munmap', AT, size * h.size)).toBe(0);
+    h.sound();
   });
 });

@@ -142,12 +142,13 @@ class EntryCheck {
     else if (page !== this.#zero) this.mapcount[page]++;
   }
 
-  #absent(mm: number, { vpn, pte }: Entry, rss: number[]): void {
+  #absent(mm: number, { vpn, pte, level }: Entry, rss: number[]): void {
     if (!isSwapPte(pte)) this.#found.add('I11', `mm ${mm}: entry ${hex(pte)} at vpn ${hex(vpn)} is neither present nor software's`);
     else if (isMigrationEntry(pte))
       this.#found.add('I11', `mm ${mm}: the entry ${hex(pte)} at vpn ${hex(vpn)} waits for page ${pfnSwapEntryPage(pte)} to move, which nobody moves`);
     else if (isHwpoisonEntry(pte)) {
-      if ((pageFlags[pfnSwapEntryPage(pte)] & PG_HWPOISON) === 0)
+      // A page of hugetlb that was nobody's else is small pages by now, one of which is poisoned.
+      if (level === 0 && (pageFlags[pfnSwapEntryPage(pte)] & PG_HWPOISON) === 0)
         this.#found.add('I11', `mm ${mm}: the entry ${hex(pte)} at vpn ${hex(vpn)} says that page ${pfnSwapEntryPage(pte)} is poisoned, which it is not`);
     } else if (pteMarker(pte) === 0) rss[MM_SWAPENTS]++;
     else if (isGuardPte(pte) && pteMarker(pte) !== 4)

@@ -345,13 +345,17 @@ export function kfree(type: number, ref: number): number {
 export function allocationFails(): boolean {
   const left = heap[failSlot];
   if (left === 0) return false;
-  if (left < 0) {
-    if (left < -1) setSlot(failSlot, left + 1);
-    return left === -1;
-  }
-  setSlot(failSlot, left - 1);
-  return left === 1;
+  const fails = left === 1 || left === -1;
+  if (left !== -1) setSlot(failSlot, left - Math.sign(left));
+  if (fails) failed?.();
+  return fails;
 }
+
+/** Has `told` called at each allocation that fails, by whoever asks for it; undefined: no longer. */
+export const watchFailures = (told: (() => void) | undefined): void => {
+  failed = told;
+};
+let failed: (() => void) | undefined;
 
 /** Slot of that counter while it counts, 0 otherwise. */
 export const armedFailures = (): number => (heap[failSlot] === 0 ? 0 : failSlot);

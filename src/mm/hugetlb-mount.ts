@@ -16,7 +16,7 @@ import { fdGet, filePut, intArgument } from './file.ts';
 import { F_SEAL_SEAL, INODE_HUGETLBFS } from './file-types.ts';
 import { globals } from './globals.ts';
 import { defaultHstate, hstateOfOrder, hugetlb } from './hugetlb-pool.ts';
-import { hugePages, resvMapAlloc } from './hugetlb-resv.ts';
+import { hugePages, resvMapAlloc, resvMapPut } from './hugetlb-resv.ts';
 import { newSubpool, putSubpool } from './hugetlb-subpool.ts';
 import { Hstate, type HstateRef, Hugetlb, HugetlbSuper, type HugetlbSuperRef, Subpool } from './hugetlb-types.ts';
 import { freeName, iput, NAME_MAX, nameAppend, nameText, newInode, newName } from './inode.ts';
@@ -70,7 +70,10 @@ export function* hugetlbfsGetInode(sb: HugetlbSuperRef, mode: number): Op<number
   const map = yield* resvMapAlloc();
   if (map === 0) return 0;
   const inode = yield* newInode(INODE_HUGETLBFS, mode);
-  if (inode === 0) return 0;
+  if (inode === 0) {
+    yield* resvMapPut(map);
+    return 0;
+  }
   if (get(sb, HugetlbSuper.freeInodes) > 0) add(sb, HugetlbSuper.freeInodes, -1);
   set(inode, Inode.super, sb);
   set(inode, Inode.hstate, get(sb, HugetlbSuper.hstate));

@@ -223,6 +223,12 @@ function* unmapFileFolio(h: HstateRef, inode: InodeRef, page: Page, index: numbe
   return 0;
 }
 
+/** hugetlb_fix_reserve_counts: a page has left a file whose map could not be told so: it counts as reserved again, as the map says. */
+function* fixReserveCounts(inode: InodeRef): Op<number> {
+  const global = yield* subpoolGetPages(inodeSubpool(inode), 1);
+  return global > 0 ? yield* hugetlbAcctMemory(get(inode, Inode.hstate), 1) : 0;
+}
+
 /** remove_inode_hugepages: huge pages [from, to) of a file go; `truncate` (to the end): with them all reservations from there on. */
 function* removeInodeHugepages(inode: InodeRef, from: number, to: number, truncate: boolean): Op<number> {
   const h = get(inode, Inode.hstate);
@@ -242,7 +248,7 @@ function* removeInodeHugepages(inode: InodeRef, from: number, to: number, trunca
     if (pageMapping[page] === inode) {
       yield* deleteFromPageCache(inode, page, at);
       freed++;
-      if (!truncate) yield* hugetlbUnreservePages(inode, index, index + 1, 1);
+      if (!truncate && (yield* hugetlbUnreservePages(inode, index, index + 1, 1)) !== 0) yield* fixReserveCounts(inode);
     }
     yield* folioUnlock(page);
     if (serial) yield* upWrite(mutex);

@@ -17,7 +17,7 @@ import { EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSYS } from './errno.ts';
 import { fdPublish, fileAlloc, intArgument } from './file.ts';
 import { FMODE_READ, FMODE_WRITE, INODE_SECRETMEM, O_CLOEXEC, O_LARGEFILE, O_RDWR } from './file-types.ts';
 import { filemapAddFolio, filemapLockFolio } from './filemap.ts';
-import { nameOf, newInode } from './inode.ts';
+import { iput, nameOf, newInode } from './inode.ts';
 import { directMapVpn } from './kernel-layout.ts';
 import { flushTlbKernelRange, setDirectMapDefaultNoflush, setDirectMapInvalidNoflush } from './set-memory.ts';
 import { folioAddLru, folioPut, folioTestAnon } from './swap.ts';
@@ -38,7 +38,9 @@ export function* sysMemfdSecret(process: ProcessRef, flagsArgument: number): Op<
   if (inode === 0) return -ENOMEM;
   set(inode, Inode.name, secretName());
   const file = yield* fileAlloc(inode, O_RDWR | O_LARGEFILE, FMODE_READ | FMODE_WRITE);
-  return file === 0 ? -ENOMEM : yield* fdPublish(process, file);
+  if (file !== 0) return yield* fdPublish(process, file);
+  yield* iput(inode);
+  return -ENOMEM;
 }
 
 /** secretmem_mmap_prepare: 0, −EINVAL for a private mapping, −EAGAIN above the limit of locked memory. */

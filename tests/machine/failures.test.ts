@@ -1,10 +1,17 @@
-/** Allocation failure at every site of every call (support/failures.ts), on small pages and on huge ones (support/failing-huge.ts). */
-import { describe, expect, it } from 'vitest';
+/**
+ * Allocation failure at every site of every call (support/failures.ts), on small pages, on huge ones (support/failing-huge.ts) and where a machine of its own is needed
+ * (support/failing-others.ts). That it is every site is read off the kernel's sources (support/call-sites.ts).
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { elf, install, vectors } from '../mm/support/elf.ts';
+import { callSites, leadingTo } from './support/call-sites.ts';
 import { HUGE_SCENARIOS } from './support/failing-huge.ts';
+import { OTHER_SCENARIOS } from './support/failing-others.ts';
+import { failed, noteFailures, stopNoting } from './support/failure-sites.ts';
 import {
   A,
   ANON,
+  answerEach,
   B,
   E2BIG,
   EAGAIN,
@@ -30,6 +37,30 @@ import {
   TABLE,
   written,
 } from './support/failures.ts';
+
+/** What may say that there is no memory: primitives of kernel code, and the question alone where what is allocated is not modelled (nodes of page caches). */
+const ALLOCATE = ['ops.ts#kmalloc', 'ops.ts#kmallocNowait', 'ops.ts#allocPage', 'effects.ts#allocationFails'].map((name) => `src/kernel/${name}`);
+
+/** Functions whose callers are not told whether there was memory, and do the same with and without. */
+const SILENT = new Set([
+  // A batch more to gather pages in.
+  'tlbRemovePage',
+  // The descriptor for it was made by the question before (vmaNeedsReservation).
+  'vmaAddReservation',
+  'vmaDelReservation',
+]);
+
+/** Calls that find what they would allocate unless another task is faster, and why. */
+const CANNOT_FAIL: Readonly<Record<string, string>> = {
+  'vmaAddReservation: src/mm/hugetlb-resv.ts regionDel': 'the question before has left a descriptor in the map',
+  'vmaDelReservation: src/mm/hugetlb-resv.ts regionDel': 'the same',
+  'removeInodeHugepages: src/mm/hugetlbfs.ts hugetlbUnreservePages': 'to the end of a file nothing is cut in two',
+  'hugetlbFileSetup: src/mm/hugetlbfs.ts hugetlbReservePages': 'a new map has a descriptor',
+  'diskWriteBegin: src/mm/disk.ts diskGetPage': 'the page was made just before',
+  'getArgPage: src/mm/exec.ts expandDownwards': 'the first page of a new stack has brought the anon_vma',
+  'copyMigrationPmd: src/mm/migrate-pmd.ts pteAllocOne': 'who alone runs moves no page while it forks',
+  'copyHugePmd: src/mm/huge-memory.ts mmGetHugeZeroFolio': 'the parent has the page',
+};
 
 /** What the scenario in hand calls execve() with. */
 let args: [number, number, number] = [0, 0, 0];
@@ -570,26 +601,47 @@ const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-/** One call on huge pages in eight; PXD_NIGHTLY=1 takes all. */
-const hugeScenarios = HUGE_SCENARIOS.filter((_, i) => process.env.PXD_NIGHTLY === '1' || i % 8 === 3);
+const nightly = process.env.PXD_NIGHTLY === '1';
+/** Of those that need more of a machine one in eight is asked everything; PXD_NIGHTLY=1 asks all. */
+const inFull = (_: Scenario, i: number): boolean => nightly || i % 8 === 3;
+const LARGE = [...HUGE_SCENARIOS, ...OTHER_SCENARIOS];
 
 describe('allocation failure at every site', () => {
   let sites = 0;
+  beforeAll(noteFailures);
+  afterAll(stopNoting);
+
   for (const scenario of SCENARIOS)
     it(scenario.name, () => {
       sites += failEach(scenario, 'direct');
     });
 
-  for (const scenario of hugeScenarios)
+  for (const scenario of LARGE.filter(inFull))
     it(scenario.name, { timeout: 240_000 }, () => {
       sites += failEach(scenario, 'direct');
     });
+
+  it('all answer as they should', () => {
+    for (const scenario of SCENARIOS) sites += answerEach(scenario, false);
+    for (const scenario of LARGE.filter((one, i) => !inFull(one, i))) sites += answerEach(scenario, true);
+  });
 
   it('was tried at many sites', () => {
     expect(sites).toBeGreaterThan(200);
   });
 
+  it('each call that allocates, and each call of what allocates, has failed once', async () => {
+    const all = leadingTo(await callSites(), ALLOCATE, 2, SILENT);
+    expect(all.length).toBeGreaterThan(250);
+    const names = new Set(all.map(({ name }) => name));
+    const unknown = [...failed].filter((name) => ALLOCATE.some((one) => name.endsWith(` ${one.split('#')[1]}`)) && !names.has(name));
+    expect(unknown).toEqual([]);
+    const never = all.filter(({ name }) => !failed.has(name)).map(({ name, from }) => `${from}: ${name.replace(/:\d+:\d+ /, ' ')}`);
+    expect([...new Set(never)].sort()).toEqual(Object.keys(CANNOT_FAIL).sort());
+  });
+
   it('the same in the native program', () => {
+    stopNoting();
     for (const scenario of SCENARIOS.filter((_, i) => i % 9 === 0))
       expect([scenario.name, failEach(scenario, 'native')]).toEqual([scenario.name, failEach(scenario, 'direct')]);
   });

@@ -80,6 +80,17 @@ function pool(p: Process, pages: number, mapped: number, flags = ANON): void {
   if (mapped > 0) mmap(p, A, mapped * PAGES, flags | FIXED | HUGETLB);
 }
 
+/** The same with one page written. */
+const filled =
+  (pages: number, mapped: number, at = A) =>
+  (p: Process): void => {
+    pool(p, pages, mapped);
+    store(p, at);
+  };
+
+/** One page, written, which a child has, too. */
+const inherited = (pages: number) => both(filled(pages, 1), fork);
+
 const resize = (p: Process, pages: number): number => kernel(p).setMaxHugePages(poolOf(HUGE / 1024, 12), pages);
 
 /** Descriptor 0: a file of two huge pages of hugetlb, mapped at A. */
@@ -91,6 +102,12 @@ function poolFile(p: Process, pages: number, flags = SHARED): void {
   p.syscall('ftruncate', 0, 2 * HUGE);
   mmap(p, A, 2 * PAGES, flags | FIXED, 3, 0);
 }
+
+/** The same with one page written. */
+const filledFile = both(
+  (p) => poolFile(p, 2),
+  (p) => store(p, A),
+);
 
 /** Pins two pages, and lets them go: how many there were, or an error. */
 function pin(p: Process, how: string, flags: number, vpn = A / PAGE): number {
@@ -250,11 +267,7 @@ const PINS: readonly Scenario[] = (['pinUserPagesFast', 'pinUserPagesUnlocked'] 
   },
   {
     name: `${how} of hugetlb that is shared`,
-    setup: (p: Process) => {
-      pool(p, 2, 1);
-      store(p, A);
-      fork(p);
-    },
+    setup: inherited(2),
     run: (p: Process) => pin(p, how, FOLL_LONGTERM),
     errors: [ENOMEM, EFAULT],
     partial: true,
@@ -442,84 +455,55 @@ const POOLS: readonly Scenario[] = [
   },
   {
     name: 'copy on write of hugetlb',
-    setup: (p) => {
-      pool(p, 2, 1);
-      store(p, A);
-      fork(p);
-    },
+    setup: inherited(2),
     run: write,
     errors: [...OOM, BUS],
   },
   {
     name: 'copy on write of hugetlb when the pool is empty',
-    setup: (p) => {
-      pool(p, 1, 1);
-      store(p, A);
-      fork(p);
-    },
+    setup: inherited(1),
     run: write,
     errors: [...OOM, BUS],
   },
   {
     name: 'fork with hugetlb',
-    setup: both(
-      (p) => pool(p, 2, 2),
-      (p) => store(p, A),
-    ),
+    setup: filled(2, 2),
     run: fork,
   },
   {
     name: 'munmap of hugetlb',
-    setup: both(
-      (p) => pool(p, 2, 2),
-      (p) => store(p, A),
-    ),
+    setup: filled(2, 2),
     run: (p) => p.syscall('munmap', A, 2 * HUGE),
     never: true,
   },
   {
     name: 'munmap of the middle of hugetlb',
-    setup: both(
-      (p) => pool(p, 3, 3),
-      (p) => store(p, A + HUGE),
-    ),
+    setup: filled(3, 3, A + HUGE),
     run: (p) => p.syscall('munmap', A + HUGE, HUGE),
     splits: true,
   },
   {
     name: 'mprotect of the middle of hugetlb',
-    setup: both(
-      (p) => pool(p, 3, 3),
-      (p) => store(p, A + HUGE),
-    ),
+    setup: filled(3, 3, A + HUGE),
     run: (p) => p.syscall('mprotect', A + HUGE, HUGE, 1),
     splits: true,
   },
   {
     name: 'MADV_DONTNEED of hugetlb',
-    setup: both(
-      (p) => pool(p, 2, 2),
-      (p) => store(p, A),
-    ),
+    setup: filled(2, 2),
     run: madvise(DONTNEED, 0, HUGE),
     never: true,
   },
   { name: 'MADV_POPULATE_WRITE of hugetlb', setup: (p) => pool(p, 2, 2), run: madvise(POPULATE_WRITE, 0, 2 * HUGE), partial: true },
   {
     name: 'mremap of hugetlb',
-    setup: both(
-      (p) => pool(p, 2, 2),
-      (p) => store(p, A),
-    ),
+    setup: filled(2, 2),
     run: (p) => p.syscall('mremap', A, 2 * HUGE, 2 * HUGE, 3, B),
     partial: true,
   },
   {
     name: 'mremap of hugetlb that shrinks',
-    setup: both(
-      (p) => pool(p, 2, 2),
-      (p) => store(p, A),
-    ),
+    setup: filled(2, 2),
     run: (p) => p.syscall('mremap', A, 2 * HUGE, HUGE, 0, 0),
     splits: true,
   },
@@ -537,19 +521,13 @@ const POOLS: readonly Scenario[] = [
   },
   {
     name: 'hole in a file of hugetlb',
-    setup: both(
-      (p) => poolFile(p, 2),
-      (p) => store(p, A),
-    ),
+    setup: filledFile,
     run: (p) => p.syscall('fallocate', 0, PUNCH_HOLE, 0, HUGE),
     never: true,
   },
   {
     name: 'truncate of a file of hugetlb',
-    setup: both(
-      (p) => poolFile(p, 2),
-      (p) => store(p, A),
-    ),
+    setup: filledFile,
     run: (p) => p.syscall('ftruncate', 0, 0),
     never: true,
   },

@@ -4,7 +4,7 @@
  * call fails as a whole, that it works when there is memory again, and that nothing is left of it when all processes have gone.
  */
 import { expect } from 'vitest';
-import { Machine } from '../../../src/machine/machine.ts';
+import { Machine, type MachineOptions } from '../../../src/machine/machine.ts';
 import type { Process } from '../../../src/machine/process.ts';
 import { hugePools } from '../../../src/machine/view-hugetlb.ts';
 import { get, set } from '../../../src/memory/heap.ts';
@@ -53,6 +53,8 @@ export interface Scenario {
   readonly never?: boolean;
   /** RAM, default 8. */
   readonly megabytes?: number;
+  /** What else the machine is, and what it is given at its start. */
+  readonly machine?: Omit<MachineOptions, 'ramBytes' | 'program'>;
   /** A huge page that stays taken for reserved no longer when memory stays short: what would say so again has no room (mm/hugetlb.c: restore_reserve_on_error). */
   readonly losesReserved?: true;
   /** It goes as far as memory lets it: something between nothing and all is left of it. */
@@ -168,7 +170,7 @@ function afterExit(machine: Machine, options: CheckOptions): { counts: Record<st
 }
 
 function start(scenario: Scenario, program: 'direct' | 'native'): { machine: Machine; p: Process } {
-  const machine = new Machine({ ramBytes: (scenario.megabytes ?? 8) * 2 ** 20, program });
+  const machine = new Machine({ ...scenario.machine, ramBytes: (scenario.megabytes ?? 8) * 2 ** 20, program });
   const p = machine.spawn();
   set(p.mm, Mm.startBrk, 0x60000000);
   set(p.mm, Mm.brk, 0x60000000);
@@ -183,6 +185,39 @@ const ALL = process.env.PXD_NIGHTLY === '1' ? 64 : 12;
 
 /** The next allocation to fail. */
 const next = (n: number): number => (n < ALL ? n + 1 : Math.ceil(n * (1 + 4 / ALL)));
+
+/** Up to here answers are looked at wherever an allocation fails. */
+const ALL_ANSWERS = 48;
+
+/**
+ * Each failing allocation of a scenario, with a look at the answer alone; how many were tried. What `failEach` asks takes some ten times as long. `all`: also with
+ * all allocations failing from one of the first on.
+ */
+export function answerEach(scenario: Scenario, all: boolean): number {
+  const { machine, p } = start(scenario, 'direct');
+  startJournal();
+  try {
+    const origin = journalMark();
+    for (let n = 1, tried = 0; ; n = n > 0 && all && n <= 4 ? -n : n < 0 ? 1 - n : n < ALL_ANSWERS ? n + 1 : Math.ceil(n * 1.3), tried++) {
+      set(globals, Globals.failAllocation, n);
+      const result = scenario.run(p);
+      const reached = get(globals, Globals.failAllocation) === (n > 0 ? 0 : -1);
+      set(globals, Globals.failAllocation, 0);
+      if (reached) answersAs(scenario, `${n > 0 ? 'allocation' : 'allocations from'} ${Math.abs(n)}: result ${result}`, result);
+      undo(origin);
+      machine.tlb.flushAll();
+      if (!reached) return tried;
+    }
+  } finally {
+    stopJournal();
+  }
+}
+
+function answersAs(scenario: Scenario, what: string, result: number): void {
+  if (result >= 0) return;
+  expect([what, scenario.never === true]).toEqual([what, false]);
+  expect([what, (scenario.errors ?? [ENOMEM]).includes(result)]).toEqual([what, true]);
+}
 
 /** Each failing allocation of a scenario; how many were tried. */
 export function failEach(scenario: Scenario, program: 'direct' | 'native'): number {
@@ -222,8 +257,7 @@ export function failEach(scenario: Scenario, program: 'direct' | 'native'): numb
       }
       expect([what, checkMachine(options)]).toEqual([what, []]);
       if (result < 0) {
-        expect([what, scenario.never === true]).toEqual([what, false]);
-        expect([what, (scenario.errors ?? [ENOMEM]).includes(result)]).toEqual([what, true]);
+        answersAs(scenario, what, result);
         if (!scenario.partial) {
           expect(`${what}\n${visible(scenario.splits === true)}`).toBe(`${what}\n${before}`);
           const unreserved = n < 0 && scenario.losesReserved === true ? pooled.reserved - pools().reserved : 0;

@@ -3,7 +3,7 @@
  * `node scripts/build.mjs --no-types` leaves the declarations out, for quick turns.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +14,9 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 process.chdir(root);
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
 const external = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies });
-rmSync('dist', { recursive: true, force: true });
+/** Where it is made: what was built before stays until all of it is there. */
+const MADE = 'dist.new';
+rmSync(MADE, { recursive: true, force: true });
 
 // One build, so that all entries share what they share: state (the machine that is mounted, tasks' stacks, structs) is there once.
 await build({
@@ -43,15 +45,18 @@ await build({
     'check-worker': 'src/explore/node/worker.ts',
     cli: 'src/cli/main.ts',
   },
-  outdir: 'dist',
+  outdir: MADE,
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
 });
-writeFileSync('dist/cli.js', `#!/usr/bin/env node\n${readFileSync('dist/cli.js', 'utf8').replace(/^#!.*\n/, '')}`);
-chmodSync('dist/cli.js', 0o755);
+const command = join(MADE, 'cli.js');
+writeFileSync(command, `#!/usr/bin/env node\n${readFileSync(command, 'utf8').replace(/^#!.*\n/, '')}`);
+chmodSync(command, 0o755);
 if (!process.argv.includes('--no-types')) {
   const compiler = createRequire(import.meta.url).resolve('typescript/package.json');
   const bin = join(dirname(compiler), JSON.parse(readFileSync(compiler, 'utf8')).bin.tsc);
-  const { status } = spawnSync(process.execPath, [bin, '-p', 'tsconfig.build.json'], { stdio: 'inherit' });
+  const { status } = spawnSync(process.execPath, [bin, '-p', 'tsconfig.build.json', '--outDir', join(MADE, 'types')], { stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
 }
+rmSync('dist', { recursive: true, force: true });
+renameSync(MADE, 'dist');

@@ -60,7 +60,7 @@ describe('README.md', () => {
       encoding: 'utf8',
     });
     expect([status, stderr]).toEqual([0, '']);
-    expect(stdout).toMatch(/^42n 43n \{ signal: 11, code: 1, address: 0n \}/);
+    expect(stdout).toMatch(/^42n 43n \{ signal: 11, code: 1, address: 0n \}\n10000000-10004000 rw-p /);
   });
 
   it('counts the modes that machines run in', () => {

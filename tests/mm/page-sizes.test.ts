@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { pageSizes, representation } from '../../src/arch/linux/page-sizes.ts';
 import { allModes, findMode } from '../../src/arch/registry.ts';
+import { codecFor } from '../../src/machine/boot.ts';
 import { PAGE_USES, probe } from '../support/page-size-probe.ts';
 
 const text = readFileSync(join(import.meta.dirname, '../../docs/fidelity.md'), 'utf8');
@@ -43,4 +44,20 @@ test.each(tried)('%s: what is said to be mapped so is, and what of the kernel is
       if (says === 'yes' || (says === 'no' && use !== 'hugetlb'))
         expect(`${row.size} ${use} ${probe(mode, shiftOf(row.size), use) ? 'yes' : 'no'}`).toBe(`${row.size} ${use} ${says}`);
     });
+});
+
+// Of each mode's tables: bits of index from the lowest level to the top.
+test.each([
+  ['ppc64-radix-4k', [9, 9, 9, 13]],
+  ['ppc64-radix-64k', [5, 9, 9, 13]],
+])('F030 %s: 2M and 1G are leaves of the levels that span them, for users and for the kernel', (name, bits) => {
+  const mode = findMode(name);
+  if (mode === undefined) throw new Error(name);
+  expect(codecFor(name).levels.map((level) => Math.log2(level.entries))).toEqual(bits);
+  expect(pageSizes(mode).map(({ shift }) => [shift, representation(mode, shift)?.text])).toEqual([
+    [21, 'pmd leaf'],
+    [30, 'pud leaf'],
+  ]);
+  expect(PAGE_USES.map((use) => probe(mode, 21, use))).toEqual([true, true, true, true]);
+  expect(PAGE_USES.map((use) => probe(mode, 30, use))).toEqual([false, true, true, true]);
 });

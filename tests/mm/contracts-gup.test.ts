@@ -225,6 +225,41 @@ describe.each(MODES)('%s', (mode) => {
     expect(checkMachine()).toEqual([]);
   });
 
+  it('F184: folio_maybe_dma_pinned: a pin is 1024 references of a small page, and as many references are taken for one', () => {
+    const w = new World(mode);
+    const { p, machine } = w;
+    w.map(0, 2, 3, PRIVATE);
+    for (const page of [0, 1]) w.store(page, BigInt(page + 1));
+    const pfn = (page: number, who = p): number => {
+      machine.enter();
+      return ptePfn(loadEntry(machine.kernel.entryPointer(who.mm, AT + page, 0), 0));
+    };
+    const vectors = [w.vector(), w.vector()];
+    const pages = [0, 1].map((page) => pageOfPfn(pfn(page)));
+    const maybe = (page: number): boolean => Boolean(w.run('folioMaybeDmaPinned', pages[page]).result);
+    expect(maybe(0)).toBe(false);
+    expect(w.run('pinUserPagesFast', p.mm, AT, 1, FOLL_WRITE, vectors[0]).result).toBe(1);
+    expect([maybe(0), pageRefcount[pages[0]]]).toEqual([true, 2]);
+    machine.kernel.unpinUserPages(vectors[0], 0);
+    expect(maybe(0)).toBe(false);
+    const refer = (page: number, count: number): number => {
+      machine.enter();
+      for (let i = 0; i < count; i++) machine.kernel.getUserPagesFast(p.mm, AT + page, 1, 0, vectors[page]);
+      return pageRefcount[pages[page]];
+    };
+    // One reference is the mapping's. Fork takes the child's first, and copies at once what may be pinned then, in an address space that has pinned something.
+    expect([refer(0, 1021), refer(1, 1022), maybe(0), maybe(1)]).toEqual([1022, 1023, false, false]);
+    const child = p.fork();
+    expect(pfn(0, child)).toBe(pfn(0));
+    expect(pfn(1, child)).not.toBe(pfn(1));
+    child.exit();
+    expect([refer(0, 1), refer(1, 1), maybe(0), maybe(1)]).toEqual([1023, 1024, false, true]);
+    expect(vectors.map((vector) => w.put(vector))).toEqual([1022, 1023]);
+    vectors.forEach(freePageVector);
+    expect(maybe(1)).toBe(false);
+    expect(checkMachine()).toEqual([]);
+  });
+
   it('C05, F197: gup_must_unshare', () => {
     const w = new World(mode);
     w.map(0, 1, 3, PRIVATE);

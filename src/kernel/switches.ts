@@ -32,6 +32,7 @@ export const SWITCHES = {
     does: 'a page whose entry becomes a migration entry is not called dirty where the entry was',
     origin: 'migration to devices, before 6.0 (fd35ca3d12cc: mm/migrate_device.c: copy pte dirty bit to page)',
   },
+  forkSkipsMigration: { does: 'fork passes over pages that are migrated right now', origin: 'mutation' },
   migrateNoCount: { does: 'a page is migrated however many references there are', origin: 'mutation' },
   migrateCountsFirst: { does: 'who migrates a page counts its references before its mappings are gone', origin: 'mutation' },
   faultMapsPoison: { does: 'a fault maps a page of a file without a look whether it is poisoned', origin: 'mutation' },

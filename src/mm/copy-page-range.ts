@@ -207,7 +207,7 @@ function* copyPresentPage(dst: VmaRef, to: number, page: Page, vpn: Vpn, preallo
 
 /** copy_nonpresent_pte: guard markers are inherited, uffd-wp markers with their VMA only; so is poison, and pages that are migrated right now. */
 function* copyNonpresentPte(dst: VmaRef, src: VmaRef, to: number, from: number, pte: number): Op<number> {
-  if (isMigrationEntry(pte)) {
+  if (isMigrationEntry(pte) && !switched(SW.forkSkipsMigration)) {
     yield* addMmCounter(get(dst, Vma.mm), mmCounter(pfnSwapEntryPage(pte)), 1);
     const shared = isCowMapping(get(src, Vma.flags)) ? migrationMkReadable(pte) : pte;
     if (shared !== pte) yield* entrySet(from, 0, shared);

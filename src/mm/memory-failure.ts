@@ -55,7 +55,7 @@ import { hasHwpoison } from './migration-entry.ts';
 import { pageIsMapped } from './rmap.ts';
 import { TTU_IGNORE_MLOCK, tryToUnmap } from './rmap-walk.ts';
 import { splitFolioOf } from './split-folio.ts';
-import { folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
+import { folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
 import { truncateInodeFolio } from './truncate.ts';
 import { Inode, Mm, type MmRef, type Page, Process, type Vpn } from './types.ts';
 import { CAP_SYS_ADMIN, capable } from './util.ts';
@@ -166,10 +166,15 @@ export function* softOfflinePage(pfn: number): Op<number> {
   const page = pageOfPfn(pfn);
   if ((pageFlags[page] & PG_HWPOISON) !== 0) return 0;
   if ((pageFlags[page] & (PG_TABLE | PG_RESERVED)) !== 0) return -EIO;
-  if (isUnused(page)) return yield* takeFree(page);
-  const folio = folioOfFrame(pfn);
-  yield* folioGet(folio);
-  return yield* softOfflineHeld(subPage(folio, pfn - pfnOfPage(folio)));
+  for (let pass = 0; pass < 3; pass++) {
+    if (isUnused(page)) return yield* takeFree(page);
+    const folio = folioOfFrame(pfn);
+    // It may be given back just now, and used by others at once: it is looked at again (get_any_page).
+    if ((yield* refGetUnlessZero(folio)) === 0) continue;
+    if (folioOfFrame(pfn) === folio) return yield* softOfflineHeld(subPage(folio, pfn - pfnOfPage(folio)));
+    yield* folioPut(folio);
+  }
+  return -EBUSY;
 }
 
 /** The same of a page of which the caller has a reference (MF_COUNT_INCREASED), which is gone afterwards. −EIO for what is no page of a process or a file. */

@@ -63,6 +63,7 @@ import {
   setPageIndex,
   setPageMapping,
   setPagePrivate,
+  setPageRefcount,
 } from '../memory/state.ts';
 import { xaStore } from '../memory/xarray.ts';
 import { putAnonVma } from './anon-vma.ts';
@@ -157,7 +158,7 @@ function* moveToNewFolio(dst: Page, src: Page): Op<number> {
     if (folioTestLarge(src) && (pageFlags[src] & PG_HUGETLB) === 0) {
       if ((yield* refFreeze(src, expected)) === 0) return -EAGAIN;
       yield* deferredSplitUnqueue(src);
-      yield* refAdd(src, expected);
+      setPageRefcount(src, expected);
     }
     setPageMapping(dst, pageMapping[src]);
     setPageIndex(dst, pageIndex[src]);
@@ -176,8 +177,8 @@ function* moveToNewFolio(dst: Page, src: Page): Op<number> {
 function* replaceInCache(inode: InodeRef, dst: Page, src: Page, expected: number): Op<number> {
   const pages = pagesInCache(inode, src);
   yield* spinLock(inode + Inode.pagesLock);
-  if (switched(SW.migrateNoCount)) yield* refAdd(src, 0);
-  else if ((yield* refFreeze(src, expected)) === 0) {
+  const counted = !switched(SW.migrateNoCount) && !switched(SW.migrateCountsFirst);
+  if (counted && (yield* refFreeze(src, expected)) === 0) {
     yield* spinUnlock(inode + Inode.pagesLock);
     return -EAGAIN;
   }
@@ -185,7 +186,8 @@ function* replaceInCache(inode: InodeRef, dst: Page, src: Page, expected: number
   setPageMapping(dst, inode);
   yield* refAdd(dst, pages);
   xaStore(inode + Inode.pages, pageIndex[src], dst);
-  yield* refAdd(src, switched(SW.migrateNoCount) ? -pages : expected - pages);
+  if (counted) setPageRefcount(src, expected - pages);
+  else yield* refAdd(src, -pages);
   yield* spinUnlock(inode + Inode.pagesLock);
   return 0;
 }

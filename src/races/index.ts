@@ -42,6 +42,10 @@ import e33 from './e33.ts';
 import e33Truncate from './e33-truncate.ts';
 import e36 from './e36.ts';
 import e37 from './e37.ts';
+import e47 from './e47.ts';
+import e47Dirty from './e47-dirty.ts';
+import e47File from './e47-file.ts';
+import e48 from './e48.ts';
 import e50 from './e50.ts';
 import e51 from './e51.ts';
 import e52 from './e52.ts';
@@ -56,6 +60,7 @@ import e70Share from './e70-share.ts';
 import e71 from './e71.ts';
 import e73 from './e73.ts';
 import e74 from './e74.ts';
+import e79 from './e79.ts';
 import e81 from './e81.ts';
 import e81Table from './e81-table.ts';
 import e82 from './e82.ts';
@@ -148,6 +153,10 @@ export const catalogue: readonly Scenario[] = [
   e33Truncate,
   e36,
   e37,
+  e47,
+  e47Dirty,
+  e47File,
+  e48,
   e50,
   e51,
   e52,
@@ -162,6 +171,7 @@ export const catalogue: readonly Scenario[] = [
   e71,
   e73,
   e74,
+  e79,
   e81,
   e81Table,
   e82,

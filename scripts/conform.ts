@@ -22,7 +22,7 @@ import { PxdError } from '../src/pagetable/error.ts';
 
 const FIXTURES = join(dirname(fileURLToPath(import.meta.url)), '../tests/machine/trace/fixtures');
 /** Kept traces of what a machine has the calls and the memory for. */
-const KEPT = ['anon', 'file', 'fork', 'gup', 'hugetlb', 'misc', 'mlock', 'thp'].map((group) => join(FIXTURES, group));
+const KEPT = ['anon', 'file', 'fork', 'gup', 'hugetlb', 'misc', 'mlock', 'thp', 'uffd'].map((group) => join(FIXTURES, group));
 
 interface Options {
   readonly group?: string;

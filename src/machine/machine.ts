@@ -25,6 +25,7 @@ import { zoneinfoText } from './proc/node-stats.ts';
 import { vmstatText } from './proc/vmstat.ts';
 import { Process } from './process.ts';
 import { settingOf } from './settings.ts';
+import { Sleepers } from './sleepers.ts';
 import { beginJournal, copyOf, endJournal, type Mark, markOf, rewindTo, snapshotOf, stateOf } from './snapshot.ts';
 import { SoftTlb } from './soft-tlb.ts';
 import { type ArgumentKind, callOf } from './syscalls.ts';
@@ -35,6 +36,14 @@ export interface MachineOptions extends BootOptions {
   readonly program?: ProgramName;
 }
 
+/** A system call of the machine. */
+export interface MachineCall {
+  readonly run: (...args: number[]) => number;
+  /** Name of the kernel function. */
+  readonly name: string;
+  readonly kinds: readonly ArgumentKind[];
+}
+
 export class Machine {
   readonly codec: EntryCodec;
   readonly state: MachineState;
@@ -42,12 +51,14 @@ export class Machine {
   /** The kernel's, at hand: to look for it among all functions takes longer than a walk of page tables. */
   readonly userFault: Kernel['userFault'];
   readonly tlb: SoftTlb;
+  /** Calls that wait for a userfaultfd. */
+  readonly sleepers = new Sleepers();
   readonly options: MachineOptions;
   /** What of the command line was passed over or could not be had. */
   readonly bootMessages: readonly string[];
   readonly #flush: (mm: number, start: number, end: number) => void;
   readonly #processes = new Map<number, Process>();
-  readonly #calls = new Map<string, { readonly run: (...args: number[]) => number; readonly kinds: readonly ArgumentKind[] }>();
+  readonly #calls = new Map<string, MachineCall>();
 
   /** Boots a machine. @throws {PxdError} for a mode or a size of RAM that cannot be. */
   constructor(options: MachineOptions = {}, restored?: { state: MachineState; codec: EntryCodec }) {
@@ -73,13 +84,13 @@ export class Machine {
   }
 
   /** A system call by name: the kernel function and the kinds of its arguments. Looked up once. */
-  call(name: string): { readonly run: (...args: number[]) => number; readonly kinds: readonly ArgumentKind[] } {
+  call(name: string): MachineCall {
     let call = this.#calls.get(name);
     if (call === undefined) {
       const { run, args } = callOf(name);
       const found = (this.kernel as unknown as Record<string, ((...a: number[]) => number) | undefined>)[run];
       if (found === undefined) throw new PxdError('unavailable', `the system call ${name} is not implemented`);
-      call = { run: found, kinds: args };
+      call = { run: found, name: run, kinds: args };
       this.#calls.set(name, call);
     }
     return call;
@@ -93,6 +104,23 @@ export class Machine {
   /** Bytes of a page. */
   get pageSize(): number {
     return 2 ** this.codec.pageShift;
+  }
+
+  /** Whether a call might sleep: while there is a userfaultfd. */
+  get mayWait(): boolean {
+    return get(globals, Globals.userfaultfds) !== 0 || this.sleepers.count !== 0;
+  }
+
+  /** A kernel function called for a process, where it might sleep; undefined when it does: `done` is called with the result when it has woken up. */
+  callWaiting(process: number, name: string, args: readonly number[], done: (result: number) => void): number | undefined {
+    const result = this.sleepers.call(process, name, args, done);
+    this.sleepers.settle();
+    return result;
+  }
+
+  /** @throws {PxdError} 'usage' while a process sleeps in a call: what it has yet to do is not in the machine's memory. */
+  #nobodySleeps(what: string): void {
+    if (this.sleepers.count !== 0) throw new PxdError('usage', `${what}: a process sleeps until its userfaultfd is read or resolves its fault`);
   }
 
   /** All processes that live, in order of their numbers. */
@@ -213,6 +241,7 @@ export class Machine {
    * TLB is emptied, so that this machine and one restored from the bytes go on alike.
    */
   snapshot(): Uint8Array {
+    this.#nobodySleeps('a snapshot cannot be made');
     return snapshotOf(this);
   }
 
@@ -227,6 +256,7 @@ export class Machine {
 
   /** A second machine in the same state. What happens to one of them does not touch the other. The soft TLB is emptied, the journal is not copied. */
   clone(): Machine {
+    this.#nobodySleeps('the machine cannot be copied');
     return new Machine(this.options, copyOf(this));
   }
 
@@ -245,6 +275,7 @@ export class Machine {
 
   /** This moment, for `rewind`. @throws {PxdError} 'usage' without a journal. */
   mark(): Mark {
+    this.#nobodySleeps('nothing can be marked');
     return markOf(this);
   }
 
@@ -254,6 +285,8 @@ export class Machine {
    */
   rewind(mark: Mark): void {
     rewindTo(this, mark);
+    // They came after the mark.
+    this.sleepers.clear();
     for (const [ref, process] of this.#processes) if (!process.exists) this.#processes.delete(ref);
   }
 

@@ -59,6 +59,9 @@ export interface GupTestOptions {
   readonly testFlags?: number;
 }
 
+/** What a process did that sleeps, or has ended since. */
+type Unfinished = { readonly result?: number };
+
 export class Process {
   readonly machine: Machine;
   /** The process's struct in the machine's heap. */
@@ -127,7 +130,11 @@ export class Process {
     f: bigint | number = 0,
   ): number {
     this.#live();
-    const { run, kinds } = this.machine.call(name);
+    const { run, name: kernelName, kinds } = this.machine.call(name);
+    if (this.machine.mayWait) {
+      const args = [a, b, c, d, e, f].map((value, i) => argument(kinds[i], value));
+      return this.#wait(name, kernelName, [this.ref, ...args]);
+    }
     return run(
       this.ref,
       argument(kinds[0], a),
@@ -139,10 +146,15 @@ export class Process {
     );
   }
 
+  /** fork(2): the child's reference in the machine, or −errno. @throws {PxdError} 'asleep'. */
+  forkRaw(): number {
+    this.#live();
+    return this.machine.mayWait ? this.#wait('fork', 'sysFork', [this.ref]) : this.machine.kernel.sysFork(this.ref);
+  }
+
   /** fork(2): the child. @throws {PxdError} 'limit' with the errno when it fails. */
   fork(): Process {
-    this.#live();
-    const child = this.machine.kernel.sysFork(this.ref);
+    const child = this.forkRaw();
     if (child < 0) throw new PxdError('limit', `fork fails with errno ${-child}`);
     return this.machine.processAt(child);
   }
@@ -150,8 +162,62 @@ export class Process {
   /** exit_group(2), or death by a signal: pages, mappings and descriptors go, number and status stay. */
   exit(status = 0): void {
     this.#live();
-    this.machine.kernel.sysExit(this.ref, status);
-    this.machine.tlb.flushAll();
+    const { machine } = this;
+    if (machine.sleepers.has(this.ref)) {
+      // A fatal signal: what sleeps gives up.
+      machine.kernel.killSleeping(this.ref);
+      machine.sleepers.settle();
+      this.#unfinished = undefined;
+    }
+    if (machine.mayWait) machine.callWaiting(this.ref, 'sysExit', [this.ref, status], () => undefined);
+    else machine.kernel.sysExit(this.ref, status);
+    machine.tlb.flushAll();
+  }
+
+  /** True while a call or an access of the process sleeps: until its userfaultfd is read or resolves its fault. It can do nothing else meanwhile. */
+  get asleep(): boolean {
+    return this.machine.sleepers.has(this.ref);
+  }
+
+  /**
+   * The result of the last call that slept, once it is over: what `syscall` would have returned, and for `fork` the child's reference in the machine. Undefined while it
+   * sleeps, and for an access (which is to be done again).
+   */
+  takeResult(): number | undefined {
+    const result = this.asleep ? undefined : this.#unfinished?.result;
+    if (!this.asleep) this.#unfinished = undefined;
+    return result;
+  }
+
+  #unfinished: Unfinished | undefined;
+
+  /** Calls a kernel function that might sleep. @throws {PxdError} 'asleep' when it does, or when the process sleeps already. */
+  #wait(what: string, name: string, args: readonly number[]): number {
+    this.#awake(what);
+    const result = this.machine.callWaiting(this.ref, name, args, (late) => {
+      this.#unfinished = { result: late };
+    });
+    if (result === undefined) throw new PxdError('asleep', `${what} of process ${this.pid} sleeps until its userfaultfd is read or resolves its fault`);
+    return result;
+  }
+
+  #awake(what: string): void {
+    if (this.asleep) throw new PxdError('asleep', `process ${this.pid} sleeps and cannot do ${what}`);
+  }
+
+  /** A fault that might sleep; when it has woken up the page is asked for again, by itself. @throws {PxdError} 'asleep'. */
+  #faultWaiting(vpn: number, access: number, cpu: number): number {
+    this.#awake('an access');
+    const signal = this.machine.callWaiting(this.ref, 'userFault', [get(this.ref, ProcessStruct.mm), vpn, access], (late) => {
+      if (late !== 0 || !this.alive) return;
+      try {
+        this.translate(vpn, access, cpu);
+      } catch (error) {
+        if (!(error instanceof PxdError) || error.code !== 'asleep') throw error;
+      }
+    });
+    if (signal === undefined) throw new PxdError('asleep', `process ${this.pid} sleeps until its userfaultfd resolves the fault at page 0x${vpn.toString(16)}`);
+    return signal;
   }
 
   /**
@@ -220,7 +286,7 @@ export class Process {
         machine.tlb.fill(cpu, vpn, kinds, page);
         return page;
       }
-      const signal = machine.userFault(mm, vpn, access);
+      const signal = machine.mayWait ? this.#faultWaiting(vpn, access, cpu) : machine.userFault(mm, vpn, access);
       if (signal !== 0) return faultOf(signal, BigInt(vpn) << BigInt(machine.pageShift));
     }
   }

@@ -77,6 +77,8 @@ const CALLS: Readonly<Record<string, SystemCall>> = {
   shmdt: call('sysShmdt', L),
   shmctl: call('sysShmctl', I, I, L),
   memfd_secret: call('sysMemfdSecret', U),
+  userfaultfd: call('sysUserfaultfd', I),
+  ioctl: call('sysIoctl', U, U, L),
   getpid: call('sysGetpid'),
 };
 

@@ -25,7 +25,7 @@ import { forEachLeaf } from '../mm/leaves.ts';
 import { MOUNT_PATHS, MOUNT_POINTS } from '../mm/paths.ts';
 import { isSwapPte, PTE_MARKER_GUARD, PTE_MARKER_POISONED, PTE_PAYLOAD, pteMarker, ptePfn, ptePresent } from '../mm/pgtable.ts';
 import { File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Name, Process as ProcessStruct, Vma } from '../mm/types.ts';
-import { VM_DROPPABLE, VM_HUGETLB, VM_SEALED, VMH_SYNC } from '../mm/vm-flags.ts';
+import { VM_DROPPABLE, VM_HUGETLB, VM_SEALED, VMH_SYNC, VMH_UFFD_MINOR } from '../mm/vm-flags.ts';
 import { firstVma } from '../mm/vma-tree.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import type { Machine } from './machine.ts';
@@ -105,6 +105,8 @@ export function fileView(process: number, descriptor: number): FileView | undefi
 }
 
 /** Linux's bits of a VMA's flags: two of ours stand elsewhere there. */
+const linuxHighFlags = (flags: number): number => ((flags & VMH_SYNC) !== 0 ? 2 ** 23 : 0) + ((flags & VMH_UFFD_MINOR) !== 0 ? 2 ** 41 : 0);
+
 function linuxFlags(flags: number): number {
   const low = (flags & ~(VM_SEALED | VM_DROPPABLE)) >>> 0;
   return low + ((flags & VM_SEALED) !== 0 ? 2 ** 42 : 0) + ((flags & VM_DROPPABLE) !== 0 ? 2 ** 40 : 0);
@@ -150,7 +152,7 @@ function vmaView(vma: number, pgd: number): VmaView {
   return {
     start,
     end,
-    flags: linuxFlags(get(vma, Vma.flags)) + ((get(vma, Vma.highFlags) & VMH_SYNC) !== 0 ? 2 ** 23 : 0),
+    flags: linuxFlags(get(vma, Vma.flags)) + linuxHighFlags(get(vma, Vma.highFlags)),
     pgoff: get(vma, Vma.pgoff),
     file: file === 0 ? undefined : inodeView(get(file, File.inode)),
     pages,

@@ -12,6 +12,7 @@ import { ksmVmaFlags } from './mmap-region.ts';
 import { doAlignMunmap, doMunmap } from './munmap.ts';
 import { Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { getUnmappedArea } from './unmapped-area.ts';
+import { takeUffdUnmaps, userfaultfdUnmapComplete } from './userfaultfd-events.ts';
 import { enoughMemory, mayExpandVm, mlockFutureOk, pfnUp, RLIMIT_DATA, rlimit, vmUnacctMemory } from './util.ts';
 import { VM_ACCOUNT, VM_LOCKED, VM_MAYEXEC, VM_MAYREAD, VM_MAYWRITE, VM_READ, VM_SOFTDIRTY, VM_WRITE } from './vm-flags.ts';
 import { vmAreaAlloc, vmaSetRange, vmaStoreNew } from './vma.ts';
@@ -67,7 +68,9 @@ export function* vmBrkFlags(mm: MmRef, vpn: Vpn, pages: number, extra: number): 
   if (error === 0) error = yield* doMunmap(mm, vpn, pages);
   if (error === 0) error = yield* doBrkFlags(mm, findVmaPrev(mm, vpn), vpn, pages, extra);
   const populate = (get(mm, Mm.defFlags) & VM_LOCKED) !== 0;
+  const unmaps = takeUffdUnmaps(mm);
   yield* mmapWriteUnlock(mm);
+  if (unmaps !== 0) yield* userfaultfdUnmapComplete(unmaps);
   if (populate && error === 0) yield* mmPopulate(mm, vpn, pages);
   return error;
 }

@@ -26,8 +26,9 @@ import { isHwpoisonEntry, isMigrationEntry, migrationMkReadable, pfnSwapEntryPag
 import { addMmCounter, mmCounter } from './mm-counters.ts';
 import {
   entryAlloc,
-  isSwapPte,
   mkPte,
+  mkPteMarker,
+  PTE_MARKER_UFFD_WP,
   pteAlloc,
   pteClear,
   pteLockptr,
@@ -44,6 +45,7 @@ import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { folioAddNewAnonRmap, folioDupFileRmapPtes, folioTryDupAnonRmapPtes } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioPut, folioTestAnon } from './swap.ts';
 import { MM_ANONPAGES, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { userfaultfdWp } from './userfaultfd-vma.ts';
 import { VM_COPY_ON_FORK, VM_HUGETLB, VM_MAYWRITE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 import { vmaPageProt } from './vm-prot.ts';
 
@@ -158,7 +160,7 @@ function* copyPresentRun(dst: VmaRef, src: VmaRef, to: number, from: number, see
     yield* wrprotectRun(from);
   }
   if ((vmFlags & VM_SHARED) !== 0) pte = pteClear(pte, PTE_DIRTY);
-  yield* setPtes(get(dst, Vma.mm), vpn, to, pteMkold(pteClear(pte, PTE_UFFD_WP)), pages);
+  yield* setPtes(get(dst, Vma.mm), vpn, to, pteMkold(keepUffdWp(dst, pte)), pages);
   return 1;
 }
 
@@ -186,7 +188,7 @@ function* copyPresentPte(dst: VmaRef, src: VmaRef, to: number, from: number, see
     yield* ptepSetWrprotect(get(src, Vma.mm), vpn, from, seen);
   }
   if ((vmFlags & VM_SHARED) !== 0) pte = pteClear(pte, PTE_DIRTY);
-  pte = pteMkold(pteClear(pte, PTE_UFFD_WP));
+  pte = pteMkold(keepUffdWp(dst, pte));
   yield* setPteAt(get(dst, Vma.mm), vpn, to, pte);
   return 0;
 }
@@ -211,7 +213,12 @@ function* copyNonpresentPte(dst: VmaRef, src: VmaRef, to: number, from: number, 
     yield* addMmCounter(get(dst, Vma.mm), mmCounter(pfnSwapEntryPage(pte)), 1);
     const shared = isCowMapping(get(src, Vma.flags)) ? migrationMkReadable(pte) : pte;
     if (shared !== pte) yield* entrySet(from, 0, shared);
-    yield* entrySet(to, 0, pteClear(shared, PTE_UFFD_WP));
-  } else if (isSwapPte(pte) && (pteMarker(pte) !== 0 || isHwpoisonEntry(pte))) yield* entrySet(to, 0, pte);
-  return 0;
+    return yield* entrySet(to, 0, keepUffdWp(dst, shared));
+  }
+  if (isHwpoisonEntry(pte)) return yield* entrySet(to, 0, pte);
+  const marker = userfaultfdWp(dst) ? pteMarker(pte) : pteMarker(pte) & ~PTE_MARKER_UFFD_WP;
+  return marker !== 0 ? yield* entrySet(to, 0, mkPteMarker(marker)) : 0;
 }
+
+/** A child that has no userfaultfd for a VMA is not write-protected by one. */
+const keepUffdWp = (dst: VmaRef, pte: number): number => (userfaultfdWp(dst) ? pte : pteClear(pte, PTE_UFFD_WP));

@@ -10,12 +10,13 @@ import type { Op } from '../kernel/op.ts';
 import { get, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { pageShift } from '../memory/state.ts';
+import { globals } from './globals.ts';
 import { hstateAt } from './hugetlb-pool.ts';
 import { Hstate } from './hugetlb-types.ts';
 import { handleMmFault } from './memory.ts';
 import { expandStackLocked } from './mmap.ts';
 import { lockVmaUnderRcu, mmapReadLock, mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vmaEndRead } from './mmap-lock.ts';
-import { Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { Globals, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_ACCESS_FLAGS, VM_EXEC, VM_GROWSDOWN, VM_WRITE } from './vm-flags.ts';
 import { findVma } from './vma-tree.ts';
 import {
@@ -58,9 +59,19 @@ function accessError(vma: VmaRef, access: number, present: boolean): boolean {
 
 /** One fault of a user access (ACCESS_*) to a page. */
 export function* userFault(mm: MmRef, vpn: Vpn, access: number): Op<number> {
+  return yield* doUserAddrFault(mm, vpn, access, FAULT_FLAG_USER);
+}
+
+/** One fault of an access of the kernel's own to user memory (copy_from_user and its kin). */
+export function* kernelFault(mm: MmRef, vpn: Vpn, access: number): Op<number> {
+  return yield* doUserAddrFault(mm, vpn, access, 0);
+}
+
+/** do_user_addr_fault; `user` is FAULT_FLAG_USER for accesses of user code, else 0. */
+function* doUserAddrFault(mm: MmRef, vpn: Vpn, access: number, user: number): Op<number> {
   if (vpn >= get(mm, Mm.taskSize)) return SEGV_MAPERR;
   const present = access === ACCESS_EXEC && mmuPresent(get(mm, Mm.pgd), vpn);
-  let flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE | FAULT_FLAG_INTERRUPTIBLE | FAULT_FLAG_USER;
+  let flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE | FAULT_FLAG_INTERRUPTIBLE | user;
   if (access === ACCESS_WRITE) flags |= FAULT_FLAG_WRITE;
   if (access === ACCESS_EXEC) flags |= FAULT_FLAG_INSTRUCTION;
   const locked = yield* lockVmaUnderRcu(mm, vpn);
@@ -101,6 +112,9 @@ function* lockMmOf(vma: VmaRef): Op<number> {
 function faultSignal(result: number): number {
   if ((result & VM_FAULT_OOM) !== 0) return OOM_KILL;
   // hstate_index_to_shift for a huge page.
+  const failure = get(globals, Globals.memoryFailure) !== 0;
+  // do_sigbus: kernels that know no poisoned frames (CONFIG_MEMORY_FAILURE) have no signal of its own for it.
+  if ((result & (VM_FAULT_HWPOISON_LARGE | VM_FAULT_HWPOISON)) !== 0 && !failure) return BUS_ADRERR;
   if ((result & VM_FAULT_HWPOISON_LARGE) !== 0) return BUS_MCEERR_AR + 65536 * (get(hstateAt(faultGetHindex(result)), Hstate.order) + pageShift);
   if ((result & VM_FAULT_HWPOISON) !== 0) return BUS_MCEERR_AR + 65536 * pageShift;
   if ((result & VM_FAULT_SIGBUS) !== 0) return BUS_ADRERR;

@@ -19,6 +19,8 @@ export const INODE_HUGETLBFS = 10;
 
 /** Secret memory (memfd_secret). Its number stands between those of the others, so that ranges of kinds stay what they are. */
 export const INODE_SECRETMEM = 6.5;
+/** A userfaultfd, likewise. */
+export const INODE_UFFD = 6.75;
 
 /** Whether the pages of an inode are shared memory. */
 export const kindIsShmem = (kind: number): boolean => kind <= INODE_SYSV;

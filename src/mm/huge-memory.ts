@@ -46,7 +46,7 @@ import {
   PTE_WRITE,
 } from '../pagetable/canonical.ts';
 import { anonVmaPrepareFault } from './anon-vma.ts';
-import { canChangeHugeWritable } from './change-protection.ts';
+import { canChangeHugeWritable, MM_CP_TRY_CHANGE_WRITABLE, uffdWpPte } from './change-protection.ts';
 import { contBitsOf } from './contpte.ts';
 import { deferredSplitFolio } from './deferred-split.ts';
 import { folioNeedsCowForDma } from './dma-pinned.ts';
@@ -91,9 +91,11 @@ import {
 } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioMarkAccessed, folioMarkDirty, folioPut, folioTestAnon } from './swap.ts';
 import { type GatherRef, Globals, MM_ANONPAGES, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { handleUserfault } from './userfaultfd-fault.ts';
+import { uffdWithoutEventRemap, userfaultfdMissing, userfaultfdWp, userfaultfdWpAsync } from './userfaultfd-vma.ts';
 import { countVmEvent } from './vm-event.ts';
 import { THP_FAULT_ALLOC, THP_FAULT_FALLBACK, THP_FILE_MAPPED, THP_SPLIT_PMD, THP_SPLIT_PUD } from './vm-event-types.ts';
-import { VM_RAND_READ, VM_SEQ_READ, VM_WRITE } from './vm-flags.ts';
+import { VM_RAND_READ, VM_SEQ_READ, VM_UFFD_MISSING, VM_UFFD_WP, VM_WRITE } from './vm-flags.ts';
 import { vmaIsAnonymous } from './vm-ops.ts';
 import { vmaPageProt } from './vm-prot.ts';
 import { FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_FALLBACK, VM_FAULT_OOM, Vmf, type VmfRef } from './vmf.ts';
@@ -167,6 +169,11 @@ export function* doHugePmdAnonymousPage(vmf: VmfRef): Op<number> {
   yield* spinLock(lock);
   if ((yield* entryGet(pmdp, 1)) === 0) {
     result = yield* checkStableAddressSpace(mm);
+    if (result === 0 && userfaultfdMissing(vma)) {
+      yield* spinUnlock(lock);
+      yield* pteFree(table);
+      return yield* handleUserfault(vmf, VM_UFFD_MISSING);
+    }
     if (result === 0) {
       // set_huge_zero_folio.
       pgtableDeposit(pmdp, table);
@@ -198,6 +205,12 @@ function* newHugePage(vmf: VmfRef): Op<number> {
   yield* spinLock(lock);
   if ((yield* entryGet(pmdp, 1)) === 0) {
     result = yield* checkStableAddressSpace(mm);
+    if (result === 0 && userfaultfdMissing(vma)) {
+      yield* spinUnlock(lock);
+      yield* pteFree(table);
+      yield* folioPut(folio);
+      return yield* handleUserfault(vmf, VM_UFFD_MISSING);
+    }
     if (result === 0) {
       pgtableDeposit(pmdp, table);
       yield* mapAnonFolioPmd(folio, pmdp, vma, hugeStart(get(vmf, Vmf.vpn)));
@@ -271,7 +284,10 @@ export function* hugePmdSetAccessed(vmf: VmfRef, seen: number): Op<number> {
 /** wp_huge_pmd: a write (or an unshare) to a huge page that may not be written; VM_FAULT_FALLBACK when it was split for that. */
 export function* wpHugePmd(vmf: VmfRef, seen: number): Op<number> {
   const vma = get(vmf, Vmf.vma);
-  if (vmaIsAnonymous(vma)) return yield* doHugePmdWpPage(vmf, seen);
+  if (vmaIsAnonymous(vma)) {
+    if ((seen & PTE_UFFD_WP) === 0 || !userfaultfdWp(vma) || (get(vmf, Vmf.flags) & FAULT_FLAG_UNSHARE) !== 0) return yield* doHugePmdWpPage(vmf, seen);
+    if (!userfaultfdWpAsync(vma)) return yield* handleUserfault(vmf, VM_UFFD_WP);
+  }
   // Copies and notifications of files are made page by page.
   yield* splitHugePmd(vma, get(vmf, Vmf.pmdp), get(vmf, Vmf.vpn));
   return VM_FAULT_FALLBACK;
@@ -414,7 +430,7 @@ function* splitHugePmdLocked(vma: VmaRef, pmdp: number, vpn: Vpn, freeze: number
     yield* entryGetAndClear(pmdp, 1);
     yield* flushTlbRange(mm, vpn, vpn + pages);
     const table = pgtableWithdraw(pmdp);
-    const entry = pteMkspecial(mkPte(get(globals, Globals.zeroPage), vmaPageProt(vma)));
+    const entry = pteSet(pteMkspecial(mkPte(get(globals, Globals.zeroPage), vmaPageProt(vma))), seen & PTE_UFFD_WP);
     storeEntries(entryAt(table, 0, vpn), 0, entry, 0, pages);
     return yield* entrySet(pmdp, 1, mkPte(table, PTE_TABLE));
   }
@@ -554,15 +570,15 @@ export function* copyHugePmd(dst: VmaRef, src: VmaRef, to: number, from: number,
 }
 
 /** change_huge_pmd: another protection; the pages that were changed, 0 when the entry is no huge one (any longer). */
-export function* changeHugePmd(tlb: GatherRef, vma: VmaRef, pmdp: number, vpn: Vpn, prot: number, tryWritable: number): Op<number> {
+export function* changeHugePmd(tlb: GatherRef, vma: VmaRef, pmdp: number, vpn: Vpn, prot: number, flags: number): Op<number> {
   const mm = get(vma, Vma.mm);
   const lock = yield* pmdTransHugeLock(mm, pmdp);
   if (lock === 0) return 0;
   const none = codec.levels[1].supports & PTE_PROTNONE;
   // pmdp_invalidate_ad: no bit of hardware's is lost.
   const old = none !== 0 ? yield* entryClearBits(pmdp, 1, PTE_READ | PTE_WRITE | PTE_EXEC, PTE_PROTNONE) : yield* entryGetAndClear(pmdp, 1);
-  let entry = pteModify(old, prot);
-  if (tryWritable !== 0 && !pteWrite(entry) && canChangeHugeWritable(vma, entry)) entry = pteMkwrite(entry);
+  let entry = uffdWpPte(pteModify(old, prot), flags);
+  if ((flags & MM_CP_TRY_CHANGE_WRITABLE) !== 0 && !pteWrite(entry) && canChangeHugeWritable(vma, entry)) entry = pteMkwrite(entry);
   yield* entrySet(pmdp, 1, entry);
   if (entry !== old) tlbRemoveEntry(tlb, vpn, vpn + spanPages(1));
   yield* spinUnlock(lock);
@@ -577,7 +593,8 @@ export function* moveHugePmd(vma: VmaRef, from: Vpn, old: number, fresh: number)
   if (oldLock === 0) return 0;
   const newLock = pmdLockptr(mm, fresh);
   if (newLock !== oldLock) yield* spinLock(newLock);
-  const pmd = yield* entryGetAndClear(old, 1);
+  let pmd = yield* entryGetAndClear(old, 1);
+  if (uffdWithoutEventRemap(vma)) pmd = pteClear(pmd, PTE_UFFD_WP);
   // The table in reserve goes along (pmd_move_must_withdraw).
   if (vmaIsAnonymous(vma) || archNeedsPgtableDeposit()) pgtableDeposit(fresh, pgtableWithdraw(old));
   yield* entrySet(fresh, 1, pteSet(pmd, codec.levels[1].supports & PTE_SOFT_DIRTY));

@@ -12,6 +12,7 @@ import { compoundOrder, folioMapcount } from '../memory/folio.ts';
 import { copyFrames } from '../memory/huge-frames.ts';
 import { PG_HUGETLB_RESTORE_RESERVE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { PTE_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
+import { isUffdWpMarker, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE, uffdWpPte } from './change-protection.ts';
 import { isCowMapping } from './copy-page-range.ts';
 import { folioNeedsCowForDma } from './dma-pinned.ts';
 import { EINVAL, ENOMEM } from './errno.ts';
@@ -50,9 +51,10 @@ import { Hstate, type HstateRef, Hugetlb, ResvMap } from './hugetlb-types.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { isMigrationEntry, migrationMkReadable, migrationWrprotect } from './migration-entry.ts';
 import { tlbFinish, tlbFlushTlb, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
-import { pteClear, pteModify, ptePage, ptePresent, pteSet, pteWrprotect } from './pgtable.ts';
+import { mkPteMarker, PTE_MARKER_UFFD_WP, pteClear, pteModify, ptePage, ptePresent, pteSet, pteWrprotect } from './pgtable.ts';
 import { folioGet, folioMarkDirty, folioPut, folioTestAnon } from './swap.ts';
 import { type GatherRef, Inode, Mm, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { uffdWithoutEventRemap, userfaultfdWp } from './userfaultfd-vma.ts';
 import { VM_MAYSHARE } from './vm-flags.ts';
 import { vmaPageProt } from './vm-prot.ts';
 
@@ -167,7 +169,7 @@ function* lockOwnEntry(tlb: GatherRef, h: HstateRef, mm: number, vpn: Vpn): Op<n
  * __unmap_hugepage_range: what a VMA maps in [start, end), of whole huge pages. With `only` (a page, else 0) that page alone, of which the VMA then knows that it
  * was taken away. Needs the locks of hugetlbZapBegin().
  */
-export function* unmapHugepageRange(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vpn, only: Page): Op<number> {
+export function* unmapHugepageRange(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vpn, only: Page, dropMarkers: number): Op<number> {
   const h = hstateVma(vma);
   const mm = get(vma, Vma.mm);
   const size = hugePages(h);
@@ -183,14 +185,14 @@ export function* unmapHugepageRange(tlb: GatherRef, vma: VmaRef, start: Vpn, end
     const lock = hugePteLockptr(h, mm, ptep);
     const pte = yield* hugePtepGet(h, ptep);
     if (!ptePresent(pte)) {
-      if (pte !== 0) yield* hugePtepGetAndClear(h, ptep);
+      if (pte !== 0 && (dropMarkers !== 0 || !isUffdWpMarker(pte))) yield* hugePtepGetAndClear(h, ptep);
       // Linux 6.18 goes on counting it (docs/findings.md).
       if (isMigrationEntry(pte)) yield* hugetlbCountAdd(h, mm, -1);
       yield* spinUnlock(lock);
     } else if (only !== 0 && ptePage(pte) !== only) yield* spinUnlock(lock);
     else {
       if (only !== 0) setVmaResvFlags(vma, HPAGE_RESV_UNMAPPED);
-      yield* zapHugePage(tlb, vma, h, vpn, ptep, lock);
+      yield* zapHugePage(tlb, vma, h, vpn, ptep, lock, dropMarkers);
       if (only !== 0) break;
     }
     vpn += size;
@@ -200,9 +202,11 @@ export function* unmapHugepageRange(tlb: GatherRef, vma: VmaRef, start: Vpn, end
 }
 
 /** One present page of __unmap_hugepage_range(); releases the entry's lock. */
-function* zapHugePage(tlb: GatherRef, vma: VmaRef, h: HstateRef, vpn: Vpn, ptep: number, lock: number): Op<number> {
+function* zapHugePage(tlb: GatherRef, vma: VmaRef, h: HstateRef, vpn: Vpn, ptep: number, lock: number, dropMarkers: number): Op<number> {
   const mm = get(vma, Vma.mm);
   const pte = yield* hugePtepGetAndClear(h, ptep);
+  // Write protection outlives the entry, as a marker.
+  if (dropMarkers === 0 && (pte & PTE_UFFD_WP) !== 0) yield* setHugePteAt(h, ptep, mkPteMarker(PTE_MARKER_UFFD_WP));
   const page = ptePage(pte);
   tlbRemoveEntry(tlb, vpn, vpn + hugePages(h));
   if ((pte & PTE_DIRTY) !== 0) yield* folioMarkDirty(page);
@@ -234,7 +238,7 @@ export function* unmapRefPrivate(h: HstateRef, vma: VmaRef, page: Page, vpn: Vpn
   for (let other = vmaIntervalTreeIterFirst(inode + Inode.iMmap, index, index); other !== 0; other = vmaIntervalTreeIterNext(other, index, index)) {
     if (other === vma || (get(other, Vma.flags) & VM_MAYSHARE) !== 0 || isVmaResvSet(other, HPAGE_RESV_OWNER)) continue;
     const tlb = yield* tlbGather(get(other, Vma.mm));
-    yield* unmapHugepageRange(tlb, other, vpn, vpn + hugePages(h), page);
+    yield* unmapHugepageRange(tlb, other, vpn, vpn + hugePages(h), page, 0);
     yield* tlbFinish(tlb);
   }
   return yield* upWrite(inode + Inode.iMmapLock);
@@ -309,9 +313,9 @@ function* copyHugePage(h: HstateRef, dst: VmaRef, src: VmaRef, vpn: Vpn, to: num
         copied = pteWrprotect(copied);
         if (copied !== pte) yield* setHugePteAt(h, from, copied);
       }
-      yield* setHugePteAt(h, to, pteClear(copied, PTE_UFFD_WP));
+      yield* setHugePteAt(h, to, userfaultfdWp(dst) ? copied : pteClear(copied, PTE_UFFD_WP));
       yield* hugetlbCountAdd(h, get(dst, Vma.mm), 1);
-    } else if (pte !== 0) {
+    } else if (pte !== 0 && (userfaultfdWp(dst) || !isUffdWpMarker(pte))) {
       copied = isMigrationEntry(pte) && isCowMapping(get(src, Vma.flags)) ? migrationMkReadable(pte) : pte;
       if (copied !== pte) yield* setHugePteAt(h, from, copied);
       // Linux 6.18 does not count the page for the child (docs/findings.md).
@@ -326,8 +330,8 @@ function* copyHugePage(h: HstateRef, dst: VmaRef, src: VmaRef, vpn: Vpn, to: num
 
 // --- other rights, another place ----------------------------------------------------------------------------------------------
 
-/** hugetlb_change_protection: the entries of [start, end) get the VMA's protection. The number of base pages that were touched. */
-export function* hugetlbChangeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vpn): Op<number> {
+/** hugetlb_change_protection: the entries of [start, end) get the VMA's protection (`flags`: MM_CP_*). The number of base pages that were touched. */
+export function* hugetlbChangeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vpn, flags: number): Op<number> {
   const h = hstateVma(vma);
   const mm = get(vma, Vma.mm);
   const prot = vmaPageProt(vma);
@@ -336,6 +340,14 @@ export function* hugetlbChangeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn
   yield* hugetlbZapBegin(vma);
   while (vpn < end) {
     const ptep = yield* lockOwnEntry(tlb, h, mm, vpn);
+    if (ptep === 0 && (flags & MM_CP_UFFD_WP) !== 0) {
+      // A table for the markers.
+      if ((yield* hugePteAllocVma(h, vma, vpn)) === 0) {
+        yield* hugetlbZapEnd(vma, false);
+        return -ENOMEM;
+      }
+      continue;
+    }
     if (ptep <= 0) {
       if (ptep < 0) changed++;
       vpn = nextTable(h, vpn);
@@ -343,15 +355,18 @@ export function* hugetlbChangeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn
     }
     const seen = yield* hugePtepGet(h, ptep);
     if (isMigrationEntry(seen)) {
-      const entry = migrationWrprotect(seen);
+      let entry = migrationWrprotect(seen);
+      if ((flags & MM_CP_UFFD_WP) !== 0) entry = pteSet(entry, PTE_UFFD_WP);
+      else if ((flags & MM_CP_UFFD_WP_RESOLVE) !== 0) entry = pteClear(entry, PTE_UFFD_WP);
       if (entry !== seen) yield* setHugePteAt(h, ptep, entry);
       changed += entry !== seen ? 1 : 0;
     } else if (ptePresent(seen)) {
       const pte = yield* hugePtepGetAndClear(h, ptep);
-      yield* setHugePteAt(h, ptep, pteSet(pteModify(pte, prot), hugeBits(h)));
+      yield* setHugePteAt(h, ptep, uffdWpPte(pteSet(pteModify(pte, prot), hugeBits(h)), flags));
       tlbRemoveEntry(tlb, vpn, vpn + hugePages(h));
       changed++;
-    }
+    } else if (seen === 0 && (flags & MM_CP_UFFD_WP) !== 0) yield* setHugePteAt(h, ptep, mkPteMarker(PTE_MARKER_UFFD_WP));
+    else if ((flags & MM_CP_UFFD_WP_RESOLVE) !== 0 && isUffdWpMarker(seen)) yield* hugePtepGetAndClear(h, ptep);
     yield* spinUnlock(hugePteLockptr(h, mm, ptep));
     vpn += hugePages(h);
   }
@@ -382,7 +397,7 @@ export function* moveHugetlbPageTables(source: VmaRef, target: VmaRef, from: Vpn
       }
       const at = yield* hugePteAllocVma(h, target, to + done);
       if (at === 0) break;
-      yield* moveHugePte(h, mm, ptep, at);
+      yield* moveHugePte(h, mm, ptep, at, uffdWithoutEventRemap(source));
       tlbRemoveEntry(tlb, vpn, vpn + hugePages(h));
     }
     done += hugePages(h);
@@ -393,13 +408,13 @@ export function* moveHugetlbPageTables(source: VmaRef, target: VmaRef, from: Vpn
 }
 
 /** move_huge_pte. */
-function* moveHugePte(h: HstateRef, mm: number, from: number, to: number): Op<number> {
+function* moveHugePte(h: HstateRef, mm: number, from: number, to: number, clearWp: boolean): Op<number> {
   const toLock = hugePteLockptr(h, mm, to);
   const fromLock = hugePteLockptr(h, mm, from);
   yield* spinLock(toLock);
   if (fromLock !== toLock) yield* spinLock(fromLock);
   const pte = yield* hugePtepGetAndClear(h, from);
-  yield* setHugePteAt(h, to, pte);
+  if (!clearWp || !isUffdWpMarker(pte)) yield* setHugePteAt(h, to, clearWp && ptePresent(pte) ? pteClear(pte, PTE_UFFD_WP) : pte);
   if (fromLock !== toLock) yield* spinUnlock(fromLock);
   return yield* spinUnlock(toLock);
 }

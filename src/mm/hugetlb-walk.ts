@@ -36,7 +36,7 @@ export function* walkHugetlbRange(walk: MmWalkRef, start: Vpn, end: Vpn): Op<num
       if (ptePresent(entry)) entry += Math.floor((vpn % size) / spanPages(level)) * spanPages(level) * PTE_PAYLOAD;
       error = yield* walkLeaf(walk, ptep, entry, level, vpn, next);
       yield* spinUnlock(lock);
-    } else if ((get(walk, MmWalk.has) & HAS_HOLE) !== 0) error = walkHole(walk, vpn, next, -1);
+    } else if ((get(walk, MmWalk.has) & HAS_HOLE) !== 0) error = yield* walkHole(walk, vpn, next, -1);
     vpn = next;
   }
   yield* hugetlbWalkEnd(vma);

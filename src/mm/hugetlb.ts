@@ -54,11 +54,28 @@ import { hugetlbAddToPageCache } from './hugetlbfs.ts';
 import { migrationEntryWaitHuge } from './migrate.ts';
 import { isHwpoisonEntry, isMigrationEntry } from './migration-entry.ts';
 import { vmaEndRead } from './mmap-lock.ts';
-import { isSwapPte, PTE_MARKER_POISONED, pteMarker, pteMkdirty, pteMkwrite, pteMkyoung, ptePage, pteWrite } from './pgtable.ts';
+import {
+  isSwapPte,
+  PTE_MARKER_POISONED,
+  PTE_MARKER_UFFD_WP,
+  PTE_UFFD_WP,
+  pteClear,
+  pteMarker,
+  pteMkdirty,
+  pteMkwrite,
+  pteMkyoung,
+  ptePage,
+  pteSet,
+  pteWrite,
+  pteWrprotect,
+} from './pgtable.ts';
 import { folioMoveAnonRmap, pageAnonExclusive } from './rmap.ts';
 import { folioGet, folioPut, folioTestAnon } from './swap.ts';
 import { Inode, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
-import { VM_MAYSHARE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
+import { handleUserfault } from './userfaultfd-fault.ts';
+import { UFFD_MINOR } from './userfaultfd-types.ts';
+import { userfaultfdMinor, userfaultfdMissing, userfaultfdWp, userfaultfdWpAsync } from './userfaultfd-vma.ts';
+import { VM_MAYSHARE, VM_SHARED, VM_UFFD_MISSING, VM_UFFD_WP, VM_WRITE } from './vm-flags.ts';
 import {
   FAULT_FLAG_UNSHARE,
   FAULT_FLAG_WRITE,
@@ -70,6 +87,9 @@ import {
   Vmf,
   type VmfRef,
 } from './vmf.ts';
+
+/** A userfaultfd is to be asked once the locks are dropped: what is above is the reason. */
+const ASK_USERFAULTFD = 2 ** 24;
 
 /** vmf_error: what an allocation that failed says to the process: an empty pool is no want of memory. */
 const vmfError = (error: number): number => (error === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS);
@@ -93,8 +113,10 @@ export function* hugetlbFault(vmf: VmfRef): Op<number> {
   const result = yield* hugetlbFaultLocked(vmf, h);
   if (walks) yield* hugetlbVmaUnlockRead(vma);
   // Only the want of an anon_vma leads here; the VMA is not needed any longer.
-  if ((result & VM_FAULT_RETRY) !== 0) yield* vmaEndRead(vma);
+  if (result < ASK_USERFAULTFD && (result & VM_FAULT_RETRY) !== 0) yield* vmaEndRead(vma);
   if (serial) yield* upWrite(mutex);
+  // It sleeps without the mutex, and releases the lock of the VMA, or the mmap lock, by itself (hugetlb_handle_userfault).
+  if (result >= ASK_USERFAULTFD) return yield* handleUserfault(vmf, result - ASK_USERFAULTFD);
   const busy = get(vmf, Vmf.page);
   // The locks are needed to look at the entry, and let go before the wait.
   if (isMigrationEntry(get(vmf, Vmf.origPte))) yield* migrationEntryWaitHuge(h, get(vmf, Vmf.mm), get(vmf, Vmf.ptep));
@@ -132,6 +154,15 @@ function* hugetlbFaultLocked(vmf: VmfRef, h: HstateRef): Op<number> {
   if ((yield* hugePtepGet(h, ptep)) === pte) {
     let entry = pte;
     let done = false;
+    if ((flags & FAULT_FLAG_WRITE) !== 0 && (pte & PTE_UFFD_WP) !== 0 && userfaultfdWp(vma) && !pteWrite(pte)) {
+      if (!userfaultfdWpAsync(vma)) {
+        yield* spinUnlock(lock);
+        return ASK_USERFAULTFD + VM_UFFD_WP;
+      }
+      entry = pteClear(pte, PTE_UFFD_WP);
+      yield* setHugePteAt(h, ptep, entry);
+      set(vmf, Vmf.origPte, entry);
+    }
     if (breaks && !pteWrite(pte)) {
       done = true;
       const page = ptePage(pte);
@@ -173,8 +204,14 @@ function* hugetlbNoPage(vmf: VmfRef, h: HstateRef): Op<number> {
   if (isVmaResvSet(vma, HPAGE_RESV_UNMAPPED)) return VM_FAULT_SIGBUS;
   let anon = false;
   let page = yield* filemapLockFolio(inode, get(vmf, Vmf.pgoff) * hugePages(h));
+  if (page !== 0 && userfaultfdMinor(vma)) {
+    yield* folioUnlock(page);
+    yield* folioPut(page);
+    return (yield* hugePteStable(vmf, h)) ? ASK_USERFAULTFD + UFFD_MINOR : 0;
+  }
   if (page === 0) {
     if (get(vmf, Vmf.pgoff) >= Math.floor(get(inode, Inode.size) / (hugePages(h) * 2 ** pageShift))) return VM_FAULT_SIGBUS;
+    if (userfaultfdMissing(vma)) return (yield* hugePteStable(vmf, h)) ? ASK_USERFAULTFD + VM_UFFD_MISSING : 0;
     if (!shared) {
       const failed = yield* anonVmaPrepareHeld(vma, get(vmf, Vmf.flags));
       if (failed !== 0) return failed;
@@ -206,11 +243,15 @@ function* hugetlbNoPage(vmf: VmfRef, h: HstateRef): Op<number> {
   }
   if (anon) yield* hugetlbAddNewAnonRmap(page, vma, vpn);
   else yield* hugetlbAddFileRmap(page, vma);
-  yield* setHugePteAt(h, ptep, makeHugePte(h, vma, page, (get(vma, Vma.flags) & VM_SHARED) !== 0));
+  let fresh = makeHugePte(h, vma, page, (get(vma, Vma.flags) & VM_SHARED) !== 0);
+  // Write protection of a marker is inherited.
+  const marked = (pteMarker(get(vmf, Vmf.origPte)) & PTE_MARKER_UFFD_WP) !== 0;
+  if (marked) fresh = pteSet(pteWrprotect(fresh), PTE_UFFD_WP);
+  yield* setHugePteAt(h, ptep, fresh);
   yield* hugetlbCountAdd(h, mm, 1);
   let result = 0;
   let locked = true;
-  if (writes && (get(vma, Vma.flags) & VM_SHARED) === 0) {
+  if (writes && (get(vma, Vma.flags) & VM_SHARED) === 0 && !marked) {
     if (!anon) {
       locked = false;
       yield* folioUnlock(page);

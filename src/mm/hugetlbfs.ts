@@ -195,7 +195,7 @@ function* unmapOfFile(vma: VmaRef, first: number, end: number): Op<number> {
   const from = first > pgoff ? first - pgoff + start : start;
   const to = Math.min(get(vma, Vma.end), end - pgoff + start);
   const tlb = yield* tlbGather(get(vma, Vma.mm));
-  yield* unmapHugepageRange(tlb, vma, from, to, 0);
+  yield* unmapHugepageRange(tlb, vma, from, to, 0, 1);
   return yield* tlbFinish(tlb);
 }
 

@@ -11,13 +11,14 @@ import { SW } from '../kernel/switches.ts';
 import { alloc, free } from '../memory/heap.ts';
 import { diskEvictInode } from './disk.ts';
 import { EBUSY, EPERM } from './errno.ts';
-import { INODE_DISK, INODE_PIDFD, INODE_PIPE, INODE_SECRETMEM, kindIsHugetlb } from './file-types.ts';
+import { INODE_DISK, INODE_PIDFD, INODE_PIPE, INODE_SECRETMEM, INODE_UFFD, kindIsHugetlb } from './file-types.ts';
 import { globals } from './globals.ts';
 import { hugetlbEvictInode } from './hugetlbfs.ts';
 import { pipeFree } from './pipe.ts';
 import { secretmemEvictInode } from './secretmem.ts';
 import { shmemEvictInode } from './shmem.ts';
 import { Globals, Inode, type InodeRef, Name, type NameRef } from './types.ts';
+import { userfaultfdRelease } from './userfaultfd.ts';
 
 /** new_inode: an inode without name and content, with one reference; 0 without memory. */
 export function* newInode(kind: number, mode: number): Op<number> {
@@ -43,6 +44,7 @@ export function* iput(inode: InodeRef): Op<number> {
   else if (kind === INODE_DISK) yield* diskEvictInode(inode);
   else if (kindIsHugetlb(kind)) yield* hugetlbEvictInode(inode);
   else if (kind === INODE_SECRETMEM) yield* secretmemEvictInode(inode);
+  else if (kind === INODE_UFFD) yield* userfaultfdRelease(inode);
   else if (kind !== INODE_PIDFD) yield* shmemEvictInode(inode);
   const name = get(inode, Inode.name);
   if (name !== 0) free(Name, name);

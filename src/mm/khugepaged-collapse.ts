@@ -160,7 +160,7 @@ function* collapseLocked(mm: MmRef, vma: VmaRef, vpn: Vpn, pmdp: number, folio: 
   const first = entryAt(table, 0, vpn);
   const tableLock = pteLockptr(first);
   yield* spinLock(tableLock);
-  const result = yield* isolatePages(first, daemon);
+  const result = yield* isolatePages(vma, first, daemon);
   yield* spinUnlock(tableLock);
   if (result !== SCAN_SUCCEED) {
     yield* spinLock(lock);
@@ -196,7 +196,7 @@ function* seenBefore(first: number, i: number, folio: Page): Op<boolean> {
 }
 
 /** __collapse_huge_page_isolate: locks the folios of all entries and takes them off the LRU; SCAN_*, and none is so when it failed. */
-function* isolatePages(first: number, daemon: number): Op<number> {
+function* isolatePages(vma: VmaRef, first: number, daemon: number): Op<number> {
   let result = SCAN_SUCCEED;
   let none = 0;
   let shared = 0;
@@ -205,7 +205,7 @@ function* isolatePages(first: number, daemon: number): Op<number> {
   for (; i < spanPages(1) && result === SCAN_SUCCEED; i++) {
     const pte = yield* entryGet(first + i * entryStride(0), 0);
     if (isNoneOrZero(pte)) {
-      result = noneAllowed(++none, daemon);
+      result = noneAllowed(vma, ++none, daemon);
       continue;
     }
     if (!ptePresent(pte)) result = SCAN_PTE_NON_PRESENT;

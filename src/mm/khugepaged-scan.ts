@@ -38,9 +38,11 @@ import {
   SCAN_SUCCEED,
 } from './scan-result.ts';
 import { folioTestAnon } from './swap.ts';
-import type { MmRef, Vpn } from './types.ts';
+import type { MmRef, VmaRef, Vpn } from './types.ts';
+import { userfaultfdArmed } from './userfaultfd-vma.ts';
 import { countVmEvent } from './vm-event.ts';
 import { THP_SCAN_EXCEED_NONE_PTE, THP_SCAN_EXCEED_SHARED_PTE, THP_SCAN_EXCEED_SWAP_PTE } from './vm-event-types.ts';
+import { findVma } from './vma-tree.ts';
 
 /** An entry that holds nothing, or the zero page. */
 export const isNoneOrZero = (pte: number): boolean => pte === 0 || (ptePresent(pte) && vmNormalPage(pte) === 0);
@@ -85,6 +87,7 @@ export function* hpageCollapseScanPmd(mm: MmRef, vpn: Vpn, daemon: number): Op<n
   if (found !== SCAN_SUCCEED) return found;
   const first = yield* pteOffsetMapLock(pmdp, vpn);
   if (first === 0) return SCAN_PMD_NULL;
+  const vma = findVma(mm, vpn);
   let result = SCAN_SUCCEED;
   let none = 0;
   let unmapped = 0;
@@ -93,7 +96,7 @@ export function* hpageCollapseScanPmd(mm: MmRef, vpn: Vpn, daemon: number): Op<n
   for (let i = 0; i < spanPages(1) && result === SCAN_SUCCEED; i++) {
     const pte = yield* entryGet(first + i * entryStride(0), 0);
     if (isSwapPte(pte)) result = swapAllowed(pte, ++unmapped, daemon);
-    else if (isNoneOrZero(pte)) result = noneAllowed(++none, daemon);
+    else if (isNoneOrZero(pte)) result = noneAllowed(vma, ++none, daemon);
     else {
       result = suitable(pte);
       if (result === SCAN_SUCCEED && folioMaybeMappedShared(pageFolio(vmNormalPage(pte)))) result = sharedAllowed(++shared, daemon);
@@ -128,8 +131,9 @@ function swapAllowed(pte: number, count: number, daemon: number): number {
   return (pte & PTE_UFFD_WP) !== 0 || (pteMarker(pte) & PTE_MARKER_UFFD_WP) !== 0 ? SCAN_PTE_UFFD_WP : SCAN_SUCCEED;
 }
 
-/** max_ptes_none. */
-export function noneAllowed(count: number, daemon: number): number {
+/** max_ptes_none. Who is told of missing pages must not get them unasked. */
+export function noneAllowed(vma: VmaRef, count: number, daemon: number): number {
+  if (userfaultfdArmed(vma)) return exceeds(THP_SCAN_EXCEED_NONE_PTE, SCAN_EXCEED_NONE_PTE);
   if (daemon === 0 || count <= get(khugepaged(), Khugepaged.maxPtesNone)) return SCAN_SUCCEED;
   return exceeds(THP_SCAN_EXCEED_NONE_PTE, SCAN_EXCEED_NONE_PTE);
 }

@@ -64,6 +64,7 @@ import { POSIX_FADV_WILLNEED, vfsFadvise } from './open.ts';
 import { walkPageRangeVma } from './pagewalk.ts';
 import { linearPageIndex } from './rmap.ts';
 import { File, Globals, Inode, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { userfaultfdRemove } from './userfaultfd-events.ts';
 import {
   VM_DONTCOPY,
   VM_DONTDUMP,
@@ -87,7 +88,7 @@ import {
 import { vmaIsAnonymous } from './vm-ops.ts';
 import { isSharedMaywrite } from './vma.ts';
 import { vmaModifyFlags, vmaResetFlags } from './vma-merge.ts';
-import { findVma, findVmaPrev } from './vma-tree.ts';
+import { findVma, findVmaPrev, vmaLookup } from './vma-tree.ts';
 import { unmapPageRange, unmapSingleVma, ZAP_RECLAIM_PT } from './zap.ts';
 
 // --- the call ---------------------------------------------------------------------------------------------------------------
@@ -214,8 +215,8 @@ function* tryVmaReadLock(madv: MadvRef): Op<boolean> {
   const mm = get(madv, Madv.mm);
   const vma = yield* lockVmaUnderRcu(mm, get(madv, Madv.start));
   if (vma !== 0) {
-    // is_vma_lock_sufficient.
-    if (get(madv, Madv.end) <= get(vma, Vma.end) && get(madv, Madv.callerMm) === mm) {
+    // is_vma_lock_sufficient: who is told of what goes waits without the mmap lock.
+    if (get(madv, Madv.end) <= get(vma, Vma.end) && get(vma, Vma.uffd) === 0 && get(madv, Madv.callerMm) === mm) {
       set(madv, Madv.vma, vma);
       return true;
     }
@@ -267,7 +268,7 @@ function* madviseVmaBehavior(madv: MadvRef): Op<number> {
     case MADV_FREE:
     case MADV_DONTNEED:
     case MADV_DONTNEED_LOCKED:
-      return yield* madviseDontneedFree(get(madv, Madv.tlb), vma, start, end, behavior);
+      return yield* madviseDontneedFree(madv, vma, start, end, behavior);
     case MADV_COLLAPSE:
       return yield* madviseCollapse(madv, vma, start, end);
     case MADV_GUARD_INSTALL:
@@ -356,19 +357,35 @@ function* madviseUpdateVma(madv: MadvRef, newFlags: number): Op<number> {
 
 // --- pages ------------------------------------------------------------------------------------------------------------------
 
-/** madvise_dontneed_free of huge pages: from the start of one, and no part of one, so that nothing goes that was not meant. */
-function* hugetlbDontneed(tlb: number, vma: VmaRef, start: Vpn, end: Vpn, behavior: number): Op<number> {
-  const size = hugePages(hstateVma(vma));
-  if (behavior === MADV_FREE || start % size !== 0) return -EINVAL;
-  const last = Math.floor(end / size) * size;
-  return last > start ? yield* unmapSingleVma(tlb, vma, start, last, 0) : 0;
+/** madvise_dontneed_free_valid_vma: the page up to which content goes: of huge pages no part of one, so that nothing goes that was not meant. −EINVAL. */
+function dontneedFreeEnd(vma: VmaRef, start: Vpn, end: Vpn, behavior: number): number {
+  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) {
+    const size = hugePages(hstateVma(vma));
+    return behavior === MADV_FREE || start % size !== 0 ? -EINVAL : Math.floor(end / size) * size;
+  }
+  const forbidden = behavior === MADV_DONTNEED_LOCKED ? VM_PFNMAP : VM_PFNMAP | VM_LOCKED;
+  return (get(vma, Vma.flags) & forbidden) !== 0 ? -EINVAL : end;
 }
 
 /** madvise_dontneed_free. */
-function* madviseDontneedFree(tlb: number, vma: VmaRef, start: Vpn, end: Vpn, behavior: number): Op<number> {
-  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return yield* hugetlbDontneed(tlb, vma, start, end, behavior);
-  const forbidden = behavior === MADV_DONTNEED_LOCKED ? VM_PFNMAP : VM_PFNMAP | VM_LOCKED;
-  if ((get(vma, Vma.flags) & forbidden) !== 0) return -EINVAL;
+function* madviseDontneedFree(madv: MadvRef, first: VmaRef, start: Vpn, wanted: Vpn, behavior: number): Op<number> {
+  let vma = first;
+  let end = dontneedFreeEnd(vma, start, wanted, behavior);
+  if (end <= start) return end < 0 ? end : 0;
+  if (get(vma, Vma.uffd) !== 0 && (yield* userfaultfdRemove(vma, start, end)) === 0) {
+    // The lock was away: it may be another VMA, or a shorter one.
+    const mm = get(madv, Madv.mm);
+    set(madv, Madv.lockDropped, 1);
+    yield* mmapReadLock(mm);
+    vma = vmaLookup(mm, start);
+    if (vma === 0) return -ENOMEM;
+    end = dontneedFreeEnd(vma, start, end, behavior);
+    if (end < 0) return end;
+    if (end > get(vma, Vma.end)) end = get(vma, Vma.end);
+    if (end <= start) return 0;
+  }
+  const tlb = get(madv, Madv.tlb);
+  if ((get(vma, Vma.flags) & VM_HUGETLB) !== 0) return yield* unmapSingleVma(tlb, vma, start, end, 0);
   if (behavior !== MADV_FREE) return yield* unmapPageRange(tlb, vma, start, end, ZAP_RECLAIM_PT);
   // madvise_free_single_vma.
   return vmaIsAnonymous(vma) ? yield* walkPageRangeVma(vma, start, end, WALK_FREE, tlb) : -EINVAL;
@@ -405,7 +422,7 @@ function* madviseRemove(madv: MadvRef, vma: VmaRef, start: Vpn, end: Vpn): Op<nu
   const offset = linearPageIndex(vma, start) * 2 ** pageShift;
   set(madv, Madv.lockDropped, 1);
   yield* fileGet(file);
-  yield* mmapReadUnlock(mm);
+  if ((yield* userfaultfdRemove(vma, start, end)) !== 0) yield* mmapReadUnlock(mm);
   const error = yield* vfsFallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, (end - start) * 2 ** pageShift);
   yield* filePut(file);
   yield* mmapReadLock(mm);

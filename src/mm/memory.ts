@@ -28,7 +28,7 @@ import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio, pageIs
 import { __GFP_ZERO } from '../memory/gfp.ts';
 import { PG_ANON_EXCLUSIVE, PG_HWPOISON, PG_SWAPCACHE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { copyFrame, pageFlags, pageMapcount, pageRefcount } from '../memory/state.ts';
-import { PTE_GROUP, PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
+import { PTE_GROUP, PTE_SOFT_DIRTY, PTE_SPECIAL, PTE_SWAP, PTE_TABLE, PTE_UFFD_WP, PTE_WRITE } from '../pagetable/canonical.ts';
 import { anonVmaPrepareFault } from './anon-vma.ts';
 import { ptepGathered, ptepGetAndClear, ptepGetLockless, setAccessFlags, setPtes } from './contpte.ts';
 import { checkFaultResult, sanitizeFaultFlags, UNCOMMON_FAULT_FLAGS } from './fault-flags.ts';
@@ -47,10 +47,12 @@ import {
   isSwapPte,
   mkPte,
   PTE_MARKER_POISONED,
+  PTE_MARKER_UFFD_WP,
   pmdAlloc,
   pmdInstall,
   pteAlloc,
   pteAllocOne,
+  pteClear,
   pteFree,
   pteLockptr,
   pteMarker,
@@ -61,13 +63,16 @@ import {
   ptePresent,
   pteSet,
   pteWrite,
+  pteWrprotect,
   tablePage,
 } from './pgtable.ts';
 import { pteMap, pteOffsetMapLock, pteUnmap } from './pgtable-generic.ts';
 import { folioAddFileRmapPtes, folioAddNewAnonRmap, folioMoveAnonRmap, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
 import { folioAddLruVma, folioGet, folioMarkDirty, folioPut, folioTestAnon, folioTestDirty } from './swap.ts';
 import { File, Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
-import { VM_HUGETLB, VM_MAYSHARE, VM_SHARED, VM_WRITE } from './vm-flags.ts';
+import { handleUserfault } from './userfaultfd-fault.ts';
+import { userfaultfdArmed, userfaultfdOwnEntries, userfaultfdWp, userfaultfdWpAsync } from './userfaultfd-vma.ts';
+import { VM_HUGETLB, VM_MAYSHARE, VM_SHARED, VM_UFFD_MISSING, VM_UFFD_WP, VM_WRITE } from './vm-flags.ts';
 import { mapPages, pageMkwrite, vmaIsAnonymous, vmaIsShmem, vmFault, vmOpsHasMapPages, vmOpsHasPageMkwrite } from './vm-ops.ts';
 import { vmaPageProt } from './vm-prot.ts';
 import {
@@ -214,12 +219,22 @@ function* doSwapPage(vmf: VmfRef): Op<number> {
   }
   if (isHwpoisonEntry(pte)) return VM_FAULT_HWPOISON;
   if ((pteMarker(pte) & PTE_MARKER_POISONED) !== 0) return VM_FAULT_HWPOISON;
+  if ((pteMarker(pte) & PTE_MARKER_UFFD_WP) !== 0) return yield* markerHandleUffdWp(vmf);
   // A marker that has vanished meanwhile is no error.
   const ptep = yield* lockPte(vmf);
   if (ptep === 0) return 0;
   const now = yield* entryGet(ptep, 0);
   yield* spinUnlock(pteLockptr(ptep));
   return now === pte ? VM_FAULT_SIGBUS : 0;
+}
+
+/** pte_marker_handle_uffd_wp: as if nothing were there; a marker that was left behind goes (pte_marker_clear). */
+function* markerHandleUffdWp(vmf: VmfRef): Op<number> {
+  if (userfaultfdWp(get(vmf, Vmf.vma))) return yield* doPteMissing(vmf);
+  const ptep = yield* lockPte(vmf);
+  if (ptep === 0) return 0;
+  if ((yield* entryGet(ptep, 0)) === get(vmf, Vmf.origPte)) yield* entrySet(ptep, 0, 0);
+  return yield* spinUnlock(pteLockptr(ptep));
 }
 
 /** pte_range_none: that many entries are empty. */
@@ -232,7 +247,9 @@ function* pteRangeNone(ptep: number, pages: number): Op<boolean> {
 function* allocAnonFolio(vmf: VmfRef): Op<number> {
   const vma = get(vmf, Vmf.vma);
   const vpn = get(vmf, Vmf.vpn);
-  let orders = get(globals, Globals.thpUsed) === 0 ? 0 : thpVmaAllowableOrders(vma, get(vma, Vma.flags), TVA_PAGEFAULT, (1 << pmdOrder()) - 1);
+  // Who is told of each page gets each by itself.
+  let orders =
+    get(globals, Globals.thpUsed) === 0 || userfaultfdArmed(vma) ? 0 : thpVmaAllowableOrders(vma, get(vma, Vma.flags), TVA_PAGEFAULT, (1 << pmdOrder()) - 1);
   orders = thpVmaSuitableOrders(vma, vpn, orders);
   if (orders !== 0) {
     yield* pteMap();
@@ -256,6 +273,11 @@ function* allocAnonFolio(vmf: VmfRef): Op<number> {
 /** maybe_mkwrite: write access when the VMA allows it. */
 const maybeMkwrite = (pte: number, vma: VmaRef): number => ((get(vma, Vma.flags) & VM_WRITE) !== 0 ? pteSet(pte, PTE_WRITE) : pte);
 
+/** What an entry that holds nothing still is when nobody was faster: empty, or the marker that the fault began with. */
+const markerOf = (vmf: VmfRef): number => ((get(vmf, Vmf.origPte) & PTE_SWAP) !== 0 ? get(vmf, Vmf.origPte) : 0);
+/** vmf_orig_pte_uffd_wp: the bit that the new entry inherits of a marker. */
+const markerWp = (vmf: VmfRef): number => ((pteMarker(get(vmf, Vmf.origPte)) & PTE_MARKER_UFFD_WP) !== 0 ? PTE_UFFD_WP : 0);
+
 /** do_anonymous_page. */
 function* doAnonymousPage(vmf: VmfRef): Op<number> {
   const vma = get(vmf, Vmf.vma);
@@ -269,9 +291,13 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
     const ptep = yield* lockPte(vmf);
     if (ptep === 0) return 0;
     let unstable = 0;
-    if ((yield* entryGet(ptep, 0)) === 0) {
+    if ((yield* entryGet(ptep, 0)) === markerOf(vmf)) {
       unstable = yield* checkStableAddressSpace(mm);
-      if (unstable === 0) yield* entrySet(ptep, 0, entry);
+      if (unstable === 0 && (vmFlags & VM_UFFD_MISSING) !== 0) {
+        yield* spinUnlock(pteLockptr(ptep));
+        return yield* handleUserfault(vmf, VM_UFFD_MISSING);
+      }
+      if (unstable === 0) yield* entrySet(ptep, 0, pteSet(entry, markerWp(vmf)));
     }
     yield* spinUnlock(pteLockptr(ptep));
     return unstable;
@@ -285,10 +311,11 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
   yield* setFlags(folio, PG_UPTODATE);
   const pages = compoundPages(folio);
   const first = pages === 1 ? vpn : vpn - (vpn % pages);
-  const entry = maybeMkwrite(pteMkdirty(pteMkyoung(mkPte(folio, vmaPageProt(vma)))), vma);
+  let entry = maybeMkwrite(pteMkdirty(pteMkyoung(mkPte(folio, vmaPageProt(vma)))), vma);
+  if (markerWp(vmf) !== 0) entry = pteSet(pteWrprotect(entry), PTE_UFFD_WP);
   const ptep = yield* lockPte(vmf);
   const from = ptep - (vpn - first) * entryStride(0);
-  if (ptep === 0 || !(yield* pteRangeNone(from, pages))) {
+  if (ptep === 0 || !(pages === 1 ? (yield* entryGet(ptep, 0)) === markerOf(vmf) : yield* pteRangeNone(from, pages))) {
     if (ptep !== 0) yield* spinUnlock(pteLockptr(ptep));
     yield* folioPut(folio);
     return 0;
@@ -298,6 +325,11 @@ function* doAnonymousPage(vmf: VmfRef): Op<number> {
     yield* spinUnlock(pteLockptr(ptep));
     yield* folioPut(folio);
     return unstable;
+  }
+  if ((vmFlags & VM_UFFD_MISSING) !== 0) {
+    yield* spinUnlock(pteLockptr(ptep));
+    yield* folioPut(folio);
+    return yield* handleUserfault(vmf, VM_UFFD_MISSING);
   }
   if (pages > 1) yield* refAdd(folio, pages - 1);
   yield* addMmCounter(mm, MM_ANONPAGES, pages);
@@ -318,7 +350,7 @@ function* doFault(vmf: VmfRef): Op<number> {
 
 function* doReadFault(vmf: VmfRef): Op<number> {
   const vma = get(vmf, Vmf.vma);
-  if (vmOpsHasMapPages(vma) && get(globals, Globals.faultAroundPages) > 1) {
+  if (vmOpsHasMapPages(vma) && !userfaultfdOwnEntries(vma) && get(globals, Globals.faultAroundPages) > 1) {
     const around = yield* doFaultAround(vmf);
     if (around !== 0) return around;
   }
@@ -460,7 +492,7 @@ function* finishFault(vmf: VmfRef): Op<number> {
       pages = 1;
     }
   }
-  if (pages === 1 && (yield* entryGet(ptep, 0)) !== 0) {
+  if (pages === 1 && (yield* entryGet(ptep, 0)) !== markerOf(vmf)) {
     yield* spinUnlock(lock);
     return VM_FAULT_NOPAGE;
   }
@@ -474,7 +506,7 @@ function* finishFault(vmf: VmfRef): Op<number> {
 /** Whether entries for all pages of a folio around the faulting one lie in its VMA and table. Of other files than shared memory one page is mapped at a time. */
 function fitsAround(vmf: VmfRef, page: Page): boolean {
   const vma = get(vmf, Vmf.vma);
-  if (!vmaIsShmem(vma)) return false;
+  if (!vmaIsShmem(vma) || userfaultfdArmed(vma)) return false;
   const before = subPageIndex(page);
   const behind = compoundPages(page) - before;
   const vpn = get(vmf, Vmf.vpn);
@@ -490,6 +522,7 @@ export function* setPteRange(vmf: VmfRef, page: Page, ptep: number, vpn: Vpn, pa
   let entry = pteMkyoung(mkPte(page, vmaPageProt(vma)));
   if (write) entry = maybeMkwrite(pteMkdirty(entry), vma);
   else if (pteWrite(entry) && folioTestDirty(page)) entry = pteMkdirty(entry);
+  if (markerWp(vmf) !== 0) entry = pteSet(pteWrprotect(entry), PTE_UFFD_WP);
   if (write && (vmFlags & VM_SHARED) === 0) {
     yield* folioAddNewAnonRmap(page, vma, vpn);
     yield* folioAddLruVma(page, vma);
@@ -502,6 +535,15 @@ function* doWpPage(vmf: VmfRef, lock: number): Op<number> {
   const vma = get(vmf, Vmf.vma);
   const flags = get(vmf, Vmf.flags);
   const unshare = (flags & FAULT_FLAG_UNSHARE) !== 0;
+  if (!unshare && userfaultfdWp(vma) && (get(vmf, Vmf.origPte) & PTE_UFFD_WP) !== 0) {
+    if (!userfaultfdWpAsync(vma)) {
+      yield* spinUnlock(lock);
+      return yield* handleUserfault(vmf, VM_UFFD_WP);
+    }
+    const pte = pteClear(yield* entryGet(get(vmf, Vmf.ptep), 0), PTE_UFFD_WP);
+    yield* entrySet(get(vmf, Vmf.ptep), 0, pte);
+    set(vmf, Vmf.origPte, pte);
+  }
   const page = vmNormalPage(get(vmf, Vmf.origPte));
   set(vmf, Vmf.page, page);
   if ((get(vma, Vma.flags) & (VM_SHARED | VM_MAYSHARE)) !== 0) {

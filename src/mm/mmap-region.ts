@@ -95,6 +95,7 @@ export function* mmapRegion(mm: MmRef, file: FileRef, vpn: Vpn, pages: number, f
   const overlaps = first !== 0 && get(first, Vma.start) < vpn + pages ? first : 0;
   const vms = newVms(mm, overlaps, vpn, vpn + pages, 0);
   set(vms, Vms.filesLater, 1);
+  set(vms, Vms.uf, 1);
   const result = yield* mapRange(mm, vms, file, vpn, pages, flags, highFlags, pgoff);
   freeVms(vms);
   if (inode !== 0) yield* mappingUnmapWritable(inode);

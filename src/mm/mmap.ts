@@ -46,6 +46,7 @@ import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock } from './
 import { mmapRegion } from './mmap-region.ts';
 import { File, type FileRef, Globals, Inode, Mm, type MmRef, type NameRef, Process, type ProcessRef, type Vpn } from './types.ts';
 import { getUnmappedArea, mmapMinAddr } from './unmapped-area.ts';
+import { takeUffdUnmaps, userfaultfdUnmapComplete } from './userfaultfd-events.ts';
 import { canDoMlock, mlockFutureOk, OVERCOMMIT_NEVER, pfnDown, pfnUp } from './util.ts';
 import {
   VM_DONTDUMP,
@@ -184,7 +185,9 @@ export function* vmMmapPgoff(mm: MmRef, file: FileRef, address: number, length: 
   const result = yield* doMmap(mm, file, address, length, prot, flags, 0, pgoff);
   const populate = get(mm, Mm.populate);
   const files = takeFilesToRelease(mm);
+  const unmaps = takeUffdUnmaps(mm);
   yield* mmapWriteUnlock(mm);
+  if (unmaps !== 0) yield* userfaultfdUnmapComplete(unmaps);
   if (populate !== 0) yield* mmPopulate(mm, pfnDown(result), populate);
   if (files !== 0) yield* releaseFiles(files);
   return result;

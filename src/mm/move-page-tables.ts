@@ -11,17 +11,18 @@ import type { Op } from '../kernel/op.ts';
 import { downWrite, entryGet, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { tableLock } from '../kernel/table-lock.ts';
-import { PTE_SOFT_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear, setPteAt, setPtes } from './contpte.ts';
 import { EAGAIN } from './errno.ts';
 import { moveHugePmd, pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { moveHugetlbPageTables } from './hugetlb-vma.ts';
 import { moveMigrationPmd, splitMigrationPmd } from './migrate-pmd.ts';
 import { isMigrationEntry } from './migration-entry.ts';
-import { entryAlloc, entryPointer, pteAlloc, pteLockptr, ptePresent, pteSet } from './pgtable.ts';
+import { entryAlloc, entryPointer, PTE_MARKER_UFFD_WP, pteAlloc, pteClear, pteLockptr, pteMarker, ptePresent, pteSet } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { anonVmaLock } from './rmap.ts';
 import { File, Inode, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { uffdWithoutEventRemap } from './userfaultfd-vma.ts';
 import { VM_HUGETLB } from './vm-flags.ts';
 import { findVmaIntersection } from './vma-tree.ts';
 
@@ -133,7 +134,8 @@ function* moveMigrating(source: VmaRef, old: number, fresh: number, needRmapLock
  */
 function* moveTable(source: VmaRef, vpn: Vpn, old: number, fresh: number, level: number): Op<number> {
   const mm = get(source, Vma.mm);
-  if ((yield* entryGet(fresh, level)) !== 0) return 0;
+  // Entries that lose their write protection are gone through one by one (uffd_supports_page_table_move).
+  if (uffdWithoutEventRemap(source) || (yield* entryGet(fresh, level)) !== 0) return 0;
   const rmapLocks = !switched(SW.moveTableNoRmapLocks);
   const late = switched(SW.moveTableFlushLate);
   if (rmapLocks) yield* takeRmapLocks(source);
@@ -174,6 +176,7 @@ function* movePtes(source: VmaRef, target: VmaRef, pmdp: number, newPtep: number
   if (newLock !== oldLock) yield* spinLock(newLock);
   const step = entryStride(0);
   const softDirty = codec.supports & PTE_SOFT_DIRTY;
+  const clearWp = uffdWithoutEventRemap(source);
   let flush = 0;
   for (let i = 0; i < count; i++) {
     const seen = yield* entryGet(oldPtep + i * step, 0);
@@ -181,13 +184,17 @@ function* movePtes(source: VmaRef, target: VmaRef, pmdp: number, newPtep: number
     if (isWholeRun(seen, from + i, from + count)) {
       // It is one at the new place, too, where that is aligned alike.
       const run = yield* getAndClearRun(oldPtep + i * step);
-      yield* setPtes(mm, to + i, newPtep + i * step, run, contPtes());
+      yield* setPtes(mm, to + i, newPtep + i * step, clearWp ? pteClear(run, PTE_UFFD_WP) : run, contPtes());
       flush = 1;
       i += contPtes() - 1;
       continue;
     }
-    const pte = yield* ptepGetAndClear(mm, from + i, oldPtep + i * step, seen);
+    let pte = yield* ptepGetAndClear(mm, from + i, oldPtep + i * step, seen);
     if (ptePresent(pte)) flush = 1;
+    if (clearWp) {
+      if (pteMarker(pte) === PTE_MARKER_UFFD_WP) continue;
+      pte = pteClear(pte, PTE_UFFD_WP);
+    }
     // move_soft_dirty_pte: what moved counts as changed for those who watch.
     yield* setPteAt(mm, to + i, newPtep + i * step, ptePresent(pte) || isMigrationEntry(pte) ? pteSet(pte, softDirty) : pte);
   }

@@ -22,6 +22,8 @@ import { movePageTables } from './move-page-tables.ts';
 import { doMunmap, doVmiMunmap } from './munmap.ts';
 import { Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { getUnmappedArea } from './unmapped-area.ts';
+import { mremapUserfaultfdComplete, mremapUserfaultfdPrep, takeUffdUnmaps, userfaultfdUnmapComplete } from './userfaultfd-events.ts';
+import { userfaultfdArmed } from './userfaultfd-vma.ts';
 import { enoughMemory, mayExpandVm, mlockFutureOk, vmAcctMemory, vmStatAccount, vmUnacctMemory } from './util.ts';
 import { VM_ACCOUNT, VM_DONTEXPAND, VM_HUGETLB, VM_LOCKED, VM_LOCKED_MASK, VM_MAYSHARE, VM_PFNMAP, VM_SHARED } from './vm-flags.ts';
 import { VMOPS_SHM } from './vm-ops-types.ts';
@@ -50,9 +52,15 @@ export function* sysMremap(process: ProcessRef, address: number, oldLength: numb
   yield* mmapWriteLock(mm);
   set(vrm, Vrm.locked, 1);
   const result = moveOnly(vrm) ? yield* remapMove(vrm) : yield* remapOne(vrm);
+  const unmaps = get(vrm, Vrm.locked) !== 0 ? takeUffdUnmaps(mm) : 0;
   if (get(vrm, Vrm.locked) !== 0) yield* mmapWriteUnlock(mm);
   // A locked VMA that grew is filled at once.
   if (result >= 0 && get(vrm, Vrm.populateExpand) !== 0) yield* mmPopulate(mm, get(vrm, Vrm.newAddr) + get(vrm, Vrm.oldLen), get(vrm, Vrm.delta));
+  // notify_uffd.
+  if (get(vrm, Vrm.unmapsEarly) !== 0) yield* userfaultfdUnmapComplete(get(vrm, Vrm.unmapsEarly));
+  if (get(vrm, Vrm.uffd) !== 0)
+    yield* mremapUserfaultfdComplete(get(vrm, Vrm.uffd), get(vrm, Vrm.addr), get(vrm, Vrm.newAddr), get(vrm, Vrm.oldLen), result < 0 ? 1 : 0);
+  if (unmaps !== 0) yield* userfaultfdUnmapComplete(unmaps);
   freeObject(vrm, Vrm.$size);
   return result >= 0 ? result * 2 ** pageShift : result;
 }
@@ -140,9 +148,9 @@ function checkPrepVma(vrm: VrmRef): number {
 
 /**
  * vma_multi_allowed: VMAs that may be moved together with others. An attached SysV segment finds places by itself, and might not end up where it was
- * to go.
+ * to go; a userfaultfd is told of one move at a time.
  */
-const multiAllowed = (vma: VmaRef): boolean => get(vma, Vma.ops) !== VMOPS_SHM;
+const multiAllowed = (vma: VmaRef): boolean => get(vma, Vma.ops) !== VMOPS_SHM && !userfaultfdArmed(vma);
 
 /** remap_move: all VMAs of the range go to the new place, their gaps with them. What was moved before one that cannot be stays moved. */
 function* remapMove(vrm: VrmRef): Op<number> {
@@ -184,6 +192,7 @@ function* mremapTo(vrm: VrmRef): Op<number> {
   if ((flags & MREMAP_FIXED) !== 0) {
     const error = yield* doMunmap(mm, get(vrm, Vrm.newAddr), get(vrm, Vrm.newLen));
     if (error !== 0) return error;
+    set(vrm, Vrm.unmapsEarly, takeUffdUnmaps(mm));
     set(vrm, Vrm.vma, vmaLookup(mm, get(vrm, Vrm.addr)));
     if (get(vrm, Vrm.vma) === 0) return -EFAULT;
   }
@@ -322,6 +331,7 @@ function* moveVma(vrm: VrmRef): Op<number> {
     set(vrm, Vrm.addr, to);
     error = -ENOMEM;
   }
+  if (error === 0) set(vrm, Vrm.uffd, yield* mremapUserfaultfdPrep(copy));
   if (error === 0 && (get(source, Vma.flags) & VM_HUGETLB) !== 0) yield* clearVmaResvHugePages(source);
   // Both places count for a moment, which is no peak.
   const hiwater = get(mm, Mm.hiwaterVm);

@@ -19,6 +19,7 @@ import { mmapReadUnlock, mmapWriteDowngrade, mmapWriteLock, mmapWriteUnlock, vma
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
 import { freePgdRange } from './pgtable.ts';
 import { type GatherRef, Globals, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { dropUffdUnmaps, takeUffdUnmaps, userfaultfdUnmapComplete, userfaultfdUnmapPrep } from './userfaultfd-events.ts';
 import { isDataMapping, isExecMapping, isStackMapping, pfnUp, vmUnacctMemory } from './util.ts';
 import { VM_ACCOUNT, VM_LOCKED } from './vm-flags.ts';
 import { vmClose } from './vm-ops.ts';
@@ -86,6 +87,14 @@ export function* vmsGather(vms: VmsRef): Op<number> {
     if (isExecMapping(flags)) add(vms, Vms.execVm, pages);
     else if (isStackMapping(flags)) add(vms, Vms.stackVm, pages);
     else if (isDataMapping(flags)) add(vms, Vms.dataVm, pages);
+    // Without memory for that the VMAs stay as they are, split perhaps.
+    if (get(vma, Vma.uffd) !== 0 && get(vms, Vms.uf) !== 0) {
+      const failed = yield* userfaultfdUnmapPrep(vma, start, end);
+      if (failed !== 0) {
+        reattachVmas(vms);
+        return failed;
+      }
+    }
     vma = get(vma, Vma.next);
   }
   set(vms, Vms.next, vma);
@@ -224,15 +233,23 @@ export function* vmsAbort(vms: VmsRef): Op<number> {
   return yield* vmsComplete(vms);
 }
 
-/** do_vmi_align_munmap: unmaps [start, end), of which `vma` is the first VMA. 0 (and, if `unlock`, the mmap lock released) or -errno with the lock held. */
+/**
+ * do_vmi_align_munmap: unmaps [start, end), of which `vma` is the first VMA. 0 (and, if `unlock`, the mmap lock released) or -errno with the lock
+ * held. Who keeps the lock tells userfaultfds of it when he releases it (takeUffdUnmaps).
+ */
 export function* doAlignMunmap(vma: VmaRef, start: Vpn, end: Vpn, unlock: number): Op<number> {
-  const vms = newVms(get(vma, Vma.mm), vma, start, end, unlock);
+  const mm = get(vma, Vma.mm);
+  const vms = newVms(mm, vma, start, end, unlock);
+  set(vms, Vms.uf, 1);
   const error = yield* vmsGather(vms);
+  const unmaps = unlock !== 0 && error === 0 ? takeUffdUnmaps(mm) : 0;
   if (error === 0) {
     vmsClearTree(vms);
     yield* vmsComplete(vms);
   }
   freeVms(vms);
+  if (unmaps !== 0) yield* userfaultfdUnmapComplete(unmaps);
+  if (error !== 0 && get(mm, Mm.uffdUnmaps) !== 0) yield* dropUffdUnmaps(mm);
   return error;
 }
 

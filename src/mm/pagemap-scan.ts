@@ -5,9 +5,11 @@
  * (`walkEnd`). A page whose table exists is "written" even when nothing is mapped there; one whose table is missing has the VMA's categories alone.
  */
 
+import { entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, get, kfree, kmalloc, set } from '../kernel/ops.ts';
+import { add, entryGet, entryGetAndClear, entrySet, flushTlbRange, get, kfree, kmalloc, set } from '../kernel/ops.ts';
 import { PTE_SOFT_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
+import { ptepGetAndClear } from './contpte.ts';
 import { EFAULT, EINVAL, ENOMEM, ENOSPC, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
 import { hugePmdPage } from './huge-memory.ts';
@@ -15,7 +17,7 @@ import { vmNormalPage } from './memory.ts';
 import { MmWalk, type MmWalkRef, WALK_PAGEMAP_SCAN, walkArg } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageRange } from './pagewalk.ts';
-import { isGuardPte, PTE_MARKER_UFFD_WP, pteMarker, ptePage, ptePresent } from './pgtable.ts';
+import { isGuardPte, mkPteMarker, PTE_MARKER_UFFD_WP, pteMarker, ptePage, ptePresent, pteSet, pteWrprotect } from './pgtable.ts';
 import { folioTestAnon } from './swap.ts';
 import {
   PAGE_IS_FILE,
@@ -37,6 +39,8 @@ import {
   type PmScanRef,
 } from './task-mmu.ts';
 import { Globals, Mm, Vma, type VmaRef, type Vpn } from './types.ts';
+import { userfaultfdWp, userfaultfdWpAsync, userfaultfdWpUseMarkers } from './userfaultfd-vma.ts';
+import { uffdWpRange } from './userfaultfd-wp.ts';
 import { VM_HUGETLB, VM_PFNMAP, VM_SOFTDIRTY } from './vm-flags.ts';
 
 /** pagemap_scan_get_args: 0, −EINVAL, −EFAULT. */
@@ -128,12 +132,12 @@ function flushBuffer(scan: PmScanRef): number {
 /** pagemap_scan_test_walk: 0 to look at a VMA, 1 to pass it over, −EPERM. */
 export function pagemapScanTestWalk(scan: PmScanRef, vma: VmaRef): number {
   const flags = get(scan, PmScan.flags);
-  // Nothing is registered with a userfaultfd that would resolve write protection asynchronously.
-  if ((flags & PM_SCAN_CHECK_WPASYNC) !== 0) return -EPERM;
-  if ((flags & PM_SCAN_WP_MATCHING) !== 0) return 1;
+  const allowed = userfaultfdWpAsync(vma) && userfaultfdWpUseMarkers(vma);
+  if (!allowed && (flags & PM_SCAN_CHECK_WPASYNC) !== 0) return -EPERM;
+  if (!allowed && (flags & PM_SCAN_WP_MATCHING) !== 0) return 1;
   const vmFlags = get(vma, Vma.flags);
   if ((vmFlags & VM_PFNMAP) !== 0) return 1;
-  const category = (vmFlags & VM_SOFTDIRTY) !== 0 ? PAGE_IS_SOFT_DIRTY : 0;
+  const category = ((vmFlags & VM_SOFTDIRTY) !== 0 ? PAGE_IS_SOFT_DIRTY : 0) | (allowed ? PAGE_IS_WPALLOWED : 0);
   const required = get(scan, PmScan.mask) & PAGE_IS_WPALLOWED;
   if (((category ^ get(scan, PmScan.inverted)) & required) !== required) return 1;
   set(scan, PmScan.vmaCategory, category);
@@ -141,20 +145,49 @@ export function pagemapScanTestWalk(scan: PmScanRef, vma: VmaRef): number {
 }
 
 /** pagemap_scan_pte_hole: pages without a table. */
-export function pagemapScanPteHole(walk: MmWalkRef, start: Vpn, end: Vpn): number {
+export function* pagemapScanPteHole(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
   const scan = walkArg(walk, WALK_PAGEMAP_SCAN);
   if (get(walk, MmWalk.vma) === 0) return 0;
-  const categories = get(scan, PmScan.vmaCategory);
-  return interesting(scan, categories) ? output(scan, categories, start, end) : 0;
+  // What was never there, or went with its table, is as if written to who watches writes (6.18 stable).
+  const categories = get(scan, PmScan.vmaCategory) | (userfaultfdWp(get(walk, MmWalk.vma)) ? PAGE_IS_WRITTEN : 0);
+  if (!interesting(scan, categories)) return 0;
+  const result = output(scan, categories, start, end);
+  const to = result === 0 ? end : get(scan, PmScan.walkEnd);
+  if ((get(scan, PmScan.flags) & PM_SCAN_WP_MATCHING) === 0 || to === start) return result;
+  const protectedNow = yield* uffdWpRange(get(walk, MmWalk.vma), start, to, 1);
+  return protectedNow < 0 ? protectedNow : result;
 }
 
-/** pagemap_scan_pmd_entry, pagemap_scan_hugetlb_entry: of a leaf, whose pages of one kind are given out together. */
-export function pagemapScanLeaf(walk: MmWalkRef, entry: number, level: number, start: Vpn, end: Vpn): number {
+/**
+ * pagemap_scan_pmd_entry, pagemap_scan_hugetlb_entry: of a leaf, whose pages of one kind are given out together; those that were written
+ * are write-protected from now on where that is asked for. Needs the lock of the entry's table.
+ */
+export function* pagemapScanLeaf(walk: MmWalkRef, at: number, entry: number, level: number, start: Vpn, end: Vpn): Op<number> {
   const scan = walkArg(walk, WALK_PAGEMAP_SCAN);
   let categories = get(scan, PmScan.vmaCategory);
   if ((get(get(walk, MmWalk.vma), Vma.flags) & VM_HUGETLB) !== 0) categories |= entry === 0 ? PAGE_IS_HUGE : hugeCategory(entry) & ~PAGE_IS_GUARD;
   else categories |= level > 0 ? hugeCategory(entry) : pageCategory(scan, entry);
-  return interesting(scan, categories) ? output(scan, categories, start, end) : 0;
+  if (!interesting(scan, categories)) return 0;
+  const result = output(scan, categories, start, end);
+  const to = result === 0 ? end : get(scan, PmScan.walkEnd);
+  if ((get(scan, PmScan.flags) & PM_SCAN_WP_MATCHING) === 0 || (categories & PAGE_IS_WRITTEN) === 0 || to === start) return result;
+  yield* makeUffdWp(get(walk, MmWalk.vma), at, level, start, to);
+  return result;
+}
+
+/** make_uffd_wp_pte, make_uffd_wp_pmd: the entries of pages [start, end), of which the first is at `at`. A part of a huge page is left alone. */
+function* makeUffdWp(vma: VmaRef, at: number, level: number, start: Vpn, end: Vpn): Op<number> {
+  const mm = get(vma, Vma.mm);
+  const span = spanPages(level);
+  for (let vpn = start; vpn + span <= end; vpn += span) {
+    const ptep = at + ((vpn - start) / span) * entryStride(level);
+    const seen = yield* entryGet(ptep, level);
+    if (ptePresent(seen)) {
+      const pte = level === 0 ? yield* ptepGetAndClear(mm, vpn, ptep, seen) : yield* entryGetAndClear(ptep, level);
+      yield* entrySet(ptep, level, pteSet(pteWrprotect(pte), PTE_UFFD_WP));
+    } else if (seen === 0 && level === 0) yield* entrySet(ptep, 0, mkPteMarker(PTE_MARKER_UFFD_WP));
+  }
+  return yield* flushTlbRange(mm, start, end);
 }
 
 /** pagemap_thp_category, pagemap_hugetlb_category: of an entry that maps a huge page, or did. */

@@ -115,12 +115,12 @@ function* walkVmas(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
     if (vma === 0 || from < get(vma, Vma.start)) {
       if (vma !== 0) next = Math.min(end, get(vma, Vma.start));
       set(walk, MmWalk.vma, 0);
-      if (hasStep(walk, HAS_HOLE)) error = walkHole(walk, from, next, -1);
+      if (hasStep(walk, HAS_HOLE)) error = yield* walkHole(walk, from, next, -1);
     } else {
       yield* lockVma(vma, lock);
       set(walk, MmWalk.vma, vma);
       next = Math.min(end, get(vma, Vma.end));
-      error = walkPageTest(walk, from, next);
+      error = yield* walkPageTest(walk, from, next);
       // What is above 0 passes the VMA over and is nobody else's concern.
       if (error > 0) error = 0;
       else if (error === 0) error = yield* walkVma(walk, from, next);
@@ -138,7 +138,7 @@ export function* walkPageVma<T extends string>(vma: VmaRef, ops: WalkOps<T>, arg
   checkMmLock(mm, walkLock(ops, arg));
   yield* lockVma(vma, walkLock(ops, arg));
   const walk = newWalk(mm, vma, ops, arg, get(vma, Vma.start));
-  let error = hasStep(walk, HAS_INSTALL) ? -EINVAL : walkPageTest(walk, get(vma, Vma.start), get(vma, Vma.end));
+  let error = hasStep(walk, HAS_INSTALL) ? -EINVAL : yield* walkPageTest(walk, get(vma, Vma.start), get(vma, Vma.end));
   if (error > 0) error = 0;
   else if (error === 0) error = yield* walkVma(walk, get(vma, Vma.start), get(vma, Vma.end));
   freeWalk(walk);
@@ -174,7 +174,7 @@ export function* walkPageMapping<T extends string>(inode: InodeRef, first: numbe
     set(walk, MmWalk.vma, vma);
     set(walk, MmWalk.mm, get(vma, Vma.mm));
     set(walk, MmWalk.start, start);
-    error = walkPageTest(walk, get(vma, Vma.start), get(vma, Vma.end));
+    error = yield* walkPageTest(walk, get(vma, Vma.start), get(vma, Vma.end));
     if (error === 0) error = yield* walkVma(walk, start, Math.min(last + 1 + offset, get(vma, Vma.end)));
     else if (error > 0) {
       error = 0;
@@ -207,11 +207,11 @@ export function* walkPageRangeNovma<T extends string>(mm: MmRef, start: Vpn, end
 // --- tables -----------------------------------------------------------------------------------------------------------------
 
 /** walk_page_test: 0 to walk over a part of the walk's VMA, above 0 to pass it over, or an error. */
-function walkPageTest(walk: MmWalkRef, start: Vpn, end: Vpn): number {
+function* walkPageTest(walk: MmWalkRef, start: Vpn, end: Vpn): Op<number> {
   if (hasStep(walk, HAS_TEST)) return walkTest(walk, start, end);
   if ((get(get(walk, MmWalk.vma), Vma.flags) & VM_PFNMAP) === 0) return 0;
   // Nothing there has a struct page; who wants to hear of every address hears of a hole.
-  const error = hasStep(walk, HAS_HOLE) ? walkHole(walk, start, end, -1) : 0;
+  const error = hasStep(walk, HAS_HOLE) ? yield* walkHole(walk, start, end, -1) : 0;
   return error !== 0 ? error : 1;
 }
 
@@ -251,7 +251,7 @@ function* walkTable(walk: MmWalkRef, table: Page, linux: number, start: Vpn, end
     let error = 0;
     if (entry === 0 && !folded) {
       if ((has & HAS_INSTALL) === 0) {
-        if ((has & HAS_HOLE) !== 0) error = walkHole(walk, vpn, next, level === topLevel ? 0 : 4 - level);
+        if ((has & HAS_HOLE) !== 0) error = yield* walkHole(walk, vpn, next, level === topLevel ? 0 : 4 - level);
         if (error !== 0) return error;
         vpn = next;
         continue;

@@ -25,6 +25,7 @@ import {
   FMODE_WRITE,
   INODE_DISK,
   INODE_PIPE,
+  INODE_UFFD,
   kindIsHugetlb,
   kindIsRegular,
   MAX_LFS_FILESIZE,
@@ -44,6 +45,7 @@ import { SGP_READ, shmemGetFolio, shmemWriteBegin, shmemWriteEnd } from './shmem
 import { folioMarkAccessed, folioPut } from './swap.ts';
 import { File, type FileRef, Inode, type InodeRef, Mm, type MmRef, type Page, Process, type ProcessRef } from './types.ts';
 import { byteOf, clearUser, copyBytes, copyToUser, userPage } from './uaccess.ts';
+import { userfaultfdRead } from './userfaultfd.ts';
 import { rlimit } from './util.ts';
 
 const RLIMIT_FSIZE = 1;
@@ -60,7 +62,7 @@ const accessOk = (mm: MmRef, address: number, length: number): boolean => addres
 // --- copies that may not fault ----------------------------------------------------------------------------------------------
 
 /** copy_folio_from_iter_atomic: copies from user memory as far as it can be read without a fault; bytes copied. */
-function copyFromUserAtomic(mm: MmRef, from: number, page: Page, offset: number, length: number): number {
+export function copyFromUserAtomic(mm: MmRef, from: number, page: Page, offset: number, length: number): number {
   const size = 2 ** pageShift;
   let done = 0;
   while (done < length) {
@@ -258,6 +260,7 @@ function* vfsRead(file: FileRef, mm: MmRef, address: number, length: number, pos
   const inode = get(file, File.inode);
   const kind = get(inode, Inode.kind);
   if (kind === INODE_PIPE) return yield* pipeRead(file, mm, address, count);
+  if (kind === INODE_UFFD) return yield* userfaultfdRead(file, mm, address, count);
   if (!kindIsRegular(kind)) return -EINVAL;
   if (kindIsHugetlb(kind)) return yield* hugetlbRead(inode, mm, address, count, position);
   return kind === INODE_DISK ? yield* diskRead(file, mm, address, count, position) : yield* shmemRead(inode, mm, address, count, position);

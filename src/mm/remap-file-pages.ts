@@ -12,6 +12,7 @@ import { MAP_FIXED, MAP_LOCKED, MAP_NONBLOCK, MAP_POPULATE, MAP_SHARED, PROT_EXE
 import { doMmap } from './mmap.ts';
 import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { type FileRef, Mm, type MmRef, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { dropUffdUnmaps } from './userfaultfd-events.ts';
 import { pfnDown } from './util.ts';
 import { VM_EXEC, VM_LOCKED, VM_READ, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 import { vmaLookup } from './vma-tree.ts';
@@ -43,6 +44,7 @@ export function* sysRemapFilePages(process: ProcessRef, address: number, length:
     result = yield* mapOther(mm, vma, file, start, pages, pgoff, flags);
   const populate = result < 0 ? 0 : get(mm, Mm.populate);
   const files = takeFilesToRelease(mm);
+  if (get(mm, Mm.uffdUnmaps) !== 0) yield* dropUffdUnmaps(mm);
   yield* mmapWriteUnlock(mm);
   if (populate !== 0) yield* mmPopulate(mm, start, populate);
   yield* filePut(file);

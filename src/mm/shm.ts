@@ -20,6 +20,7 @@ import { mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { doMunmap } from './munmap.ts';
 import { shmemFileSetup } from './shmem.ts';
 import { File, type FileRef, Globals, Inode, Mm, type NameRef, Process, type ProcessRef, Shm, type ShmRef, Vma, type VmaRef } from './types.ts';
+import { dropUffdUnmaps } from './userfaultfd-events.ts';
 import { OVERCOMMIT_NEVER, pfnDown } from './util.ts';
 import { VM_NORESERVE } from './vm-flags.ts';
 import { VMOPS_SHM } from './vm-ops-types.ts';
@@ -215,6 +216,7 @@ function* attachFile(process: ProcessRef, file: FileRef, at: number, bytes: numb
     populate = get(mm, Mm.populate);
   }
   const files = takeFilesToRelease(mm);
+  if (get(mm, Mm.uffdUnmaps) !== 0) yield* dropUffdUnmaps(mm);
   yield* mmapWriteUnlock(mm);
   if (populate !== 0) yield* mmPopulate(mm, pfnDown(result), populate);
   if (files !== 0) yield* releaseFiles(files);
@@ -243,6 +245,7 @@ export function* sysShmdt(process: ProcessRef, address: number): Op<number> {
     }
     vma = next;
   }
+  if (get(mm, Mm.uffdUnmaps) !== 0) yield* dropUffdUnmaps(mm);
   yield* mmapWriteUnlock(mm);
   return result;
 }

@@ -35,10 +35,13 @@ import { mountHuge, SHMEM_HUGE_NEVER, shmemAllowableHugeOrders } from './shmem-h
 import { folioAddLru, folioMarkAccessed, folioMarkDirty, folioPut } from './swap.ts';
 import { truncateInodePagesRange, unmapAgain, unmapMappingRange, zeroFolioRange } from './truncate.ts';
 import { File, type FileRef, Globals, Inode, type InodeRef, type MmRef, type NameRef, type Page, Vma, type VmaRef } from './types.ts';
+import { handleUserfault } from './userfaultfd-fault.ts';
+import { UFFD_MINOR } from './userfaultfd-types.ts';
+import { userfaultfdMinor, userfaultfdMissing } from './userfaultfd-vma.ts';
 import { enoughMemory, vmUnacctMemory } from './util.ts';
 import { countVmEvent } from './vm-event.ts';
 import { THP_FILE_ALLOC, THP_FILE_FALLBACK } from './vm-event-types.ts';
-import { VM_NORESERVE } from './vm-flags.ts';
+import { VM_NORESERVE, VM_UFFD_MISSING } from './vm-flags.ts';
 import { VMOPS_SHMEM_ANON } from './vm-ops-types.ts';
 import { faultGfp, VM_FAULT_LOCKED, VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_RETRY, VM_FAULT_SIGBUS, Vmf, type VmfRef } from './vmf.ts';
 
@@ -124,6 +127,9 @@ export function* shmemGetFolio(inode: InodeRef, index: number, writeEnd: number,
   return yield* shmemGetFolioGfp(inode, index, writeEnd, sgp, mm, GFP_HIGHUSER_MOVABLE, 0);
 }
 
+/** A userfaultfd has been asked: what shmemGetFolioGfp() answers, less the VM_FAULT_* result. */
+const FAULT_HANDLED = 4096;
+
 /** shmem_get_folio_gfp: the same with the flags for new pages, and the fault that asks (or 0). */
 function* shmemGetFolioGfp(inode: InodeRef, index: number, writeEnd: number, sgp: number, mm: MmRef, gfp: number, vmf: VmfRef): Op<number> {
   if (index >= LAST_INDEX) return -EFBIG;
@@ -131,6 +137,15 @@ function* shmemGetFolioGfp(inode: InodeRef, index: number, writeEnd: number, sgp
     if (sgp <= SGP_CACHE && !withinSize(inode, index)) return -EINVAL;
     let page = yield* filemapGetEntry(inode, index);
     let fresh = 0;
+    if (vmf !== 0 && get(get(vmf, Vmf.vma), Vma.uffd) !== 0) {
+      const vma = get(vmf, Vmf.vma);
+      const reason = page > 0 ? UFFD_MINOR : VM_UFFD_MISSING;
+      if (page > 0 ? userfaultfdMinor(vma) : userfaultfdMissing(vma)) {
+        if (page > 0) yield* folioPut(page);
+        set(vmf, Vmf.page, 0);
+        return -FAULT_HANDLED - (yield* handleUserfault(vmf, reason));
+      }
+    }
     if (page > 0) {
       yield* folioLock(page);
       if (folioLeft(inode, page)) {
@@ -234,6 +249,28 @@ function* allocAndAddFolio(inode: InodeRef, index: number, mm: MmRef, gfp: numbe
   return error;
 }
 
+/** The part of shmem_mfill_atomic_pte that gives a file a page with content, which it leaves locked. −EEXIST, −ENOMEM. */
+export function* shmemAddNewFolio(inode: InodeRef, page: Page, index: number, mm: MmRef): Op<number> {
+  if ((yield* acctBlocks(mm, inode, 1)) !== 0) return -ENOMEM;
+  yield* folioLock(page);
+  yield* setFlags(page, PG_SWAPBACKED);
+  const error = yield* filemapAddFolio(inode, page, index);
+  if (error !== 0) {
+    yield* folioUnlock(page);
+    yield* shmemUncharge(inode, 1);
+    return error;
+  }
+  yield* shmemRecalcInode(inode, 1, 0);
+  yield* folioAddLru(page);
+  return 0;
+}
+
+/** Takes it back. */
+export function* shmemRemoveNewFolio(inode: InodeRef, page: Page, index: number): Op<number> {
+  yield* filemapRemoveFolio(inode, page, index);
+  return yield* shmemRecalcInode(inode, 0, 0);
+}
+
 /** shmem_falloc_wait: a hole is being punched. 0 when the page lies outside; else the fault starts again when the hole is made. */
 function* waitForHole(vmf: VmfRef, inode: InodeRef): Op<number> {
   const pgoff = get(vmf, Vmf.pgoff);
@@ -256,6 +293,7 @@ export function* shmemFault(vmf: VmfRef): Op<number> {
   }
   const pgoff = get(vmf, Vmf.pgoff);
   const folio = yield* shmemGetFolioGfp(inode, pgoff, 0, SGP_CACHE, get(vma, Vma.mm), faultGfp(vmf, 0), vmf);
+  if (folio <= -FAULT_HANDLED) return -FAULT_HANDLED - folio;
   if (folio < 0) return folio === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
   set(vmf, Vmf.page, folioFilePage(folio, pgoff));
   return VM_FAULT_LOCKED;

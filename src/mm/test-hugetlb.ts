@@ -18,7 +18,7 @@ export function* hugetlbUnmapTable(process: ProcessRef, vpn: Vpn, count: number)
   yield* vmaStartWrite(vma);
   const tlb = yield* tlbGather(mm);
   yield* hugetlbZapBegin(vma);
-  yield* unmapHugepageRange(tlb, vma, vpn, end, 0);
+  yield* unmapHugepageRange(tlb, vma, vpn, end, 0, 0);
   yield* hugetlbZapEnd(vma, true);
   yield* freePgdRange(tlb, mm, vpn, end, 0, Infinity);
   yield* tlbFinish(tlb);

@@ -141,6 +141,8 @@ export const Globals = defineStruct('globals', {
   memoryFailure: 'number',
   /** Pools of huge pages (mm/hugetlb-types.ts). */
   hugetlb: 'ref:hugetlb',
+  /** Contexts of userfaultfd that there are: while there are any, calls may sleep until a process does something. */
+  userfaultfds: 'count',
 });
 
 export const Mm = defineStruct(
@@ -201,6 +203,8 @@ export const Mm = defineStruct(
     populate: 'count',
     /** Files whose last reference went with what the last do_mmap() replaced, linked by File.next: they are released when the call is over (task_work_add). */
     filesToRelease: 'ref:file',
+    /** What the call that holds the mmap lock for writing has unmapped of VMAs whose userfaultfd wants to hear of it (mm/userfaultfd-events.ts). */
+    uffdUnmaps: 'ref:uffdUnmap',
     process: 'ref:process',
     /** Address space identifier with its generation (mm/context.ts), 0 before the first. */
     contextId: 'number',
@@ -248,6 +252,8 @@ export const Vma = defineStruct(
     /** PR_SET_VMA_ANON_NAME: number of the interned name, 0 none. */
     anonName: 'number',
     privateData: 'number',
+    /** vm_userfaultfd_ctx (mm/userfaultfd-types.ts). */
+    uffd: 'ref:uffd',
   },
   { start: 'vmaWrite', end: 'vmaWrite', pgoff: 'vmaWrite', flags: 'vmaWrite' },
 );
@@ -381,6 +387,8 @@ export const Inode = defineStruct('inode', {
   super: 'ref:hugetlbSuper',
   /** Whom a pidfd is of. */
   process: 'ref:process',
+  /** Of a userfaultfd. */
+  uffd: 'ref:uffd',
   /** Name without directory, as the directory entry has it. */
   name: 'ref:name',
   /** Next in Globals.directory while a name leads here. */

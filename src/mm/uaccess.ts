@@ -10,7 +10,7 @@ import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { bytes, pageShift, setByte } from '../memory/state.ts';
 import { EFAULT } from './errno.ts';
-import { userFault } from './fault.ts';
+import { kernelFault } from './fault.ts';
 import { Mm, type MmRef, type Page, type Vpn } from './types.ts';
 
 /** The page of RAM behind a user page, faulted in for an access (ACCESS_READ, ACCESS_WRITE); 0 when the access is not allowed. */
@@ -18,7 +18,7 @@ export function* userPage(mm: MmRef, vpn: Vpn, access: number): Op<number> {
   for (;;) {
     const page = mmuAccess(get(mm, Mm.pgd), vpn, access);
     if (page !== 0) return page;
-    if ((yield* userFault(mm, vpn, access)) !== 0) return 0;
+    if ((yield* kernelFault(mm, vpn, access)) !== 0) return 0;
   }
 }
 

@@ -53,3 +53,5 @@ export const VM_COPY_ON_FORK = VM_PFNMAP | VM_UFFD_WP | VM_MAYBE_GUARD;
 
 /** VM_SYNC (MAP_SYNC), in Vma.highFlags. */
 export const VMH_SYNC = 1;
+/** VM_UFFD_MINOR, likewise. */
+export const VMH_UFFD_MINOR = 2;

@@ -44,6 +44,7 @@ function newVmgOf(vma: VmaRef, prev: VmaRef, next: VmaRef, start: Vpn, end: Vpn)
   set(vmg, Vmg.anonVma, get(vma, Vma.anonVma));
   set(vmg, Vmg.anonName, get(vma, Vma.anonName));
   set(vmg, Vmg.highFlags, get(vma, Vma.highFlags));
+  set(vmg, Vmg.uffd, get(vma, Vma.uffd));
   return vmg;
 }
 
@@ -55,7 +56,8 @@ const isMergeable = (vmg: VmgRef, vma: VmaRef): boolean =>
   ((get(vma, Vma.flags) ^ get(vmg, Vmg.flags)) & ~VM_IGNORE_MERGE) === 0 &&
   get(vma, Vma.highFlags) === get(vmg, Vmg.highFlags) &&
   get(vma, Vma.file) === get(vmg, Vmg.file) &&
-  get(vma, Vma.anonName) === get(vmg, Vmg.anonName);
+  get(vma, Vma.anonName) === get(vmg, Vmg.anonName) &&
+  get(vma, Vma.uffd) === get(vmg, Vmg.uffd);
 
 /** is_mergeable_anon_vma. */
 function isMergeableAnonVma(vmg: VmgRef, target: VmaRef): boolean {
@@ -305,6 +307,22 @@ export function* vmaModifyFlags(prev: VmaRef, vma: VmaRef, start: Vpn, end: Vpn,
   const result = yield* vmaModify(vmg);
   freeVmg(vmg);
   return result;
+}
+
+/** vma_modify_flags_uffd: the same for another context and other modes, as newUffdVmg() was told them. */
+export function* vmaModifyFlagsUffd(vmg: VmgRef, prev: VmaRef, vma: VmaRef): Op<number> {
+  if (standsAlone(vma, prev, get(vmg, Vmg.start), get(vmg, Vmg.end))) return vma;
+  return yield* vmaModify(vmg);
+}
+
+/** What vmaModifyFlagsUffd() takes: [start, end) of a VMA with another context, flags and high flags; the caller frees it. */
+export function newUffdVmg(prev: VmaRef, vma: VmaRef, start: Vpn, end: Vpn, ctx: number, flags: number, highFlags: number): VmgRef {
+  const vmg = newVmgOf(vma, prev, 0, start, end);
+  set(vmg, Vmg.middle, vma);
+  set(vmg, Vmg.flags, flags);
+  set(vmg, Vmg.highFlags, highFlags);
+  set(vmg, Vmg.uffd, ctx);
+  return vmg;
 }
 
 /** vm_flags_reset of a VMA that vmaModifyFlags() returned: sticky flags that came with a merge stay. */

@@ -44,6 +44,7 @@ export function* vmAreaDup(vma: VmaRef): Op<VmaRef> {
   set(copy, Vma.ops, get(vma, Vma.ops));
   set(copy, Vma.anonName, get(vma, Vma.anonName));
   set(copy, Vma.privateData, get(vma, Vma.privateData));
+  set(copy, Vma.uffd, get(vma, Vma.uffd));
   return copy;
 }
 

@@ -27,6 +27,7 @@ export const Vmg = defineStruct('vmg', {
   file: 'ref:file',
   anonVma: 'ref:anonVma',
   anonName: 'number',
+  uffd: 'ref:uffd',
   /** Only extend prev (brk). */
   justExpand: 'number',
   /** Failing for want of memory is the same as not merging. */
@@ -63,6 +64,8 @@ export const Vms = defineStruct('vms', {
   unlock: 'number',
   /** The call goes on with what it maps here: files are released at its end (`Mm.filesToRelease`). */
   filesLater: 'number',
+  /** The caller tells userfaultfds what went (`Mm.uffdUnmaps`). */
+  uf: 'number',
   /** Entries are still to be cleared. */
   clearPtes: 'number',
   /** The VMAs have left the tree. */

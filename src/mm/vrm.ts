@@ -19,6 +19,9 @@ export const Vrm = defineStruct('vrm', {
   charged: 'count',
   locked: 'number',
   populateExpand: 'number',
+  /** A userfaultfd that is told of the move, and (vrm->uf_unmap_early) of what gave way to it. */
+  uffd: 'ref:uffd',
+  unmapsEarly: 'ref:uffdUnmap',
 });
 
 export const REMAP_NO_RESIZE = 1;

@@ -136,7 +136,7 @@ export function* walkLeaf(walk: MmWalkRef, at: number, entry: number, level: num
     case WALK_PAGEMAP:
       return pagemapLeaf(walk, at, entry, level, vpn, end);
     case WALK_PAGEMAP_SCAN:
-      return pagemapScanLeaf(walk, entry, level, vpn, end);
+      return yield* pagemapScanLeaf(walk, at, entry, level, vpn, end);
     case WALK_SMAPS:
       return smapsLeaf(walk, at, entry, level, vpn, end);
     case WALK_NUMA_MAPS:
@@ -154,14 +154,14 @@ export function* walkLeaf(walk: MmWalkRef, at: number, entry: number, level: num
 }
 
 /** mm_walk_ops.pte_hole: pages [start, end) without tables; `depth` of the entry that is empty, −1 where VMAs were looked at, or hugetlb. */
-export function walkHole(walk: MmWalkRef, start: Vpn, end: Vpn, depth: number): number {
+export function* walkHole(walk: MmWalkRef, start: Vpn, end: Vpn, depth: number): Op<number> {
   switch (get(walk, MmWalk.ops)) {
     case WALK_MINCORE:
       return mincoreUnmappedRange(walk, start, end);
     case WALK_PAGEMAP:
       return pagemapHole(walk, start, end);
     case WALK_PAGEMAP_SCAN:
-      return pagemapScanPteHole(walk, start, end);
+      return yield* pagemapScanPteHole(walk, start, end);
     case WALK_PTDUMP:
     case WALK_COUNT:
     case WALK_COUNT_LOCKED:

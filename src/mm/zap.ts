@@ -7,9 +7,9 @@
 
 import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, entryGetAndClear, get, spinUnlock } from '../kernel/ops.ts';
+import { entryGet, entryGetAndClear, entrySet, get, spinUnlock } from '../kernel/ops.ts';
 import { nextPage } from '../memory/folio.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE } from '../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear } from './contpte.ts';
 import { EAGAIN } from './errno.ts';
 import { pmdTransHuge, splitHugePmd, zapHugePmd } from './huge-memory.ts';
@@ -20,13 +20,15 @@ import { splitMigrationPmd, zapMigrationPmd } from './migrate-pmd.ts';
 import { isHwpoisonEntry, isMigrationEntry, pfnSwapEntryPage } from './migration-entry.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { tlbFinish, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
-import { isSwapPte, pteLockptr, ptePage, ptePresent, tablePage } from './pgtable.ts';
+import { isSwapPte, mkPteMarker, PTE_MARKER_POISONED, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { freePte, tryGetAndClearPmd, tryToFreePte } from './pt-reclaim.ts';
 import { folioRemoveRmap, folioRemoveRmapPtes } from './rmap.ts';
 import { folioMarkAccessed, folioMarkDirty, folioTestAnon } from './swap.ts';
 import { type GatherRef, Inode, type InodeRef, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { userfaultfdWp } from './userfaultfd-vma.ts';
 import { VM_HUGETLB, VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
+import { vmaIsAnonymous } from './vm-ops.ts';
 
 /** ZAP_FLAG_DROP_MARKER: guard and other markers go as well. */
 export const ZAP_DROP_MARKER = 1;
@@ -87,7 +89,7 @@ function* zapPteRange(tlb: GatherRef, vma: VmaRef, mm: MmRef, pmdp: number, star
       vpn += contPtes() - 1;
     } else if (pte !== 0) {
       if (ptePresent(pte)) skipped += yield* zapPresentPte(tlb, vma, mm, ptep, pte, vpn, flags);
-      else skipped += yield* zapNonpresentPte(mm, ptep, pte, flags);
+      else skipped += yield* zapNonpresentPte(vma, mm, ptep, pte, flags);
     }
     ptep += step;
   }
@@ -104,12 +106,20 @@ function* zapPresentPte(tlb: GatherRef, vma: VmaRef, mm: MmRef, ptep: number, se
   if (page !== 0 && (flags & ZAP_KEEP_COWS) !== 0 && folioTestAnon(page)) return 1;
   const pte = yield* ptepGetAndClear(mm, vpn, ptep, seen);
   tlbRemoveEntry(tlb, vpn, vpn + 1);
-  if (page === 0) return 0;
+  const marked = (pte & PTE_UFFD_WP) !== 0 ? yield* zapInstallUffdWp(vma, ptep, flags) : 0;
+  if (page === 0) return marked;
   if (!folioTestAnon(page)) yield* zapFilePage(vma, page, pte);
   yield* addMmCounter(mm, mmCounter(page), -1);
   yield* folioRemoveRmap(page, vma);
   yield* tlbRemovePage(tlb, page);
-  return 0;
+  return marked;
+}
+
+/** zap_install_uffd_wp_if_needed: write protection of a file's page outlives its entry, as a marker; 1 when one was set. Needs the lock; the entry is empty. */
+function* zapInstallUffdWp(vma: VmaRef, ptep: number, flags: number): Op<number> {
+  if (vmaIsAnonymous(vma) || (flags & ZAP_DROP_MARKER) !== 0 || !userfaultfdWp(vma)) return 0;
+  yield* entrySet(ptep, 0, mkPteMarker(PTE_MARKER_UFFD_WP));
+  return 1;
 }
 
 /** A page of a file is dirty, or in use, by what its entry `pte` says. */
@@ -125,16 +135,18 @@ function* zapRun(tlb: GatherRef, vma: VmaRef, mm: MmRef, ptep: number, seen: num
   const anon = folioTestAnon(page);
   if ((flags & ZAP_KEEP_COWS) !== 0 && anon) return 1;
   const pte = yield* getAndClearRun(ptep);
+  let marked = 0;
+  if ((pte & PTE_UFFD_WP) !== 0) for (let i = 0; i < contPtes(); i++) marked = yield* zapInstallUffdWp(vma, ptep + i * entryStride(0), flags);
   tlbRemoveEntry(tlb, vpn, vpn + contPtes());
   if (!anon) yield* zapFilePage(vma, page, pte);
   yield* addMmCounter(mm, mmCounter(page), -contPtes());
   yield* folioRemoveRmapPtes(page, contPtes(), vma);
   for (let i = 0; i < contPtes(); i++) yield* tlbRemovePage(tlb, nextPage(page, i));
-  return 0;
+  return marked;
 }
 
-/** zap_nonpresent_ptes for one entry: markers stay unless asked for; 1 when it stays. */
-function* zapNonpresentPte(mm: MmRef, ptep: number, pte: number, flags: number): Op<number> {
+/** zap_nonpresent_ptes for one entry: markers stay unless asked for (of anonymous memory those of write protection go, and poison where private copies go); 1 when it stays. */
+function* zapNonpresentPte(vma: VmaRef, mm: MmRef, ptep: number, pte: number, flags: number): Op<number> {
   const page = pfnSwapEntryPage(pte);
   if (page !== 0) {
     if ((flags & ZAP_KEEP_COWS) !== 0 && (isHwpoisonEntry(pte) || folioTestAnon(page))) return 1;
@@ -143,7 +155,10 @@ function* zapNonpresentPte(mm: MmRef, ptep: number, pte: number, flags: number):
     if (!isHwpoisonEntry(pte)) yield* addMmCounter(mm, mmCounter(page), -1);
     return 0;
   }
-  if (isSwapPte(pte) && (flags & ZAP_DROP_MARKER) === 0) return 1;
+  if (isSwapPte(pte) && (flags & ZAP_DROP_MARKER) === 0) {
+    const marker = pteMarker(pte);
+    if ((marker & PTE_MARKER_UFFD_WP) !== 0 ? !vmaIsAnonymous(vma) : (marker & PTE_MARKER_POISONED) === 0 || (flags & ZAP_KEEP_COWS) !== 0) return 1;
+  }
   yield* entryGetAndClear(ptep, 0);
   return 0;
 }
@@ -154,7 +169,7 @@ export function* unmapSingleVma(tlb: GatherRef, vma: VmaRef, start: Vpn, end: Vp
   // A mapping that failed has lost its file already, and maps nothing.
   if (get(vma, Vma.file) === 0) return 0;
   yield* hugetlbZapBegin(vma);
-  yield* unmapHugepageRange(tlb, vma, start, end, 0);
+  yield* unmapHugepageRange(tlb, vma, start, end, 0, flags & ZAP_DROP_MARKER);
   return yield* hugetlbZapEnd(vma, (flags & ZAP_UNMAP) !== 0);
 }
 

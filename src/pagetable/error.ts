@@ -13,7 +13,9 @@ export type PxdErrorCode =
   /** Something needed is not there or not permitted. */
   | 'unavailable'
   /** A bound (memory, entries) was reached. */
-  | 'limit';
+  | 'limit'
+  /** A process of a machine sleeps until another one does something; what it did is not over. */
+  | 'asleep';
 
 export class PxdError extends Error {
   readonly code: PxdErrorCode;

@@ -392,7 +392,8 @@ describe.each(MODES)('%s', (mode) => {
     expect(w.run('getUserPagesUnlocked', p.mm, AT + 1, 1, 0, vector).result).toBe(EFAULT);
     expect(w.run('getUserPagesUnlocked', p.mm, AT + 1, 1, FOLL_HWPOISON, vector).result).toBe(EHWPOISON);
     expect(p.load(BigInt(AT * w.size), 4)).toMatchObject({ signal: 11 });
-    expect(p.load(BigInt((AT + 1) * w.size), 4)).toMatchObject({ signal: 7, code: 4 });
+    // Without CONFIG_MEMORY_FAILURE the signal says nothing of poison (BUS_ADRERR).
+    expect(p.load(BigInt((AT + 1) * w.size), 4)).toMatchObject({ signal: 7, code: 2 });
     expect(w.run('getUserPagesUnlocked', p.mm, AT + 2, 1, FOLL_NOFAULT, vector).result).toBe(EFAULT);
     for (const page of [0, 1]) expect(w.run('getUserPagesFastOnly', p.mm, AT + page, 1, 0, vector).result).toBe(0);
     expect(get(vector, PageVector.count)).toBe(0);

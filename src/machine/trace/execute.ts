@@ -4,7 +4,7 @@
  * Invariants: buffers of system calls lie in the scratch pages of the process, at the places where the recorder has them; results have
  * the form of the trace; an operation of a process that is gone gives "noproc" and does nothing.
  *
- * Operations on userfaultfd, swap areas, KSM scans, memory cgroups and NUMA policies are not carried out yet: a `PxdError` 'unavailable'
+ * Operations on swap areas, KSM scans, memory cgroups and NUMA policies are not carried out yet: a `PxdError` 'unavailable'
  * names them.
  *
  * Source of the meanings: the recorder's protocol, sections 3 and 4.
@@ -14,6 +14,7 @@ import { ERRNO, errnoName } from './errno.ts';
 import type { Argument, FaultRun, Operation, OperationResult } from './format.ts';
 import { DISK_DIRECTORY, type Fault, SCRATCH, SCRATCH_BYTES, TMPFS_DIRECTORY, type TraceHost } from './host.ts';
 import type { FileNames } from './snapshot.ts';
+import { Userfaultfds } from './userfaultfd.ts';
 
 const PAGE_BYTES = 4096;
 const MOST_ACCESSES = 65_536;
@@ -63,8 +64,7 @@ const PLAIN: Readonly<Record<string, readonly [count: number, address?: boolean]
 };
 
 /** Known to the protocol, but of parts of the mm that cannot be played yet. */
-const NOT_YET =
-  /^(uffd_.*|wait|swapon|swapoff|ksm_scan|memcg|sleep|mbind|set_mempolicy|get_mempolicy|set_mempolicy_home_node|move_pages|migrate_pages|splice|shmctl)$/;
+const NOT_YET = /^(swapon|swapoff|ksm_scan|memcg|sleep|mbind|set_mempolicy|get_mempolicy|set_mempolicy_home_node|move_pages|migrate_pages|splice|shmctl)$/;
 
 type Handler = (e: Executor, process: number, args: readonly Argument[]) => OperationResult;
 
@@ -113,16 +113,28 @@ const INSIDE: Readonly<Record<string, Handler>> = {
   shmat: (e, p, a) => e.attach(p, a),
 };
 
+/** Accesses that were interrupted. */
+interface Progress {
+  i: number;
+  readonly faults: Fault[];
+  readonly values: Uint8Array;
+}
+
 /** Plays operations on one machine. */
 export class Executor {
   readonly host: TraceHost;
   readonly #names: FileNames;
   /** Identifiers of segments in the order of shmget. */
   readonly #segments: number[] = [];
+  readonly #userfaultfds: Userfaultfds;
+  /** What processes do that sleep, or have woken up and were not asked for their result yet. */
+  readonly #pending = new Map<number, Operation>();
+  readonly #progress = new Map<number, Progress>();
 
   /** `names` learns the names of files as they come to be. */
   constructor(host: TraceHost, names: FileNames) {
     this.host = host;
+    this.#userfaultfds = new Userfaultfds(host);
     this.#names = names;
   }
 
@@ -130,11 +142,47 @@ export class Executor {
   run({ op, process, args }: Operation): OperationResult {
     const outside = Object.hasOwn(OUTSIDE, op) ? OUTSIDE[op] : undefined;
     if (outside !== undefined) return outside(this, process, args);
-    if (NOT_YET.test(op)) throw new PxdError('unavailable', `the operation "${op}" cannot be played: pxd has no userfaultfd, swap, KSM, memcg or NUMA yet`);
+    if (Userfaultfds.has(op)) return this.#userfaultfds.run(op, args);
+    if (NOT_YET.test(op)) throw new PxdError('unavailable', `the operation "${op}" cannot be played: pxd has no swap, KSM, memcg or NUMA yet`);
     const inside = Object.hasOwn(INSIDE, op) ? INSIDE[op] : undefined;
     const plain = Object.hasOwn(PLAIN, op) ? PLAIN[op] : undefined;
-    if (inside === undefined && plain === undefined) throw new PxdError('unknown', `there is no operation "${op}"`);
+    const waits = op === 'wait' || op === 'uffd_unblock' || op === 'uffd_open';
+    if (inside === undefined && plain === undefined && !waits) throw new PxdError('unknown', `there is no operation "${op}"`);
     if (process < 0 || process >= this.host.processCount || !this.host.alive(process)) return { r: 'noproc' };
+    const pending = this.#pending.get(process);
+    if (op === 'wait') return pending === undefined ? { r: 'idle' } : this.#goOn(process, pending);
+    if (op === 'uffd_unblock') {
+      if (pending === undefined) return { r: 'idle' };
+      const { r } = this.#userfaultfds.run('uffd_unregister', args);
+      return { ...this.#goOn(process, pending), u: r === 0 ? 'ok' : String(r) };
+    }
+    if (pending !== undefined) return { r: 'busy' };
+    if (op === 'uffd_open') return this.#userfaultfds.open(process, num(args, 0));
+    return this.#begin({ op, process, args });
+  }
+
+  /** `wait`: an operation that sleeps is asked for its result. */
+  #goOn(process: number, operation: Operation): OperationResult {
+    if (this.host.asleep?.(process)) return { r: 'blocked' };
+    this.#pending.delete(process);
+    this.host.resume?.(process);
+    return this.#begin(operation);
+  }
+
+  /** Carries out an operation of a process, from where it was interrupted. */
+  #begin(operation: Operation): OperationResult {
+    try {
+      return this.#inside(operation);
+    } catch (error) {
+      if (!(error instanceof PxdError) || error.code !== 'asleep') throw error;
+      this.#pending.set(operation.process, operation);
+      return { r: 'blocked' };
+    }
+  }
+
+  #inside({ op, process, args }: Operation): OperationResult {
+    const inside = Object.hasOwn(INSIDE, op) ? INSIDE[op] : undefined;
+    const plain = Object.hasOwn(PLAIN, op) ? PLAIN[op] : undefined;
     if (inside !== undefined) return inside(this, process, args);
     const [count, address] = plain as readonly [number, boolean?];
     const numbers = Array.from({ length: count }, (_, i) => num(args, i));
@@ -172,14 +220,17 @@ export class Executor {
 
   accesses(process: number, how: 'load' | 'store' | 'exchange' | 'fetch', address: bigint, wanted: bigint, value: bigint): OperationResult {
     const count = Math.min(Number(wanted), MOST_ACCESSES);
-    const faults: Fault[] = [];
-    const values = new Uint8Array(how === 'load' ? count : 0);
-    for (let i = 0; i < count; i++) {
+    const progress = this.#progress.get(process) ?? { i: 0, faults: [], values: new Uint8Array(how === 'load' ? count : 0) };
+    this.#progress.set(process, progress);
+    const { faults, values } = progress;
+    for (; progress.i < count; progress.i++) {
+      const { i } = progress;
       const at = BigInt.asUintN(64, address + BigInt(i * PAGE_BYTES));
       const got = this.#access(process, how, at, value, i);
       if (typeof got === 'object') faults.push(got);
       else if (how === 'load') values[i] = Number(got);
     }
+    this.#progress.delete(process);
     return { r: count - faults.length, ...(how === 'load' ? { v: runLengths(values) } : {}), ...faultField(faults) };
   }
 

@@ -94,8 +94,26 @@ export interface TraceHost {
   view(process: number): ProcessView | undefined;
   /** The file behind a descriptor, undefined when it is closed or nothing that has pages (a pipe). */
   file(process: number, descriptor: number): FileView | undefined;
+  /** Who plays the recorder's part of a userfaultfd: a process of its own, which is none of those above; absent where the machine has none. */
+  readonly driver?: TraceDriver;
+  /** A call or an access of the process sleeps (`PxdError` 'asleep' said so): until its userfaultfd is read or resolves its fault. */
+  asleep?(process: number): boolean;
+  /** What the next call of the process returns without being carried out: the result of the one that slept. False when there is none (an access). */
+  resume?(process: number): boolean;
+
   /** Counters of the whole machine, by the names of a snapshot's `sys` part (HugeTotal, SwapUsed, …); only those that the machine has. */
   counters(): Readonly<Record<string, number>>;
+}
+
+/** The recorder: calls that it makes itself, with buffers in memory of its own. */
+export interface TraceDriver {
+  syscall(name: string, args: readonly bigint[]): number;
+  /** Bytes that it can use, from this address on; more are made when they are asked for. */
+  buffer(length: number): bigint;
+  write(address: bigint, bytes: Uint8Array): void;
+  read(address: bigint, length: number): Uint8Array;
+  /** Takes a copy of a descriptor of a process (pidfd_getfd): the driver's own number for it, or -errno. */
+  takeDescriptor(process: number, descriptor: number): number;
 }
 
 /** `struct pm_scan_arg`; `vectorLength` 0 stands for no vector. */

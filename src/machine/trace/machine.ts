@@ -5,6 +5,7 @@
  * open files, ADDR_NO_RANDOMIZE, root's capabilities without CAP_SYS_RESOURCE.
  */
 import { get, set } from '../../memory/heap.ts';
+import { EBADF } from '../../mm/errno.ts';
 import { globals } from '../../mm/globals.ts';
 import { Mm, Process as ProcessStruct } from '../../mm/types.ts';
 import { Machine, type MachineOptions } from '../machine.ts';
@@ -16,7 +17,17 @@ import { thpSetting } from '../thp-settings.ts';
 import { fileView, viewProcess } from '../view.ts';
 import { hugePools } from '../view-hugetlb.ts';
 import type { TraceHeader } from './format.ts';
-import { type Fault, type FileView, HARNESS_END, HARNESS_START, type PagemapScan, type PagemapScanResult, type ProcessView, type TraceHost } from './host.ts';
+import {
+  type Fault,
+  type FileView,
+  HARNESS_END,
+  HARNESS_START,
+  type PagemapScan,
+  type PagemapScanResult,
+  type ProcessView,
+  type TraceDriver,
+  type TraceHost,
+} from './host.ts';
 
 const PROT_RWX = 7;
 const MAP_PRIVATE = 2;
@@ -100,15 +111,42 @@ class MachineHost implements TraceHost {
   }
 
   syscall(process: number, name: string, args: readonly bigint[]): number {
+    const late = this.#takeLate(process);
+    if (late !== undefined) return late;
     return this.#process(process).syscall(name, ...args);
   }
 
   fork(process: number): number {
-    this.machine.enter();
-    const child = this.machine.kernel.sysFork(this.#process(process).ref);
+    const child = this.#takeLate(process) ?? this.#process(process).forkRaw();
     if (child < 0) return child;
     this.#processes.push(this.machine.processAt(child));
     return this.#processes.length - 1;
+  }
+
+  /** Results of calls that slept, by process. */
+  readonly #late = new Map<number, number>();
+
+  #takeLate(process: number): number | undefined {
+    const late = this.#late.get(process);
+    this.#late.delete(process);
+    return late;
+  }
+
+  asleep(process: number): boolean {
+    return this.#process(process).asleep;
+  }
+
+  resume(process: number): boolean {
+    const result = this.#process(process).takeResult();
+    if (result !== undefined) this.#late.set(process, result);
+    return result !== undefined;
+  }
+
+  #driver: TraceDriver | undefined;
+
+  get driver(): TraceDriver {
+    this.#driver ??= new MachineDriver(this.machine, (number) => this.#process(number));
+    return this.#driver;
   }
 
   exit(process: number, status: number): void {
@@ -206,6 +244,50 @@ class MachineHost implements TraceHost {
     this.machine.enter();
     const pool = hugePools(4).find((p) => p.kilobytes === 2048);
     return pool === undefined ? {} : { HugeTotal: pool.nr, HugeFree: pool.free, HugeRsvd: pool.resv, HugeSurp: pool.surplus };
+  }
+}
+
+/** A process beside the others, with memory for its buffers. */
+class MachineDriver implements TraceDriver {
+  readonly #machine: Machine;
+  readonly #process: Process;
+  readonly #others: (number: number) => Process;
+  #at = 0n;
+  #length = 0;
+
+  constructor(machine: Machine, others: (number: number) => Process) {
+    this.#machine = machine;
+    this.#process = machine.spawn();
+    this.#others = others;
+  }
+
+  syscall(name: string, args: readonly bigint[]): number {
+    return this.#process.syscall(name, ...args);
+  }
+
+  buffer(length: number): bigint {
+    if (length > this.#length) {
+      if (this.#length > 0) must(this.#process.syscall('munmap', this.#at, this.#length));
+      this.#length = Math.ceil(length / 65536) * 65536;
+      this.#at = BigInt(must(this.#process.syscall('mmap', 0, this.#length, 3, MAP_PRIVATE_ANONYMOUS, -1, 0)));
+    }
+    return this.#at;
+  }
+
+  write(address: bigint, bytes: Uint8Array): void {
+    this.#process.write(address, bytes);
+  }
+
+  read(address: bigint, length: number): Uint8Array {
+    return this.#process.read(address, length).bytes;
+  }
+
+  takeDescriptor(process: number, descriptor: number): number {
+    this.#machine.enter();
+    const file = get(this.#others(process).ref, ProcessStruct.files + descriptor);
+    if (file === 0) return -EBADF;
+    this.#machine.kernel.fileGet(file);
+    return this.#machine.kernel.fdPublish(this.#process.ref, file);
   }
 }
 

@@ -136,6 +136,7 @@ export const SWITCHES = {
     origin: 'before 6.9 (gup_hugepte), without its check',
   },
   gupFastRunReload: { does: 'the same, and reads the first again once it has the references', origin: 'before 6.12 (gup_hugepte)' },
+  gupAsksTail: { does: 'who pins a part of a page of hugetlb asks that part whether it is exclusive, and not the head', origin: 'mutation' },
   gupFastUncut: {
     does: 'get_user_pages_fast() does not ask again, once it has references for entries of a large folio, whether all of them are of that folio',
     origin: 'mutation',

@@ -18,6 +18,7 @@ import { isCowMapping } from './copy-page-range.ts';
 import { ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
 import { FOLL_GET, FOLL_LONGTERM, FOLL_PIN, FOLL_WRITE, PageVector, type PageVectorRef } from './gup-types.ts';
+import { pageAnonExclusive } from './rmap.ts';
 import { folioMarkDirty, folioPutRefs, folioTestDirty, freeFolio } from './swap.ts';
 import { Globals, type Page, Vma, type VmaRef } from './types.ts';
 
@@ -31,8 +32,8 @@ export const folioIsLongtermPinnable = (page: Page): boolean => isZeroPage(page)
  */
 export function sharingState(page: Page): number {
   const folio = pageFolio(page);
-  const whole = (pageFlags[folio] & PG_HUGETLB) !== 0;
-  return (pageFlags[folio] & PG_ANON) | (pageFlags[whole ? folio : page] & PG_ANON_EXCLUSIVE);
+  const whole = (pageFlags[folio] & PG_HUGETLB) !== 0 && !switched(SW.gupAsksTail);
+  return (pageFlags[folio] & PG_ANON) | (pageAnonExclusive(whole ? folio : page) ? PG_ANON_EXCLUSIVE : 0);
 }
 
 /**

@@ -5,11 +5,11 @@
  * (memory/folio.ts); an anonymous folio's mapping is the anon_vma under which it was made (or moved to), its index the linear page index there; PG_anon_exclusive means
  * that exactly one entry maps the page and no other process can come to share it but by fork, which clears the flag. Of a folio that is mapped as a whole the head alone has it.
  */
-
+import { KernelBug } from '../kernel/bug.ts';
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, entireMapcountAdd, get, mapcountAdd, setFlags } from '../kernel/ops.ts';
 import { compoundPages, folioEntireMapcount, folioMapcount, folioPagesMapped, nextPage, pageFolio, pageIsCompound } from '../memory/folio.ts';
-import { PG_ANON, PG_ANON_EXCLUSIVE, PG_PARTIALLY_MAPPED, PG_SWAPBACKED } from '../memory/page-flags.ts';
+import { PG_ANON, PG_ANON_EXCLUSIVE, PG_HUGETLB, PG_PARTIALLY_MAPPED, PG_SWAPBACKED, PG_TAIL } from '../memory/page-flags.ts';
 import { pageFlags, setPageIndex, setPageMapping } from '../memory/state.ts';
 import { deferredSplitFolio } from './deferred-split.ts';
 import { folioMaybeDmaPinned } from './dma-pinned.ts';
@@ -26,7 +26,16 @@ export function vmaAddress(vma: VmaRef, index: number): Vpn {
   return vpn >= get(vma, Vma.start) && vpn < get(vma, Vma.end) ? vpn : -1;
 }
 
-export const pageAnonExclusive = (page: Page): boolean => (pageFlags[page] & PG_ANON_EXCLUSIVE) !== 0;
+/**
+ * PageAnonExclusive.
+ * @throws {KernelBug} I8 for a tail of hugetlb: such a folio is exclusive as a whole, and its head alone says so
+ */
+export function pageAnonExclusive(page: Page): boolean {
+  const flags = pageFlags[page];
+  if ((flags & PG_TAIL) !== 0 && (pageFlags[pageFolio(page)] & PG_HUGETLB) !== 0)
+    throw new KernelBug('I8', `page ${page} is a tail of hugetlb: whether it is exclusive is its head's to say`);
+  return (flags & PG_ANON_EXCLUSIVE) !== 0;
+}
 
 /** folio_add_new_anon_rmap: the first mapping of a fresh anonymous folio, exclusive: all its pages by entries of their own. */
 export function* folioAddNewAnonRmap(folio: Page, vma: VmaRef, vpn: Vpn): Op<number> {

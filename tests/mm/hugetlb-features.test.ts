@@ -9,6 +9,7 @@ import { hugeSizes, poolOf } from '../../src/machine/boot-hugetlb.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { viewProcess } from '../../src/machine/view.ts';
+import { pageFolio } from '../../src/memory/folio.ts';
 import { get, set } from '../../src/memory/heap.ts';
 import { PG_ANON_EXCLUSIVE } from '../../src/memory/page-flags.ts';
 import { pageFlags, pfnOfPage, wordShift, words } from '../../src/memory/state.ts';
@@ -18,7 +19,9 @@ import { hugePteLockptr } from '../../src/mm/huge-leaf.ts';
 import { Hstate } from '../../src/mm/hugetlb-types.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { mkPteMarker, PTE_MARKER_POISONED, pteLockptr, upperLock } from '../../src/mm/pgtable.ts';
+import { pageAnonExclusive } from '../../src/mm/rmap.ts';
 import { Globals, Mm, Process as ProcessStruct } from '../../src/mm/types.ts';
+import { traced } from './support/traced.ts';
 
 const nightly = process.env.PXD_NIGHTLY === '1';
 const LARGEST = 64 * 2 ** 20;
@@ -128,7 +131,7 @@ describe.each(sizes)('$mode, $kilobytes KiB', (size) => {
     expect(lock).not.toBe(0);
   });
 
-  test('pins of any part of a page are pins of its head, which alone says that it is exclusive', () => {
+  test('F194, F265: pins of any part of a page, R/W and R/O, long or not, of private pages up to 32M and more, are pins of its head, which alone says that it is exclusive; to ask a tail is a bug', () => {
     for (const shared of [false, true])
       for (const longterm of [0, FOLL_LONGTERM])
         for (const write of [0, FOLL_WRITE])
@@ -151,6 +154,16 @@ describe.each(sizes)('$mode, $kilobytes KiB', (size) => {
             expect(p.store(BigInt(at + last * pageSize), 4, 9n)).toBeUndefined();
             machine.enter();
             expect(words[tail << wordShift]).toBe(9);
+            expect(tail).not.toBe(pageFolio(tail));
+            expect(pageAnonExclusive(pageFolio(tail))).toBe(!shared);
+            expect(() => pageAnonExclusive(tail)).toThrow(/head's to say/);
+            // One entry of many asks the page that it maps, a tail; and of an entry that is not writable alone.
+            if (write === 0 || shared || get(poolOf(size.kilobytes, machine.pageShift), Hstate.entries) === 1) continue;
+            expect(p.syscall('mprotect', at, bytes, 1)).toBe(0);
+            machine.enter();
+            makeCpus(1);
+            throwSwitches(['gupAsksTail']);
+            expect(() => traced('pinUserPagesUnlocked', p.mm, at / pageSize + last, 1, longterm, vector)).toThrow(/head's to say/);
           }
   });
 });

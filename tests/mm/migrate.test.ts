@@ -27,7 +27,7 @@ const MODES = nightly
   ? ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k', 'riscv-sv39', 'ppc64-radix-4k', 'loongarch64-16k', 'arm-lpae']
   : ['x86-4level', 'arm64-4k-48', 's390x', 'ppc-8xx-4k'];
 const [MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_HUGETLB] = [1, 2, 0x10, 0x20, 0x40000];
-const [MADV_POPULATE_READ, MADV_HWPOISON, MADV_SOFT_OFFLINE] = [22, 100, 101];
+const [MADV_FREE, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_HWPOISON, MADV_SOFT_OFFLINE] = [8, 21, 22, 100, 101];
 const [EIO, EFAULT, EHWPOISON] = [-5, -14, -133];
 const EBUSY = -16;
 const ENOMEM = -12;
@@ -185,6 +185,25 @@ describe.each(MODES)('%s: a page in use that is taken out of use moves', (mode) 
     w.sound();
     expect(w.p.syscall('munlock', AT, 2 * w.size)).toBe(0);
     w.sound();
+  });
+
+  test('F161: what its entry alone calls dirty stays wanted, when it moves and when it cannot', () => {
+    for (const held of [false, true]) {
+      const w = world(mode);
+      map(w, 1);
+      w.store(0, 1);
+      expect(w.p.syscall('madvise', AT, w.size, MADV_FREE)).toBe(0);
+      w.store(0, 2);
+      w.machine.enter();
+      const vector = allocPageVector();
+      if (held) expect(w.machine.kernel.getUserPagesFast(w.p.mm, AT / w.size, 1, 0, vector)).toBe(1);
+      expect(offline(w, 0)).toBe(held ? EBUSY : 0);
+      w.machine.kernel.putUserPages(vector);
+      freePageVector(vector);
+      expect(w.p.syscall('madvise', AT, w.size, MADV_PAGEOUT)).toBe(0);
+      expect(w.load(0)).toBe(2n);
+      w.sound();
+    }
   });
 
   test('a page that somebody holds or has pinned is busy, and all is as it was; so it is without another place', () => {

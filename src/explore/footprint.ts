@@ -13,7 +13,6 @@ import { entryAt, loadEntry, pageOfEntry, tableLevel, topLevel } from '../kernel
 import { armedFailures } from '../kernel/effects.ts';
 import type { HardwareKind } from '../kernel/hardware.ts';
 import { leafPage } from '../kernel/mmu.ts';
-import { operations } from '../kernel/op.ts';
 import * as ops from '../kernel/ops.ts';
 import { Cpu, cpuOf, HW_WALK_CACHES, KernelState, kernelState, RcuHead, Task, type TaskRef } from '../kernel/task.ts';
 import { tlbFind } from '../kernel/tlb.ts';
@@ -319,9 +318,6 @@ tells(ops.callRcuFreeTable, (page, order, _c, _d, task, { filled }) => {
 
 tells(ops.userLoad, (mm, pgd, vpn, _d, task) => touchUser(task, mm, pgd, vpn, PTE_ACCESSED, READ));
 tells(ops.userStore, (mm, pgd, vpn, _d, task) => touchUser(task, mm, pgd, vpn, PTE_ACCESSED | PTE_DIRTY, WRITE));
-
-/** Operations whose footprint is told here, by name. */
-export const toldOperations = (): string[] => [...known.keys()].map((code) => operations[code].name);
 
 /** The footprint of what a task has announced (of its call's beginning, when that is what comes). */
 export function footprintOfTask(task: TaskRef, where: Surroundings): void {

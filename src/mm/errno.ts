@@ -30,6 +30,7 @@ export const EFBIG = 27;
 export const ENOSPC = 28;
 export const ESPIPE = 29;
 export const EROFS = 30;
+export const EMLINK = 31;
 export const EPIPE = 32;
 export const ERANGE = 34;
 export const EDEADLK = 35;
@@ -41,11 +42,6 @@ export const EOVERFLOW = 75;
 export const EOPNOTSUPP = 95;
 export const EHWPOISON = 133;
 
-const MAX_ERRNO = 4095;
-
-/** IS_ERR_VALUE: a negated error number, not an address or count. */
-export const isErr = (value: number): boolean => value < 0 && value >= -MAX_ERRNO;
-export const EMLINK = 31;
 /** Never seen by programs: the call is made again. */
 export const ERESTARTNOINTR = 513;
 /** The kernel's own; user space does not see it. */

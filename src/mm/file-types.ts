@@ -103,8 +103,6 @@ export const SEEK_END = 2;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 
-/** Most bytes that one read or write moves, with pages of 4 KiB (MAX_RW_COUNT = INT_MAX rounded down to a page). */
-export const MAX_INT = 0x7fffffff;
 /** First number that is negative as a loff_t. */
 export const LOFF_LIMIT = 2 ** 63;
 /** Largest size of a file in shared memory (MAX_LFS_FILESIZE on 64 bits), as near as a double comes. */

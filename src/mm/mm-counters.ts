@@ -18,8 +18,6 @@ export function* addMmCounter(mm: MmRef, member: number, delta: number): Op<numb
   return yield* atomicAdd(mm, Mm.rss + member, delta);
 }
 
-export const getMmCounter = (mm: MmRef, member: number): number => get(mm, Mm.rss + member);
-
 /** get_mm_rss: pages of RAM that are mapped. */
 export const getMmRss = (mm: MmRef): number => get(mm, Mm.rss + MM_FILEPAGES) + get(mm, Mm.rss + MM_ANONPAGES) + get(mm, Mm.rss + MM_SHMEMPAGES);
 

@@ -37,12 +37,10 @@ import { VM_ACCESS_FLAGS, VM_EXEC, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 /** 2^20: what separates an entry's bits from its payload. */
 export const PTE_PAYLOAD = 1048576;
 
-export const pteNone = (pte: number): boolean => pte === 0;
 export const ptePresent = (pte: number): boolean => (pte & PTE_PRESENT) !== 0;
 export const pteWrite = (pte: number): boolean => (pte & PTE_WRITE) !== 0;
 export const pteDirty = (pte: number): boolean => (pte & PTE_DIRTY) !== 0;
 export const pteYoung = (pte: number): boolean => (pte & PTE_ACCESSED) !== 0;
-export const pteSpecial = (pte: number): boolean => (pte & PTE_SPECIAL) !== 0;
 /** Adds bits to an entry that may have them already. */
 export const pteSet = (pte: number, bits: number): number => pte + (bits & ~(pte & 0xfffff));
 /** Takes bits off an entry. */
@@ -72,8 +70,6 @@ export const isSwapPte = (pte: number): boolean => (pte & PTE_SWAP) !== 0;
 export const swapType = (pte: number): number => ptePfn(pte) & 31;
 export const swapOffset = (pte: number): number => Math.floor(ptePfn(pte) / 32);
 export const mkSwapPte = (type: number, offset: number, bits: number): number => (offset * 32 + type) * PTE_PAYLOAD + (PTE_SWAP | bits);
-/** Number of the swap type of markers in Linux 6.18 with migration, device memory and poison (include/linux/swap.h). */
-export const SWP_PTE_MARKER = 25;
 export const PTE_MARKER_UFFD_WP = 1;
 export const PTE_MARKER_POISONED = 2;
 export const PTE_MARKER_GUARD = 4;

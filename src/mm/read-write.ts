@@ -45,6 +45,7 @@ import { SGP_READ, shmemGetFolio, shmemWriteBegin, shmemWriteEnd } from './shmem
 import { folioMarkAccessed, folioPut } from './swap.ts';
 import { File, type FileRef, Inode, type InodeRef, Mm, type MmRef, type Page, Process, type ProcessRef } from './types.ts';
 import { byteOf, clearUser, copyBytes, copyToUser, userPage } from './uaccess.ts';
+import { accessOk, maxRwCount } from './uio.ts';
 import { userfaultfdRead } from './userfaultfd.ts';
 import { rlimit } from './util.ts';
 
@@ -52,12 +53,6 @@ const RLIMIT_FSIZE = 1;
 
 /** Largest size of a file (s_maxbytes). */
 export const maxBytes = (inode: InodeRef): number => (get(inode, Inode.kind) === INODE_DISK ? EXT4_MAX_BYTES : MAX_LFS_FILESIZE);
-
-/** MAX_RW_COUNT: most bytes that one call moves. */
-const maxCount = (): number => Math.floor(0x7fffffff / 2 ** pageShift) * 2 ** pageShift;
-
-/** access_ok: the range lies in user space. */
-const accessOk = (mm: MmRef, address: number, length: number): boolean => address + length <= get(mm, Mm.taskSize) * 2 ** pageShift;
 
 // --- copies that may not fault ----------------------------------------------------------------------------------------------
 
@@ -256,7 +251,7 @@ function* vfsRead(file: FileRef, mm: MmRef, address: number, length: number, pos
   if ((get(file, File.mode) & FMODE_READ) === 0) return -EBADF;
   const error = checkTransfer(mm, address, length, position);
   if (error !== 0) return error;
-  const count = Math.min(length, maxCount());
+  const count = Math.min(length, maxRwCount());
   const inode = get(file, File.inode);
   const kind = get(inode, Inode.kind);
   if (kind === INODE_PIPE) return yield* pipeRead(file, mm, address, count);
@@ -270,7 +265,7 @@ function* vfsWrite(file: FileRef, mm: MmRef, address: number, length: number, po
   if ((get(file, File.mode) & FMODE_WRITE) === 0) return -EBADF;
   const error = checkTransfer(mm, address, length, position);
   if (error !== 0) return error;
-  const count = Math.min(length, maxCount());
+  const count = Math.min(length, maxRwCount());
   const kind = get(get(file, File.inode), Inode.kind);
   if (kind === INODE_PIPE) return yield* pipeWrite(file, mm, address, count);
   if (!kindIsRegular(kind) || kindIsHugetlb(kind)) return -EINVAL;

@@ -12,7 +12,7 @@ import { copyFromUser, copyToUser, getUserInt, pointerBytes } from './uaccess.ts
 import { Iovec, type IovecRef, UIO_FASTIOV, UIO_MAXIOV } from './uio-types.ts';
 
 /** MAX_RW_COUNT: bytes that one call moves at most. */
-const maxRwCount = (): number => Math.floor(0x7fffffff / 2 ** pageShift) * 2 ** pageShift;
+export const maxRwCount = (): number => Math.floor(0x7fffffff / 2 ** pageShift) * 2 ** pageShift;
 
 /** access_ok: [address, address + length) lies in user space. */
 export const accessOk = (mm: MmRef, address: number, length: number): boolean => address + length <= get(mm, Mm.taskSize) * 2 ** pageShift;

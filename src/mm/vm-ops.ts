@@ -73,6 +73,3 @@ export const vmaIsShmem = (vma: VmaRef): boolean => {
   const ops = get(vma, Vma.ops);
   return ops === VMOPS_SHMEM || ops === VMOPS_SHMEM_ANON;
 };
-
-/** vma_is_anon_shmem: of a file without a name. */
-export const vmaIsAnonShmem = (vma: VmaRef): boolean => get(vma, Vma.ops) === VMOPS_SHMEM_ANON;

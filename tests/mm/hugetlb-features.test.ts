@@ -170,7 +170,7 @@ describe.each(sizes)('$mode, $kilobytes KiB', (size) => {
 
 describe('references that others have do not keep a private page from being written to in place', () => {
   /** What the reader of a reference sees after the other process has stored 2: 1 in small pages. vmsplice() is what takes references so. */
-  function seen(taker: 'child' | 'parent', when: 'before' | 'after', strict: boolean): number {
+  function seen(taker: 'child' | 'parent', when: 'before' | 'after', strict: boolean, protect = false): number {
     const { machine, p, bytes, at } = make({ mode: 'x86-4level', kilobytes: 2048 }, 3, strict);
     const { kernel, pageSize } = machine;
     expect(p.syscall('mmap', at, bytes, 3, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0)).toBe(at);
@@ -183,6 +183,7 @@ describe('references that others have do not keep a private page from being writ
     };
     if (when === 'before') take(p);
     const child = p.fork();
+    if (protect) for (const prot of [1, 3]) expect(p.syscall('mprotect', at, bytes, prot)).toBe(0);
     const [mine, other] = taker === 'child' ? [child, p] : [p, child];
     if (when === 'after') take(mine);
     expect(mine.syscall('munmap', at, bytes)).toBe(0);
@@ -193,6 +194,7 @@ describe('references that others have do not keep a private page from being writ
     return value;
   }
 
+  // The four of the cow selftest that have always failed with hugetlb; they pass where references count.
   test.each([
     ['child', 'after'],
     ['parent', 'before'],
@@ -202,20 +204,7 @@ describe('references that others have do not keep a private page from being writ
   });
 
   test('the child takes it after fork(), the parent takes its rights away and back, the child unmaps the page; the parent writes', () => {
-    const { machine, p, bytes, at } = make({ mode: 'x86-4level', kilobytes: 2048 }, 3);
-    expect(p.syscall('mmap', at, bytes, 3, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0)).toBe(at);
-    expect(p.store(BigInt(at), 4, 1n)).toBeUndefined();
-    const child = p.fork();
-    machine.enter();
-    const vector = allocPageVector();
-    for (const prot of [1, 3]) expect(p.syscall('mprotect', at, bytes, prot)).toBe(0);
-    machine.enter();
-    expect(machine.kernel.getUserPagesFast(child.mm, at / machine.pageSize, 1, 0, vector)).toBe(1);
-    expect(child.syscall('munmap', at, bytes)).toBe(0);
-    expect(p.store(BigInt(at), 4, 2n)).toBeUndefined();
-    machine.enter();
-    expect(words[get(vector, PageVector.pages) << wordShift]).toBe(2);
-    machine.kernel.putUserPages(vector);
+    expect([seen('child', 'after', false, true), seen('child', 'after', true, true)]).toEqual([2, 1]);
   });
 });
 

@@ -6,7 +6,6 @@
  * Invariants: all levels have the same entry; the last slot of the top table points to the table itself (the virtual page table);
  * rights come from the lowest entry alone.
  */
-
 import { alphaLinux, alphaSwap } from './linux/alpha.ts';
 import type { Fields, Form, Level, PagingMode, RootRegister } from './mode.ts';
 

@@ -8,7 +8,6 @@
  * page is not young or PROT_NONE, and read-only while it is clean: such a page stays a leaf, writable when Linux says so. The first level has
  * no second word. LPAE keeps Linux's bits in the entry itself, with the same meaning of clean pages.
  */
-
 import { armLpaeLinux, armLpaeSwap, armShortLinux, armShortSwap } from './linux/arm.ts';
 import type { Allows, Fields, Form, Level, PagingMode, Region, Registers, Root, RootRegister } from './mode.ts';
 

@@ -8,7 +8,6 @@
  * stand in two pieces: with 64K pages bits 51:48 in 15:12 (LPA), with 4K and 16K pages and 49 to 52 virtual bits bits 51:50 in 9:8, where
  * shareability was (LPA2). Until 6.10 Linux marked present-but-inaccessible pages by bit 58, since then by nG in an invalid entry.
  */
-
 import { arm64Linux, arm64Swap } from './linux/arm64.ts';
 import type { AddressBits, Allows, Fields, Form, Group, Level, PagingMode, Region, Registers, Root, RootRegister } from './mode.ts';
 

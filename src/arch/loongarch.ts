@@ -8,7 +8,6 @@
  * V doubles as Linux's young bit and D as its dirty bit of writable pages, so a leaf grants what P and W promise. Lower half of the address
  * space: PGDL; upper half (bit 63): PGDH.
  */
-
 import { loongarchLinux, loongarchSwap } from './linux/loongarch.ts';
 import type { Allows, Fields, Form, Level, LevelName, PagingMode, Registers, Root, RootRegister } from './mode.ts';
 

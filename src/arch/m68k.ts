@@ -7,7 +7,6 @@
  * Invariants: descriptors are big-endian, 4 bytes (long-format ones do not occur under Linux); there is no execute bit on the Motorola
  * MMUs; user and kernel have tables of their own.
  */
-
 import { coldfireLinux, coldfireSwap, motorolaLinux, motorolaSwap } from './linux/m68k.ts';
 import type { Fields, Form, Level, PagingMode, Registers, Root, RootRange, RootRegister } from './mode.ts';
 

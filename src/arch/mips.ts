@@ -9,7 +9,6 @@
  * Invariants: table pointers are kernel virtual addresses; an unused slot points to `invalid_pte_table` or `invalid_pmd_table`, whose
  * entries are empty; there is no user bit: kernel mappings are the global ones.
  */
-
 import { mipsLinux, mipsSwap } from './linux/mips.ts';
 import type { Fields, Form, Level, PagingMode, PointerRule, Region, Root, RootRange, RootRegister } from './mode.ts';
 

@@ -6,7 +6,6 @@
  * Invariants: user and kernel have tables of their own, told apart by space registers; a directory entry holds its table's address
  * shifted right by 8, so that it reaches 40 address bits; a huge page is a run of base entries that fill a table, each marked.
  */
-
 import { pariscLinux, pariscSwap } from './linux/parisc.ts';
 import type { Fields, Level, PagingMode, RootRegister } from './mode.ts';
 

@@ -8,7 +8,6 @@
  * mean nothing: Linux lets them rise from cell to cell. An 8M page takes two second-level tables, one for each of its first-level slots; before
  * Linux 6.11 (`-hugepd`) both slots point to one table that holds a single entry.
  */
-
 import { linux8xx, swap8xx } from './linux/powerpc-8xx.ts';
 import type { Allows, Fields, Form, Group, Level, PagingMode } from './mode.ts';
 import { pgdRoot } from './powerpc-common.ts';

@@ -6,7 +6,6 @@
  * Invariants: hardware never reads the tables; their entries copy W, I, M, G to the places of a hash table entry. From Linux 6.7 on entries do not tell
  * user from kernel pages: everything below the kernel's half is the user's, and bit 2 says readable where it said user before.
  */
-
 import { linuxBook3s32, swapBook3s32 } from './linux/powerpc-book3s32.ts';
 import type { Allows, Fields, Form, HashTable32Format, Level, PagingMode, RootRegister } from './mode.ts';
 import { pgdRoot } from './powerpc-common.ts';

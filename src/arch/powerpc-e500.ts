@@ -8,7 +8,6 @@
  * the page size in TSIZE (size = 1K << 2·TSIZE: powers of 4); before Linux 6.11 (`-hugepd`) its slots hold one huge page directory: the pointer with the
  * top bit clear and log2 of the page size in the low bits, and TSIZE (then size = 1K << TSIZE) keeps the value of 4K.
  */
-
 import { linuxE500, swapE500 } from './linux/powerpc-e500.ts';
 import type { Allows, Fields, Form, Group, Level, PagingMode, PointerRule, RootRegister } from './mode.ts';
 import { pgdRoot, tableAddress } from './powerpc-common.ts';

@@ -7,7 +7,6 @@
  * bit (the ISA counts from the other end); a leaf is marked by bit 62 at every level, swap-type words carry it too, so presence is
  * asked first. The hash modes' trees are read by software only: the table that the CPU searches is src/arch/hpt64.ts.
  */
-
 import { book3s64Linux, book3s64Swap } from './linux/powerpc64.ts';
 import type { AddressBits, Allows, Fields, Form, Group, Level, PagingMode, Region, RootRegister } from './mode.ts';
 

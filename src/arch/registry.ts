@@ -1,5 +1,4 @@
 /** Every paging mode by name. Invariant: names are unique; the order is that of `pxd modes`. */
-
 import { alphaModes } from './alpha.ts';
 import { armModes } from './arm.ts';
 import { arm64Mode, arm64Modes } from './arm64.ts';

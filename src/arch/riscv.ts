@@ -6,7 +6,6 @@
  * reserved encoding and grants nothing. One table serves both halves of the address space. A NAPOT leaf is sixteen equal entries: bits 13:10 hold the size
  * code, hence the address starts at 64 KiB. The vendor memory types of T-Head cores (bits 63:59) are not declared: they come out as reserved bits.
  */
-
 import { riscvLinux, riscvSwap } from './linux/riscv.ts';
 import type { Allows, Fields, Form, Level, LevelName, PagingMode, Region, Root, RootRegister } from './mode.ts';
 

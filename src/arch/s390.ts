@@ -9,7 +9,6 @@
  * recorded young and dirty. A leaf therefore grants what Linux's bits promise, or what the hardware's allow, whichever is more. User and kernel
  * have spaces of their own: a table is the kernel's because CR13 names it. Kernel 6.13 moved the software bits of large entries.
  */
-
 import { s390Linux, s390Swap } from './linux/s390.ts';
 import type { Allows, Condition, Fields, Form, Level, PagingMode, Registers, Root, RootRegister } from './mode.ts';
 

@@ -8,7 +8,6 @@
  * level that it fills (64K in PTEs, 8M to 2G in PMDs, 16G in PUDs), as a run of entries that each map their own piece and tell the
  * size of the whole. The 8M page has size code 4M, because hardware needs two entries for it.
  */
-
 import { type Sparc64Form, sparc64Linux, sparc64Swap, sun4u, sun4v } from './linux/sparc64.ts';
 import type { Allows, Fields, Form, Group, Level, PagingMode, Root, RootRange, RootRegister } from './mode.ts';
 

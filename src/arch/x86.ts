@@ -7,7 +7,6 @@
  * bit 12 (larger leaves); PAE's top table has four entries without permission bits. With memory encryption one address bit of every
  * entry and of CR3 is the C-bit: it belongs to no address, and the mode's name tells which bit it is (`x86-4level-c51`).
  */
-
 import { type X86Shape, x86Linux, x86Swap } from './linux/x86.ts';
 import type { AddressBits, Allows, Fields, Form, Level, PagingMode, Region, Root, RootRegister } from './mode.ts';
 

@@ -2,7 +2,6 @@
  * Checks one variant of a scenario in one mode: under growing bounds on preemptions where a violation is expected, so that what is found has the fewest;
  * without a bound where none is.
  */
-
 import { Facts, type FactsDump } from './facts.ts';
 import { searchReduced } from './reduced.ts';
 import type { Scenario, Variant } from './scenario.ts';

@@ -1,7 +1,6 @@
 /**
  * What checks of scenarios look at: memory as a process would read it, without a fault and without a trace.
  */
-
 import { loadEntry } from '../kernel/arch.ts';
 import { leafPage, mmuEntry, mmuLevel } from '../kernel/mmu.ts';
 import { get } from '../memory/heap.ts';

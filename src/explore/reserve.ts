@@ -2,7 +2,6 @@
  * Memory that tasks and CPUs have for themselves before a search begins, so that what one allocates does not hang on what others allocated before it:
  * objects (memory/pools.ts) and free pages of each CPU. Without it, states that differ in nothing but addresses are many states.
  */
-
 import { allocPages, freePages } from '../memory/buddy.ts';
 import { GFP_HIGHUSER_MOVABLE, GFP_KERNEL } from '../memory/gfp.ts';
 import { get, set } from '../memory/heap.ts';

@@ -15,7 +15,6 @@
  *
  * Invariants: a set is bits, one for each of the first BITS actions that were met; other actions never sleep.
  */
-
 import type { Action } from '../kernel/scheduler.ts';
 import { grown } from '../memory/grown.ts';
 import type { Staged } from './stage.ts';

@@ -9,7 +9,6 @@
  * Invariants: a step of which not all is known is WILD, and depends on every other: where a call begins or ends, memory is freed, pages are allocated. Records are
  * numbers: steps that touched the same in the same ways have the same. A record stays true as long as only independent steps are taken.
  */
-
 import { accessLog } from '../kernel/guards.ts';
 import { hardwareAction } from '../kernel/hardware.ts';
 import * as ops from '../kernel/ops.ts';

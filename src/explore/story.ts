@@ -3,7 +3,6 @@
  *
  * Invariant: the same scenario, variant, mode and schedule give the same story.
  */
-
 import type { Action } from '../kernel/scheduler.ts';
 import { SWITCHES } from '../kernel/switches.ts';
 import { PxdError } from '../pagetable/error.ts';

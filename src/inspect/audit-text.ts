@@ -1,5 +1,4 @@
 /** How a finding is told: as an object for programs, in a few lines for people. */
-
 import type { Finding } from './audit.ts';
 import { counted, hexPage, hexRange, pageSizeText } from './draw-text.ts';
 

@@ -1,5 +1,4 @@
 /** Layouts as text: tables from left to right, what each entry maps, the page sizes below the level that they sit in. */
-
 import type { CompiledMode } from '../pagetable/compile.ts';
 import { aligned, cut, padded, pageSizeText, wrapped } from './draw-text.ts';
 import { type Layout, type LayoutLeaf, type LayoutLevel, layoutOf, layoutsFor, leafMark, leafText } from './layout.ts';

@@ -1,5 +1,4 @@
 /** A walk as a picture in text, and as JSON. Invariant: every line fits the width, but for words that cannot be broken. */
-
 import { gather } from '../arch/notation.ts';
 import type { Rights } from '../pagetable/entry.ts';
 import { aligned, counted, pageSizeText, wrapped } from './draw-text.ts';

@@ -5,7 +5,6 @@
  * so no bigint is made here. Invariants: page numbers and counts are exact below 2^53; ids are unique over all images; text that came out of
  * a file is a value, never part of a statement.
  */
-
 import { forEachExtent } from '../pagetable/extents.ts';
 import { FRAME_BYTES } from '../pagetable/source.ts';
 import { advanceOf, type PageTables } from '../pagetable/tree.ts';

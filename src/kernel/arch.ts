@@ -4,7 +4,6 @@
  * Levels are numbered from the bottom: 0 is pte, `topLevel` the root's, what is above stands for the entries of huge page directories, a number for each size of
  * pages (hugepd, until Linux 6.10). Folded levels do not exist. A pointer to an entry (pte_t *) is the index of its first word in RAM. Nothing here is state: a machine's mode never changes.
  */
-
 import { recording, setWord, wordShift, words } from '../memory/state.ts';
 import { type EntryCodec, PTE_CONT, PTE_GROUP } from '../pagetable/canonical.ts';
 

@@ -4,7 +4,6 @@
  * Invariants: it reads entries as they stand, without any lock; it sets bits by one atomic step on an entry that it has just read. A
  * translation may be kept in a TLB until kernel code flushes it.
  */
-
 import { pageOfPfn, placed, words } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_EXEC, PTE_GROUP, PTE_HUGE, PTE_PRESENT, PTE_PROTNONE, PTE_READ, PTE_TABLE, PTE_WRITE } from '../pagetable/canonical.ts';
 import { codec, entryAt, loadEntry, spanPages, storeEntry, tableLevel, topLevel } from './arch.ts';

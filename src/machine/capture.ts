@@ -2,7 +2,6 @@
  * A running machine as memory that can be opened: as a source of frames for `pxd/pagetable` (walks, leaves, audits), and as the bytes of a capture
  * file for `pxd inspect`.
  */
-
 import { kernelRegisters } from '../arch/linux/kernel.ts';
 import { type RootEntry, writeCapture } from '../image/index.ts';
 import { entryAt, loadEntry, spanPages, tableOrder } from '../kernel/arch.ts';

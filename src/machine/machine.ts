@@ -4,7 +4,6 @@
  * Invariants: every public method mounts the machine first, so that any number of machines live side by side in one thread; nothing that
  * decides what the kernel does is kept here (identities of processes are references into the machine's memory).
  */
-
 import { mountArch } from '../kernel/arch.ts';
 import { setCurrent } from '../kernel/current.ts';
 import { injectFailuresThrough } from '../kernel/effects.ts';

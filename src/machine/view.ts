@@ -1,5 +1,4 @@
 /** A process as one sees it from outside (/proc): its VMAs and pages copied out of the machine's memory. Looking changes nothing. */
-
 import { spanPages } from '../kernel/arch.ts';
 import { compoundOrder, pageFolio, precisePageMapcount, subPage, subPageIndex } from '../memory/folio.ts';
 import { get } from '../memory/heap.ts';

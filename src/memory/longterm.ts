@@ -2,7 +2,6 @@
  * Which frames may be kept where they are for as long as somebody likes (include/linux/mm.h: folio_is_longterm_pinnable): none of an area for contiguous
  * allocations, none of the movable zone, none that is being isolated. Memory is taken away there by moving what it holds.
  */
-
 import { MIGRATE_CMA, MIGRATE_ISOLATE, ZONE_MOVABLE } from './gfp.ts';
 import { get } from './heap.ts';
 import { basePfn, blockType, locate, Zone, zoneOfFrame } from './zone.ts';

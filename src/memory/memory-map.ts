@@ -2,7 +2,6 @@
  * The map of a machine's memory, and the making of its zones from it (mm/mm_init.c: free_area_init, memmap_init; mm/memblock.c:
  * memblock_free_all). Nothing of the memory itself is touched: 24 GB of free frames cost a few objects.
  */
-
 import { freeFrames } from './free-lists.ts';
 import { MAX_NR_ZONES, MIGRATE_CMA, MIGRATE_MOVABLE, ZONE_DMA, ZONE_DMA32, ZONE_HIGHMEM, ZONE_MOVABLE, ZONE_NORMAL } from './gfp.ts';
 import { alloc } from './heap.ts';

@@ -10,7 +10,6 @@
  * setters below, which is what makes the journal (undo), the hash and the snapshot complete. Word index of a page's first word:
  * `page << wordShift`.
  */
-
 import { PG_TABLE } from './page-flags.ts';
 
 /** Bytes of a group of frames: one page of WebAssembly memory. */

@@ -7,7 +7,6 @@
  * hands memory over (memblock_free_all), so no block of a frontier has its buddy outside of it.
  * Zone boundaries are multiples of a pageblock: one word tells type and zone of a pageblock.
  */
-
 import { gfpZone, MIGRATE_TYPES } from './gfp.ts';
 import { alloc } from './heap.ts';
 import { heap, type MachineState, mounted, pfnOfPage, setSlot } from './state.ts';

@@ -5,7 +5,6 @@
  * Invariants: the target's page tables are changed only by faults that it could have taken itself, or by a private copy for a forced write;
  * a page is copied from or to while the mmap lock is held. Stacks grow to what is accessed.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { pageShift } from '../memory/state.ts';
 import { getUserPageRemote } from './gup.ts';

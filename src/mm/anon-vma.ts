@@ -10,7 +10,6 @@
  * - `Vma.anonVma` is set once, under the mmap lock held at least for reading and the page table lock, and cleared with the mmap lock held
  *   for writing (or by the last user of the mm).
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, atomicAdd, downReadTrylock, downWrite, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

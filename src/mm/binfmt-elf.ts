@@ -6,7 +6,6 @@
  *
  * Invariant: the file is looked at in full before the old program goes; afterwards only want of memory, or a range that cannot be mapped, ends it.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { allocPage, get, set, writeOnce } from '../kernel/ops.ts';
 import { __GFP_ZERO, GFP_KERNEL } from '../memory/gfp.ts';

@@ -1,5 +1,4 @@
 /** The heap: brk(2) (mm/mmap.c) and its VMA (do_brk_flags of mm/vma.c). */
-
 import type { Op } from '../kernel/op.ts';
 import { add, get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';

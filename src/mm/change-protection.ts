@@ -4,7 +4,6 @@
  * Invariants: an entry is read and emptied in one step and then written back with new rights, so no accessed or dirty bit is lost; accessed, dirty and
  * software bits stay; an entry becomes writable here only where a write fault would make it so without further ado.
  */
-
 import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entrySet, get, spinUnlock } from '../kernel/ops.ts';

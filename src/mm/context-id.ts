@@ -1,5 +1,4 @@
 /** Address space identifiers: a number that tags translations, and the generation in which it was given out (arch/arm64/mm/context.c). */
-
 import { tagBy } from '../kernel/tlb.ts';
 import { get } from '../memory/heap.ts';
 import { Mm } from './types.ts';

@@ -5,7 +5,6 @@
  * its own; both mms' mmap locks are held for writing and the parent's VMAs are write-locked. While private pages are shared the parent's
  * writeProtectSeq is odd.
  */
-
 import { entryAt, entryEnd, entryStride, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { allocPage, atomicAdd, entryGet, entrySet, get, refAdd, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';

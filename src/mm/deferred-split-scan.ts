@@ -5,7 +5,6 @@
  * Invariants: a folio that is looked at is kept by a reference and stays on the list, at its end; it leaves the list when it was split, or when it is mapped as a whole and not
  * worth it: then nobody looks at it again before a part of it loses its mapping.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { folioTrylock, folioUnlock, get, refGetUnlessZero, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { compoundPages, splitListNext } from '../memory/folio.ts';

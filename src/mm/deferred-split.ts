@@ -5,7 +5,6 @@
  * Invariants: the list goes through the second tails of its folios (memory/folio.ts), newest last, and changes under its lock; a folio leaves it when
  * it is freed or split.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, get, set, setFlags, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { compoundOrder, folioOnSplitList, setOnSplitList, setSplitListNext, setSplitListPrev, splitListNext, splitListPrev } from '../memory/folio.ts';

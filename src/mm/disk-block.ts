@@ -4,7 +4,6 @@
  * Invariants: `Inode.extents` has an entry for each block that is no hole: BLOCK_DATA (content is zero, or only in the page cache yet),
  * BLOCK_UNWRITTEN (reads as zero until it is written), or a Block with the content. `Inode.alloced` counts the entries.
  */
-
 import { alloc, free, get, set } from '../memory/heap.ts';
 import { clearFrame, setWord, wordShift, words } from '../memory/state.ts';
 import { xaErase, xaFind, xaLoad, xaStore } from '../memory/xarray.ts';

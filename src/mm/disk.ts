@@ -4,7 +4,6 @@
  * Invariants: a page that may be written through a mapping has a block; the bytes behind the end of the file in its last page are zeroed before the
  * size grows over them; what leaves the page cache without being truncated was written to its block. Reading and writing take no time.
  */
-
 import { entryEnd, entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {

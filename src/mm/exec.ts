@@ -11,7 +11,6 @@
  *
  * What programs look like is binfmt-elf.ts's.
  */
-
 import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { downWrite, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';

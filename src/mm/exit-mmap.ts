@@ -1,5 +1,4 @@
 /** The end of an address space (mm/mmap.c: exit_mmap). */
-
 import type { Op } from '../kernel/op.ts';
 import { get, set, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

@@ -3,7 +3,6 @@
  *
  * Units: bytes, negative where the register held a negative number.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { downWrite, get, upWrite } from '../kernel/ops.ts';
 import { diskFallocate } from './disk.ts';

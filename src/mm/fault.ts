@@ -4,7 +4,6 @@
  *
  * Results are 0 when the access may be tried again, else `signal * 256 + code`.
  */
-
 import { ACCESS_EXEC, ACCESS_WRITE, mmuPresent } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, switched } from '../kernel/ops.ts';

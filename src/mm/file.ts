@@ -5,7 +5,6 @@
  * the system call returns, which can be told from doing it at once where the call goes on to populate what it has mapped in the file's place: then
  * the file waits in a list (fputLater, releaseFiles).
  */
-
 import type { Op } from '../kernel/op.ts';
 import { atomicAdd, get, kfree, kmalloc, set } from '../kernel/ops.ts';
 import { EBADF, EINVAL, EMFILE } from './errno.ts';

@@ -4,7 +4,6 @@
  * Invariants: a page is mapped only while it is locked, belongs to the file and lies within its size. VM_FAULT_RETRY means that the lock which the
  * fault came with (the mmap lock, or the VMA's with FAULT_FLAG_VMA_LOCK) is released.
  */
-
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refAdd, refGetUnlessZero, set, spinUnlock, switched, upRead } from '../kernel/ops.ts';

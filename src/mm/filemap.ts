@@ -8,7 +8,6 @@
  * A large folio stands at its first index, which is a multiple of its size, and nothing at its other ones: where Linux has an entry of many indices, the
  * lookup asks at the multiples of the orders that the inode has had (`Inode.orders`). Hugetlbfs has indices of its own and counts each folio as one page.
  */
-
 import { allocationFails } from '../kernel/effects.ts';
 import type { Op } from '../kernel/op.ts';
 import {

@@ -5,7 +5,6 @@
  * Invariants: a folio without PG_DIRTY has no dirty block; with it all its blocks are dirty, or with PG_PARTLY_DIRTY those whose page has PG_BLOCK_DIRTY, which may be
  * none. Only large folios are dirty in part, and pages have PG_BLOCK_DIRTY only while their folio is. Needs the folio's lock, but that anybody may make all of it dirty.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, setFlags } from '../kernel/ops.ts';
 import { compoundPages, folioTestLarge, subPage } from '../memory/folio.ts';

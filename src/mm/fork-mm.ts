@@ -4,7 +4,6 @@
  * Invariants: both mmap locks are held for writing throughout and every VMA of the parent is write-locked, so no fault changes what is being copied;
  * a failure leaves a child with the VMAs that were done, which its end gives back like any other's.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, downWrite, flushTlbMm, get, set, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

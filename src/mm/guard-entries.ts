@@ -1,5 +1,4 @@
 /** The entries of guard regions: markers whose access raises SIGSEGV (mm/madvise.c: guard_install_walk_ops, guard_remove_walk_ops). */
-
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entrySet, set } from '../kernel/ops.ts';
 import { PTE_TABLE } from '../pagetable/canonical.ts';

@@ -1,5 +1,4 @@
 /** What callers of get_user_pages ask for (FOLL_*, include/linux/mm_types.h and mm/internal.h), and what a call works on. */
-
 import { get, set } from '../kernel/ops.ts';
 import { nextPage, pageFolio, subPage, subPageIndex } from '../memory/folio.ts';
 import { allocObject, freeObject } from '../memory/state.ts';

@@ -4,7 +4,6 @@
  * Invariants: the caller holds the mmap lock for reading; a page is returned with a reference (or pin) taken under the lock of its entry, so it
  * was mapped there with the asked right at that moment. A fault may release the mmap lock only for FOLL_UNLOCKABLE, and `Gup.locked` is 0 then.
  */
-
 import { entryAt, entryEnd, entryStride, spanPages, tableLevel, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entrySet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';

@@ -5,7 +5,6 @@
  * Invariants: such an entry changes under the lock of its table (pmd_lock); one of anonymous memory, or of the huge zero page, has a page table in reserve
  * (pgtable-deposit.ts); it maps the whole of a folio, has one reference of it, and lies in one VMA. Of a folio that is mapped so the head says whether it is exclusive.
  */
-
 import { codec, entryAt, spanPages, storeEntries } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {

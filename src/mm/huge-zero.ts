@@ -5,7 +5,6 @@
  * Invariants: each address space that maps it counts once (MMF_HUGE_ZERO_FOLIO), and the shrinker one more, which gives the page back when it is the only one;
  * nobody counts mappings. Its content is never touched, so it takes no memory.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { allocPage, atomicAdd, cmpxchg, get, readOnce, set, setFlags, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

@@ -6,7 +6,6 @@
  * PG_HUGETLB_RESTORE_RESERVE until it is mapped or in a file for good; freed before that, it gives the reservation back. Surplus pages leave the
  * pool when they are freed.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, allocPage, clearFlags, freePage, get, refAdd, set, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
 import { localNode } from '../kernel/pages.ts';

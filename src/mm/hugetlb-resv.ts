@@ -7,7 +7,6 @@
  *
  * `Vma.privateData` of a hugetlb VMA is four times a reference (the map of a private mapping, the lock of a shared one) and HPAGE_RESV_* of private ones.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, atomicAdd, get, kfree, kmalloc, kmallocNowait, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { ENOMEM } from './errno.ts';

@@ -4,7 +4,6 @@
  * Invariants: an inode is referenced by each open file and by its directory entry (`nlink` is 1 while it has one); with the last reference its pages
  * go and then itself. `iMmapWritable` counts shared mappings that may be written and is negative while such mappings are forbidden.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, atomicAdd, cmpxchg, get, kfree, kmalloc, readOnce, set, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

@@ -3,7 +3,6 @@
  *
  * Invariant: nothing here is state; it follows from the mode.
  */
-
 import { type KernelLayout, kernelLayout } from '../arch/linux/kernel.ts';
 import { pageSizes } from '../arch/linux/page-sizes.ts';
 import { codec, spanPages, topLevel } from '../kernel/arch.ts';

@@ -6,7 +6,6 @@
  * upper entry leads to their table, each is locked and off the LRU, and nobody has a reference but the table. A page of which somebody has, or that cannot be
  * had, puts the table back. The table stays in reserve for the huge entry, so who may still walk it with interrupts off is waited for.
  */
-
 import { entryAt, entryStride, pageOfEntry, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {

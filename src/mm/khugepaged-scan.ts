@@ -4,7 +4,6 @@
  * Invariant: what is seen here is seen with the mmap lock held for reading and the table's lock, both of which are released before the page is made: collapse
  * looks again at all of it.
  */
-
 import { entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, spinUnlock } from '../kernel/ops.ts';

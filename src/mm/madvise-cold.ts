@@ -4,7 +4,6 @@
  * Only pages that are mapped once are touched: others are not this process's alone to judge. All files belong to whoever runs the processes, so
  * Linux's question whether he may write to them (can_do_file_pageout) has one answer.
  */
-
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, entryClearBits, entryGet, folioTrylock, folioUnlock, spinUnlock } from '../kernel/ops.ts';

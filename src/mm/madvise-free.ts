@@ -4,7 +4,6 @@
  * Invariants: a lazily freed folio has lost PG_swapbacked and PG_dirty, its entries are clean and old; a store sets the entry's dirty bit, by which
  * reclaim sees that the page is wanted again.
  */
-
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, entryClearBits, entryGet, entryGetAndClear, folioTrylock, folioUnlock, spinUnlock } from '../kernel/ops.ts';

@@ -4,7 +4,6 @@
  * Advice that changes flags splits and merges VMAs under the mmap lock for writing; advice that works on pages needs it for reading, or
  * only the lock of the VMA where the range lies in one. Holes in the range do not stop it: the rest is done and the answer is −ENOMEM.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';

@@ -4,7 +4,6 @@
  * Invariants: seals are only ever added, under the inode's lock; F_SEAL_WRITE stands only where no shared mapping may be written and no page was
  * handed out for writing.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { downWrite, get, set, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

@@ -4,7 +4,6 @@
  * Invariants: entries change under their table's lock, after the entry was read again there; a fault either maps, or reports a result of vmf.ts
  * and has changed nothing; the caller holds the mmap lock for reading or the VMA's lock (FAULT_FLAG_VMA_LOCK).
  */
-
 import { entryAt, entryStride, pageOfEntry, tableEntries } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {

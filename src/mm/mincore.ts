@@ -4,7 +4,6 @@
  * A page is when it is mapped, or when the file that is mapped there has it cached. The answer is one byte a page, written to user memory as
  * many at a time as a page holds, without the mmap lock.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { allocPage, freePage, get, refAdd } from '../kernel/ops.ts';
 import { GFP_USER } from '../memory/gfp.ts';

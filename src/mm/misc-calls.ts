@@ -2,7 +2,6 @@
  * System calls with little behind them: membarrier (kernel/sched/membarrier.c), protection keys (mm/mprotect.c) on processors that have none,
  * map_shadow_stack and memfd_secret where neither is configured, getpid.
  */
-
 import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { cmpxchg, get, readOnce, set } from '../kernel/ops.ts';

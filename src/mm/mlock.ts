@@ -4,7 +4,6 @@
  * Invariants: `Mm.lockedVm` counts the pages of VM_LOCKED VMAs; a folio's mlock count follows the present entries of such VMAs: it is
  * changed here for what is mapped already, by rmap and faults for what comes and goes.
  */
-
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, get, set, spinUnlock, switched, writeOnce } from '../kernel/ops.ts';

@@ -1,5 +1,4 @@
 /** rss_stat: how many pages of each kind an address space maps (include/linux/mm.h: mm_counter). */
-
 import type { Op } from '../kernel/op.ts';
 import { atomicAdd, get, set } from '../kernel/ops.ts';
 import { pageFolio } from '../memory/folio.ts';

@@ -4,7 +4,6 @@
  * Invariants: `Mm.lockSeq` is odd while the mmap lock is held for writing; a VMA is write-locked while its `lockSeq` equals the mm's, so that
  * releasing the mmap lock releases them all. `Vma.refcnt` is 0 for a VMA that is not in a tree, 1 for one that is, plus one for every reader.
  */
-
 import { KernelBug } from '../kernel/bug.ts';
 import { assertHeld, HELD_READ, HELD_VMA, HELD_WRITE, holds } from '../kernel/lockdep.ts';
 import type { Op } from '../kernel/op.ts';

@@ -4,7 +4,6 @@
  * Invariants: the range was found valid and free or to be replaced (MAP_FIXED); the mmap lock is held for writing. A failure before the old
  * mapping's entries are cleared leaves it as it was (split perhaps); after that it leaves a hole.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, get, set } from '../kernel/ops.ts';
 import { EACCES, ENODEV, ENOMEM, EOPNOTSUPP } from './errno.ts';

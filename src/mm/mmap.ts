@@ -4,7 +4,6 @@
  * Units: addresses, lengths and offsets of system calls are bytes, exact below 2^53; anything larger is beyond user space whatever its exact value.
  * Invariants: checks come in Linux's order, so the first thing wrong decides the errno; nothing is changed before the last of them.
  */
-
 import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set, switched } from '../kernel/ops.ts';

@@ -4,7 +4,6 @@
  * Invariants: a page is given back only after the flush that covers its address; tables go after a grace period. While a gather is open
  * its mm's tlbFlushPending is raised, so that a second one knows that entries it finds empty may still be cached.
  */
-
 import { tableOrder } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { atomicAdd, callRcuFreeTable, flushTlbMm, flushTlbRange, get, kfree, kmallocNowait, readOnce, refAdd, set, switched } from '../kernel/ops.ts';

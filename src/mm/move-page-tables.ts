@@ -5,7 +5,6 @@
  * new VMA before the old, those of rmap) that keep walks from missing an entry at both; what was present is flushed at the old place before the old
  * lock is dropped. Whole tables move by the entry that leads to them.
  */
-
 import { codec, entryEnd, entryStride, pageOfEntry, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { downWrite, entryGet, entrySet, flushTlbRange, get, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';

@@ -4,7 +4,6 @@
  * Invariants: the range is worked through VMA by VMA; one that cannot be changed ends the call with the VMAs before it changed. The mmap lock is held
  * for writing throughout, each VMA is write-locked before its entries change.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';

@@ -5,7 +5,6 @@
  * lock is dropped, so that no CPU writes through an old translation to a page that has a new place; a move that fails half way is
  * moved back, which cannot fail.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { get, set, switched } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

@@ -2,7 +2,6 @@
  * mseal(2): what is mapped in a range can neither be unmapped, moved, replaced nor get other rights from now on (mm/mseal.c). The refusals stand where
  * those things are done: vmsGather(), mprotectFixup(), mremap, madvise.
  */
-
 import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';

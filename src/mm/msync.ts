@@ -3,7 +3,6 @@
  *
  * Holes in the range do not stop it: what is mapped is written and the answer is −ENOMEM. MS_ASYNC and MS_INVALIDATE do nothing but look.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';

@@ -5,7 +5,6 @@
  * was, split perhaps. From the moment they have left the tree nobody can find them by address; only then may the mmap lock be downgraded, and page tables are
  * freed under it because page faults of the neighbours cannot use tables that map nothing of theirs. Rmap finds the VMAs until their entries are gone.
  */
-
 import { spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, get, set, switched } from '../kernel/ops.ts';

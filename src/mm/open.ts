@@ -4,7 +4,6 @@
  * There are two directories with files, DIRECTORIES of paths.ts: one of a tmpfs, one of a disk; and those that hugetlbfs is mounted on. Inodes with a name are on
  * the list Globals.directory, and have one reference for it.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { downWrite, get, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';

@@ -4,7 +4,6 @@
  * Invariants: neighbouring pages of the same categories are one region; the scan stops where the next page has no room any more, and tells where
  * (`walkEnd`). A page whose table exists is "written" even when nothing is mapped there; one whose table is missing has the VMA's categories alone.
  */
-
 import { entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, entryGet, entryGetAndClear, entrySet, flushTlbRange, get, kfree, kmalloc, set } from '../kernel/ops.ts';

@@ -2,7 +2,6 @@
  * The directories that paths lead through: a tree known beforehand, of which two have files and some can have a file system of huge pages mounted on them. Numbers are
  * states of a walk.
  */
-
 import { INODE_DISK, INODE_TMPFS } from './file-types.ts';
 import { nameText } from './inode.ts';
 import type { NameRef } from './types.ts';

@@ -4,7 +4,6 @@
  * Invariant: with the mmap lock or a VMA's lock held for reading only tables of the lowest level can go (mm/pt_reclaim.c), and only with their own
  * lock held. So whoever has that lock, and has seen under it that the upper entry still leads to the table, keeps it.
  */
-
 import { entryAt, pageOfEntry, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, localIrqDisable, localIrqEnable, rcuReadLock, rcuReadUnlock, spinLock, spinUnlock, switched } from '../kernel/ops.ts';

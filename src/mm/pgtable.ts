@@ -4,7 +4,6 @@
  * Invariants: an entry in hand is one number (pagetable/canonical.ts), read once; a pointer to an entry is a word index of RAM; a table of
  * level L is reached from one entry of level L+1. The lock of an entry is that of the table it stands in, the top table's the mm's.
  */
-
 import { clearTable, codec, entryAt, entryEnd, entryStride, pageOfEntry, slotCount, spanPages, tableLevel, tableOrder, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, allocPage, entryGet, entrySet, get, setFlags, spinLock, spinUnlock, switched } from '../kernel/ops.ts';

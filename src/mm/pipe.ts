@@ -4,7 +4,6 @@
  * Invariants: the ring changes under the pipe's mutex; buffers from `tail` to `head` are in use; `empty` and `full` say what the ring is, for
  * those who sleep until it changes.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, allocPage, downWrite, get, kfree, kmalloc, set, upWrite, waitFor } from '../kernel/ops.ts';
 import { GFP_HIGHUSER } from '../memory/gfp.ts';

@@ -3,7 +3,6 @@
  *
  * Names of anonymous memory (PR_SET_VMA) are not configured; any other option is unknown here.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { EINVAL, EPERM } from './errno.ts';

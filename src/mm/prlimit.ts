@@ -3,7 +3,6 @@
  *
  * Units: bytes or counts, as the resource has them; −1 in a process's tables stands for infinity. A limit of 2^53 and more is kept as the nearest double.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { EFAULT, EINVAL, EPERM, ESRCH } from './errno.ts';

@@ -5,7 +5,6 @@
  * Invariants: the other process's pages are pinned, so that they stay the ones it has while its mmap lock is away; they are pinned in runs, ahead of
  * what is copied, so pages are faulted in there that no byte is moved for. Its rights count: nothing is forced, no stack grows.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { downRead, get, kmalloc, set, switched, upRead } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

@@ -6,7 +6,6 @@
  *
  * Positions and lengths are bytes, negative where the register held a negative number.
  */
-
 import { ACCESS_READ, mmuAccess } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
 import { downRead, downWrite, folioUnlock, get, set, upRead, upWrite } from '../kernel/ops.ts';

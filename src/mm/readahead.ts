@@ -4,7 +4,6 @@
  * Invariants: a page that is read is in the cache, locked, until its content is there; reading takes no time here, so no page is ever seen without
  * content but by those who looked while it was locked; invalidate_lock is held for reading, so that no block goes meanwhile. Each open file has its own window (File.ra…).
  */
-
 import type { Op } from '../kernel/op.ts';
 import { allocPage, clearFlags, downRead, folioLock, folioUnlock, get, set, setFlags, upRead } from '../kernel/ops.ts';
 import { compoundPages, subPage } from '../memory/folio.ts';

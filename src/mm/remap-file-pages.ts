@@ -1,7 +1,6 @@
 /**
  * remap_file_pages(2), as it is emulated (mm/mmap.c): another part of the same shared mapping's object is mapped over the range.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';

@@ -4,7 +4,6 @@
  * Invariants: a segment's file is its own reference to the memory; each attachment has an open file of its own (File.shm) of the same inode.
  * `attaches` counts the VMAs that map it. IPC_RMID takes the segment away once that is 0.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, downWrite, get, kfree, kmalloc, set, upWrite } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';

@@ -1,5 +1,4 @@
 /** fallocate() of shared memory (shmem_fallocate of mm/shmem.c). */
-
 import type { Op } from '../kernel/op.ts';
 import { folioUnlock, get, set, writeOnce } from '../kernel/ops.ts';
 import { compoundPages } from '../memory/folio.ts';

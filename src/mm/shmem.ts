@@ -4,7 +4,6 @@
  * Invariants: `alloced` = pages in the cache + `swapped`, whenever nobody is inside; each page counts as committed memory, either the whole size
  * at creation or, with VM_NORESERVE, page by page. A page that is not up to date was made by fallocate(): it reads as a hole.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, allocPage, folioLock, folioUnlock, get, readOnce, set, setFlags, switched, waitFor } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

@@ -5,7 +5,6 @@
  * can come to it but by the cache, whose lock is held; what lies behind the end of the file leaves the cache. Nobody maps the parts again: they
  * can be faulted in.
  */
-
 import { entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, downRead, entryGet, flushTlbRange, folioTrylock, folioUnlock, get, refFreeze, set, spinLock, spinUnlock, upRead } from '../kernel/ops.ts';

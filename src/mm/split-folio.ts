@@ -5,7 +5,6 @@
  * Invariants: the folio is locked, and the caller has one reference; its entries are migration entries while its references are frozen, so that nobody can
  * come to it; pages that nobody maps afterwards are free, and pages full of zeroes give way to the zero page.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { downWrite, entryGet, entrySet, flushTlbRange, folioTrylock, folioUnlock, get, refAdd, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
 import { compoundOrder, compoundPages, destroyCompound, folioMapcount, pageFolio, subPage } from '../memory/folio.ts';

@@ -4,7 +4,6 @@
  * Invariants: a stack keeps `stack_guard_gap` pages from an accessible mapping on the side that it grows to, other stacks apart; growing needs the mmap lock for
  * writing, and an anon_vma, under whose lock range and offset change so that rmap never sees them disagree.
  */
-
 import { codec } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { add, get, set } from '../kernel/ops.ts';

@@ -5,7 +5,6 @@
  * under the page's lock can never map a page beyond the end. Mappings go first, in bulk; a page that was mapped again since is unmapped alone.
  * Ends of ranges are the first byte (page) after them; `LAST_INDEX` and `Infinity` bytes stand for "to the end".
  */
-
 import type { Op } from '../kernel/op.ts';
 import { downRead, folioLock, folioTrylock, folioUnlock, get, refGetUnlessZero, switched, upRead } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

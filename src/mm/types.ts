@@ -4,7 +4,6 @@
  * Units: `Vpn` counts pages of the paging mode from address 0, sizes named …Pages count pages, `bytes` count bytes. Flags are 32 bits.
  * Rules named in the second argument of `defineStruct` are the guards of kernel/guards.ts.
  */
-
 import { array, defineStruct, type Ref } from '../memory/struct.ts';
 import { NR_VM_EVENTS } from './vm-event-types.ts';
 

@@ -5,7 +5,6 @@
  * Invariants: results are page numbers, or negative errnos; a hint that is free, guard gaps of stacks included, is taken as it is; nothing is changed.
  * The caller holds the mmap lock.
  */
-
 import { codec, spanPages } from '../kernel/arch.ts';
 import { get, set } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';

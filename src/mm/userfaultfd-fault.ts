@@ -4,7 +4,6 @@
  * Invariants: the fault is in the queue before its entry is looked at for the last time, so that whoever fills the entry after that look finds it there to be woken;
  * the lock that the fault came with (the VMA's or the mmap lock) is released before it sleeps, and the answer is then VM_FAULT_RETRY.
  */
-
 import { entryAt } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, get, readOnce, set, spinLock, spinUnlock } from '../kernel/ops.ts';

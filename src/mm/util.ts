@@ -3,7 +3,6 @@
  *
  * Units: limits are bytes, -1 in the process's tables and Infinity here standing for none; accounts are pages.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, atomicAdd, get, readOnce } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';

@@ -3,7 +3,6 @@
  *
  * A pointer to a function in Linux is a case of a switch here: a call stays one that the compiler of the step program can follow.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { get } from '../kernel/ops.ts';
 import { diskPageMkwrite } from './disk.ts';

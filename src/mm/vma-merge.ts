@@ -8,7 +8,6 @@
  * Invariants: nothing changes unless everything that may fail has been done; the caller holds the mmap lock for writing and passes as prev and next the
  * neighbours of the range; the VMA that stays is write-locked (vmaStartWrite) by then.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { get, set } from '../kernel/ops.ts';
 import { anonVmaClone, chainIsSingular } from './anon-vma.ts';

@@ -5,7 +5,6 @@
  * its range, offset and flags change only under the mmap lock held for writing after vmaStartWrite(), and never while it is in an interval tree:
  * vmaPrepare() takes those concerned out under the locks of rmap (i_mmap_rwsem, then the anon_vma's), vmaComplete() puts them back.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, downWrite, get, kfree, kmalloc, set, switched, upWrite } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';

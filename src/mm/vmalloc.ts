@@ -6,7 +6,6 @@
  * - What vfree() and vunmap() take away is unmapped at once and flushed later: pages of vfree() may be somebody else's by then, since nobody uses addresses that he has
  *   given back. So a CPU may still translate them (`lazyVmap`); it does not when the address is given out anew.
  */
-
 import { pageSizes } from '../arch/linux/page-sizes.ts';
 import { codec, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';

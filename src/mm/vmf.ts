@@ -1,7 +1,6 @@
 /**
  * struct vm_fault: what one fault knows and passes on (include/linux/mm.h), with the flags that go in and the results that come out.
  */
-
 import { get } from '../kernel/ops.ts';
 import { __GFP_MOVABLE, GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { allocObject, freeObject } from '../memory/state.ts';

@@ -1,7 +1,6 @@
 /**
  * What a merge and an unmapping of VMAs know while they run (mm/vma.h): in Linux objects on the stack, so making one cannot fail.
  */
-
 import { allocObject, freeObject } from '../memory/state.ts';
 import { defineStruct, type Ref } from '../memory/struct.ts';
 

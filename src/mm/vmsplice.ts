@@ -4,7 +4,6 @@
  * Invariants: a page that went into a pipe has a reference, no pin: the process may write to it and the reader sees that; after a fork a write
  * makes a copy for whoever writes first, and the pipe keeps the old page.
  */
-
 import type { Op } from '../kernel/op.ts';
 import { add, downWrite, get, set, upWrite, waitFor } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';

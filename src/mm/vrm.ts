@@ -1,5 +1,4 @@
 /** What one mremap() knows while it runs (mm/mremap.c): in Linux an object on the stack, so making one cannot fail. */
-
 import { defineStruct, type Ref } from '../memory/struct.ts';
 
 export type VrmRef = Ref<'vrm'>;

@@ -4,7 +4,6 @@
  * Invariants: an entry is emptied in one step that returns what it held, so that no accessed or dirty bit is lost; a dirty file page is
  * marked dirty before its reference can go; pages are given back by the gather, after the flush.
  */
-
 import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryGet, entryGetAndClear, entrySet, get, spinUnlock } from '../kernel/ops.ts';

@@ -4,7 +4,6 @@
  * Invariants: all operations are pure functions from word to word; names are the kernel's; an operation that the mode does not
  * have throws RangeError, as a predicate that the architecture does not define would not compile.
  */
-
 import type { LinuxSide } from '../arch/mode.ts';
 import type { FieldPieces } from '../arch/notation.ts';
 import { type Alternatives, holds, parseCondition, parseSetting, type Word } from '../arch/notation.ts';

@@ -3,7 +3,6 @@
  *
  * fsync() writes what is there. The device writes on without a fault, so that nobody hears of it but by who lets the page go.
  */
-
 import { call, scenario, task } from '../explore/scenario.ts';
 import { diskFile, map, store, WINDOW } from '../explore/setup.ts';
 import { get } from '../memory/heap.ts';

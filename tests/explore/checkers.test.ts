@@ -2,7 +2,6 @@
  * Each checker can fire: for every place in the sources where a rule is found broken there is a scenario, of the catalogue or written wrong for it, in which it
  * is, and which is reported so by a check. A place that nothing reaches fails here, unless it is told why nothing can.
  */
-
 import { describe, expect, it } from 'vitest';
 import { checkVariant, type Row } from '../../src/explore/check.ts';
 import { forgetOrder } from '../../src/kernel/lockdep.ts';

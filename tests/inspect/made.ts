@@ -1,5 +1,4 @@
 /** A small x86-4level memory made by hand: tables at known frames, entries put where a test wants them. */
-
 import type { Root } from '../../src/arch/mode.ts';
 import { findMode } from '../../src/arch/registry.ts';
 import type { WalkedRoot } from '../../src/inspect/aliases.ts';

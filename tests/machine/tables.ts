@@ -1,5 +1,4 @@
 /** The page tables of a running machine, read by the walker that reads dumps, against what the mm believes to have mapped. */
-
 import type { Machine } from '../../src/machine/machine.ts';
 import { PAGE } from '../../src/machine/proc/view.ts';
 import type { Process } from '../../src/machine/process.ts';

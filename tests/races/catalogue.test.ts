@@ -2,7 +2,6 @@
  * The catalogue: of what is mended a third is exhausted in the first mode that has it (all of it, in four modes: `npm run races`; here: PXD_NIGHTLY=1), what is broken
  * is found in tests/explore/checkers.test.ts, and every entry says what it must.
  */
-
 import { describe, expect, it } from 'vitest';
 import { checkVariant } from '../../src/explore/check.ts';
 import type { Scenario } from '../../src/explore/scenario.ts';

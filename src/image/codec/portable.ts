@@ -1,5 +1,4 @@
 /** The decompressors that need nothing of the platform but WebAssembly: all but zlib and gzip. */
-
 import type { Codecs } from './codecs.ts';
 import { lzo1x } from './lzo1x.ts';
 import { snappyDecoder } from './snappy.ts';

@@ -1,5 +1,4 @@
 /** /proc/PID/mem as a debugger reads and writes it: rights of the mapping do not count (fs/proc/base.c: mem_rw). */
-
 import { allocPages } from '../../memory/buddy.ts';
 import { GFP_KERNEL } from '../../memory/gfp.ts';
 import { get } from '../../memory/heap.ts';

@@ -2,7 +2,6 @@
  * No store is lost (I6): a page of a disk's file that nobody calls dirty, neither its flag nor an entry that maps it, holds what its block holds. A store that
  * lost its dirty bit on the way leaves a page that differs from the disk and will never be written to it.
  */
-
 import { compoundPages, pageFolio } from '../../memory/folio.ts';
 import { get } from '../../memory/heap.ts';
 import { PG_UPTODATE } from '../../memory/page-flags.ts';

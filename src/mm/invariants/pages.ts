@@ -1,7 +1,6 @@
 /**
  * Every frame that was ever touched: references (I1), what a free page looks like and where it stands (I25, I26), the zero page (I30), page caches.
  */
-
 import { compoundPages, folioMapcount } from '../../memory/folio.ts';
 import { listOf } from '../../memory/free-lists.ts';
 import { MIGRATE_ISOLATE, MIGRATE_PCPTYPES, MIGRATE_TYPES } from '../../memory/gfp.ts';

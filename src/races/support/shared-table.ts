@@ -2,7 +2,6 @@
  * A page table of hugetlb that two processes share, with one page in it: what the entries about sharing begin with. The mapping spans all that the table can map, since
  * nothing less is shared; next to nothing of it is touched.
  */
-
 import { call, type Stage, type TaskSpec, task } from '../../explore/scenario.ts';
 import { hasHugetlb, hugePages, hugePool, load, MAP_NORESERVE, MAP_SHARED, map, memfd, store } from '../../explore/setup.ts';
 import { spanPages } from '../../kernel/arch.ts';

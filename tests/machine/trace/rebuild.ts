@@ -5,7 +5,6 @@
  * not tell (dirty and accessed bits of entries) is chosen so that the recorded sums come out, page by page from the start of the VMA; where
  * no choice would give them they come out wrong, and the test sees it. Everything else is computed by the code under test.
  */
-
 import { type FileKind, type FileView, PAGE, type PageKind, type PageView, type ProcessView, type VmaView } from '../../../src/machine/proc/view.ts';
 import { flagsFromLetters } from '../../../src/machine/proc/vm-bits.ts';
 import type { FileFields, Snapshot } from '../../../src/machine/trace/delta.ts';

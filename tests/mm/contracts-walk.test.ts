@@ -352,33 +352,36 @@ describe.each(SIZES)('$mode, huge pages of order $order', ({ mode, order, level,
 });
 
 describe('S10: none, then present, then a leaf', () => {
-  it.each(['x86-4level', 'ppc64-radix-4k', 's390x', 'loongarch64-16k'])('%s: an entry of a migration above the lowest level maps nothing, and is counted as what it stands for', (mode) => {
-    const w = new World(mode);
-    const { levels } = w.machine.codec;
-    if (!levels[1].leaves || levels[1].swapOffsets === 0) return;
-    const span = spanPages(1);
-    const at = 8 * span;
-    w.map(at, span, PRIVATE | ANON);
-    w.touch(at);
-    const pmd = w.at(at, 1);
-    const table = loadEntry(pmd, 1);
-    // Whatever the mode's own test for a leaf says of its words.
-    storeEntry(pmd, 1, mkSwapPte(w.machine.codec.typeOf('migration'), 512, 0));
-    expect(loadEntry(pmd, 1)).not.toBe(0);
-    expect(w.walk(at, at + span, HAS_LEAF)).toEqual(['leaf']);
-    expect(w.walk(at, at + span, HAS_PMD | HAS_PTE)).toEqual(['pmd']);
-    expect(w.run('walkCountPresent', w.p.mm, at, at + span, WALK_COUNT).result).toBe(0);
-    for (const advice of [8, 20, 21]) expect(w.p.syscall('madvise', at * w.size, span * w.size, advice), `advice ${advice}`).toBe(0);
-    w.machine.enter();
-    const stats = allocMemSizeStats();
-    w.run('showSmap', w.p.mm, at, stats);
-    expect([get(stats, MemSizeStats.rss), get(stats, MemSizeStats.anonHuge)]).toEqual([span * w.size, 0]);
-    freeMemSizeStats(stats);
-    expect((readPagemap(w.machine, w.p.ref, at, 1)[0] >> 62n) & 3n).toBe(1n);
-    expect(loadEntry(pmd, 1)).not.toBe(0);
-    storeEntry(pmd, 1, table);
-    expect(checkMachine()).toEqual([]);
-  });
+  it.each(['x86-4level', 'ppc64-radix-4k', 's390x', 'loongarch64-16k'])(
+    '%s: an entry of a migration above the lowest level maps nothing, and is counted as what it stands for',
+    (mode) => {
+      const w = new World(mode);
+      const { levels } = w.machine.codec;
+      if (!levels[1].leaves || levels[1].swapOffsets === 0) return;
+      const span = spanPages(1);
+      const at = 8 * span;
+      w.map(at, span, PRIVATE | ANON);
+      w.touch(at);
+      const pmd = w.at(at, 1);
+      const table = loadEntry(pmd, 1);
+      // Whatever the mode's own test for a leaf says of its words.
+      storeEntry(pmd, 1, mkSwapPte(w.machine.codec.typeOf('migration'), 512, 0));
+      expect(loadEntry(pmd, 1)).not.toBe(0);
+      expect(w.walk(at, at + span, HAS_LEAF)).toEqual(['leaf']);
+      expect(w.walk(at, at + span, HAS_PMD | HAS_PTE)).toEqual(['pmd']);
+      expect(w.run('walkCountPresent', w.p.mm, at, at + span, WALK_COUNT).result).toBe(0);
+      for (const advice of [8, 20, 21]) expect(w.p.syscall('madvise', at * w.size, span * w.size, advice), `advice ${advice}`).toBe(0);
+      w.machine.enter();
+      const stats = allocMemSizeStats();
+      w.run('showSmap', w.p.mm, at, stats);
+      expect([get(stats, MemSizeStats.rss), get(stats, MemSizeStats.anonHuge)]).toEqual([span * w.size, 0]);
+      freeMemSizeStats(stats);
+      expect((readPagemap(w.machine, w.p.ref, at, 1)[0] >> 62n) & 3n).toBe(1n);
+      expect(loadEntry(pmd, 1)).not.toBe(0);
+      storeEntry(pmd, 1, table);
+      expect(checkMachine()).toEqual([]);
+    },
+  );
 });
 
 describe('S22: one flush for a batch', () => {

@@ -251,9 +251,18 @@ export function acquired(lock: number, mode: number): void {
   if (mode === HELD_SPIN) setSlot(running + Task.atomicDepth, heap[running + Task.atomicDepth] + 1);
 }
 
+/** Has `told` called at each lock that is given up while no task runs, by native generators that are run to their end; undefined: no longer. */
+export const watchDrops = (told: ((lock: number) => void) | undefined): void => {
+  droppedAlone = told;
+};
+let droppedAlone: ((lock: number) => void) | undefined;
+
 /** The running task gives a lock up. @throws {KernelBug} I23 when it does not hold it so */
 export function released(lock: number, mode: number): void {
-  if (running === 0) return;
+  if (running === 0) {
+    droppedAlone?.(lock);
+    return;
+  }
   const last = heap[running + Task.heldCount] - 1;
   let at = last;
   while (at >= 0 && (heap[running + Task.held + at] !== lock || heap[running + Task.modes + at] !== mode)) at--;

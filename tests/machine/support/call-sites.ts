@@ -10,7 +10,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { AnyNode, Node } from 'acorn';
 import { stripTypes } from '../../../scripts/kernel-program.mjs';
-import { walk } from '../../../src/kernel/compile/ast.ts';
+import { childrenOf, walk } from '../../../src/kernel/compile/ast.ts';
 import { parseModule } from '../../../src/kernel/compile/exports.ts';
 import { MappedText } from '../../../src/kernel/compile/source-map.ts';
 
@@ -25,6 +25,11 @@ export interface CallSite {
   readonly callee: string;
   /** Key of the callee: `src/mm/vma.ts#vmaAlloc`. */
   readonly target: string;
+  /** Its first argument as it is written, and the loops of its function that it stands in. */
+  readonly argument: string;
+  readonly loops: readonly number[];
+  /** It is, or is followed without any branch by, the end of its function. */
+  readonly last: boolean;
   /** Switches (src/kernel/switches.ts) that must be thrown for it. */
   readonly switches: readonly string[];
 }
@@ -35,8 +40,10 @@ interface Module {
   /** `export … from`. */
   readonly passed: { file: string; names: Map<string, string> | undefined }[];
   readonly own: Set<string>;
-  readonly calls: { from: string; callee: string; place: string; switches: string[] }[];
+  readonly calls: { from: string; callee: string; place: string; argument: string; loops: readonly number[]; last: boolean; switches: readonly string[] }[];
 }
+
+const LOOP = /^(For|While|DoWhile)Statement$/;
 
 const nameOf = (node: { type: string; name?: string; value?: unknown }): string => node.name ?? String(node.value);
 
@@ -61,28 +68,26 @@ async function readModule(path: string): Promise<Module> {
   const module: Module = { imports: new Map(), passed: [], own: new Set(), calls: [] };
   const fileOf = (specifier: unknown): string => relative(ROOT, resolve(dirname(path), String(specifier)));
   const inside = (root: Node, from: string): void => {
-    const rec = (node: AnyNode, switches: string[]): void => {
-      let consequent: Node | undefined;
-      walk(node, (at, parent) => {
-        if (at === consequent) return false;
-        if (at !== node && (at.type === 'IfStatement' || at.type === 'ConditionalExpression')) {
-          rec(at, switches);
-          return false;
-        }
-        if (at === node && (at.type === 'IfStatement' || at.type === 'ConditionalExpression')) {
-          const more = switchesOf(at.test);
-          if (more.length > 0) {
-            consequent = at.consequent;
-            rec(at.consequent as AnyNode, [...switches, ...more]);
-          }
-        }
-        if (at.type !== 'CallExpression' || at.callee.type !== 'Identifier') return undefined;
+    const rec = (at: AnyNode, switches: readonly string[], loops: readonly number[], last: boolean): void => {
+      if (at.type === 'CallExpression' && at.callee.type === 'Identifier') {
         const place = places.place(at.callee.start);
-        if (place !== undefined) module.calls.push({ from, callee: at.callee.name, place: `${place.line + 1}:${place.column + 1}`, switches });
-        return parent === undefined || undefined;
-      });
+        const [first] = at.arguments;
+        const argument = first ? code.slice(first.start, first.end) : '';
+        if (place !== undefined)
+          module.calls.push({ from, callee: at.callee.name, place: `${place.line + 1}:${place.column + 1}`, argument, loops, last, switches });
+      }
+      if (at.type === 'BlockStatement') {
+        // Between the last statement with a branch and a return nothing is left out.
+        const branches = at.body.map(({ type }) => !/^(Return|Expression)Statement$/.test(type));
+        const straight = at.body.at(-1)?.type === 'ReturnStatement' ? branches.lastIndexOf(true) + 1 : at.body.length;
+        at.body.forEach((one, i) => void rec(one, switches, loops, last || i >= straight));
+      } else if (at.type === 'IfStatement' || at.type === 'ConditionalExpression') {
+        rec(at.test, switches, loops, last);
+        rec(at.consequent, [...switches, ...switchesOf(at.test)], loops, last);
+        if (at.alternate) rec(at.alternate, switches, loops, last);
+      } else for (const child of childrenOf(at)) rec(child, switches, LOOP.test(at.type) ? [...loops, at.start] : loops, last || at.type === 'ReturnStatement');
     };
-    rec(root as AnyNode, []);
+    rec(root as AnyNode, [], [], false);
   };
   for (const node of parseModule(code).body) {
     if (node.type === 'ImportDeclaration')
@@ -134,11 +139,11 @@ export async function callSites(folder = 'src/mm'): Promise<CallSite[]> {
   for (const entry of readdirSync(join(ROOT, folder), { withFileTypes: true })) {
     const file = `${folder}/${entry.name}`;
     const module = entry.isFile() && entry.name.endsWith('.ts') ? await read(file) : undefined;
-    for (const { from, callee, place, switches } of module?.calls ?? []) {
+    for (const { callee, place, ...more } of module?.calls ?? []) {
       const target = await declared(file, callee);
       if (target === undefined) continue;
       const name = target.slice(target.indexOf('#') + 1);
-      sites.push({ name: `${file}:${place} ${name}`, file, from, callee: name, target, switches });
+      sites.push({ name: `${file}:${place} ${name}`, file, callee: name, target, ...more });
     }
   }
   return sites;

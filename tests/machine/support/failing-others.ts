@@ -234,6 +234,7 @@ const LISTS: readonly Scenario[] = [
         set(p.mm, field, get(p.mm, field) + more);
     },
     run: (p) => (kernel(p).expandStack(p.mm, B / PAGE + 4) === 0 ? ENOMEM : 0),
+    bare: true,
   },
   {
     name: 'PAGEMAP_SCAN of more regions than one list holds',

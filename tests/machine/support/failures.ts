@@ -61,6 +61,8 @@ export interface Scenario {
   readonly between?: true;
   /** Tables of the kernel's half that it may leave, which stay for whoever comes next. */
   readonly tables?: number;
+  /** It calls what needs a lock without one, as the direct program lets it. */
+  readonly bare?: true;
   /** Records that a test holds while it runs: of pins. */
   readonly held?: () => readonly number[];
 }
@@ -169,7 +171,7 @@ function afterExit(machine: Machine, options: CheckOptions): { counts: Record<st
   return { counts, violations: checkMachine(options) };
 }
 
-function start(scenario: Scenario, program: 'direct' | 'native'): { machine: Machine; p: Process } {
+export function start(scenario: Scenario, program: 'direct' | 'native'): { machine: Machine; p: Process } {
   const machine = new Machine({ ...scenario.machine, ramBytes: (scenario.megabytes ?? 8) * 2 ** 20, program });
   const p = machine.spawn();
   set(p.mm, Mm.startBrk, 0x60000000);

@@ -58,18 +58,21 @@ function* newFd(process: ProcessRef, ctx: UffdRef, flags: number): Op<number> {
     yield* uffdPut(ctx);
     return -ENOMEM;
   }
-  set(inode, Inode.uffd, ctx);
   const file = yield* fileAlloc(inode, O_RDWR | flags, FMODE_READ | FMODE_WRITE);
   if (file === 0) {
     yield* iput(inode);
+    yield* uffdPut(ctx);
     return -ENOMEM;
   }
+  set(inode, Inode.uffd, ctx);
   return yield* fdPublish(process, file);
 }
 
 /** userfaultfd_release: the last descriptor is closed. */
 export function* userfaultfdRelease(inode: InodeRef): Op<number> {
   const ctx = get(inode, Inode.uffd);
+  // A file that did not come to be.
+  if (ctx === 0) return 0;
   yield* writeOnce(ctx, Uffd.released, 1);
   yield* releaseAll(ctx);
   yield* wakeUserfault(ctx, 0, 0);

@@ -7,6 +7,7 @@ import { elf, install, vectors } from '../mm/support/elf.ts';
 import { callSites, leadingTo } from './support/call-sites.ts';
 import { HUGE_SCENARIOS } from './support/failing-huge.ts';
 import { OTHER_SCENARIOS } from './support/failing-others.ts';
+import { UFFD_SCENARIOS } from './support/failing-uffd.ts';
 import { failed, noteFailures, stopNoting } from './support/failure-sites.ts';
 import {
   A,
@@ -61,6 +62,7 @@ const CANNOT_FAIL: Readonly<Record<string, string>> = {
   'getArgPage: src/mm/exec.ts expandDownwards': 'the first page of a new stack has brought the anon_vma',
   'copyMigrationPmd: src/mm/migrate-pmd.ts pteAllocOne': 'who alone runs moves no page while it forks',
   'copyHugePmd: src/mm/huge-memory.ts mmGetHugeZeroFolio': 'the parent has the page',
+  'nextMessage: src/mm/userfaultfd.ts newFd': 'who runs alone waits for no reader: nobody reads of his fork',
 };
 
 /** Calls that no scenario comes to yet: userfaultfd, of whose allocations none fails in a test. */
@@ -630,7 +632,7 @@ const SCENARIOS: readonly Scenario[] = [
 const nightly = process.env.PXD_NIGHTLY === '1';
 /** Of those that need more of a machine one in eight is asked everything; PXD_NIGHTLY=1 asks all. */
 const inFull = (_: Scenario, i: number): boolean => nightly || i % 8 === 3;
-const LARGE = [...HUGE_SCENARIOS, ...OTHER_SCENARIOS];
+const LARGE = [...HUGE_SCENARIOS, ...OTHER_SCENARIOS, ...UFFD_SCENARIOS];
 
 /** The calls in the sources of the mm. */
 const calls = callSites();

@@ -4,7 +4,8 @@ import { get, set } from '../../../src/memory/heap.ts';
 import { File, Inode, Process as ProcessStruct } from '../../../src/mm/types.ts';
 import { MFILL_COPY, MFILL_ZEROPAGE } from '../../../src/mm/userfaultfd-fill.ts';
 import { UFFD_FEATURE_EVENT_FORK, UFFD_FEATURE_EVENT_UNMAP, UFFD_INITIALIZED, Uffd } from '../../../src/mm/userfaultfd-types.ts';
-import { VM_UFFD_MISSING } from '../../../src/mm/vm-flags.ts';
+import { VM_UFFD_MISSING, VM_UFFD_WP } from '../../../src/mm/vm-flags.ts';
+import { vmaLookup } from '../../../src/mm/vma-tree.ts';
 import { A, ANON, B, ENOMEM, FIXED, kernel, mmap, PAGE, type Scenario } from './failures.ts';
 
 const HUGE = 0x200000;
@@ -20,10 +21,10 @@ function contextOf(p: Process): number {
 }
 
 /** A userfaultfd with features that `bytes` of memory at A are registered with. */
-function registered(p: Process, features = 0, bytes = 4 * PAGE): void {
+function registered(p: Process, features = 0, bytes = 4 * PAGE, modes = VM_UFFD_MISSING): void {
   kernel(p).sysUserfaultfd(p.ref, 0o4000);
   set(contextOf(p), Uffd.features, UFFD_INITIALIZED | features);
-  kernel(p).userfaultfdRegister(contextOf(p), A / PAGE, (A + bytes) / PAGE, VM_UFFD_MISSING);
+  kernel(p).userfaultfdRegister(contextOf(p), A / PAGE, (A + bytes) / PAGE, modes);
 }
 
 /** What pages at A are filled from. */
@@ -77,6 +78,16 @@ export const UFFD_SCENARIOS: readonly Scenario[] = [
       registered(p, 0, HUGE);
     },
     run: fill(512, MFILL_COPY),
+    tables: 4,
+    partial: true,
+  },
+  {
+    name: 'userfaultfd: markers of write protection where no table was',
+    setup: (p) => {
+      mmap(p, A, 4, 0x21 | FIXED);
+      registered(p, 0, 4 * PAGE, VM_UFFD_WP);
+    },
+    run: (p) => Math.min(0, kernel(p).uffdWpRange(vmaLookup(p.mm, A / PAGE), A / PAGE, A / PAGE + 4, 1)),
     tables: 4,
     partial: true,
   },

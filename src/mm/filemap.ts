@@ -89,9 +89,9 @@ export function pageCachePage(inode: InodeRef, index: number): Page {
 export const pagesInCache = (inode: InodeRef, folio: Page): number =>
   folioTestLarge(folio) && !kindIsHugetlb(get(inode, Inode.kind)) ? compoundPages(folio) : 1;
 
-/** Whether one entry may map a folio: past the end of a file each access is to be answered with SIGBUS, but in shared memory. Linux wants a page of the file behind it, too. */
+/** Whether one entry may map a folio: past the end of a file each access is to be answered with SIGBUS, but in shared memory. */
 export const mayMapWhole = (inode: InodeRef, folio: Page): boolean =>
-  kindIsShmem(get(inode, Inode.kind)) || (pageIndex[folio] + compoundPages(folio)) * 2 ** pageShift < get(inode, Inode.size);
+  kindIsShmem(get(inode, Inode.kind)) || pageIndex[folio] + compoundPages(folio) <= Math.ceil(get(inode, Inode.size) / 2 ** pageShift);
 
 /** filemap_get_entry: the folio at an index with a reference taken, a negative value as it stands, or 0. */
 export function* filemapGetEntry(inode: InodeRef, index: number): Op<number> {

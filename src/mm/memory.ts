@@ -72,7 +72,7 @@ import { File, Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } fr
 import { handleUserfault } from './userfaultfd-fault.ts';
 import { userfaultfdArmed, userfaultfdOwnEntries, userfaultfdWp, userfaultfdWpAsync } from './userfaultfd-vma.ts';
 import { VM_HUGETLB, VM_MAYSHARE, VM_SHARED, VM_UFFD_MISSING, VM_UFFD_WP, VM_WRITE } from './vm-flags.ts';
-import { mapPages, pageMkwrite, vmaIsAnonymous, vmaIsShmem, vmFault, vmOpsHasMapPages, vmOpsHasPageMkwrite } from './vm-ops.ts';
+import { mapPages, pageMkwrite, vmaIsAnonymous, vmFault, vmOpsHasMapPages, vmOpsHasPageMkwrite } from './vm-ops.ts';
 import { vmaPageProt } from './vm-prot.ts';
 import {
   allocVmf,
@@ -471,8 +471,8 @@ function* finishFault(vmf: VmfRef): Op<number> {
     if (unstable !== 0) return unstable;
   }
   const pmdp = get(vmf, Vmf.pmdp);
-  const large = !cow && pageIsCompound(page);
-  if (large && mayMapWhole(get(get(vma, Vma.file), File.inode), pageFolio(page)) && (yield* entryGet(pmdp, 1)) === 0) {
+  const large = !cow && pageIsCompound(page) && mayMapWhole(get(get(vma, Vma.file), File.inode), pageFolio(page));
+  if (large && (yield* entryGet(pmdp, 1)) === 0) {
     const whole = yield* doSetPmd(vmf, pageFolio(page));
     if ((whole & VM_FAULT_FALLBACK) === 0) return whole;
   }
@@ -483,7 +483,7 @@ function* finishFault(vmf: VmfRef): Op<number> {
   let first = vpn;
   let pages = 1;
   if (large && fitsAround(vmf, page)) {
-    // All of a large folio of shared memory, where nothing of it is mapped yet.
+    // All of a large folio, where nothing of it is mapped yet.
     first = vpn - subPageIndex(page);
     pages = compoundPages(page);
     if (!(yield* pteRangeNone(ptep - (vpn - first) * entryStride(0), pages))) {
@@ -502,10 +502,10 @@ function* finishFault(vmf: VmfRef): Op<number> {
   return 0;
 }
 
-/** Whether entries for all pages of a folio around the faulting one lie in its VMA and table. Of other files than shared memory one page is mapped at a time. */
+/** Whether entries for all pages of a folio around the faulting one lie in its VMA and table. Where userfaultfd looks, one page is mapped at a time. */
 function fitsAround(vmf: VmfRef, page: Page): boolean {
   const vma = get(vmf, Vmf.vma);
-  if (!vmaIsShmem(vma) || userfaultfdArmed(vma)) return false;
+  if (userfaultfdArmed(vma)) return false;
   const before = subPageIndex(page);
   const behind = compoundPages(page) - before;
   const vpn = get(vmf, Vmf.vpn);

@@ -14,7 +14,7 @@ import { blockHasContent, readBlock } from './disk-block.ts';
 import { EEXIST, ENOMEM } from './errno.ts';
 import { filemapAddFolio, pageCacheEntry, pageCacheFind } from './filemap.ts';
 import { globals } from './globals.ts';
-import { maxPageCacheOrder } from './huge-orders.ts';
+import { maxPageCacheOrder, pmdOrder } from './huge-orders.ts';
 import { folioAddLru, folioPut } from './swap.ts';
 import { File, type FileRef, Globals, Inode, type InodeRef, type Page } from './types.ts';
 
@@ -82,10 +82,9 @@ function* readRangeLocked(inode: InodeRef, first: number, end: number, mark: num
   return 0;
 }
 
-/** page_cache_ra_order: reads the window that the file's state describes, in folios of its order where alignment and end allow. */
-function* readWindow(file: FileRef): Op<number> {
+/** page_cache_ra_order: reads the window of the sizes that the file's state has, from an index on, in folios of its order where alignment and end allow. */
+function* readWindow(file: FileRef, start: number): Op<number> {
   const inode = get(file, File.inode);
-  const start = get(file, File.raStart);
   const size = get(file, File.raSize);
   const mark = start + size - get(file, File.raAsyncSize);
   const limit = Math.min(start + size, Math.ceil(get(inode, Inode.size) / 2 ** pageShift)) - 1;
@@ -118,8 +117,12 @@ function fitOrder(index: number, limit: number, most: number): number {
 }
 
 function setWindow(file: FileRef, start: number, size: number, asyncSize: number, order: number): void {
-  set(file, File.raOrder, order);
   set(file, File.raStart, start);
+  setSizes(file, size, asyncSize, order);
+}
+
+function setSizes(file: FileRef, size: number, asyncSize: number, order: number): void {
+  set(file, File.raOrder, order);
   set(file, File.raSize, size);
   set(file, File.raAsyncSize, asyncSize);
 }
@@ -155,14 +158,14 @@ export function* pageCacheSyncRa(file: FileRef, index: number, request: number):
   if (index === 0 || request > max || (index >= previous && index - previous <= 1)) {
     const size = initialSize(request, max);
     setWindow(file, index, size, size > request ? size - request : Math.floor(size / 2), 0);
-    return yield* readWindow(file);
+    return yield* readWindow(file, get(file, File.raStart));
   }
   const history = cachedBefore(inode, index, max);
   // A small random read stays what it is.
   if (history <= request) return yield* readRange(inode, index, index + request, -1);
   // Cached from the start of the file on: it is probably being read as a whole.
   setWindow(file, index, Math.min((history === index ? history * 2 : history) + request, max), 1, 0);
-  return yield* readWindow(file);
+  return yield* readWindow(file, get(file, File.raStart));
 }
 
 /** page_cache_async_ra: a marked page was reached. */
@@ -186,7 +189,7 @@ export function* pageCacheAsyncRa(file: FileRef, index: number, request: number)
     const next = nextSize(gap - index + request, max);
     setWindow(file, gap, next, next, get(file, File.raOrder) + 2);
   }
-  return yield* readWindow(file);
+  return yield* readWindow(file, get(file, File.raStart));
 }
 
 /** force_page_cache_readahead: exactly these pages (WILLNEED), as far as the disk takes at once in each step. */
@@ -197,5 +200,12 @@ export function* forcePageCacheReadahead(file: FileRef, first: number, pages: nu
 /** The window around a fault: sets it as do_sync_mmap_readahead does and reads it. */
 export function* readAround(file: FileRef, start: number, size: number, asyncSize: number): Op<number> {
   setWindow(file, start, size, asyncSize, 0);
-  return yield* readWindow(file);
+  return yield* readWindow(file, get(file, File.raStart));
+}
+
+/** What do_sync_mmap_readahead reads where huge pages are wanted: one around a fault, and the next unless nothing follows (`random`). The window's start stays what it was. */
+export function* readHuge(file: FileRef, index: number, random: number): Op<number> {
+  const pages = 2 ** pmdOrder();
+  setSizes(file, random !== 0 ? pages : 2 * pages, pages, pmdOrder());
+  return yield* readWindow(file, index - (index % pages));
 }

@@ -215,6 +215,28 @@ test('F237 a folio of a file is split where a hole is made, unless somebody hold
   expect([p.load(BigInt(BASE + 7 * 4096), 8), p.load(BigInt(BASE + 519 * 4096), 8)]).toEqual([0n, 0n]);
 });
 
+test('F237 a folio of a file is split: of a disk where nothing of it must be written, else it stays, and what is to go is zeroed', () => {
+  const { machine, p } = start({});
+  expect(p.syscall('mmap', BASE - 4096, 4096, 3, 0x32, -1, 0)).toBe(BASE - 4096);
+  p.write(BigInt(BASE - 4096), new TextEncoder().encode('/var/tmp/pxd/f\0'));
+  const fd = p.syscall('open', BASE - 4096, 0o102, 0o600);
+  expect(p.syscall('munmap', BASE - 4096, 4096)).toBe(0);
+  expect(p.syscall('ftruncate', fd, 1024 * 4096)).toBe(0);
+  expect(p.syscall('mmap', BASE, 1024 * 4096, 3, 0x11, fd, 0)).toBe(BASE);
+  // Read in huge pages where they are asked for.
+  expect(p.syscall('madvise', BASE, 1024 * 4096, 14)).toBe(0);
+  expect(p.load(BigInt(BASE), 8)).toBe(0n);
+  store(p, 519, 4n);
+  expect(runs(machine, p)).toEqual(['1024 page 9 P']);
+  expect(p.syscall('fallocate', fd, 3, 7 * 4096, 4096)).toBe(0);
+  expect(p.syscall('fallocate', fd, 3, 520 * 4096, 4096)).toBe(0);
+  expect(runs(machine, p)).toEqual([]);
+  for (const page of [6, 256, 519]) p.load(BigInt(BASE + page * 4096), 8);
+  // It was split at both ends of the hole; what could not be is mapped as a whole again.
+  expect(runs(machine, p)).toEqual(['4 page 2', '2 page 1', '3 page 0', '2 page 1', '4 page 2', '256 page 8', '512 page 9 P']);
+  expect(p.load(BigInt(BASE + 519 * 4096), 8)).toBe(4n);
+});
+
 test('F242 a folio of 16 pages in the page cache is mapped by as many entries', () => {
   const { machine, p, fd } = startFile({ shmem_enabled: 'always' });
   expect(p.syscall('mmap', BASE - 16 * 4096, 16 * 4096, 3, 0x32, -1, 0)).toBe(BASE - 16 * 4096);

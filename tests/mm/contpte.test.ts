@@ -227,6 +227,13 @@ test('F048, F217, F242 a 64K folio fault fills 16 PTEs, of anonymous memory and 
   p.store(BigInt((BASE + 21) * SIZE), 8, 1n);
   p.store(BigInt((COPIES + 21) * SIZE), 8, 1n);
   expect(runsOf(world)).toEqual(all.filter((at) => at !== 16 && at !== 144));
+  // Of a file of a disk as much as was written at once.
+  p.write(BigInt(NAME * SIZE), new TextEncoder().encode('/var/tmp/pxd/f\0'));
+  const fd = p.syscall('open', NAME * SIZE, 0o102, 0o600);
+  expect(p.syscall('pwrite64', fd, NAME * SIZE, 2 * RUN * SIZE, 0)).toBe(2 * RUN * SIZE);
+  expect(p.syscall('mmap', ROOM * SIZE, 2 * RUN * SIZE, 1, FIXED | 1, fd, 0)).toBe(ROOM * SIZE);
+  p.load(BigInt((ROOM + 3) * SIZE), 8);
+  expect(runsOf(world).filter((at) => at >= ROOM - BASE)).toEqual([ROOM - BASE, ROOM + 16 - BASE]);
 });
 
 test('what is done to a part takes a run apart, what is done to all of it does not', () => {

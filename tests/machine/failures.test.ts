@@ -65,7 +65,10 @@ const CANNOT_FAIL: Readonly<Record<string, string>> = {
   'nextMessage: src/mm/userfaultfd.ts newFd': 'who runs alone waits for no reader: nobody reads of his fork',
 };
 
-/** Calls of userfaultfd, which need not have failed: support/failing-uffd.ts comes to them; the list can go when a whole run has shown that it comes to each. */
+/**
+ * Calls of userfaultfd, which need not have failed: support/failing-uffd.ts comes to them; the list can go when a whole run has shown that it comes to each. The first is read-ahead
+ * in huge pages, which no scenario comes to.
+ */
 const NOT_YET: readonly string[] = [
   'readHuge: src/mm/readahead.ts readWindow',
   'changeTable: src/mm/change-protection.ts installTable',

@@ -301,10 +301,27 @@ export const SWITCHES = {
     does: 'who takes emptied page tables from those who map a new huge page of a file does not look again, under the locks, whether there may be private copies',
     origin: 'proposed in May 2023 (mm/khugepaged: retract_page_tables() without mmap or vma lock), before its recheck',
   },
+  retractWpOnce: {
+    does: 'who takes emptied page tables from those who map a new huge page of a file does not look again, under the locks, whether a userfaultfd write-protects them',
+    origin: 'proposed in May 2023 (mm/khugepaged: retract_page_tables() without mmap or vma lock), before its recheck',
+  },
   retractMmapLock: {
     does: 'who takes emptied page tables from those who map a new huge page of a file leaves alone whoever has the mmap lock just then',
     origin: 'before 6.6 (1043173eb5eb, mm/khugepaged: retract_page_tables() without mmap or vma lock)',
   },
+  collapseFillsUnasked: {
+    does: 'who makes a huge page of a file fills holes also of those whom a userfaultfd tells of faults in them',
+    origin: 'before 6.4 (mm/khugepaged: skip shmem with userfaultfd)',
+  },
+  collapseUffdUnlocked: {
+    does: 'who maps a huge page of a file in place of its small entries lets the lock of their table go before he takes it away, also where UFFDIO_COPY may fill it',
+    origin: '6.6-rc1, before a98460494b16 (mm/khugepaged: fix collapse_pte_mapped_thp() versus uffd)',
+  },
+  collapseTrylock: {
+    does: 'who maps a huge page of a file in place of its small entries takes the lock of their upper entry at the end, begins anew where he had to wait for it',
+    origin: 'second version of a98460494b16, of August 2023, which was not taken',
+  },
+  collapseCountsTwice: { does: 'who begins anew then (collapseTrylock) counts once more the entries that he took away before', origin: 'mutation' },
   collapseUncounted: { does: 'who collapses a range does not look whether somebody else has references of its pages', origin: 'mutation' },
   collapseIgnoresExit: { does: 'who collapses a range does not ask whether its address space is ending', origin: 'mutation' },
   khugepagedExitNoWait: { does: 'an address space that ends does not wait for khugepaged, which is at it', origin: 'mutation' },

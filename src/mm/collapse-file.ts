@@ -5,7 +5,8 @@
  * Invariants: the mmap lock is not held while the huge page is made: it is the file's, whoever maps it. Each page that it takes the place of is locked, off the LRU,
  * mapped nowhere, and nobody has a reference but the cache and us; it stays in the cache until the huge page stands there in one step, so that nobody
  * ever finds less than there was. Page tables that its old pages have left empty go, where no private copies can be in them; who walks them without locks
- * finds the upper entry empty, and the table's memory stays for a grace period.
+ * finds the upper entry empty, and the table's memory stays for a grace period. userfaultfd needs no page's lock to set entries: tables of VMAs that it write-protects
+ * stay, holes that it tells of are not filled, and a table of a private mapping that it fills is emptied and taken away without letting its lock go.
  */
 import { entryAt, entryStride, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
@@ -28,6 +29,7 @@ import {
   set,
   setFlags,
   spinLock,
+  spinTrylock,
   spinUnlock,
   switched,
   upRead,
@@ -49,7 +51,7 @@ import { vmNormalPage } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
 import { entryAlloc, entryPointer, pteFree, pteLockptr, ptePresent, tablePage } from './pgtable.ts';
-import { pmdLockptr } from './pgtable-generic.ts';
+import { pmdLockptr, pteOffsetMapLock } from './pgtable-generic.ts';
 import { freePte } from './pt-reclaim.ts';
 import { folioRemoveRmap, linearPageIndex, pageIsMapped } from './rmap.ts';
 import { TTU_IGNORE_MLOCK, tryToUnmap } from './rmap-walk.ts';
@@ -67,6 +69,7 @@ import {
   SCAN_PMD_MAPPED,
   SCAN_PTE_MAPPED_HUGEPAGE,
   SCAN_PTE_NON_PRESENT,
+  SCAN_PTE_UFFD_WP,
   SCAN_SUCCEED,
   SCAN_TRUNCATED,
   SCAN_VMA_CHECK,
@@ -75,6 +78,8 @@ import { clearFolio, shmemCharge, shmemRecalcInode, shmemUncharge } from './shme
 import { tryToUnmapLarge } from './split-file-folio.ts';
 import { folioAddLru, folioGet, folioPut, folioPutRefs } from './swap.ts';
 import { File, type FileRef, Globals, Inode, type InodeRef, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
+import { userfaultfdArmed, userfaultfdWp } from './userfaultfd-vma.ts';
+import { VM_SHARED, VM_UFFD_MISSING, VM_UFFD_WP } from './vm-flags.ts';
 import { vmaLookup } from './vma-tree.ts';
 import { allocVmf, freeVmf, Vmf } from './vmf.ts';
 import { folioIsolateLru, folioPutbackLru } from './vmscan.ts';
@@ -209,20 +214,19 @@ function copyFolios(inode: InodeRef, start: number, fresh: Page, list: Page): vo
   }
 }
 
-/** The huge page stands in the cache where the folios of a list stood, unless a hole was filled meanwhile. */
+/** The huge page stands in the cache where the folios of a list stood, unless a hole was filled meanwhile, or somebody is told of holes by a userfaultfd. */
 function* replaceFolios(inode: InodeRef, start: number, fresh: Page, list: Page): Op<number> {
   const pages = spanPages(1);
-  yield* spinLock(inode + Inode.pagesLock);
-  let there = 0;
-  for (let index = pageCacheFind(inode, start, start + pages - 1); index >= 0; ) {
-    const next = pageCacheNext(inode, index);
-    there += next - index;
-    index = next < start + pages ? pageCacheFind(inode, next, start + pages - 1) : -1;
-  }
   const before = pagesOfList(list);
-  if (there !== before && !switched(SW.collapseFileUncounted)) {
+  const holes = before !== pages;
+  if (holes) yield* downRead(inode + Inode.iMmapLock);
+  yield* spinLock(inode + Inode.pagesLock);
+  const result = yield* holesMayGo(inode, start, before);
+  // Nobody can see holes that were not replaced yet, nor fill them, before the lock of the cache is released.
+  if (holes) yield* upRead(inode + Inode.iMmapLock);
+  if (result !== SCAN_SUCCEED) {
     yield* spinUnlock(inode + Inode.pagesLock);
-    return SCAN_PAGE_FILLED;
+    return result;
   }
   yield* refAdd(fresh, pages);
   setPageMapping(fresh, inode);
@@ -232,6 +236,24 @@ function* replaceFolios(inode: InodeRef, start: number, fresh: Page, list: Page)
   set(inode, Inode.orders, get(inode, Inode.orders) | pages);
   add(inode, Inode.nrPages, pages - before);
   yield* spinUnlock(inode + Inode.pagesLock);
+  return SCAN_SUCCEED;
+}
+
+/** Whether the range has the pages that it had (`before`), and the holes between them are nobody's business. Needs the locks of the cache and, with holes, of i_mmap. */
+function* holesMayGo(inode: InodeRef, start: number, before: number): Op<number> {
+  const pages = spanPages(1);
+  let there = 0;
+  for (let index = pageCacheFind(inode, start, start + pages - 1); index >= 0; ) {
+    const next = pageCacheNext(inode, index);
+    there += next - index;
+    index = next < start + pages ? pageCacheFind(inode, next, start + pages - 1) : -1;
+  }
+  if (there !== before && !switched(SW.collapseFileUncounted)) return SCAN_PAGE_FILLED;
+  if (before === pages || switched(SW.collapseFillsUnasked)) return SCAN_SUCCEED;
+  // Whoever saw a hole may wait to be told of the fault in it. Write protection and minor faults promise nothing of holes. The range that is asked for is one page longer
+  // than the huge page, as Linux's is.
+  for (let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, start, start + pages); vma !== 0; vma = vmaIntervalTreeIterNext(vma, start, start + pages))
+    if (((yield* readOnce(vma, Vma.flags)) & VM_UFFD_MISSING) !== 0) return SCAN_EXCEED_NONE_PTE;
   return SCAN_SUCCEED;
 }
 
@@ -265,7 +287,7 @@ function* giveFoliosBack(list: Page): Op<number> {
   return 0;
 }
 
-/** retract_page_tables: tables of whoever maps a huge page's range in line, which hold nothing now, go; not where there may be private copies. */
+/** retract_page_tables: tables of whoever maps a huge page's range in line, which hold nothing now, go; not where there may be private copies, or markers of write protection. */
 function* retractPageTables(inode: InodeRef, start: number): Op<number> {
   const pages = spanPages(1);
   yield* downRead(inode + Inode.iMmapLock);
@@ -276,7 +298,7 @@ function* retractPageTables(inode: InodeRef, start: number): Op<number> {
     // Its tables go by themselves (hpage_collapse_test_exit).
     if ((yield* readOnce(mm, Mm.users)) === 0) continue;
     const pmdp = yield* entryPointer(mm, vpn, 1);
-    if (pmdp === 0) continue;
+    if (pmdp === 0 || ((yield* readOnce(vma, Vma.flags)) & VM_UFFD_WP) !== 0) continue;
     if (switched(SW.retractMmapLock) && (yield* downWriteTrylock(mm + Mm.mmapLock)) === 0) continue;
     const lock = pmdLockptr(mm, pmdp);
     yield* spinLock(lock);
@@ -285,8 +307,11 @@ function* retractPageTables(inode: InodeRef, start: number): Op<number> {
     if ((pmd & PTE_TABLE) !== 0) {
       const ptl = pteLockptr(entryAt(tablePage(pmd), 0, vpn));
       if (ptl !== lock) yield* spinLock(ptl);
-      // Copies are made with that lock held, after the anon_vma was made.
-      if ((yield* readOnce(vma, Vma.anonVma)) === 0 || switched(SW.retractNoRecheck)) {
+      // Copies are made with that lock held, after the anon_vma was made; and markers, after the VMA was registered.
+      const asked = switched(SW.retractNoRecheck);
+      const copies = asked ? 0 : yield* readOnce(vma, Vma.anonVma);
+      const flags = asked || switched(SW.retractWpOnce) ? 0 : yield* readOnce(vma, Vma.flags);
+      if (copies === 0 && (flags & VM_UFFD_WP) === 0) {
         gone = yield* entryGetAndClear(pmdp, 1);
         yield* flushTlbRange(mm, vpn, vpn + pages);
       }
@@ -317,6 +342,8 @@ export function* collapsePteMappedThp(mm: MmRef, vpn: Vpn, install: number): Op<
   const pmdp = yield* entryPointer(mm, vpn, 1);
   if (pmdp !== 0 && pmdTransHuge(yield* entryGet(pmdp, 1))) return SCAN_PMD_MAPPED;
   if (!hasOrder(thpVmaAllowableOrders(vma, get(vma, Vma.flags), TVA_FORCED_COLLAPSE, 1 << pmdOrder()), pmdOrder())) return SCAN_VMA_CHECK;
+  // Its table may hold markers, and will be needed again.
+  if (userfaultfdWp(vma)) return SCAN_PTE_UFFD_WP;
   const folio = yield* filemapLockFolio(get(get(vma, Vma.file), File.inode), linearPageIndex(vma, vpn));
   if (folio === 0) return SCAN_PAGE_NULL;
   let result = compoundPages(folio) === pages ? SCAN_SUCCEED : SCAN_PAGE_COMPOUND;
@@ -329,43 +356,113 @@ export function* collapsePteMappedThp(mm: MmRef, vpn: Vpn, install: number): Op<
 
 /** Its steps 1 to 4: entries that map pages of the folio, and nothing else, go with their table. */
 function* clearSmallEntries(mm: MmRef, vma: VmaRef, vpn: Vpn, pmdp: number, folio: Page): Op<number> {
-  const pages = spanPages(1);
+  // Step 1: looks whether it can be done.
+  let first = yield* pteOffsetMapLock(pmdp, vpn);
+  if (first === 0) return SCAN_FAIL;
+  let ptl = pteLockptr(first);
+  let result = yield* onlyMaps(first, folio);
+  yield* spinUnlock(ptl);
+  if (result !== SCAN_SUCCEED) return result;
+  // The lock of the folio keeps faults from setting entries, but not UFFDIO_COPY to a private mapping: there both locks are held from the first entry to the table.
+  const armed = userfaultfdArmed(vma) && (get(vma, Vma.flags) & VM_SHARED) === 0;
   const lock = pmdLockptr(mm, pmdp);
-  yield* spinLock(lock);
-  const pmd = yield* entryGet(pmdp, 1);
-  if ((pmd & PTE_TABLE) === 0) {
-    yield* spinUnlock(lock);
-    return pmd === 0 ? SCAN_SUCCEED : SCAN_FAIL;
+  let both = armed && !switched(SW.collapseUffdUnlocked) && !switched(SW.collapseTrylock) ? 1 : 0;
+  let pmd = 0;
+  if (both !== 0) {
+    yield* spinLock(lock);
+    pmd = yield* entryGet(pmdp, 1);
+    first = (pmd & PTE_TABLE) === 0 ? 0 : entryAt(tablePage(pmd), 0, vpn);
+    ptl = first === 0 ? lock : pteLockptr(first);
+    if (ptl !== lock) yield* spinLock(ptl);
+  } else {
+    first = yield* pteOffsetMapLock(pmdp, vpn);
+    pmd = yield* entryGet(pmdp, 1);
+    if (first === 0) return SCAN_FAIL;
+    ptl = pteLockptr(first);
   }
-  const first = entryAt(tablePage(pmd), 0, vpn);
-  const ptl = pteLockptr(first);
-  if (ptl !== lock) yield* spinLock(ptl);
-  let result = SCAN_SUCCEED;
-  for (let i = 0; i < pages && result === SCAN_SUCCEED; i++) {
-    const pte = yield* entryGet(first + i * entryStride(0), 0);
-    if (pte === 0) continue;
-    if (!ptePresent(pte)) result = SCAN_PTE_NON_PRESENT;
-    else if (vmNormalPage(pte) !== subPage(folio, i)) result = SCAN_FAIL;
-  }
+  result = first === 0 ? SCAN_FAIL : SCAN_SUCCEED;
   let mapped = 0;
-  if (result === SCAN_SUCCEED) {
-    for (let i = 0; i < pages; i++) {
-      const at = first + i * entryStride(0);
-      if ((yield* entryGet(at, 0)) === 0) continue;
-      yield* entryGetAndClear(at, 0);
-      yield* folioRemoveRmap(subPage(folio, i), vma);
-      mapped++;
+  while (result === SCAN_SUCCEED) {
+    // Step 2: the entries go, and their part of the reverse map.
+    const cleared = yield* clearEntries(first, folio, vma);
+    mapped += cleared % RESULT;
+    result = Math.floor(cleared / RESULT);
+    if (result !== SCAN_SUCCEED) {
+      if (mapped > 0) yield* flushTlbRange(mm, vpn, vpn + spanPages(1));
+      yield* forgetMapped(mm, folio, mapped);
+      break;
     }
+    if (both === 0 && !switched(SW.collapseTrylock)) yield* spinUnlock(ptl);
+    // Step 3: what they counted for.
+    yield* forgetMapped(mm, folio, mapped);
+    if (!switched(SW.collapseCountsTwice)) mapped = 0;
+    // Step 4: the table goes.
+    if (both !== 0) break;
+    if (switched(SW.collapseTrylock)) {
+      if (ptl === lock || (yield* spinTrylock(lock)) !== 0) break;
+      yield* spinUnlock(ptl);
+    }
+    yield* spinLock(lock);
+    both = 1;
+    // Without a lock it may have gone as it was empty (mm/pt_reclaim.c), and another come.
+    if ((yield* entryGet(pmdp, 1)) !== pmd) {
+      yield* flushTlbRange(mm, vpn, vpn + spanPages(1));
+      ptl = lock;
+      result = SCAN_FAIL;
+      break;
+    }
+    if (ptl !== lock) yield* spinLock(ptl);
+    if (!switched(SW.collapseTrylock) || !armed) break;
+  }
+  if (result === SCAN_SUCCEED) {
     yield* entryGetAndClear(pmdp, 1);
-    yield* flushTlbRange(mm, vpn, vpn + pages);
-    if (mapped > 0) yield* addMmCounter(mm, fileCounter(folio), -mapped);
+    yield* flushTlbRange(mm, vpn, vpn + spanPages(1));
+    both = 1;
   }
   if (ptl !== lock) yield* spinUnlock(ptl);
-  yield* spinUnlock(lock);
+  if (both !== 0 || ptl === lock) yield* spinUnlock(lock);
   if (result !== SCAN_SUCCEED) return result;
-  if (mapped > 0) yield* folioPutRefs(folio, mapped);
   yield* freeTable(mm, pmd);
   return SCAN_SUCCEED;
+}
+
+/** SCAN_SUCCEED when a table maps pages of a folio at their places and nothing else, or why not. Needs its lock. */
+function* onlyMaps(first: number, folio: Page): Op<number> {
+  for (let i = 0; i < spanPages(1); i++) {
+    const result = mapsInPlace(yield* entryGet(first + i * entryStride(0), 0), folio, i);
+    if (result !== SCAN_SUCCEED) return result;
+  }
+  return SCAN_SUCCEED;
+}
+
+/** Whether an entry holds nothing, or maps page `i` of a folio. */
+function mapsInPlace(pte: number, folio: Page, i: number): number {
+  if (pte === 0) return SCAN_SUCCEED;
+  if (!ptePresent(pte)) return SCAN_PTE_NON_PRESENT;
+  return vmNormalPage(pte) === subPage(folio, i) ? SCAN_SUCCEED : SCAN_FAIL;
+}
+
+/** Takes the entries out of a table up to the first that holds anything else: how many mapped something, and RESULT times the result. Needs its lock. */
+function* clearEntries(first: number, folio: Page, vma: VmaRef): Op<number> {
+  let mapped = 0;
+  for (let i = 0; i < spanPages(1); i++) {
+    const at = first + i * entryStride(0);
+    const pte = yield* entryGet(at, 0);
+    const result = mapsInPlace(pte, folio, i);
+    if (result !== SCAN_SUCCEED) return mapped + result * RESULT;
+    if (pte === 0) continue;
+    yield* entryGetAndClear(at, 0);
+    yield* folioRemoveRmap(subPage(folio, i), vma);
+    mapped++;
+  }
+  return mapped + SCAN_SUCCEED * RESULT;
+}
+
+/** So many mappings of a folio have gone: their resident pages and references. */
+function* forgetMapped(mm: MmRef, folio: Page, mapped: number): Op<number> {
+  if (mapped === 0) return 0;
+  yield* addMmCounter(mm, fileCounter(folio), -mapped);
+  return yield* folioPutRefs(folio, mapped);
 }
 
 /** set_huge_pmd: one entry for a locked folio, where there is none. */

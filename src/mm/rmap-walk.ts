@@ -37,6 +37,7 @@ import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { pageVmaMappedWalk } from './page-vma-mapped.ts';
 import { pteDirty, pteLockptr } from './pgtable.ts';
 import { Pra, type PraRef } from './pra.ts';
+import { pteInstallUffdWpIfNeeded } from './pte-install-uffd-wp.ts';
 import { anonVmaLock, folioRemoveRmap, pageIsMapped, vmaAddress } from './rmap.ts';
 import { discardLargeOne, referencedLargeOne } from './rmap-large.ts';
 import { folioMarkDirty, folioPut, folioTestAnon, folioTestSwapbacked, mlockVmaFolio } from './swap.ts';
@@ -208,6 +209,7 @@ function* tryToUnmapOne(page: Page, vma: VmaRef, vpn: Vpn, flags: number): Op<nu
   const early = switched(SW.lazyfreeDirtyFirst) ? yield* entryGet(ptep, 0) : 0;
   const pte = yield* ptepGetAndClear(mm, vpn, ptep, contPtes() === 1 ? 0 : yield* entryGet(ptep, 0));
   yield* flushTlbRange(mm, vpn, vpn + 1);
+  if (!anon) yield* pteInstallUffdWpIfNeeded(vma, ptep, pte);
   if (pteDirty(early !== 0 ? early : pte)) yield* folioMarkDirty(page);
   if (anon) {
     // With the entry gone: get_user_pages_fast() takes its reference and then looks at the entry. And the count before the flag: whoever has written

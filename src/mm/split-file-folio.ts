@@ -37,6 +37,7 @@ import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tr
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { entryPointer, pteDirty, pteLockptr, ptePage, ptePresent } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
+import { pteInstallUffdWpIfNeeded } from './pte-install-uffd-wp.ts';
 import { folioRemoveRmap } from './rmap.ts';
 import { TTU_IGNORE_MLOCK } from './rmap-walk.ts';
 import { shmemRecalcInode } from './shmem.ts';
@@ -191,6 +192,7 @@ function* unmapFromTable(folio: Page, vma: VmaRef, start: Vpn, end: Vpn): Op<num
     if (!ptePresent(seen) || (seen & PTE_SPECIAL) !== 0 || pageFolio(ptePage(seen)) !== folio) continue;
     const pte = yield* ptepGetAndClear(mm, vpn, ptep, seen);
     yield* flushTlbRange(mm, vpn, vpn + 1);
+    yield* pteInstallUffdWpIfNeeded(vma, ptep, pte);
     if (pteDirty(pte)) yield* folioMarkDirty(folio);
     yield* addMmCounter(mm, mmCounter(folio), -1);
     yield* folioRemoveRmap(ptePage(pte), vma);

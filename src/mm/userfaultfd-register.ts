@@ -5,7 +5,7 @@
  * Invariant: the mmap lock is held for writing while VMAs get or lose a context; write protection goes before the context does.
  */
 import type { Op } from '../kernel/op.ts';
-import { get, set } from '../kernel/ops.ts';
+import { get, set, writeOnce } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { EBUSY, EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { globals } from './globals.ts';
@@ -96,6 +96,8 @@ function* modifyUffd(prev: VmaRef, vma: VmaRef, start: Vpn, end: Vpn, ctx: UffdR
   freeVmg(vmg);
   if (changed < 0) return changed;
   yield* vmaStartWrite(changed);
+  // retract_page_tables() reads them without a lock of ours.
+  yield* writeOnce(changed, Vma.flags, flags);
   userfaultfdSetCtx(changed, ctx, modes);
   return changed;
 }

@@ -6,7 +6,7 @@
  */
 import { entryAt, entryEnd, entryStride, spanPages, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, entryGetAndClear, entrySet, get, spinUnlock } from '../kernel/ops.ts';
+import { entryGet, entryGetAndClear, get, spinUnlock } from '../kernel/ops.ts';
 import { nextPage } from '../memory/folio.ts';
 import { PTE_ACCESSED, PTE_DIRTY, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear } from './contpte.ts';
@@ -19,13 +19,13 @@ import { splitMigrationPmd, zapMigrationPmd } from './migrate-pmd.ts';
 import { isHwpoisonEntry, isMigrationEntry, pfnSwapEntryPage } from './migration-entry.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
 import { tlbFinish, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
-import { isSwapPte, mkPteMarker, PTE_MARKER_POISONED, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePage, ptePresent, tablePage } from './pgtable.ts';
+import { isSwapPte, PTE_MARKER_POISONED, PTE_MARKER_UFFD_WP, pteLockptr, pteMarker, ptePage, ptePresent, tablePage } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { freePte, tryGetAndClearPmd, tryToFreePte } from './pt-reclaim.ts';
+import { pteInstallUffdWpIfNeeded } from './pte-install-uffd-wp.ts';
 import { folioRemoveRmap, folioRemoveRmapPtes } from './rmap.ts';
 import { folioMarkAccessed, folioMarkDirty, folioTestAnon } from './swap.ts';
 import { type GatherRef, Inode, type InodeRef, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
-import { userfaultfdWp } from './userfaultfd-vma.ts';
 import { VM_HUGETLB, VM_RAND_READ, VM_SEQ_READ } from './vm-flags.ts';
 import { vmaIsAnonymous } from './vm-ops.ts';
 
@@ -116,9 +116,7 @@ function* zapPresentPte(tlb: GatherRef, vma: VmaRef, mm: MmRef, ptep: number, se
 
 /** zap_install_uffd_wp_if_needed: write protection of a file's page outlives its entry, as a marker; 1 when one was set. Needs the lock; the entry is empty. */
 function* zapInstallUffdWp(vma: VmaRef, ptep: number, flags: number): Op<number> {
-  if (vmaIsAnonymous(vma) || (flags & ZAP_DROP_MARKER) !== 0 || !userfaultfdWp(vma)) return 0;
-  yield* entrySet(ptep, 0, mkPteMarker(PTE_MARKER_UFFD_WP));
-  return 1;
+  return (flags & ZAP_DROP_MARKER) !== 0 ? 0 : yield* pteInstallUffdWpIfNeeded(vma, ptep, PTE_UFFD_WP);
 }
 
 /** A page of a file is dirty, or in use, by what its entry `pte` says. */

@@ -161,3 +161,25 @@ export function mapHugetlb(
 ): void {
   map(stage, vpn, count * hugePages(), { ...rest, flags: flags | MAP_HUGETLB }, process);
 }
+
+/** Commands of a userfaultfd (ioctl_userfaultfd(2)), as they stand in ioctl numbers. */
+export const UFFDIO_REGISTER = 0xaa00;
+export const UFFDIO_COPY = 0xaa03;
+export const UFFDIO_WRITEPROTECT = 0xaa06;
+const UFFDIO_API = 0xaa3f;
+/** UFFDIO_REGISTER_MODE_*. */
+export const REGISTER_MISSING = 1;
+export const REGISTER_WP = 2;
+
+/** Stores the argument of an ioctl at an address: words of 64 bits. */
+export function words64(stage: Stage, address: number, words: readonly number[], process = stage.process): number {
+  for (const [i, word] of words.entries()) process.store(BigInt(address + i * 8), 8, BigInt(word));
+  return address;
+}
+
+/** A userfaultfd of a process, ready for use; `scratch` is a mapped page of it. Its descriptor. */
+export function userfaultfd(stage: Stage, scratch: number, process = stage.process): number {
+  const fd = must(process, 'userfaultfd', 0);
+  must(process, 'ioctl', fd, UFFDIO_API, words64(stage, scratch * stage.page, [0xaa, 0, 0], process));
+  return fd;
+}

@@ -8,7 +8,7 @@
  * finds the upper entry empty, and the table's memory stays for a grace period. userfaultfd needs no page's lock to set entries: tables of VMAs that it write-protects
  * stay, holes that it tells of are not filled, and a table of a private mapping that it fills is emptied and taken away without letting its lock go.
  */
-import { entryAt, entryStride, spanPages } from '../kernel/arch.ts';
+import { entryAt, entryStride, loadEntry, spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import {
   add,
@@ -360,7 +360,7 @@ function* clearSmallEntries(mm: MmRef, vma: VmaRef, vpn: Vpn, pmdp: number, foli
   let first = yield* pteOffsetMapLock(pmdp, vpn);
   if (first === 0) return SCAN_FAIL;
   let ptl = pteLockptr(first);
-  let result = yield* onlyMaps(first, folio);
+  let result = onlyMaps(first, folio);
   yield* spinUnlock(ptl);
   if (result !== SCAN_SUCCEED) return result;
   // The lock of the folio keeps faults from setting entries, but not UFFDIO_COPY to a private mapping: there both locks are held from the first entry to the table.
@@ -426,10 +426,10 @@ function* clearSmallEntries(mm: MmRef, vma: VmaRef, vpn: Vpn, pmdp: number, foli
   return SCAN_SUCCEED;
 }
 
-/** SCAN_SUCCEED when a table maps pages of a folio at their places and nothing else, or why not. Needs its lock. */
-function* onlyMaps(first: number, folio: Page): Op<number> {
+/** SCAN_SUCCEED when a table maps pages of a folio at their places and nothing else, or why not. Needs its lock, under which only hardware changes entries, and no more than bits. */
+function onlyMaps(first: number, folio: Page): number {
   for (let i = 0; i < spanPages(1); i++) {
-    const result = mapsInPlace(yield* entryGet(first + i * entryStride(0), 0), folio, i);
+    const result = mapsInPlace(loadEntry(first + i * entryStride(0), 0), folio, i);
     if (result !== SCAN_SUCCEED) return result;
   }
   return SCAN_SUCCEED;
@@ -447,10 +447,10 @@ function* clearEntries(first: number, folio: Page, vma: VmaRef): Op<number> {
   let mapped = 0;
   for (let i = 0; i < spanPages(1); i++) {
     const at = first + i * entryStride(0);
-    const pte = yield* entryGet(at, 0);
-    const result = mapsInPlace(pte, folio, i);
+    // What is empty stays so under the lock.
+    if (loadEntry(at, 0) === 0) continue;
+    const result = mapsInPlace(yield* entryGet(at, 0), folio, i);
     if (result !== SCAN_SUCCEED) return mapped + result * RESULT;
-    if (pte === 0) continue;
     yield* entryGetAndClear(at, 0);
     yield* folioRemoveRmap(subPage(folio, i), vma);
     mapped++;

@@ -93,6 +93,8 @@ import r07Truncate from './r07-truncate.ts';
 import r08 from './r08.ts';
 import r11 from './r11.ts';
 import r12 from './r12.ts';
+import r14 from './r14.ts';
+import r15 from './r15.ts';
 import r16 from './r16.ts';
 import r17 from './r17.ts';
 import r18 from './r18.ts';
@@ -106,6 +108,7 @@ import r31 from './r31.ts';
 import r32 from './r32.ts';
 import r44 from './r44.ts';
 import r45 from './r45.ts';
+import s17 from './s17.ts';
 import sealWrite from './seal-write.ts';
 import sealWriteUnmap from './seal-write-unmap.ts';
 import tableFree from './table-free.ts';
@@ -204,6 +207,8 @@ export const catalogue: readonly Scenario[] = [
   r08,
   r11,
   r12,
+  r14,
+  r15,
   r16,
   r17,
   r18,
@@ -217,6 +222,7 @@ export const catalogue: readonly Scenario[] = [
   r32,
   r44,
   r45,
+  s17,
   sealWrite,
   sealWriteUnmap,
   tableFree,

@@ -1,5 +1,5 @@
 /**
- * Contracts of what makes huge pages of small ones (catalogue, part C and S: C39, C41, S11, S12, S17): in which order it locks, whose page tables it takes, and
+ * Contracts of what makes huge pages of small ones (catalogue, part C and S: C39, C41, R14, R18, S11, S12, S17): in which order it locks, whose page tables it takes, and
  * that it counts each thing once. Expectations come from the rule's words, or from counting before and after.
  */
 import { describe, expect, it } from 'vitest';
@@ -17,17 +17,20 @@ import { globals } from '../../src/mm/globals.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { checkPmdState } from '../../src/mm/khugepaged-scan.ts';
 import { Khugepaged } from '../../src/mm/khugepaged-types.ts';
-import { mkPteMarker, PTE_MARKER_POISONED } from '../../src/mm/pgtable.ts';
+import { mkPteMarker, PTE_MARKER_POISONED, PTE_MARKER_UFFD_WP, pteMarker } from '../../src/mm/pgtable.ts';
 import { SCAN_RESULTS } from '../../src/mm/scan-result.ts';
 import { AnonVma, File, Globals, Inode, MM_SHMEMPAGES, Mm, Vma } from '../../src/mm/types.ts';
 import { vmaLookup } from '../../src/mm/vma-tree.ts';
-import { PTE_HUGE, PTE_TABLE } from '../../src/pagetable/canonical.ts';
+import { PTE_HUGE, PTE_TABLE, PTE_UFFD_WP } from '../../src/pagetable/canonical.ts';
 import { traced, tracedWith } from './support/traced.ts';
 
 const MODES = ['x86-4level', 's390x'] as const;
 const [SHARED, PRIVATE, ANON] = [0x11, 0x12, 0x32];
 const [DONTNEED, HUGEPAGE, COLLAPSE] = [4, 14, 25];
-const EAGAIN = -11;
+const [EAGAIN, EBUSY, EINVAL] = [-11, -16, -22];
+/** Commands of a userfaultfd, modes of registering. */
+const [API, REGISTER, UNREGISTER, COPY, WRITEPROTECT] = [0x3f, 0, 1, 3, 6];
+const [MISSING, WP, MINOR] = [1, 2, 4];
 const SIZE = 4096;
 
 class World {
@@ -86,6 +89,27 @@ class World {
 
   collapse(who = this.p, vpn = this.at): number {
     return this.call(who, 'madvise', vpn * SIZE, this.huge * SIZE, COLLAPSE);
+  }
+
+  /** An ioctl of a process on its userfaultfd, with words of 64 bits as its argument, in the page below what `map` gave to names. */
+  ioctl(who: Process, fd: number, command: number, ...words: number[]): number {
+    for (const [i, word] of words.entries()) expect(who.store(BigInt(16 * SIZE + 256 + i * 8), 8, BigInt(word))).toBeUndefined();
+    return this.call(who, 'ioctl', fd, 0xaa00 | command, 16 * SIZE + 256);
+  }
+
+  /** A userfaultfd of a process with so many pages of it registered. */
+  registered(who: Process, vpn: number, pages: number, mode: number): number {
+    const fd = this.call(who, 'userfaultfd', 0);
+    expect(this.ioctl(who, fd, API, 0xaa, 0, 0)).toBe(0);
+    expect(this.ioctl(who, fd, REGISTER, vpn * SIZE, pages * SIZE, mode, 0)).toBe(0);
+    return fd;
+  }
+
+  /** The entry of a page in the table that maps it; 0 without. */
+  entry(vpn: number, who = this.p): number {
+    this.machine.enter();
+    const ptep = traced('entryPointer', who.mm, vpn, 0).result;
+    return ptep === 0 ? 0 : loadEntry(ptep, 0);
   }
 
   /** What the upper entry of a page leads to. */
@@ -204,6 +228,112 @@ describe.each(MODES)('collapse in %s', (mode) => {
     w.load(whole + 7, other);
     w.load(part + 7, other);
     expect(found(other)).toEqual(['nothing', 'huge page', 'table', 'table']);
+    w.sound();
+  });
+
+  it('C41, F225, F275: a table of who write-protects by a userfaultfd stays, with its markers, whoever asks; others lose theirs', () => {
+    const w = new World(mode);
+    w.memfd([0, 7]);
+    const [watched, other] = [w.p.fork(), w.p.fork()];
+    for (const who of [watched, other]) w.load(w.at + 7, who);
+    const fd = w.registered(watched, w.at, w.huge, WP);
+    // One page that is there, and one hole.
+    for (const i of [3, 7]) expect(w.ioctl(watched, fd, WRITEPROTECT, (w.at + i) * SIZE, SIZE, 1)).toBe(0);
+    // s390x has no bit for it, as Linux has no write protection by userfaultfd there: only the hole is marked.
+    const there = (w.entry(w.at + 7, watched) & PTE_UFFD_WP) !== 0 ? PTE_MARKER_UFFD_WP : 0;
+    expect(there !== 0).toBe(mode !== 's390x');
+    expect(w.collapse()).toBe(0);
+    expect([w.p, watched, other].map((who) => w.upper(w.at, who))).toEqual(['huge page', 'table', 'nothing']);
+    expect([0, 3, 7].map((i) => pteMarker(w.entry(w.at + i, watched)))).toEqual([0, PTE_MARKER_UFFD_WP, there]);
+    expect(w.collapse(watched)).toBe(EINVAL);
+    w.load(w.at + 5, watched);
+    expect(w.upper(w.at, watched)).toBe('table');
+    w.sound();
+    // A write goes to the monitor still.
+    if (there !== 0) expect(() => watched.store(BigInt((w.at + 3) * SIZE), 4, 1n)).toThrow(expect.objectContaining({ code: 'asleep' }));
+  });
+
+  it('R18, F223: holes that a userfaultfd tells of are not filled; those of write protection and minor faults are', () => {
+    for (const [mode_, expected] of [
+      [MISSING, EBUSY],
+      [WP, 0],
+      [MINOR, 0],
+    ]) {
+      const w = new World(mode);
+      const fd = w.memfd([0, 7]);
+      const watched = w.p.fork();
+      const uffd = w.registered(watched, w.at, w.huge, mode_);
+      const before = w.counted();
+      expect(w.collapse()).toBe(expected);
+      if (expected !== 0) {
+        // Nothing but the mappings has gone.
+        w.load(w.at);
+        w.load(w.at + 7);
+        expect([w.counted(), w.upper(w.at)]).toEqual([before, 'table']);
+        // Nor those right behind the range: Linux asks for one page more.
+        expect(w.ioctl(watched, uffd, UNREGISTER, w.at * SIZE, w.huge * SIZE)).toBe(0);
+        w.map(w.at, w.huge, SHARED, fd, w.huge, watched);
+        expect(w.ioctl(watched, uffd, REGISTER, w.at * SIZE, w.huge * SIZE, MISSING, 0)).toBe(0);
+        expect(w.collapse()).toBe(EBUSY);
+        expect(w.ioctl(watched, uffd, UNREGISTER, w.at * SIZE, w.huge * SIZE)).toBe(0);
+        expect(w.collapse()).toBe(0);
+      }
+      expect(w.upper(w.at)).toBe('huge page');
+      w.sound();
+    }
+  });
+
+  it('R18, F135: a range without holes becomes a huge page though a userfaultfd tells of holes, where it is armed and shared', () => {
+    const w = new World(mode);
+    w.memfd(Array.from({ length: w.huge }, (_, i) => i));
+    w.registered(w.p, w.at, w.huge, MISSING);
+    expect(w.collapse()).toBe(0);
+    expect(w.upper(w.at)).toBe('huge page');
+    w.sound();
+  });
+
+  it('R14, C39: the lock of a table is held from its first entry to its end where UFFDIO_COPY needs no other, released between where faults wait for the page', () => {
+    for (const armed of [true, false]) {
+      const w = new World(mode);
+      const fd = w.memfd([0, 7]);
+      const own = w.at + 4 * w.huge;
+      w.map(own, w.huge, PRIVATE, fd);
+      w.store(own + 7);
+      expect(w.call(w.p, 'madvise', own * SIZE, w.huge * SIZE, DONTNEED)).toBe(0);
+      w.load(own);
+      expect(w.collapse()).toBe(0);
+      expect(w.call(w.p, 'mprotect', own * SIZE, SIZE, 1)).toBe(0);
+      w.load(own + 5);
+      expect(w.call(w.p, 'mprotect', own * SIZE, SIZE, 3)).toBe(0);
+      if (armed) w.registered(w.p, own, w.huge, MISSING);
+      w.machine.enter();
+      const steps: string[] = [];
+      const note = (operation: string): void => void (/^(entryGetAndClear|spinLock|spinUnlock)$/.test(operation) && steps.push(operation));
+      expect(tracedWith(note, 'sysMadvise', w.p.ref, own * SIZE, w.huge * SIZE, COLLAPSE).result).toBe(0);
+      const between = steps.slice(steps.indexOf('entryGetAndClear'), steps.lastIndexOf('entryGetAndClear'));
+      expect(between.includes('spinUnlock')).toBe(!armed);
+      expect(w.upper(own)).toBe('huge page');
+      w.sound();
+    }
+  });
+
+  it('F226, F272: what UFFDIO_COPY has put into a private hole keeps its table from a huge page', () => {
+    const w = new World(mode);
+    const fd = w.memfd([0, 7]);
+    const own = w.at + 4 * w.huge;
+    w.map(own, w.huge, PRIVATE, fd);
+    w.load(own);
+    w.map(24, 1, ANON);
+    w.store(24);
+    const uffd = w.registered(w.p, own, w.huge, MISSING);
+    expect(w.ioctl(w.p, uffd, COPY, (own + 3) * SIZE, 24 * SIZE, SIZE, 0, 0)).toBe(0);
+    // The holes of the file are watched.
+    expect(w.collapse()).toBe(EBUSY);
+    for (let i = 0; i < w.huge; i++) w.store(w.at + i);
+    expect(w.collapse()).toBe(0);
+    expect(w.upper(own)).toBe('table');
+    expect(w.collapse(w.p, own)).toBe(EINVAL);
+    expect(w.p.load(BigInt((own + 3) * SIZE), 4)).toBe(1n);
     w.sound();
   });
 

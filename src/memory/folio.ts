@@ -48,6 +48,18 @@ function headOf(tail: number): number {
   return pageOfPfn(pfnOfPage(tail) - subPageIndex(tail));
 }
 
+/** Of the largest huge page of any mode, with pages of 4 KiB. */
+const LARGEST_ORDER = 24;
+
+/** The folio that a frame is part of: parts of it that nobody has asked for say nothing of it themselves. */
+export function folioOfFrame(pfn: number): number {
+  for (let order = 1; order <= LARGEST_ORDER; order++) {
+    const head = knownPageOfPfn(pfn - (pfn % 2 ** order));
+    if (head !== 0 && (pageFlags[head] & PG_HEAD) !== 0 && pageOrder[head] >= order) return head;
+  }
+  return pageFolio(pageOfPfn(pfn));
+}
+
 /** folio_order of a compound page, by any of its pages; 0 for a small one. */
 export const compoundOrder = (page: number): number => ((pageFlags[page] & (PG_HEAD | PG_TAIL)) === 0 ? 0 : pageOrder[page]);
 /** folio_nr_pages. */

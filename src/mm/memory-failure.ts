@@ -9,13 +9,12 @@
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, downWriteTrylock, folioLock, folioUnlock, get, refAdd, refGetUnlessZero, set, setFlags, upWrite } from '../kernel/ops.ts';
 import { allocContigRange, zoneOfPfn } from '../memory/cma.ts';
-import { compoundOrder, folioTestLarge, pageFolio, subPage } from '../memory/folio.ts';
+import { compoundOrder, folioOfFrame, folioTestLarge, pageFolio, subPage } from '../memory/folio.ts';
 import { __GFP_MOVABLE, GFP_USER } from '../memory/gfp.ts';
 import {
   PG_ACTIVE,
   PG_BUDDY,
   PG_DIRTY,
-  PG_HEAD,
   PG_HUGETLB,
   PG_HWPOISON,
   PG_LRU,
@@ -26,12 +25,10 @@ import {
   PG_UNEVICTABLE,
 } from '../memory/page-flags.ts';
 import {
-  knownPageOfPfn,
   pageFlags,
   pageMapping,
   pageNext,
   pageOfPfn,
-  pageOrder,
   pageRefcount,
   pageShift,
   pfnOfPage,
@@ -60,18 +57,6 @@ import { truncateInodeFolio } from './truncate.ts';
 import { Inode, Mm, type MmRef, type Page, Process, type Vpn } from './types.ts';
 import { CAP_SYS_ADMIN, capable } from './util.ts';
 import { folioIsolateLru, folioPutbackLru, removeMapping } from './vmscan.ts';
-
-/** Of the largest huge page of any mode, with pages of 4 KiB. */
-const LARGEST_ORDER = 24;
-
-/** The folio that a frame is part of: parts of it that nobody has asked for say nothing of it themselves. */
-export function folioOfFrame(pfn: number): Page {
-  for (let order = 1; order <= LARGEST_ORDER; order++) {
-    const head = knownPageOfPfn(pfn - (pfn % 2 ** order));
-    if (head !== 0 && (pageFlags[head] & PG_HEAD) !== 0 && pageOrder[head] >= order) return head;
-  }
-  return pageFolio(pageOfPfn(pfn));
-}
 
 /** __page_handle_poison and page_handle_poison of a free page or one of a free huge page: 0, or −EBUSY where it is in use by now or cannot be had. */
 function* takeFree(page: Page): Op<number> {

@@ -8,7 +8,7 @@
 import type { Op } from '../kernel/op.ts';
 import { folioLock, folioUnlock, get, refGetUnlessZero } from '../kernel/ops.ts';
 import { allocContigRange, cmaTake, firstBusyFrame, isolatePageblock, unisolatePageblock, zoneOfPfn } from '../memory/cma.ts';
-import { folioTestLarge, pageFolio } from '../memory/folio.ts';
+import { folioOfFrame, folioTestLarge, pageFolio } from '../memory/folio.ts';
 import { __GFP_MOVABLE, GFP_USER } from '../memory/gfp.ts';
 import { PG_HUGETLB, PG_RESERVED, PG_TABLE } from '../memory/page-flags.ts';
 import { pageFlags, pagePrev, pageRefcount, setPagePrev } from '../memory/state.ts';
@@ -16,7 +16,6 @@ import { CmaArea, Memory, memory } from '../memory/zone.ts';
 import { EAGAIN, EBUSY, ENOMEM, ENOSYS } from './errno.ts';
 import { folioIsLongtermPinnable } from './gup-pin.ts';
 import { PageVector, type PageVectorRef } from './gup-types.ts';
-import { folioOfFrame } from './memory-failure.ts';
 import { migrateFolio, migrateHugetlbFolio } from './migrate.ts';
 import { splitFolioOf } from './split-folio.ts';
 import { folioPut } from './swap.ts';

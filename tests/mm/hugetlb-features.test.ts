@@ -308,6 +308,8 @@ describe('frames that shall not be used any longer', () => {
     expect(p.syscall('mmap', at, bytes, 3, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_HUGETLB | (shiftOf(kilobytes) << 26), -1, 0)).toBe(at);
     expect(p.load(BigInt(at), 1)).toBe(0n);
     machine.enter();
+    // Without CONFIG_MEMORY_FAILURE it would be the signal of what is not there.
+    set(globals, Globals.memoryFailure, 1);
     const vpn = at / machine.pageSize;
     const h = poolOf(kilobytes, machine.pageShift);
     const ptep = machine.kernel.hugePteOffset(p.mm, vpn, h);

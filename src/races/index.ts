@@ -74,6 +74,7 @@ import e87Exit from './e87-exit.ts';
 import e89 from './e89.ts';
 import e90 from './e90.ts';
 import guardInstall from './guard-install.ts';
+import gupRetract from './gup-retract.ts';
 import gupTableFree from './gup-table-free.ts';
 import hugetlbMremap from './hugetlb-mremap.ts';
 import khugepagedExit from './khugepaged-exit.ts';
@@ -188,6 +189,7 @@ export const catalogue: readonly Scenario[] = [
   e89,
   e90,
   guardInstall,
+  gupRetract,
   gupTableFree,
   hugetlbMremap,
   khugepagedExit,

@@ -24,18 +24,7 @@ import {
   PG_TABLE,
   PG_UNEVICTABLE,
 } from '../memory/page-flags.ts';
-import {
-  pageFlags,
-  pageMapping,
-  pageNext,
-  pageOfPfn,
-  pageRefcount,
-  pageShift,
-  pfnOfPage,
-  setPageIndex,
-  setPageMapping,
-  setPageNext,
-} from '../memory/state.ts';
+import { pageFlags, pageMapping, pageNext, pageOfPfn, pageRefcount, pageShift, pfnOfPage, setPageIndex, setPageMapping, setPageNext } from '../memory/state.ts';
 import { putAnonVma } from './anon-vma.ts';
 import { folioMkclean } from './disk.ts';
 import { EAGAIN, EBUSY, EHWPOISON, EIO, ENXIO, EPERM } from './errno.ts';

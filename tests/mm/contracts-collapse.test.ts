@@ -29,7 +29,7 @@ const [SHARED, PRIVATE, ANON] = [0x11, 0x12, 0x32];
 const [DONTNEED, HUGEPAGE, COLLAPSE] = [4, 14, 25];
 const [EAGAIN, EBUSY, EINVAL] = [-11, -16, -22];
 /** Commands of a userfaultfd, modes of registering. */
-const [API, REGISTER, UNREGISTER, COPY, WRITEPROTECT] = [0x3f, 0, 1, 3, 6];
+const [API, REGISTER, UNREGISTER, COPY, WRITEPROTECT, POISON] = [0x3f, 0, 1, 3, 6, 8];
 const [MISSING, WP, MINOR] = [1, 2, 4];
 const SIZE = 4096;
 
@@ -251,6 +251,21 @@ describe.each(MODES)('collapse in %s', (mode) => {
     w.sound();
     // A write goes to the monitor still.
     if (there !== 0) expect(() => watched.store(BigInt((w.at + 3) * SIZE), 4, 1n)).toThrow(expect.objectContaining({ code: 'asleep' }));
+  });
+
+  it('F276: poison of a shared mapping is lost with its table, as Linux 6.18 asks for write protection only', () => {
+    const w = new World(mode);
+    w.memfd([0, 7]);
+    const watched = w.p.fork();
+    w.load(w.at + 7, watched);
+    const fd = w.registered(watched, w.at, w.huge, MINOR);
+    expect(w.ioctl(watched, fd, POISON, (w.at + 3) * SIZE, SIZE, 0, 0)).toBe(0);
+    expect(watched.load(BigInt((w.at + 3) * SIZE), 4)).toMatchObject({ signal: 7 });
+    expect(w.collapse()).toBe(0);
+    expect(w.upper(w.at, watched)).toBe('nothing');
+    expect(w.ioctl(watched, fd, UNREGISTER, w.at * SIZE, w.huge * SIZE)).toBe(0);
+    expect(watched.load(BigInt((w.at + 3) * SIZE), 4)).toBe(0n);
+    w.sound();
   });
 
   it('R18, F223: holes that a userfaultfd tells of are not filled; those of write protection and minor faults are', () => {

@@ -321,6 +321,10 @@ export const SWITCHES = {
     does: 'who maps a huge page of a file in place of its small entries takes the lock of their upper entry at the end, begins anew where he had to wait for it',
     origin: 'second version of a98460494b16, of August 2023, which was not taken',
   },
+  collapseLocked: {
+    does: 'who maps a huge page of a file in place of small entries of a private mapping holds the lock of their table from the first entry to its end, armed or not',
+    origin: 'repair, not in Linux (docs/findings.md)',
+  },
   collapseCountsTwice: { does: 'who begins anew then (collapseTrylock) counts once more the entries that he took away before', origin: 'mutation' },
   collapseUncounted: { does: 'who collapses a range does not look whether somebody else has references of its pages', origin: 'mutation' },
   collapseIgnoresExit: { does: 'who collapses a range does not ask whether its address space is ending', origin: 'mutation' },

@@ -364,7 +364,7 @@ function* clearSmallEntries(mm: MmRef, vma: VmaRef, vpn: Vpn, pmdp: number, foli
   yield* spinUnlock(ptl);
   if (result !== SCAN_SUCCEED) return result;
   // The lock of the folio keeps faults from setting entries, but not UFFDIO_COPY to a private mapping: there both locks are held from the first entry to the table.
-  const armed = userfaultfdArmed(vma) && (get(vma, Vma.flags) & VM_SHARED) === 0;
+  const armed = (userfaultfdArmed(vma) || switched(SW.collapseLocked)) && (get(vma, Vma.flags) & VM_SHARED) === 0;
   const lock = pmdLockptr(mm, pmdp);
   let both = armed && !switched(SW.collapseUffdUnlocked) && !switched(SW.collapseTrylock) ? 1 : 0;
   let pmd = 0;

@@ -73,6 +73,7 @@ import e87 from './e87.ts';
 import e87Exit from './e87-exit.ts';
 import e89 from './e89.ts';
 import e90 from './e90.ts';
+import guardCollapse from './guard-collapse.ts';
 import guardInstall from './guard-install.ts';
 import gupRetract from './gup-retract.ts';
 import gupTableFree from './gup-table-free.ts';
@@ -188,6 +189,7 @@ export const catalogue: readonly Scenario[] = [
   e87Exit,
   e89,
   e90,
+  guardCollapse,
   guardInstall,
   gupRetract,
   gupTableFree,

@@ -1,0 +1,48 @@
+/**
+ * guard-collapse: MADV_GUARD_INSTALL, like UFFDIO_COPY (R14), sets entries of a private mapping of a file with no lock of any of its pages. Linux 6.18 holds the lock of a table that
+ * goes for a huge page from its first entry to its end only where a userfaultfd is armed.
+ *
+ * Where huge pages have an entry of their own: x86, arm64, s390 and others.
+ */
+import { entryOf } from '../explore/look.ts';
+import { call, scenario, task } from '../explore/scenario.ts';
+import { hasThp, hugePages, MAP_PRIVATE, map, memfd, must, store, WINDOW } from '../explore/setup.ts';
+import { isGuardPte } from '../mm/pgtable.ts';
+
+const [MADV_DONTNEED, MADV_COLLAPSE, MADV_GUARD_INSTALL] = [4, 25, 102];
+/** The private mapping, of which the page behind the first becomes a guard region. */
+const own = (): number => WINDOW + hugePages();
+
+export default scenario({
+  id: 'guard-collapse',
+  title: 'a page of a private mapping of a file becomes a guard region while the page table goes for a huge page',
+  source: 'collapse_pte_mapped_thp() of Linux 6.18, between its steps 2 and 4; guard_install_pte_entry()',
+  modes: hasThp,
+  machine: { ramBytes: 16 * 2 ** 20 },
+  setup(stage) {
+    const { process, page } = stage;
+    const fd = memfd(stage, hugePages());
+    map(stage, WINDOW, hugePages(), { fd });
+    map(stage, own(), hugePages(), { fd, flags: MAP_PRIVATE });
+    // It has had a private page: its table stays when the file's pages become a huge page.
+    store(stage, own(), 2);
+    store(stage, own() + 1, 2);
+    must(process, 'madvise', own() * page, page, MADV_DONTNEED);
+    must(process, 'madvise', (own() + 1) * page, page, MADV_DONTNEED);
+    must(process, 'madvise', WINDOW * page, hugePages() * page, MADV_COLLAPSE);
+  },
+  tasks: {
+    guard: ({ process, page }) => task(call('sysMadvise', process.ref, (own() + 1) * page, page, MADV_GUARD_INSTALL)),
+    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, own() * page, hugePages() * page, MADV_COLLAPSE)),
+  },
+  holds: {
+    guarded: ({ process, results }) => {
+      if (results.guard[0] !== 0) return `MADV_GUARD_INSTALL returns ${results.guard[0]}`;
+      return isGuardPte(entryOf(process.ref, own() + 1)) ? undefined : 'the page is no guard region after MADV_GUARD_INSTALL has returned';
+    },
+  },
+  variants: {
+    linux: { expect: 'violation', rule: 'guarded', preemptions: 1, note: 'as Linux 6.18: the marker is set in a table that was emptied and goes next' },
+    fixed: { switches: ['collapseLocked'], expect: 'clean', note: 'the lock of the table is not released in between' },
+  },
+});

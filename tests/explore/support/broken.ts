@@ -10,7 +10,7 @@ import { mmuEntry } from '../../../src/kernel/mmu.ts';
 import { subPage } from '../../../src/memory/folio.ts';
 import { __GFP_COMP, GFP_KERNEL } from '../../../src/memory/gfp.ts';
 import { add, alloc, get } from '../../../src/memory/heap.ts';
-import { PG_ANON_EXCLUSIVE, PG_BUDDY, PG_DIRTY, PG_LRU, PG_PCP, PG_TABLE } from '../../../src/memory/page-flags.ts';
+import { PG_ANON_EXCLUSIVE, PG_BUDDY, PG_DIRTY, PG_HUGETLB, PG_LRU, PG_PCP, PG_TABLE } from '../../../src/memory/page-flags.ts';
 import {
   heap,
   pageFlags,
@@ -25,10 +25,13 @@ import {
   wordShift,
 } from '../../../src/memory/state.ts';
 import { xaErase } from '../../../src/memory/xarray.ts';
+import { checkFaultResult, sanitizeFaultFlags } from '../../../src/mm/fault-flags.ts';
 import { globals } from '../../../src/mm/globals.ts';
 import { sanityCheckPinnedPage } from '../../../src/mm/gup-pin.ts';
+import { pageAnonExclusive } from '../../../src/mm/rmap.ts';
 import { Block, File, Globals, Inode, Mm, Vma } from '../../../src/mm/types.ts';
 import { findVma, firstVma } from '../../../src/mm/vma-tree.ts';
+import { FAULT_FLAG_WRITE, VM_FAULT_HWPOISON, VM_FAULT_HWPOISON_LARGE } from '../../../src/mm/vmf.ts';
 import { PTE_DIRTY, PTE_WRITE } from '../../../src/pagetable/canonical.ts';
 import { kernelText } from '../kernel-text.ts';
 
@@ -113,6 +116,9 @@ const MODULES = {
   './wrong.ts': {
     wrong: (n: number): void => WRONG[n](scene),
     assertHeld,
+    checkFaultResult,
+    pageAnonExclusive,
+    sanitizeFaultFlags,
     sanityCheckPinnedPage,
     subPage,
   },
@@ -126,7 +132,7 @@ function broken(id: string, bodies: readonly (string | ((stage: Stage) => TaskCa
   const functions = bodies
     .map((body, i) => (typeof body === 'string' ? `export function* task${i}(${NAMES.join(', ')}) {\nlet t = 0;\n${body}\nreturn t;\n}` : ''))
     .join('\n');
-  const imports = `import { ${OPS} } from './ops.ts';\nimport { assertHeld, sanityCheckPinnedPage, subPage, wrong } from './wrong.ts';`;
+  const imports = `import { ${OPS} } from './ops.ts';\nimport { ${Object.keys(MODULES['./wrong.ts']).join(', ')} } from './wrong.ts';`;
   const kernel = kernelText(`${imports}\n${constants}\n${functions}`, MODULES);
   const tasks = bodies.map((body, i): [string, (stage: Stage) => TaskSpec] => [
     `task${i}`,
@@ -265,6 +271,9 @@ export const brokenTasks = (): Broken[] => [
   of('I3', 'no-table-lock', ['const own = yield* allocPage(GFP, 0);\nyield* spinLock(-own);']),
   of('I3', 'freed-walked', ['yield* userLoad(mm, pgd, VPN);\nyield* callRcuFreeTable(at >> 10, 0);']),
   of('I3', 'walks-freed', ['const q = yield* allocPage(GFP, 0);\nyield* userLoad(mm, q, VPN);']),
+  of('I8', 'asks-tail', [`const own = yield* allocPage(GFP | COMP, 2);\nyield* setFlags(own, ${PG_HUGETLB});\nt = pageAnonExclusive(subPage(own, 1));`]),
+  of('WARN_ON', 'fault-flags', [`yield* readOnce(O, X);\nt = sanitizeFaultFlags(0, ${FAULT_FLAG_WRITE});`]),
+  of('WARN_ON', 'fault-result', [`yield* readOnce(O, X);\ncheckFaultResult(${VM_FAULT_HWPOISON | VM_FAULT_HWPOISON_LARGE});`]),
   of('I8', 'pinned-shared', [`yield* clearFlags(page, ${PG_ANON_EXCLUSIVE});\nsanityCheckPinnedPage(page);`]),
   of(
     'I1',

@@ -253,6 +253,19 @@ describe.each(MODES)('collapse in %s', (mode) => {
     if (there !== 0) expect(() => watched.store(BigInt((w.at + 3) * SIZE), 4, 1n)).toThrow(expect.objectContaining({ code: 'asleep' }));
   });
 
+  it('R18: before 6.4 nobody looked for userfaultfds before holes were filled', () => {
+    const w = new World(mode);
+    w.memfd([0, 7]);
+    const watched = w.p.fork();
+    w.registered(watched, w.at, w.huge, MISSING);
+    w.machine.enter();
+    makeCpus(1);
+    throwSwitches(['collapseFillsUnasked']);
+    expect(traced('sysMadvise', w.p.ref, w.at * SIZE, w.huge * SIZE, COLLAPSE).result).toBe(0);
+    // The fault that was to be told of does not come.
+    expect(watched.load(BigInt((w.at + 3) * SIZE), 4)).toBe(0n);
+  });
+
   it('F276: poison of a shared mapping is lost with its table, as Linux 6.18 asks for write protection only', () => {
     const w = new World(mode);
     w.memfd([0, 7]);

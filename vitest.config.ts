@@ -3,8 +3,16 @@ import { defineConfig } from 'vitest/config';
 import { vitePrograms } from './scripts/kernel-program.mjs';
 
 const everything = 'tests/**/*.test.ts';
-/** What takes millions of steps: as Node's own modules kernel code is twice as fast as in vitest's, whose imports are looked up at each use. */
-const searches = 'tests/{explore,races}/**/*.test.ts';
+/**
+ * What takes millions of steps: as Node's own modules kernel code is twice as fast as in vitest's, whose imports are looked up at each use. Loading takes longer so, which
+ * short tests would feel.
+ */
+const long = [
+  'tests/{explore,races,machine}/**/*.test.ts',
+  'tests/cli/check*.test.ts',
+  'tests/conformance/traces.test.ts',
+  'tests/mm/{exec,file-histories,file-races,hugepd,thp-shmem}.test.ts',
+];
 const hooks = fileURLToPath(new URL('scripts/kernel-node.mjs', import.meta.url));
 
 export default defineConfig({
@@ -15,12 +23,12 @@ export default defineConfig({
     hookTimeout: 300_000,
     maxWorkers: 2,
     projects: [
-      { extends: true, test: { name: 'all', include: [everything], exclude: [searches] } },
+      { extends: true, test: { name: 'short', include: [everything], exclude: long } },
       {
         extends: true,
         test: {
-          name: 'searches',
-          include: [searches],
+          name: 'long',
+          include: long,
           experimental: { viteModuleRunner: false, nodeLoader: false },
           execArgv: ['--import', 'tsx', '--import', hooks],
         },

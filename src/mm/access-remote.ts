@@ -65,7 +65,7 @@ export function* accessProcessVm(target: ProcessRef, vpn: Vpn, offset: number, b
 
 /** proc_mem_open: the address space that a process has now, grabbed: an open file keeps the struct, not what it maps. −ESRCH, −EACCES. */
 export function* procMemOpen(process: ProcessRef, target: ProcessRef): Op<number> {
-  const mm = yield* mmAccess(process, target);
+  const mm = yield* mmAccess(process, target, 0);
   if (mm < 0) return mm;
   yield* mmgrab(mm);
   yield* mmput(mm);

@@ -24,7 +24,7 @@ export function* sysProcessMadvise(process: ProcessRef, pidfd: number, vector: n
   const iovec = yield* importIovec(mm, vector, count);
   if (iovec < 0) return iovec;
   const target = pidfdGetTask(process, pidfd);
-  const theirs = target < 0 ? target : yield* mmAccess(process, target);
+  const theirs = target < 0 ? target : yield* mmAccess(process, target, 1);
   let result = theirs < 0 ? theirs : mayAdvise(process, mm === theirs, behavior);
   if (result === 0) {
     const madv = madvFor(theirs, mm, behavior);

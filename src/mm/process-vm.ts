@@ -19,8 +19,10 @@ import { getTaskMm, mmput } from './process.ts';
 import { Globals, type MmRef, Process, type ProcessRef } from './types.ts';
 import { copyPageFromIter, copyPageToIter, freeIovec, importIovec, iovecFromUser } from './uio.ts';
 import { Iovec, type IovecRef } from './uio-types.ts';
+import { CAP_SYS_ADMIN } from './util.ts';
 
 const CAP_SYS_PTRACE = 19;
+const CAP_PERFMON = 38;
 /** Runs of so many pages need no memory of the kernel's (PVM_MAX_PP_ARRAY_COUNT). */
 const PVM_MAX_PP_ARRAY_COUNT = 16;
 
@@ -38,16 +40,21 @@ export function ptraceMayAccess(process: ProcessRef, target: ProcessRef): boolea
   return low === 0 && (get(target, Process.capsHigh) & ~get(process, Process.capsHigh)) === 0;
 }
 
+/** perfmon_capable. */
+const perfmonCapable = (process: ProcessRef): boolean =>
+  (get(process, Process.capsLow) & (1 << CAP_SYS_ADMIN)) !== 0 || (get(process, Process.capsHigh) & (1 << (CAP_PERFMON - 32))) !== 0;
+
 /**
- * mm_access: the address space of a process whom the caller may look into, as one of its users; −ESRCH when it has none, −EACCES. Credentials and address
+ * mm_access: the address space of a process whom the caller may look into, as one of its users; −ESRCH when it has none, −EACCES. Who only `reads` (PTRACE_MODE_READ)
+ * may do so with the right to watch all processes, too (may_access_mm). Credentials and address
  * space belong together: exec changes both under the lock that is held here, so that rights over a program are not taken for rights over the next one.
  */
-export function* mmAccess(process: ProcessRef, target: ProcessRef): Op<number> {
+export function* mmAccess(process: ProcessRef, target: ProcessRef, reads: number): Op<number> {
   const locked = !switched(SW.execAccessUnlocked);
   if (locked) yield* downRead(target + Process.execUpdateLock);
   const mm = yield* getTaskMm(target);
   let result = mm === 0 ? -ESRCH : mm;
-  if (mm !== 0 && mm !== get(process, Process.mm) && !ptraceMayAccess(process, target)) {
+  if (mm !== 0 && mm !== get(process, Process.mm) && !ptraceMayAccess(process, target) && !(reads !== 0 && perfmonCapable(process))) {
     yield* mmput(mm);
     result = -EACCES;
   }
@@ -128,7 +135,7 @@ function* processVmRwCore(process: ProcessRef, pid: number, local: IovecRef, rem
   const vector = most > PVM_MAX_PP_ARRAY_COUNT ? yield* kmalloc(PageVector.$type) : allocObject(PageVector.$type, PageVector.$size);
   if (vector === 0) return -ENOMEM;
   const target = findLiveProcess(pid);
-  const theirs = target === 0 ? -ESRCH : yield* mmAccess(process, target);
+  const theirs = target === 0 ? -ESRCH : yield* mmAccess(process, target, 0);
   let result = theirs === -EACCES ? -EPERM : theirs < 0 ? theirs : 0;
   const total = get(local, Iovec.left);
   const ours = get(process, Process.mm);

@@ -29,7 +29,7 @@ import { compoundPages, folioMapcount, folioTestLarge, pageFolio, subPage } from
 import { GFP_HIGHUSER_MOVABLE } from '../memory/gfp.ts';
 import { PG_DIRTY } from '../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageMapping, pageRefcount, pageShift } from '../memory/state.ts';
-import { PTE_DIRTY, PTE_SPECIAL } from '../pagetable/canonical.ts';
+import { PTE_DIRTY } from '../pagetable/canonical.ts';
 import { ptepGetAndClear, setPteAt } from './contpte.ts';
 import { blockState, findBlock, freeBlocks, preallocateBlocks, reserveBlock, shiftBlocks, writeBlock } from './disk-block.ts';
 import { EEXIST, EFBIG, EINVAL, ENOSPC, ENXIO, EOPNOTSUPP } from './errno.ts';
@@ -57,7 +57,8 @@ import { blockDirty, cleanFolio, commitBlocks } from './folio-buffers.ts';
 import { pmdTransHuge } from './huge-memory.ts';
 import { maxPageCacheOrder } from './huge-orders.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
-import { entryPointer, pteClear, pteDirty, pteLockptr, ptePage, ptePresent, pteWrite, pteWrprotect } from './pgtable.ts';
+import { mapsPartOf, partEnd, partStart } from './page-vma-mapped.ts';
+import { entryPointer, pteClear, pteDirty, pteLockptr, ptePage, pteWrite, pteWrprotect } from './pgtable.ts';
 import { pmdLockptr, pteOffsetMapLock } from './pgtable-generic.ts';
 import { readFolio } from './readahead.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
@@ -176,9 +177,8 @@ export function* folioMkclean(folio: Page): Op<number> {
   let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, first, last);
   while (vma !== 0) {
     if ((get(vma, Vma.flags) & VM_SHARED) !== 0) {
-      const base = get(vma, Vma.start) - get(vma, Vma.pgoff) + first;
-      const to = Math.min(base + last - first + 1, get(vma, Vma.end));
-      let vpn = Math.max(base, get(vma, Vma.start));
+      const to = partEnd(folio, vma);
+      let vpn = partStart(folio, vma);
       while (vpn < to) {
         const end = entryEnd(vpn, to, 1);
         cleaned |= yield* mkcleanTable(folio, vma, vpn, end);
@@ -203,7 +203,7 @@ function* mkcleanTable(folio: Page, vma: VmaRef, start: Vpn, end: Vpn): Op<numbe
   let cleaned = 0;
   for (let vpn = start; vpn < end; vpn++, ptep += entryStride(0)) {
     const seen = yield* entryGet(ptep, 0);
-    if (!ptePresent(seen) || (seen & PTE_SPECIAL) !== 0 || pageFolio(ptePage(seen)) !== folio || !(pteDirty(seen) || pteWrite(seen))) continue;
+    if (!mapsPartOf(folio, seen) || !(pteDirty(seen) || pteWrite(seen))) continue;
     // In one step (ptep_clear_flush): a store until then leaves its dirty bit.
     const pte = yield* ptepGetAndClear(mm, vpn, ptep, seen);
     if (!switched(SW.mkcleanNoFlush)) yield* flushTlbRange(mm, vpn, vpn + 1);

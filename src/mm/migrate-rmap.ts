@@ -13,7 +13,7 @@ import { SW } from '../kernel/switches.ts';
 import { compoundPages, pageFolio, subPage } from '../memory/folio.ts';
 import { PG_HUGETLB, PG_HWPOISON } from '../memory/page-flags.ts';
 import { pageFlags, pageIndex, pageMapping, pfnOfPage } from '../memory/state.ts';
-import { PTE_DIRTY, PTE_SPECIAL } from '../pagetable/canonical.ts';
+import { PTE_DIRTY } from '../pagetable/canonical.ts';
 import { putAnonVma } from './anon-vma.ts';
 import { ptepGetAndClear, setPteAt } from './contpte.ts';
 import { hugeBits, hugePteLockptr, hugePtepGet, hugePtepGetAndClear, setHugePteAt } from './huge-leaf.ts';
@@ -26,6 +26,7 @@ import { anonVmaIntervalTreeIterFirst, anonVmaIntervalTreeIterNext, vmaIntervalT
 import { migrateHugePmd, removeMigrationPmd } from './migrate-pmd.ts';
 import { isMigrationEntry, migrationExclusive, migrationPfn, mkHwpoisonEntry, mkMigrationEntry, pteOfMigration } from './migration-entry.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
+import { folioBase, mapsPartOf, partEnd, partStart } from './page-vma-mapped.ts';
 import { entryPointer, pteClear, pteLockptr, ptePage, ptePresent, pteSet } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { anonVmaLock, folioAddAnonRmapPtes, folioAddFileRmapPtes, folioRemoveRmap, folioTryShareAnonRmap, pageAnonExclusive, pageIsMapped } from './rmap.ts';
@@ -75,7 +76,7 @@ function* walkVmas(src: Page, dst: Page, anonVma: AnonVmaRef): Op<number> {
       const vma = get(avc, Avc.vma);
       // invalid_migration_vma: exec() moves its first stack without a lock that would keep us out.
       if (dst === 0 && (get(vma, Vma.flags) & VM_STACK_INCOMPLETE_SETUP) === VM_STACK_INCOMPLETE_SETUP) continue;
-      if ((yield* oneVma(src, dst, vma, index)) === 0) break;
+      if ((yield* oneVma(src, dst, vma)) === 0) break;
     }
     return yield* upRead(anonVmaLock(anonVma));
   }
@@ -84,16 +85,17 @@ function* walkVmas(src: Page, dst: Page, anonVma: AnonVmaRef): Op<number> {
   const locked = dst === 0 && isHugetlb(folio);
   if (!locked) yield* downRead(inode + Inode.iMmapLock);
   for (let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, index, last); vma !== 0; vma = vmaIntervalTreeIterNext(vma, index, last))
-    if ((yield* oneVma(src, dst, vma, index)) === 0) break;
+    if ((yield* oneVma(src, dst, vma)) === 0) break;
   return locked ? 0 : yield* upRead(inode + Inode.iMmapLock);
 }
 
 /** One VMA of the walk; 0 when it is over. */
-function* oneVma(src: Page, dst: Page, vma: VmaRef, index: number): Op<number> {
-  const base = get(vma, Vma.start) - get(vma, Vma.pgoff) + index;
+function* oneVma(src: Page, dst: Page, vma: VmaRef): Op<number> {
+  const folio = dst !== 0 ? dst : src;
+  const base = folioBase(folio, vma);
   if (isHugetlb(src)) return yield* oneHugePage(src, dst, vma, base);
-  const to = Math.min(base + compoundPages(src), get(vma, Vma.end));
-  let vpn = Math.max(base, get(vma, Vma.start));
+  const to = partEnd(folio, vma);
+  let vpn = partStart(folio, vma);
   while (vpn < to) {
     const end = entryEnd(vpn, to, 1);
     const pmdp = yield* entryPointer(get(vma, Vma.mm), vpn, 1);
@@ -120,7 +122,7 @@ function* oneTable(src: Page, dst: Page, vma: VmaRef, pmdp: number, base: Vpn, s
     const pte = yield* entryGet(ptep, 0);
     if (dst !== 0) {
       if (isMigrationEntry(pte) && migrationPfn(pte) === frame + vpn) yield* removeMigrationPte(subPage(dst, vpn - base), vma, vpn, ptep, pte);
-    } else if (ptePresent(pte) && (pte & PTE_SPECIAL) === 0 && pageFolio(ptePage(pte)) === src) done = yield* tryToMigrateOne(vma, vpn, ptep, pte);
+    } else if (mapsPartOf(src, pte)) done = yield* tryToMigrateOne(vma, vpn, ptep, pte);
   }
   yield* spinUnlock(lock);
   return done;

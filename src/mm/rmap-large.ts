@@ -8,14 +8,14 @@
 import { entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { entryClearBits, entryGet, flushTlbRange, get, refAdd, set, setFlags, spinUnlock } from '../kernel/ops.ts';
-import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio } from '../memory/folio.ts';
+import { compoundPages, folioMapcount, folioMaybeMappedShared } from '../memory/folio.ts';
 import { PG_DIRTY, PG_SWAPBACKED } from '../memory/page-flags.ts';
-import { pageIndex } from '../memory/state.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL } from '../pagetable/canonical.ts';
+import { PTE_ACCESSED, PTE_DIRTY } from '../pagetable/canonical.ts';
 import { contPtes, getAndClearRun, isWholeRun, ptepGetAndClear, setPtes } from './contpte.ts';
 import { pmdTransHuge, pmdTransHugeLock, splitHugePmd } from './huge-memory.ts';
 import { addMmCounter, updateHiwaterRss } from './mm-counters.ts';
-import { entryPointer, pteLockptr, ptePage, ptePresent, pteSet, pteWrite, pteYoung } from './pgtable.ts';
+import { mapsPartOf, partEnd, partStart } from './page-vma-mapped.ts';
+import { entryPointer, pteLockptr, ptePage, pteSet, pteWrite, pteYoung } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { Pra, type PraRef } from './pra.ts';
 import { folioPteBatch } from './pte-batch.ts';
@@ -24,20 +24,10 @@ import { folioMarkDirty, folioPutRefs, folioTestAnon, folioTestSwapbacked, mlock
 import { MM_ANONPAGES, Mm, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { VM_DROPPABLE, VM_LOCKED } from './vm-flags.ts';
 
-/** Where a VMA would map the first page of a folio, be it before its start. */
-const folioBase = (folio: Page, vma: VmaRef): Vpn => get(vma, Vma.start) - get(vma, Vma.pgoff) + pageIndex[folio];
-
-/** First page of the part of a VMA that a folio belongs to, and the first one behind it. */
-const partStart = (folio: Page, vma: VmaRef): Vpn => Math.max(folioBase(folio, vma), get(vma, Vma.start));
-const partEnd = (folio: Page, vma: VmaRef): Vpn => Math.min(folioBase(folio, vma) + compoundPages(folio), get(vma, Vma.end));
-
 /** The lock of a huge entry; 0, and no lock, where a table may be. */
 function* lockIfHuge(mm: MmRef, pmdp: number): Op<number> {
   return pmdTransHuge(yield* entryGet(pmdp, 1)) ? yield* pmdTransHugeLock(mm, pmdp) : 0;
 }
-
-/** Whether an entry of the lowest level maps a part of the folio. */
-const mapsPartOf = (folio: Page, pte: number): boolean => ptePresent(pte) && (pte & PTE_SPECIAL) === 0 && pageFolio(ptePage(pte)) === folio;
 
 // --- references -------------------------------------------------------------------------------------------------------------
 

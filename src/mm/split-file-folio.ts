@@ -27,7 +27,6 @@ import {
   setPageRefcount,
 } from '../memory/state.ts';
 import { xaStore } from '../memory/xarray.ts';
-import { PTE_SPECIAL } from '../pagetable/canonical.ts';
 import { ptepGetAndClear } from './contpte.ts';
 import { EAGAIN, EBUSY } from './errno.ts';
 import { INODE_DISK, kindIsShmem } from './file-types.ts';
@@ -35,7 +34,8 @@ import { filemapReleaseFolio } from './folio-buffers.ts';
 import { pmdTransHuge, splitHugePmd } from './huge-memory.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { addMmCounter, mmCounter, updateHiwaterRss } from './mm-counters.ts';
-import { entryPointer, pteDirty, pteLockptr, ptePage, ptePresent } from './pgtable.ts';
+import { mapsPartOf, partEnd, partStart } from './page-vma-mapped.ts';
+import { entryPointer, pteDirty, pteLockptr, ptePage } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { pteInstallUffdWpIfNeeded } from './pte-install-uffd-wp.ts';
 import { folioRemoveRmap } from './rmap.ts';
@@ -163,9 +163,8 @@ function* unmapLocked(folio: Page, inode: InodeRef, flags: number): Op<number> {
   let vma = folioMapcount(folio) === 0 ? 0 : vmaIntervalTreeIterFirst(inode + Inode.iMmap, first, first + pages - 1);
   while (vma !== 0) {
     if ((get(vma, Vma.flags) & VM_LOCKED) !== 0 && (flags & TTU_IGNORE_MLOCK) === 0) return 0;
-    const base = get(vma, Vma.start) - get(vma, Vma.pgoff) + first;
-    const to = Math.min(base + pages, get(vma, Vma.end));
-    let vpn = Math.max(base, get(vma, Vma.start));
+    const to = partEnd(folio, vma);
+    let vpn = partStart(folio, vma);
     while (vpn < to) {
       const end = entryEnd(vpn, to, 1);
       yield* unmapFromTable(folio, vma, vpn, end);
@@ -189,7 +188,7 @@ function* unmapFromTable(folio: Page, vma: VmaRef, start: Vpn, end: Vpn): Op<num
   updateHiwaterRss(mm);
   for (let vpn = start; vpn < end; vpn++, ptep += entryStride(0)) {
     const seen = yield* entryGet(ptep, 0);
-    if (!ptePresent(seen) || (seen & PTE_SPECIAL) !== 0 || pageFolio(ptePage(seen)) !== folio) continue;
+    if (!mapsPartOf(folio, seen)) continue;
     const pte = yield* ptepGetAndClear(mm, vpn, ptep, seen);
     yield* flushTlbRange(mm, vpn, vpn + 1);
     yield* pteInstallUffdWpIfNeeded(vma, ptep, pte);

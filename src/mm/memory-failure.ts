@@ -7,7 +7,7 @@
  * longer: whoever comes to it gets SIGBUS by the entry in its place, or finds it poisoned in its file's cache.
  */
 import type { Op } from '../kernel/op.ts';
-import { clearFlags, downWriteTrylock, folioLock, folioUnlock, get, refAdd, refGetUnlessZero, set, setFlags, upWrite } from '../kernel/ops.ts';
+import { clearFlags, folioLock, folioUnlock, get, refAdd, refGetUnlessZero, set, setFlags } from '../kernel/ops.ts';
 import { allocContigRange, zoneOfPfn } from '../memory/cma.ts';
 import { compoundOrder, folioOfFrame, folioTestLarge, pageFolio, subPage } from '../memory/folio.ts';
 import { __GFP_MOVABLE, GFP_USER } from '../memory/gfp.ts';
@@ -170,10 +170,16 @@ function killProc(mm: MmRef, vpn: Vpn, shift: number): void {
   set(process, Process.signalPage, vpn);
 }
 
+/** The part of unmap_poisoned_folio that leaves poison in the place of all mappings of a locked folio, as far as they can be had. */
+function* poisonMappings(folio: Page): Op<number> {
+  const anonVma = folioTestAnon(folio) ? yield* folioGetAnonVma(folio) : 0;
+  yield* tryToMigrate(folio, anonVma);
+  return anonVma !== 0 ? yield* putAnonVma(anonVma) : 0;
+}
+
 /** hwpoison_user_mappings of a locked page: 1 when nobody maps it any longer; who may have lost something hears of it. */
 function* hwpoisonUserMappings(page: Page, mm: MmRef, vpn: Vpn): Op<number> {
-  const anon = folioTestAnon(page);
-  const disk = !anon && pageMapping[page] !== 0 && get(pageMapping[page], Inode.kind) === INODE_DISK;
+  const disk = !folioTestAnon(page) && pageMapping[page] !== 0 && get(pageMapping[page], Inode.kind) === INODE_DISK;
   if (!pageIsMapped(page)) return 1;
   if (disk && !folioTestDirty(page)) {
     // What is clean can be read again: then nobody needs to know.
@@ -183,9 +189,7 @@ function* hwpoisonUserMappings(page: Page, mm: MmRef, vpn: Vpn): Op<number> {
     }
     yield* folioMarkDirty(page);
   }
-  const anonVma = anon ? yield* folioGetAnonVma(page) : 0;
-  yield* tryToMigrate(page, anonVma);
-  if (anonVma !== 0) yield* putAnonVma(anonVma);
+  yield* poisonMappings(page);
   const done = !pageIsMapped(page);
   if (folioTestDirty(page) || !done) killProc(mm, vpn, pageShift);
   return done ? 1 : 0;
@@ -240,15 +244,8 @@ function* memoryFailureHugetlb(folio: Page, page: Page, mm: MmRef, vpn: Vpn): Op
     return -EHWPOISON;
   }
   yield* folioLock(folio);
-  const anon = folioTestAnon(folio);
-  const anonVma = anon ? yield* folioGetAnonVma(folio) : 0;
-  const inode = anon ? 0 : pageMapping[folio];
-  if (inode === 0) yield* tryToMigrate(folio, anonVma);
-  else if ((yield* downWriteTrylock(inode + Inode.iMmapLock)) !== 0) {
-    yield* tryToMigrate(folio, 0);
-    yield* upWrite(inode + Inode.iMmapLock);
-  }
-  if (anonVma !== 0) yield* putAnonVma(anonVma);
+  const inode = folioTestAnon(folio) ? 0 : pageMapping[folio];
+  yield* poisonMappings(folio);
   const mapped = pageIsMapped(folio);
   if (folioTestDirty(folio) || mapped) killProc(mm, vpn, compoundOrder(folio) + pageShift);
   yield* folioUnlock(folio);

@@ -8,7 +8,22 @@
  */
 import { entryEnd, entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { downRead, entryGet, entrySet, flushTlbRange, get, rcuReadLock, rcuReadUnlock, refAdd, spinLock, spinUnlock, switched, upRead } from '../kernel/ops.ts';
+import {
+  downRead,
+  downWriteTrylock,
+  entryGet,
+  entrySet,
+  flushTlbRange,
+  get,
+  rcuReadLock,
+  rcuReadUnlock,
+  refAdd,
+  spinLock,
+  spinUnlock,
+  switched,
+  upRead,
+  upWrite,
+} from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { compoundPages, pageFolio, subPage } from '../memory/folio.ts';
 import { PG_HUGETLB, PG_HWPOISON } from '../memory/page-flags.ts';
@@ -52,8 +67,8 @@ export function* folioGetAnonVma(folio: Page): Op<number> {
 }
 
 /**
- * try_to_migrate: migration entries for all mappings of a locked folio, or poison where one of its pages is poisoned; whether it worked tells pageIsMapped(). Of
- * anonymous memory the caller has a reference of the anon_vma; of hugetlb's files i_mmap_rwsem for writing.
+ * try_to_migrate: migration entries for all mappings of a locked folio, or poison where one of its pages is poisoned; whether it worked tells pageIsMapped(). 0 when
+ * nothing was tried. Of anonymous memory the caller has a reference of the anon_vma.
  */
 export function* tryToMigrate(folio: Page, anonVma: AnonVmaRef): Op<number> {
   return yield* walkVmas(folio, 0, anonVma);
@@ -64,7 +79,7 @@ export function* removeMigrationPtes(src: Page, dst: Page, anonVma: AnonVmaRef):
   return yield* walkVmas(src, dst, anonVma);
 }
 
-/** rmap_walk, for whoever has the anon_vma: the VMAs that may map a folio. With `dst` 0 mappings are taken away, else they come back. */
+/** rmap_walk, for whoever has the anon_vma: the VMAs that may map a folio. With `dst` 0 mappings are taken away, else they come back. 0 when it did not look. */
 function* walkVmas(src: Page, dst: Page, anonVma: AnonVmaRef): Op<number> {
   const folio = dst !== 0 ? dst : src;
   const index = pageIndex[folio];
@@ -78,15 +93,21 @@ function* walkVmas(src: Page, dst: Page, anonVma: AnonVmaRef): Op<number> {
       if (dst === 0 && (get(vma, Vma.flags) & VM_STACK_INCOMPLETE_SETUP) === VM_STACK_INCOMPLETE_SETUP) continue;
       if ((yield* oneVma(src, dst, vma)) === 0) break;
     }
-    return yield* upRead(anonVmaLock(anonVma));
+    yield* upRead(anonVmaLock(anonVma));
+    return 1;
   }
   const inode = pageMapping[folio];
   if (inode === 0) return 0;
-  const locked = dst === 0 && isHugetlb(folio);
-  if (!locked) yield* downRead(inode + Inode.iMmapLock);
+  const lock = inode + Inode.iMmapLock;
+  // Tables of hugetlb that are shared are left with it for writing (hugetlb_folio_mapping_lock_write); faults take it before the lock of the page.
+  const writes = dst === 0 && isHugetlb(folio);
+  if (!writes) yield* downRead(lock);
+  else if ((yield* downWriteTrylock(lock)) === 0) return 0;
   for (let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, index, last); vma !== 0; vma = vmaIntervalTreeIterNext(vma, index, last))
     if ((yield* oneVma(src, dst, vma)) === 0) break;
-  return locked ? 0 : yield* upRead(inode + Inode.iMmapLock);
+  if (writes) yield* upWrite(lock);
+  else yield* upRead(lock);
+  return 1;
 }
 
 /** One VMA of the walk; 0 when it is over. */

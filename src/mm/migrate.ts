@@ -11,7 +11,6 @@ import type { Op } from '../kernel/op.ts';
 import {
   allocPage,
   clearFlags,
-  downWriteTrylock,
   entryGet,
   folioLock,
   folioTrylock,
@@ -25,7 +24,6 @@ import {
   spinLock,
   spinUnlock,
   switched,
-  upWrite,
 } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { compoundOrder, compoundPages, folioEntireMapcount, folioMapcount, folioTestLarge, prepCompound } from '../memory/folio.ts';
@@ -140,7 +138,7 @@ function* migrateFlags(dst: Page, src: Page): Op<number> {
     setPageFlags(to, pageFlags[to] | flags);
     setPageFlags(part, pageFlags[part] & ~flags);
   }
-  if ((pageFlags[src] & PG_HUGETLB) === 0 && pagePrivate[src] !== 0) {
+  if (pagePrivate[src] !== 0) {
     setPagePrivate(dst, pagePrivate[src]);
     setPagePrivate(src, 0);
   }
@@ -192,28 +190,43 @@ function* replaceInCache(inode: InodeRef, dst: Page, src: Page, expected: number
   return 0;
 }
 
-/** What is left of a folio that has moved: nobody's, but for the caller's reference. */
-function* forget(src: Page): Op<number> {
-  if (!folioTestAnon(src)) yield* mappingSet(src, 0);
-  return 0;
-}
-
 // --- one folio --------------------------------------------------------------------------------------------------------------
 
-/** migrate_folio_unmap and migrate_folio_move for two locked folios. 0; −EAGAIN where the old one is as it was. */
+/**
+ * migrate_folio_unmap and migrate_folio_move, or the part of unmap_and_move_huge_page, for two locked folios. 0; −EAGAIN or −EBUSY where the old one is as it was.
+ */
 function* migrateLocked(dst: Page, src: Page): Op<number> {
-  const anonVma = folioTestAnon(src) ? yield* folioGetAnonVma(src) : 0;
+  const hugetlb = (pageFlags[src] & PG_HUGETLB) !== 0;
+  const anon = folioTestAnon(src);
+  // On its way to be freed: of a file system with limits nobody would give its page back.
+  if (hugetlb && pagePrivate[src] !== 0 && (anon || pageMapping[src] === 0)) return -EBUSY;
+  const anonVma = anon ? yield* folioGetAnonVma(src) : 0;
   let error = 0;
   if (switched(SW.migrateCountsFirst) && (yield* refAdd(src, 0)) !== expectedRefs(src) + 1) error = -EAGAIN;
-  const wasMapped = pageIsMapped(src);
-  if (error === 0 && wasMapped) yield* tryToMigrate(src, anonVma);
+  const unmapped = error === 0 && pageIsMapped(src) ? yield* tryToMigrate(src, anonVma) : 0;
   if (error === 0) error = pageIsMapped(src) ? -EAGAIN : yield* moveToNewFolio(dst, src);
   if (error === 0) {
-    yield* folioAddLru(dst);
-    yield* forget(src);
+    if (hugetlb) yield* moveHugetlbState(dst, src);
+    else yield* folioAddLru(dst);
+    // Nobody's, but for the caller's reference.
+    if (!anon) yield* mappingSet(src, 0);
   }
-  if (wasMapped) yield* removeMigrationPtes(src, error === 0 ? dst : src, anonVma);
+  if (unmapped !== 0) yield* removeMigrationPtes(src, error === 0 ? dst : src, anonVma);
   if (anonVma !== 0) yield* putAnonVma(anonVma);
+  return error;
+}
+
+/** What migrate_pages does for one folio whose new place is there: as often as it may help. 0, −EAGAIN or −EBUSY; the reference of who made the place is gone. */
+function* migrateTo(dst: Page, src: Page): Op<number> {
+  let error = -EAGAIN;
+  for (let pass = 0; pass < PASSES && error === -EAGAIN; pass++) {
+    yield* folioLock(src);
+    yield* folioTrylock(dst);
+    error = yield* migrateLocked(dst, src);
+    yield* folioUnlock(dst);
+    yield* folioUnlock(src);
+  }
+  yield* folioPut(dst);
   return error;
 }
 
@@ -233,18 +246,7 @@ export function* migrateFolio(src: Page, gfp: number): Op<number> {
   if (pageRefcount[src] === 1 && !pageIsMapped(src)) return 0;
   if (folioEntireMapcount(src) > 0 && !thpMigrationSupported()) return -ENOSYS;
   const dst = yield* allocTarget(src, gfp);
-  if (dst === 0) return -ENOMEM;
-  let error = -EAGAIN;
-  for (let pass = 0; pass < PASSES && error === -EAGAIN; pass++) {
-    yield* folioLock(src);
-    yield* folioTrylock(dst);
-    error = yield* migrateLocked(dst, src);
-    yield* folioUnlock(dst);
-    yield* folioUnlock(src);
-  }
-  // A place that was not needed, or the reference of who made it.
-  yield* folioPut(dst);
-  return error;
+  return dst === 0 ? -ENOMEM : yield* migrateTo(dst, src);
 }
 
 // --- hugetlb ----------------------------------------------------------------------------------------------------------------
@@ -271,48 +273,12 @@ function* allocHugetlbTarget(h: HstateRef): Op<number> {
  */
 export function* migrateHugetlbFolio(src: Page): Op<number> {
   const dst = yield* allocHugetlbTarget(folioHstate(src));
-  if (dst === 0) return -ENOMEM;
-  let error = -EAGAIN;
-  for (let pass = 0; pass < PASSES && error === -EAGAIN; pass++) {
-    yield* folioLock(src);
-    yield* folioTrylock(dst);
-    // On its way to be freed: of a file system with limits nobody would give its page back.
-    if (pagePrivate[src] !== 0 && (folioTestAnon(src) || pageMapping[src] === 0)) error = -EBUSY;
-    else error = yield* migrateHugetlbLocked(dst, src);
-    yield* folioUnlock(dst);
-    yield* folioUnlock(src);
-  }
-  yield* folioPut(dst);
-  return error;
+  return dst === 0 ? -ENOMEM : yield* migrateTo(dst, src);
 }
 
-/** The part of it with both locked. */
-function* migrateHugetlbLocked(dst: Page, src: Page): Op<number> {
-  const anon = folioTestAnon(src);
-  const anonVma = anon ? yield* folioGetAnonVma(src) : 0;
-  const wasMapped = pageIsMapped(src);
-  let error = 0;
-  if (wasMapped) {
-    const lock = anon ? 0 : pageMapping[src] + Inode.iMmapLock;
-    // Faults take it before the lock of the page.
-    if (lock !== 0 && (yield* downWriteTrylock(lock)) === 0) return -EAGAIN;
-    yield* tryToMigrate(src, anonVma);
-    if (lock !== 0) yield* upWrite(lock);
-  }
-  error = pageIsMapped(src) ? -EAGAIN : yield* moveToNewFolio(dst, src);
-  if (error === 0) {
-    // hugetlbfs_migrate_folio, move_hugetlb_state.
-    if (pagePrivate[src] !== 0) {
-      setPagePrivate(dst, pagePrivate[src]);
-      setPagePrivate(src, 0);
-    }
-    if ((pageFlags[dst] & PG_HUGETLB_TEMPORARY) !== 0) {
-      yield* setFlags(src, PG_HUGETLB_TEMPORARY);
-      yield* clearFlags(dst, PG_HUGETLB_TEMPORARY);
-    }
-    yield* forget(src);
-  }
-  if (wasMapped) yield* removeMigrationPtes(src, error === 0 ? dst : src, anonVma);
-  if (anonVma !== 0) yield* putAnonVma(anonVma);
-  return error;
+/** move_hugetlb_state: which of the two is from outside of the pool goes over. */
+function* moveHugetlbState(dst: Page, src: Page): Op<number> {
+  if ((pageFlags[dst] & PG_HUGETLB_TEMPORARY) === 0) return 0;
+  yield* setFlags(src, PG_HUGETLB_TEMPORARY);
+  return yield* clearFlags(dst, PG_HUGETLB_TEMPORARY);
 }

@@ -65,35 +65,6 @@ const CANNOT_FAIL: Readonly<Record<string, string>> = {
   'nextMessage: src/mm/userfaultfd.ts newFd': 'who runs alone waits for no reader: nobody reads of his fork',
 };
 
-/**
- * Calls of userfaultfd, which need not have failed: support/failing-uffd.ts comes to them; the list can go when a whole run has shown that it comes to each. The first is read-ahead
- * in huge pages, which no scenario comes to.
- */
-const NOT_YET: readonly string[] = [
-  'readHuge: src/mm/readahead.ts readWindow',
-  'changeTable: src/mm/change-protection.ts installTable',
-  'destination: src/mm/userfaultfd-fill.ts anonVmaPrepare',
-  'dupUserfaultfd: src/mm/userfaultfd-events.ts kmalloc',
-  'dupVma: src/mm/fork-mm.ts dupUserfaultfd',
-  'mfillAtomic: src/mm/userfaultfd-fill.ts destination',
-  'mfillCopy: src/mm/userfaultfd-fill.ts newContent',
-  'mfillHugePte: src/mm/userfaultfd-hugetlb.ts hugetlbAddToPageCache',
-  'mfillPte: src/mm/userfaultfd-fill.ts mfillCopy',
-  'mfillPte: src/mm/userfaultfd-fill.ts mfillShmem',
-  'mfillShmem: src/mm/userfaultfd-fill.ts newContent',
-  'mfillShmem: src/mm/userfaultfd-fill.ts shmemAddNewFolio',
-  'newContent: src/mm/userfaultfd-fill.ts allocPage',
-  'newFd: src/mm/userfaultfd.ts fileAlloc',
-  'newFd: src/mm/userfaultfd.ts newInode',
-  'nextMessage: src/mm/userfaultfd.ts newFd',
-  'shmemAddNewFolio: src/mm/shmem.ts filemapAddFolio',
-  'sysUserfaultfd: src/mm/userfaultfd.ts kmalloc',
-  'sysUserfaultfd: src/mm/userfaultfd.ts newFd',
-  'tableFor: src/mm/userfaultfd-fill.ts pteAllocOne',
-  'userfaultfdUnmapPrep: src/mm/userfaultfd-events.ts kmalloc',
-  'vmsGather: src/mm/munmap.ts userfaultfdUnmapPrep',
-];
-
 /** What the scenario in hand calls execve() with. */
 let args: [number, number, number] = [0, 0, 0];
 
@@ -673,7 +644,7 @@ describe('allocation failure at every site', () => {
     const unknown = [...failed].filter((name) => ALLOCATE.some((one) => name.endsWith(` ${one.split('#')[1]}`)) && !names.has(name));
     expect(unknown).toEqual([]);
     const never = all.filter(({ name }) => !failed.has(name)).map(({ name, from }) => `${from}: ${name.replace(/:\d+:\d+ /, ' ')}`);
-    expect(never.filter((name) => !(name in CANNOT_FAIL) && !NOT_YET.includes(name))).toEqual([]);
+    expect(never.filter((name) => !(name in CANNOT_FAIL))).toEqual([]);
   });
 
   it('the same in the native program', () => {

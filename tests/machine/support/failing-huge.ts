@@ -4,9 +4,28 @@
  */
 import { poolOf } from '../../../src/machine/boot-hugetlb.ts';
 import type { Process } from '../../../src/machine/process.ts';
-import { thpSetting } from '../../../src/machine/thp-settings.ts';
 import { allocPageVector, FOLL_LONGTERM, FOLL_WRITE, freePageVector } from '../../../src/mm/gup-types.ts';
-import { A, ANON, B, EAGAIN, EFAULT, ENOMEM, ENOSPC, FIXED, fork, iovec, kernel, load, mmap, OOM, PAGE, type Scenario, store } from './failures.ts';
+import {
+  A,
+  ANON,
+  B,
+  EAGAIN,
+  EFAULT,
+  ENOMEM,
+  ENOSPC,
+  FIXED,
+  files,
+  fork,
+  iovec,
+  kernel,
+  load,
+  mmap,
+  OOM,
+  PAGE,
+  type Scenario,
+  setting,
+  store,
+} from './failures.ts';
 
 const HUGE = 0x200000;
 const PAGES = HUGE / PAGE;
@@ -18,13 +37,6 @@ const MFD_HUGETLB = 4;
 const PUNCH_HOLE = 3;
 /** SIGBUS, as threadStore answers it: no huge page is to be had. */
 const BUS = -(7 * 256 + 2);
-
-function setting(p: Process, name: string, value: string): void {
-  p.machine.enter();
-  const found = thpSetting(`/sys/kernel/mm/transparent_hugepage/${name}`);
-  if (found === undefined) throw new Error(`no setting ${name}`);
-  found.write(value);
-}
 
 /** Room for so many huge pages. */
 function room(p: Process, count = 1, at = A): void {
@@ -286,6 +298,17 @@ const FILES: readonly Scenario[] = [
       p.syscall('madvise', A, HUGE, DONTNEED);
     },
     run: write,
+    errors: OOM,
+  },
+  {
+    name: 'first load of a disk file that is read in huge pages',
+    setup: (p) => {
+      files(p);
+      p.syscall('ftruncate', 1, 2 * HUGE);
+      mmap(p, A, 2 * PAGES, SHARED | FIXED, 3, 1);
+      p.syscall('madvise', A, 2 * HUGE, HUGEPAGE);
+    },
+    run: read,
     errors: OOM,
   },
   {

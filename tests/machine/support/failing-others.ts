@@ -5,7 +5,6 @@
 import { poolOf } from '../../../src/machine/boot-hugetlb.ts';
 import { scanPagemap } from '../../../src/machine/proc/pagemap.ts';
 import type { Process } from '../../../src/machine/process.ts';
-import { thpSetting } from '../../../src/machine/thp-settings.ts';
 import { get, set } from '../../../src/memory/heap.ts';
 import { freeObject, pageOfPfn, pfnOfPage } from '../../../src/memory/state.ts';
 import { globals } from '../../../src/mm/globals.ts';
@@ -38,6 +37,7 @@ import {
   OOM,
   PAGE,
   type Scenario,
+  setting,
   store,
   written,
 } from './failures.ts';
@@ -66,13 +66,6 @@ function strings(p: Process, ...texts: readonly string[]): number[] {
     p.write(BigInt(STRINGS + i * 512), new TextEncoder().encode(`${text}\0`));
     return STRINGS + i * 512;
   });
-}
-
-function setting(p: Process, name: string, value: string): void {
-  p.machine.enter();
-  const found = thpSetting(`/sys/kernel/mm/transparent_hugepage/${name}`);
-  if (found === undefined) throw new Error(`no setting ${name}`);
-  found.write(value);
 }
 
 /** Huge pages as `enabled` says, from now on. */

@@ -77,6 +77,9 @@ export const fork = (p: Process): number => kernel(p).sysFork(p.ref);
 export const mmap = (p: Process, at: number, pages: number, flags = ANON, prot = 3, fd = -1, offset = 0): number =>
   p.syscall('mmap', at, pages * PAGE, prot, flags, fd, offset);
 
+/** A file of /sys/kernel/mm/transparent_hugepage is written. */
+export const setting = (p: Process, name: string, value: string): void => p.machine.configure(`/sys/kernel/mm/transparent_hugepage/${name}`, value);
+
 /** Writes a name and opens files: descriptor 0 shared memory, 1 of a disk; eight pages each. */
 export function files(p: Process): void {
   mmap(p, 0x1000000, 1, ANON | FIXED);

@@ -7,12 +7,11 @@ import { expect } from 'vitest';
 import { watchDrops } from '../../../src/kernel/lockdep.ts';
 import { poolOf } from '../../../src/machine/boot-hugetlb.ts';
 import type { Process } from '../../../src/machine/process.ts';
-import { thpSetting } from '../../../src/machine/thp-settings.ts';
 import { journalMark, startJournal, stopJournal, undo } from '../../../src/memory/state.ts';
 import { checkMachine } from '../../../src/mm/invariants/index.ts';
 import { callsNow } from './backtrace.ts';
 import type { CallSite } from './call-sites.ts';
-import { A, ANON, FIXED, files, kernel, mmap, PAGE, type Scenario, start, store, written } from './failures.ts';
+import { A, ANON, FIXED, files, kernel, mmap, PAGE, type Scenario, setting, start, store, written } from './failures.ts';
 
 /** Releases and what takes the same lock again, by the names of functions. */
 const PAIRS: readonly (readonly [RegExp, RegExp])[] = [
@@ -53,12 +52,9 @@ export const INTRUDERS: readonly Intruder[] = [
   (p) => p.syscall('mremap', A, 4 * PAGE, 4 * PAGE, 3, 0x30000000),
 ];
 
-const SIXTEEN = '/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled';
-
 /** Two folios of sixteen pages. */
 function large(p: Process): void {
-  p.machine.enter();
-  thpSetting(SIXTEEN)?.write('always');
+  setting(p, 'hugepages-64kB/enabled', 'always');
   mmap(p, A, 32, ANON | FIXED);
   for (const i of [0, 16]) store(p, A + i * PAGE);
 }
@@ -91,8 +87,7 @@ export const DROPPING: readonly Scenario[] = [
     name: 'a pass over folios that wait for being split',
     megabytes: 24,
     setup: (p) => {
-      p.machine.enter();
-      thpSetting('/sys/kernel/mm/transparent_hugepage/enabled')?.write('always');
+      setting(p, 'enabled', 'always');
       mmap(p, A, 512, ANON | FIXED);
       store(p, A);
       p.syscall('munmap', A + 0x100000, 0x100000);

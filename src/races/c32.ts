@@ -1,9 +1,8 @@
 /** C32: of two that map overlapping ranges with MAP_FIXED_NOREPLACE exactly one succeeds. Its other promises: tests/races/c32.test.ts. */
 import { call, type Stage, scenario, type TaskSpec, task } from '../explore/scenario.ts';
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE, WINDOW } from '../explore/setup.ts';
+import { EEXIST } from '../mm/errno.ts';
 import { MAP_FIXED_NOREPLACE } from '../mm/mman.ts';
-
-const EEXIST = -17;
 
 const mapAt =
   (vpn: number) =>
@@ -18,7 +17,7 @@ export default scenario({
   tasks: { low: mapAt(WINDOW), high: mapAt(WINDOW + 1) },
   holds: {
     one: ({ results: { low, high }, page }) =>
-      (low[0] === WINDOW * page && high[0] === EEXIST) || (low[0] === EEXIST && high[0] === (WINDOW + 1) * page)
+      (low[0] === WINDOW * page && high[0] === -EEXIST) || (low[0] === -EEXIST && high[0] === (WINDOW + 1) * page)
         ? undefined
         : `the calls return 0x${low[0].toString(16)} and 0x${high[0].toString(16)}: one must be where it was asked to, the other EEXIST`,
   },

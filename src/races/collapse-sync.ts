@@ -7,9 +7,7 @@
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasThp, hugePages, mapCollapsible, WINDOW } from '../explore/setup.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
-
-const MADV_DONTNEED = 4;
-const MADV_COLLAPSE = 25;
+import { MADV_COLLAPSE, MADV_DONTNEED } from '../mm/madv.ts';
 
 export default scenario({
   id: 'collapse-sync',

@@ -7,8 +7,7 @@
 import { wordAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-
-const ACCESS_WRITE = 1;
+import { ACCESS_WRITE } from '../kernel/mmu.ts';
 
 export default scenario({
   id: 'E02-late',

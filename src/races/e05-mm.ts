@@ -5,10 +5,9 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, map, PROT_READ, PROT_WRITE, WINDOW } from '../explore/setup.ts';
+import { SEGV_ACCERR } from '../mm/fault.ts';
 
 const FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
-/** −(SIGSEGV · 256 + SEGV_ACCERR). */
-const ACCERR = -(11 * 256 + 2);
 
 export default scenario({
   id: 'E05-mm',
@@ -28,7 +27,7 @@ export default scenario({
       ),
   },
   holds: {
-    access: ({ results }) => (results.fault[0] === ACCERR ? 'a load is refused although the memory was never without PROT_READ' : undefined),
+    access: ({ results }) => (results.fault[0] === -SEGV_ACCERR ? 'a load is refused although the memory was never without PROT_READ' : undefined),
   },
   variants: {
     mm: {

@@ -6,8 +6,8 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { MAP_ANONYMOUS, MAP_PRIVATE, map, store, WINDOW } from '../explore/setup.ts';
+import { MAP_GROWSDOWN } from '../mm/mman.ts';
 
-const MAP_GROWSDOWN = 0x100;
 const STACK = WINDOW + 8;
 
 export default scenario({

@@ -2,8 +2,7 @@
 import { pageAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, must, store, WINDOW } from '../explore/setup.ts';
-
-const MADV_FREE = 8;
+import { MADV_FREE } from '../mm/madv.ts';
 
 export default scenario({
   id: 'E18',

@@ -8,8 +8,8 @@ import { wordAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
-const MADV_DONTNEED = 4;
 /** Where the thread stores next: its page is the one that was freed last. */
 const OTHER = WINDOW + 1;
 

@@ -2,8 +2,8 @@
 import { wordAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { diskFile, map, must, store, WINDOW } from '../explore/setup.ts';
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from '../mm/file-types.ts';
 import { POSIX_FADV_DONTNEED } from '../mm/open.ts';
+import { PUNCH } from './support/files.ts';
 
 export default scenario({
   id: 'E30',
@@ -21,7 +21,7 @@ export default scenario({
     map(stage, WINDOW, 1, { fd });
   },
   tasks: {
-    punch: ({ process, notes, page }) => task(call('sysFallocate', process.ref, notes.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, page)),
+    punch: ({ process, notes, page }) => task(call('sysFallocate', process.ref, notes.fd, PUNCH, 0, page)),
     fault: ({ process }) => task(call('threadLoad', process.ref, WINDOW)),
   },
   holds: {

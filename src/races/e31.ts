@@ -2,9 +2,8 @@
 import { pageAt, wordAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, memfd, store, WINDOW } from '../explore/setup.ts';
+import { PUNCH } from './support/files.ts';
 
-const FALLOC_FL_KEEP_SIZE = 1;
-const FALLOC_FL_PUNCH_HOLE = 2;
 /** Where the other thread maps the same file. */
 const OTHER = WINDOW + 16;
 
@@ -21,8 +20,7 @@ export default scenario({
   },
   tasks: {
     fault: ({ process }) => task(call('threadLoad', process.ref, WINDOW)),
-    punch: ({ process, notes, page }) =>
-      task(call('sysFallocate', process.ref, notes.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, page), call('threadStore', process.ref, OTHER + 1, 7)),
+    punch: ({ process, notes, page }) => task(call('sysFallocate', process.ref, notes.fd, PUNCH, 0, page), call('threadStore', process.ref, OTHER + 1, 7)),
   },
   holds: {
     offset: ({ process, results }) =>

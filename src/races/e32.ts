@@ -2,9 +2,8 @@
 import { wordAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, memfd, store, WINDOW } from '../explore/setup.ts';
+import { PUNCH } from './support/files.ts';
 
-const FALLOC_FL_KEEP_SIZE = 1;
-const FALLOC_FL_PUNCH_HOLE = 2;
 const OTHER = WINDOW + 16;
 
 export default scenario({
@@ -21,8 +20,7 @@ export default scenario({
   tasks: {
     // A store is not served by fault-around (E31): shmem_fault() looks the page up.
     fault: ({ process }) => task(call('threadStore', process.ref, WINDOW, 5)),
-    punch: ({ process, notes, page }) =>
-      task(call('sysFallocate', process.ref, notes.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, page), call('threadStore', process.ref, OTHER + 1, 7)),
+    punch: ({ process, notes, page }) => task(call('sysFallocate', process.ref, notes.fd, PUNCH, 0, page), call('threadStore', process.ref, OTHER + 1, 7)),
   },
   holds: {
     offset: ({ process }) =>

@@ -2,9 +2,8 @@
 import { blockWord } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { diskFile, map, store, WINDOW } from '../explore/setup.ts';
-import { get } from '../memory/heap.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
-import { File, Process } from '../mm/types.ts';
+import { inodeOf } from './support/files.ts';
 
 export default scenario({
   id: 'E33-truncate',
@@ -33,7 +32,7 @@ export default scenario({
   },
   holds: {
     I6: ({ process, notes }) => {
-      const written = blockWord(get(get(process.ref, Process.files + notes.fd), File.inode), 0);
+      const written = blockWord(inodeOf(process.ref, notes.fd), 0);
       return written === 3 ? undefined : `the disk has ${written} after 3 was stored and written`;
     },
   },

@@ -3,15 +3,16 @@ import { call, scenario, task } from '../explore/scenario.ts';
 import { iovec, map, must, store, WINDOW } from '../explore/setup.ts';
 import { get } from '../memory/heap.ts';
 import { wordShift, words } from '../memory/state.ts';
-import { File, Inode, Pipe, Process } from '../mm/types.ts';
+import { MADV_DONTNEED } from '../mm/madv.ts';
+import { Inode, Pipe } from '../mm/types.ts';
+import { inodeOf } from './support/files.ts';
 
-const MADV_DONTNEED = 4;
 /** Where descriptors and the vector of the call stand. */
 const VECTOR = WINDOW + 16;
 
 /** First word of what a pipe holds first. */
 function inPipe(process: number, fd: number): number {
-  const pipe = get(get(get(process, Process.files + fd), File.inode), Inode.pipe);
+  const pipe = get(inodeOf(process, fd), Inode.pipe);
   return words[get(pipe, Pipe.pages) << wordShift];
 }
 

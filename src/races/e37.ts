@@ -9,8 +9,7 @@ import { map, store, WINDOW } from '../explore/setup.ts';
 import { get } from '../memory/heap.ts';
 import { wordShift, words } from '../memory/state.ts';
 import { allocPageVector, FOLL_LONGTERM, PageVector } from '../mm/gup-types.ts';
-
-const MADV_DONTNEED = 4;
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
 export default scenario({
   id: 'E37',

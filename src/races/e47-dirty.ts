@@ -6,9 +6,7 @@ import { pageAt, wordAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, must, store, WINDOW } from '../explore/setup.ts';
 import { pfnOfPage } from '../memory/state.ts';
-
-const MADV_FREE = 8;
-const MADV_PAGEOUT = 21;
+import { MADV_FREE, MADV_PAGEOUT } from '../mm/madv.ts';
 
 export default scenario({
   id: 'E47-dirty',

@@ -9,10 +9,8 @@ import { hasThp, hugePages, mapHuge, must, store, WINDOW } from '../explore/setu
 import { pageFolio } from '../memory/folio.ts';
 import { PG_DIRTY } from '../memory/page-flags.ts';
 import { pageFlags } from '../memory/state.ts';
+import { MADV_DONTNEED, MADV_FREE } from '../mm/madv.ts';
 import { PTE_DIRTY } from '../pagetable/canonical.ts';
-
-const MADV_DONTNEED = 4;
-const MADV_FREE = 8;
 
 export default scenario({
   id: 'E51',

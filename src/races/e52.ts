@@ -5,8 +5,7 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasThp, hugePages, mapCollapsible, WINDOW } from '../explore/setup.ts';
-
-const MADV_COLLAPSE = 25;
+import { MADV_COLLAPSE } from '../mm/madv.ts';
 
 export default scenario({
   id: 'E52',

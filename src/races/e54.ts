@@ -6,8 +6,7 @@
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasThp, hugePages, mapCollapsible, WINDOW } from '../explore/setup.ts';
 import { allocPageVector } from '../mm/gup-types.ts';
-
-const MADV_DONTNEED = 4;
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
 export default scenario({
   id: 'E54',

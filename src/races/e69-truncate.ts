@@ -7,8 +7,7 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasHugetlb, hugePages, hugePool, map, memfd, WINDOW } from '../explore/setup.ts';
-
-const MFD_HUGETLB = 4;
+import { MFD_HUGETLB } from '../mm/file-types.ts';
 
 export default scenario({
   id: 'E69-truncate',

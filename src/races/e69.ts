@@ -5,10 +5,8 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasHugetlb, hugePages, hugePool, map, memfd, store, WINDOW } from '../explore/setup.ts';
-
-const MFD_HUGETLB = 4;
-/** FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE */
-const PUNCH = 3;
+import { MFD_HUGETLB } from '../mm/file-types.ts';
+import { PUNCH } from './support/files.ts';
 
 export default scenario({
   id: 'E69',

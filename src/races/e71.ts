@@ -6,9 +6,9 @@
  */
 import { call, scenario } from '../explore/scenario.ts';
 import { hugePages } from '../explore/setup.ts';
-import { byChild, PUNCH, sharedAt, sharedTable, sharesTables } from './support/shared-table.ts';
-
-const MADV_DONTNEED = 4;
+import { MADV_DONTNEED } from '../mm/madv.ts';
+import { PUNCH } from './support/files.ts';
+import { byChild, sharedAt, sharedTable, sharesTables } from './support/shared-table.ts';
 
 export default scenario({
   id: 'E71',

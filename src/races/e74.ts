@@ -5,8 +5,7 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasHugetlb, hugePages, hugePool, MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, mapHugetlb, store, WINDOW } from '../explore/setup.ts';
-
-const MADV_DONTNEED = 4;
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
 export default scenario({
   id: 'E74',

@@ -9,9 +9,9 @@ import { map, memfd, store, WINDOW } from '../explore/setup.ts';
 import { codecFor } from '../machine/boot.ts';
 import { PG_HWPOISON } from '../memory/page-flags.ts';
 import { pageFlags, pageOfPfn } from '../memory/state.ts';
+import { MADV_HWPOISON } from '../mm/madv.ts';
 import { PTE_PRESENT } from '../pagetable/canonical.ts';
 
-const MADV_HWPOISON = 100;
 /** Where the file is mapped a second time, and not there yet. */
 const SECOND = WINDOW + 8;
 

@@ -10,10 +10,9 @@ import { map, must, store, WINDOW } from '../explore/setup.ts';
 import { codecFor } from '../machine/boot.ts';
 import { thpSetting } from '../machine/thp-settings.ts';
 import { contPtes } from '../mm/contpte.ts';
+import { MADV_DONTNEED, MADV_FREE } from '../mm/madv.ts';
 import { PTE_DIRTY, PTE_GROUP } from '../pagetable/canonical.ts';
 
-const MADV_DONTNEED = 4;
-const MADV_FREE = 8;
 /** A page in the middle of the run. */
 const PAGE = WINDOW + 2;
 /** One that goes for itself. */

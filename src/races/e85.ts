@@ -9,8 +9,8 @@ import { mapForOneHugePage, store, WINDOW } from '../explore/setup.ts';
 import { spanPages } from '../kernel/arch.ts';
 import { codecFor } from '../machine/boot.ts';
 import { allocPageVector, FOLL_NOFAULT } from '../mm/gup-types.ts';
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
-const MADV_DONTNEED = 4;
 const SHIFT = 23;
 
 const pagesOf = ({ page }: Stage): number => 2 ** SHIFT / page;

@@ -1,6 +1,7 @@
 /** E87: looking into a process that ends. */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { iovec, map, store, WINDOW } from '../explore/setup.ts';
+import { ESRCH } from '../mm/errno.ts';
 
 export default scenario({
   id: 'E87-exit',
@@ -27,7 +28,7 @@ export default scenario({
   },
   holds: {
     answer: ({ results }) =>
-      results.reader[0] === 4 || results.reader[0] === -3 ? undefined : `process_vm_readv() returns ${results.reader[0]}, neither 4 bytes nor ESRCH`,
+      results.reader[0] === 4 || results.reader[0] === -ESRCH ? undefined : `process_vm_readv() returns ${results.reader[0]}, neither 4 bytes nor ESRCH`,
   },
   variants: {
     unlocked: {

@@ -3,11 +3,9 @@ import { call, scenario, task } from '../explore/scenario.ts';
 import { iovec, map, WINDOW } from '../explore/setup.ts';
 import { codecFor } from '../machine/boot.ts';
 import { set } from '../memory/heap.ts';
+import { EFAULT, EPERM } from '../mm/errno.ts';
 import { Process } from '../mm/types.ts';
 import { userLimits } from '../pagetable/canonical.ts';
-
-/** −EPERM, −EFAULT. */
-const [EPERM, EFAULT] = [-1, -14];
 
 export default scenario({
   id: 'E87',
@@ -37,7 +35,7 @@ export default scenario({
   },
   holds: {
     secret: ({ results }) =>
-      results.reader[0] === EPERM || results.reader[0] === EFAULT
+      results.reader[0] === -EPERM || results.reader[0] === -EFAULT
         ? undefined
         : `process_vm_readv() returns ${results.reader[0]}: it has read of a program that its caller has no rights over`,
   },

@@ -7,9 +7,9 @@
 import { entryOf } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasThp, hugePages, MAP_PRIVATE, map, memfd, must, store, WINDOW } from '../explore/setup.ts';
+import { MADV_COLLAPSE, MADV_DONTNEED, MADV_GUARD_INSTALL } from '../mm/madv.ts';
 import { isGuardPte } from '../mm/pgtable.ts';
 
-const [MADV_DONTNEED, MADV_COLLAPSE, MADV_GUARD_INSTALL] = [4, 25, 102];
 /** The private mapping, of which the page behind the first becomes a guard region. */
 const own = (): number => WINDOW + hugePages();
 

@@ -7,12 +7,11 @@
 import { entryOf } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
+import { ACCESS_WRITE } from '../kernel/mmu.ts';
+import { MADV_DONTNEED, MADV_GUARD_INSTALL } from '../mm/madv.ts';
 import { isGuardPte } from '../mm/pgtable.ts';
 
-const MADV_DONTNEED = 4;
-const MADV_GUARD_INSTALL = 102;
 const SIGSEGV = 11;
-const ACCESS_WRITE = 1;
 
 export default scenario({
   id: 'guard-install',

@@ -7,8 +7,7 @@
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasThp, hugePages, load, map, memfd, store, WINDOW } from '../explore/setup.ts';
 import { allocPageVector } from '../mm/gup-types.ts';
-
-const MADV_COLLAPSE = 25;
+import { MADV_COLLAPSE } from '../mm/madv.ts';
 
 export default scenario({
   id: 'gup-retract',

@@ -6,9 +6,8 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-
-const MADV_DONTNEED = 4;
-const PAGE_IS_PRESENT = 8;
+import { MADV_DONTNEED } from '../mm/madv.ts';
+import { PAGE_IS_PRESENT } from '../mm/task-mmu.ts';
 
 export default scenario({
   id: 'pagemap-scan',

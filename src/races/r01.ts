@@ -10,9 +10,8 @@
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasThp, hugePages, mapCollapsible, WINDOW } from '../explore/setup.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
+import { MADV_COLLAPSE } from '../mm/madv.ts';
 import { pinnedStaysMapped } from './support/pages.ts';
-
-const MADV_COLLAPSE = 25;
 
 export default scenario({
   id: 'R01',

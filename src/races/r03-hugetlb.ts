@@ -8,9 +8,8 @@ import { call, type Stage, scenario, task } from '../explore/scenario.ts';
 import { hasHugetlb, mapForOneHugePage, store, WINDOW } from '../explore/setup.ts';
 import { codecFor } from '../machine/boot.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
+import { MADV_DONTNEED } from '../mm/madv.ts';
 import { deviceWroteElsewhere } from './support/pages.ts';
-
-const MADV_DONTNEED = 4;
 
 /** log2 of the smallest huge page that has an entry of its own: in a directory where the mode has such, else of the level above the lowest. */
 function leafShift(mode: string): number {

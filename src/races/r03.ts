@@ -7,8 +7,7 @@ import { wordAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasThp, hugePages, mapHuge, store, WINDOW } from '../explore/setup.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
-
-const MADV_DONTNEED = 4;
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
 export default scenario({
   id: 'R03',

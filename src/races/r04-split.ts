@@ -13,8 +13,8 @@ import { pageFolio } from '../memory/folio.ts';
 import { get } from '../memory/heap.ts';
 import { pagePincount } from '../memory/state.ts';
 import { allocPageVector, FOLL_WRITE, PageVector } from '../mm/gup-types.ts';
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
-const MADV_DONTNEED = 4;
 /** Pages of the folio. */
 const PAGES = 4;
 

@@ -9,9 +9,8 @@ import { call, type Stage, scenario, task } from '../explore/scenario.ts';
 import { mapForOneHugePage, store, WINDOW } from '../explore/setup.ts';
 import { codecFor } from '../machine/boot.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
+import { MADV_DONTNEED } from '../mm/madv.ts';
 import { deviceWroteElsewhere } from './support/pages.ts';
-
-const MADV_DONTNEED = 4;
 
 /** log2 of the smallest huge page whose entries are a run of the lowest level; 0 where a mode has none. */
 const runShift = (mode: string): number => {

@@ -9,8 +9,7 @@ import { hasHugetlb, hugePages, hugePool, mapHugetlb, store, WINDOW } from '../e
 import { get } from '../memory/heap.ts';
 import { wordShift, words } from '../memory/state.ts';
 import { allocPageVector, PageVector } from '../mm/gup-types.ts';
-
-const MADV_DONTNEED = 4;
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
 export default scenario({
   id: 'R06',

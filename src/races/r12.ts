@@ -10,7 +10,8 @@ import { get } from '../memory/heap.ts';
 import { PG_ANON } from '../memory/page-flags.ts';
 import { pageFlags } from '../memory/state.ts';
 import { PageVector } from '../mm/gup-types.ts';
-import { byChild, PUNCH, sharedAt, sharedTable, sharesTables } from './support/shared-table.ts';
+import { PUNCH } from './support/files.ts';
+import { byChild, sharedAt, sharedTable, sharesTables } from './support/shared-table.ts';
 
 /** A huge page that nobody has touched. */
 const at = (): number => sharedAt() + hugePages();

@@ -20,8 +20,8 @@ import {
   WINDOW,
   words64,
 } from '../explore/setup.ts';
+import { MADV_COLLAPSE, MADV_DONTNEED } from '../mm/madv.ts';
 
-const [MADV_DONTNEED, MADV_COLLAPSE] = [4, 25];
 /** Arguments of ioctls, and the page that is copied. */
 const SCRATCH = WINDOW - 16;
 /** The private mapping, of which the page behind the first is filled. */

@@ -20,9 +20,9 @@ import {
   WINDOW,
   words64,
 } from '../explore/setup.ts';
+import { MADV_COLLAPSE } from '../mm/madv.ts';
 import { PTE_MARKER_UFFD_WP, pteMarker } from '../mm/pgtable.ts';
 
-const MADV_COLLAPSE = 25;
 /** Arguments of ioctls. */
 const SCRATCH = WINDOW - 16;
 

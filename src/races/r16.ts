@@ -8,8 +8,7 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasThp, hugePages, load, MAP_PRIVATE, map, memfd, store, WINDOW } from '../explore/setup.ts';
-
-const MADV_COLLAPSE = 25;
+import { MADV_COLLAPSE } from '../mm/madv.ts';
 
 export default scenario({
   id: 'R16',

@@ -5,8 +5,7 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasThp, hugePages, load, map, memfd, store, WINDOW } from '../explore/setup.ts';
-
-const MADV_COLLAPSE = 25;
+import { MADV_COLLAPSE } from '../mm/madv.ts';
 
 export default scenario({
   id: 'R17',

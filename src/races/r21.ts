@@ -1,8 +1,7 @@
 /** R21: a page table waits for a grace period, and what belongs to it does not: its lock, which may be allocated apart from it, is gone at once. */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-
-const MADV_DONTNEED = 4;
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
 export default scenario({
   id: 'R21',

@@ -1,8 +1,7 @@
 /** R24: two that remove the same page table: the second must see, under the locks, that there is none any longer. */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-
-const MADV_DONTNEED = 4;
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
 export default scenario({
   id: 'R24',

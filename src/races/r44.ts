@@ -1,9 +1,9 @@
 /** R44: looking for a hole in the address space, then mapping there. */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE, WINDOW } from '../explore/setup.ts';
+import { EEXIST } from '../mm/errno.ts';
 import { MAP_FIXED_NOREPLACE } from '../mm/mman.ts';
 
-const EEXIST = -17;
 const MEMORY = MAP_PRIVATE | MAP_ANONYMOUS;
 const RW = PROT_READ | PROT_WRITE;
 
@@ -24,7 +24,7 @@ export default scenario({
   holds: {
     store: ({ results }) => (results.other[2] === 7 ? undefined : `the other thread stored 7 and loads ${results.other[2]}: its mapping was replaced`),
     place: ({ results, page }) =>
-      results.prober[0] === WINDOW * page || results.prober[0] === EEXIST
+      results.prober[0] === WINDOW * page || results.prober[0] === -EEXIST
         ? undefined
         : `the range lies at 0x${results.prober[0].toString(16)}, where the thread did not want it`,
   },

@@ -22,8 +22,8 @@ import {
   WINDOW,
   words64,
 } from '../explore/setup.ts';
+import { MADV_COLLAPSE, MADV_DONTNEED } from '../mm/madv.ts';
 
-const [MADV_DONTNEED, MADV_COLLAPSE] = [4, 25];
 const SCRATCH = WINDOW - 16;
 /** The private mapping, whose small entries map the huge page. */
 const own = (): number => WINDOW + hugePages();

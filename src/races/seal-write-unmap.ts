@@ -10,8 +10,9 @@ import { MAP_PRIVATE, map, memfd, PROT_READ, store, WINDOW } from '../explore/se
 import { Cpu, firstCpu } from '../kernel/task.ts';
 import { get } from '../memory/heap.ts';
 import { F_ADD_SEALS, F_SEAL_WRITE, MFD_ALLOW_SEALING } from '../mm/file-types.ts';
-import { File, Inode, Process } from '../mm/types.ts';
+import { Inode } from '../mm/types.ts';
 import { PTE_WRITE } from '../pagetable/canonical.ts';
+import { inodeOf } from './support/files.ts';
 
 /** A mapping of the same file that is only read. */
 const READER = WINDOW + 16;
@@ -25,7 +26,7 @@ function writer(): string | undefined {
   return undefined;
 }
 
-const seals = ({ process, notes }: Stage): number => get(get(get(process.ref, Process.files + notes.fd), File.inode), Inode.seals);
+const seals = ({ process, notes }: Stage): number => get(inodeOf(process.ref, notes.fd), Inode.seals);
 
 export default scenario({
   id: 'seal-write-unmap',

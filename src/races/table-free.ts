@@ -3,8 +3,7 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-
-const MADV_DONTNEED = 4;
+import { MADV_DONTNEED } from '../mm/madv.ts';
 
 export default scenario({
   id: 'table-free',

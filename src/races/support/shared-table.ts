@@ -6,11 +6,10 @@ import { call, type Stage, type TaskSpec, task } from '../../explore/scenario.ts
 import { hasHugetlb, hugePages, hugePool, load, MAP_NORESERVE, MAP_SHARED, map, memfd, store } from '../../explore/setup.ts';
 import { spanPages } from '../../kernel/arch.ts';
 import { codecFor } from '../../machine/boot.ts';
+import { MFD_HUGETLB } from '../../mm/file-types.ts';
 import { allocPageVector } from '../../mm/gup-types.ts';
+import { PUNCH } from './files.ts';
 
-const MFD_HUGETLB = 4;
-/** FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE */
-export const PUNCH = 3;
 const SHARING: readonly string[] = ['x86', 'arm64', 'riscv'];
 
 /** Modes whose kernels share tables of hugetlb, and whose huge pages a scenario's RAM has room for. */

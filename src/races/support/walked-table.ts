@@ -2,8 +2,8 @@
 import { call, type Stage, type TaskSpec, task } from '../../explore/scenario.ts';
 import { map, store, WINDOW } from '../../explore/setup.ts';
 import { allocPageVector } from '../../mm/gup-types.ts';
+import { MADV_DONTNEED } from '../../mm/madv.ts';
 
-const MADV_DONTNEED = 4;
 /** The page that is there. */
 const AT = WINDOW + 1;
 

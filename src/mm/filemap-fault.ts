@@ -4,7 +4,7 @@
  * Invariants: a page is mapped only while it is locked, belongs to the file and lies within its size. VM_FAULT_RETRY means that the lock which the
  * fault came with (the mmap lock, or the VMA's with FAULT_FLAG_VMA_LOCK) is released.
  */
-import { entryStride, tableEntries } from '../kernel/arch.ts';
+import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { downRead, entryGet, folioLock, folioTrylock, folioUnlock, get, refAdd, refGetUnlessZero, set, spinUnlock, switched, upRead } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
@@ -16,7 +16,7 @@ import { fileGet, filePut } from './file.ts';
 import { filemapGetEntry, folioFilePage, folioLeft, mayMapWhole, pageCacheEntry, pageCacheFind } from './filemap.ts';
 import { doSetPmd, pmdTransHuge } from './huge-memory.ts';
 import { hasPmdLeaves, maxPageCacheOrder, pmdOrder } from './huge-orders.ts';
-import { setPteRange, vmfLockPte } from './memory.ts';
+import { fitsTable, setPteRange, vmfLockPte } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { mmapReadUnlock, vmaEndRead } from './mmap-lock.ts';
 import { pteLockptr } from './pgtable.ts';
@@ -246,15 +246,6 @@ function* mapFolioRange(vmf: VmfRef, folio: Page, ptep: number, index: number, l
   return hit;
 }
 
-/** Whether a fault's VMA maps pages [first, end) of its file by entries of the fault's table. */
-function fitsTable(vmf: VmfRef, first: number, end: number): boolean {
-  const vma = get(vmf, Vmf.vma);
-  const base = get(vmf, Vmf.vpn) - get(vmf, Vmf.pgoff);
-  const slot = get(vmf, Vmf.vpn) % tableEntries(0);
-  const before = get(vmf, Vmf.pgoff) - first;
-  return base + first >= get(vma, Vma.start) && base + end <= get(vma, Vma.end) && slot - before >= 0 && slot - before + end - first <= tableEntries(0);
-}
-
 /** filemap_map_pages: maps what is cached of pages [first, last] and the rest of large folios where no entry stands. VM_FAULT_NOPAGE when the faulting page was mapped. */
 export function* filemapMapPages(vmf: VmfRef, first: number, last: number): Op<number> {
   const inode = get(get(get(vmf, Vmf.vma), Vma.file), File.inode);
@@ -286,7 +277,7 @@ export function* filemapMapPages(vmf: VmfRef, first: number, last: number): Op<n
       const from = index;
       const next = pageIndex[page] + compoundPages(page);
       index = Math.min(end, next - 1);
-      const whole = mayMapWhole(inode, page) && fitsTable(vmf, pageIndex[page], next);
+      const whole = mayMapWhole(inode, page) && fitsTable(vmf, pgoff - pageIndex[page], compoundPages(page));
       if ((yield* mapFolioRange(vmf, page, ptep, whole ? pageIndex[page] : from, whole ? next - 1 : index)) !== 0) result = VM_FAULT_NOPAGE;
     } else if ((yield* entryGet(at, 0)) === 0) {
       // The reference that was taken is the mapping's.

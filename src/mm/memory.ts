@@ -451,7 +451,7 @@ function* fetchPage(vmf: VmfRef): Op<number> {
   const page = get(vmf, Vmf.page);
   const locked = (result & VM_FAULT_LOCKED) !== 0;
   if ((pageFlags[page] & PG_HWPOISON) !== 0 && !switched(SW.faultMapsPoison)) {
-    if (locked) yield* folioUnlock(page);
+    if (locked) yield* folioUnlock(pageFolio(page));
     yield* folioPut(page);
     return VM_FAULT_HWPOISON;
   }
@@ -482,8 +482,8 @@ function* finishFault(vmf: VmfRef): Op<number> {
   const vpn = get(vmf, Vmf.vpn);
   let first = vpn;
   let pages = 1;
-  if (large && fitsAround(vmf, page)) {
-    // All of a large folio, where nothing of it is mapped yet.
+  if (large && !userfaultfdArmed(vma) && fitsTable(vmf, subPageIndex(page), compoundPages(page))) {
+    // All of a large folio, where nothing of it is mapped yet. Where userfaultfd looks, one page is mapped at a time.
     first = vpn - subPageIndex(page);
     pages = compoundPages(page);
     if (!(yield* pteRangeNone(ptep - (vpn - first) * entryStride(0), pages))) {
@@ -502,15 +502,12 @@ function* finishFault(vmf: VmfRef): Op<number> {
   return 0;
 }
 
-/** Whether entries for all pages of a folio around the faulting one lie in its VMA and table. Where userfaultfd looks, one page is mapped at a time. */
-function fitsAround(vmf: VmfRef, page: Page): boolean {
+/** Whether entries for `pages` pages in a row, of which the faulting one has `before` before it, lie in its VMA and table. */
+export function fitsTable(vmf: VmfRef, before: number, pages: number): boolean {
   const vma = get(vmf, Vmf.vma);
-  if (userfaultfdArmed(vma)) return false;
-  const before = subPageIndex(page);
-  const behind = compoundPages(page) - before;
-  const vpn = get(vmf, Vmf.vpn);
-  const slot = vpn % tableEntries(0);
-  return vpn - before >= get(vma, Vma.start) && vpn + behind <= get(vma, Vma.end) && slot >= before && slot + behind <= tableEntries(0);
+  const first = get(vmf, Vmf.vpn) - before;
+  const slot = (get(vmf, Vmf.vpn) % tableEntries(0)) - before;
+  return first >= get(vma, Vma.start) && first + pages <= get(vma, Vma.end) && slot >= 0 && slot + pages <= tableEntries(0);
 }
 
 /** set_pte_range: mapping pages of an object in a row, from `vpn` on, or the private copy of one. Needs the entries' lock; the caller counts them. */

@@ -59,7 +59,7 @@ export function* truncatePass(inode: InodeRef, first: number, end: number, wait:
       if (locked !== 0) {
         if (pageMapping[page] === inode && (unfalloc === 0 || !folioTestUptodate(page))) {
           if (whole) yield* truncateInodeFolio(inode, page);
-          else if (wait !== 0 && (yield* truncateLargePart(inode, page, first * 2 ** pageShift, end * 2 ** pageShift, 0)) === 0 && !folioTestLarge(page))
+          else if (wait !== 0 && (yield* truncateLargePart(inode, page, first * 2 ** pageShift, end * 2 ** pageShift)) === 0 && !folioTestLarge(page))
             next = first;
         }
         yield* folioUnlock(page);
@@ -96,9 +96,8 @@ function* truncatePartialFolio(inode: InodeRef, index: number, from: number, to:
   const size = 2 ** pageShift;
   let stays = 0;
   if (folioTestLarge(folio)) {
-    const disk = get(inode, Inode.kind) === INODE_DISK;
-    if (!disk && to > pageIndex[folio] * size) yield* folioMarkDirty(folio);
-    stays = yield* truncateLargePart(inode, folio, from, to, disk ? 1 : 0);
+    if (get(inode, Inode.kind) !== INODE_DISK && to > pageIndex[folio] * size) yield* folioMarkDirty(folio);
+    stays = yield* truncateLargePart(inode, folio, from, to);
   } else {
     const begin = Math.max(0, from - index * size);
     const until = Math.min(size, to - index * size);
@@ -116,7 +115,8 @@ function* truncatePartialFolio(inode: InodeRef, index: number, from: number, to:
  * The same for a locked large folio: its part in the bytes [from, to) is zeroed, and it is split at both ends of that, so that what lies between can go. All of
  * it goes at once; so does one of a disk that could not be split and is clean. 1 when it stays.
  */
-function* truncateLargePart(inode: InodeRef, folio: Page, from: number, to: number, disk: number): Op<number> {
+function* truncateLargePart(inode: InodeRef, folio: Page, from: number, to: number): Op<number> {
+  const disk = get(inode, Inode.kind) === INODE_DISK;
   const size = 2 ** pageShift;
   const pages = compoundPages(folio);
   const start = pageIndex[folio] * size;
@@ -128,12 +128,12 @@ function* truncateLargePart(inode: InodeRef, folio: Page, from: number, to: numb
     return 0;
   }
   zeroFolioRange(folio, begin, until);
-  if (disk !== 0) yield* discardBlocks(folio, Math.ceil(begin / size), Math.floor(until / size));
+  if (disk) yield* discardBlocks(folio, Math.ceil(begin / size), Math.floor(until / size));
   const frame = pfnOfPage(folio);
   if ((yield* splitFileFolio(folio, Math.floor(begin / size))) !== 0) {
     // try_folio_split_or_unmap: who touches what lies behind the end of the file gets SIGBUS. Shared memory may be mapped there.
-    if (disk !== 0) yield* tryToUnmapLarge(folio, TTU_IGNORE_MLOCK);
-    if (disk === 0 || (pageFlags[folio] & PG_DIRTY) !== 0) return 1;
+    if (disk) yield* tryToUnmapLarge(folio, TTU_IGNORE_MLOCK);
+    if (!disk || (pageFlags[folio] & PG_DIRTY) !== 0) return 1;
     yield* truncateInodeFolio(inode, folio);
     return 0;
   }
@@ -143,7 +143,7 @@ function* truncateLargePart(inode: InodeRef, folio: Page, from: number, to: numb
   const other = pageFolio(part);
   if ((yield* refGetUnlessZero(other)) === 0) return 0;
   if (folioTestLarge(other) && (yield* folioTrylock(other)) !== 0) {
-    if (folioTestLarge(other) && pageMapping[other] === inode && (yield* splitFileFolio(other, subPageIndex(part))) !== 0 && disk !== 0)
+    if (folioTestLarge(other) && pageMapping[other] === inode && (yield* splitFileFolio(other, subPageIndex(part))) !== 0 && disk)
       yield* tryToUnmapLarge(other, TTU_IGNORE_MLOCK);
     yield* folioUnlock(other);
   }

@@ -60,7 +60,7 @@ import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tr
 import { mapsPartOf, partEnd, partStart } from './page-vma-mapped.ts';
 import { entryPointer, pteClear, pteDirty, pteLockptr, ptePage, pteWrite, pteWrprotect } from './pgtable.ts';
 import { pmdLockptr, pteOffsetMapLock } from './pgtable-generic.ts';
-import { readFolio } from './readahead.ts';
+import { fitOrder, readFolio } from './readahead.ts';
 import { folioMarkDirty, folioPut } from './swap.ts';
 import { truncateInodePagesRange, truncatePagecache, truncatePagecacheRange, zeroSegment } from './truncate.ts';
 import { File, type FileRef, Inode, type InodeRef, type MmRef, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -105,8 +105,7 @@ export function* diskWriteBegin(inode: InodeRef, position: number, length: numbe
 
 /** __filemap_get_folio with FGP_CREAT: a new folio of at most an order at an index, locked and referenced; −EEXIST, −ENOMEM. */
 function* makeFolio(inode: InodeRef, index: number, wanted: number): Op<number> {
-  let order = Math.min(wanted, maxPageCacheOrder());
-  while (index % 2 ** order !== 0) order--;
+  let order = fitOrder(index, Infinity, Math.min(wanted, maxPageCacheOrder()));
   for (;;) {
     const folio = yield* readFolio(inode, index, order, GFP_HIGHUSER_MOVABLE);
     if (folio > 0 || order === 0) return folio;

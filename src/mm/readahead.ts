@@ -108,8 +108,8 @@ function* readWindow(file: FileRef, start: number): Op<number> {
   return index > limit ? 0 : yield* readRange(inode, index, limit + 1, mark);
 }
 
-/** Largest order of a folio at an index that ends at `limit` at the latest. */
-function fitOrder(index: number, limit: number, most: number): number {
+/** Largest order up to `most` of a folio at an index whose last page is `limit` at the latest. */
+export function fitOrder(index: number, limit: number, most: number): number {
   let order = most;
   while (index % 2 ** order !== 0) order--;
   while (order > 0 && index + 2 ** order - 1 > limit) order--;

@@ -389,10 +389,15 @@ function* splitIfHuge(vma: VmaRef, pmdp: number, vpn: Vpn, freeze: number): Op<n
   return yield* spinUnlock(lock);
 }
 
+/** Empties a huge entry for CPUs; it still is one for who looks without the lock, where a bit can say so. What it held: no bit of hardware's is lost. */
+function* pmdpMkinvalid(pmdp: number): Op<number> {
+  const none = codec.levels[1].supports & PTE_PROTNONE;
+  return none !== 0 ? yield* entryClearBits(pmdp, 1, PTE_READ | PTE_WRITE | PTE_EXEC, PTE_PROTNONE) : yield* entryGetAndClear(pmdp, 1);
+}
+
 /** pmdp_invalidate: no CPU uses the entry any longer, and it still is a huge one for who looks without the lock; what it held. */
 export function* pmdpInvalidate(mm: MmRef, pmdp: number, vpn: Vpn): Op<number> {
-  const none = codec.levels[1].supports & PTE_PROTNONE;
-  const old = none !== 0 ? yield* entryClearBits(pmdp, 1, PTE_READ | PTE_WRITE | PTE_EXEC, PTE_PROTNONE) : yield* entryGetAndClear(pmdp, 1);
+  const old = yield* pmdpMkinvalid(pmdp);
   yield* flushTlbRange(mm, vpn, vpn + spanPages(1));
   return old;
 }
@@ -573,9 +578,8 @@ export function* changeHugePmd(tlb: GatherRef, vma: VmaRef, pmdp: number, vpn: V
   const mm = get(vma, Vma.mm);
   const lock = yield* pmdTransHugeLock(mm, pmdp);
   if (lock === 0) return 0;
-  const none = codec.levels[1].supports & PTE_PROTNONE;
-  // pmdp_invalidate_ad: no bit of hardware's is lost.
-  const old = none !== 0 ? yield* entryClearBits(pmdp, 1, PTE_READ | PTE_WRITE | PTE_EXEC, PTE_PROTNONE) : yield* entryGetAndClear(pmdp, 1);
+  // pmdp_invalidate_ad: CPUs forget it with all others that change.
+  const old = yield* pmdpMkinvalid(pmdp);
   let entry = uffdWpPte(pteModify(old, prot), flags);
   if ((flags & MM_CP_TRY_CHANGE_WRITABLE) !== 0 && !pteWrite(entry) && canChangeHugeWritable(vma, entry)) entry = pteMkwrite(entry);
   yield* entrySet(pmdp, 1, entry);

@@ -4,16 +4,12 @@ import { codecFor } from '../machine/boot.ts';
 import { hugePoolSetting } from '../machine/hugetlb-settings.ts';
 import type { Process } from '../machine/process.ts';
 import { thpSetting } from '../machine/thp-settings.ts';
+import { MADV_HUGEPAGE } from '../mm/madv.ts';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_HUGE_SHIFT, MAP_HUGETLB, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE } from '../mm/mman.ts';
 import { PxdError } from '../pagetable/error.ts';
 import type { Stage } from './scenario.ts';
 
-export const PROT_READ = 1;
-export const PROT_WRITE = 2;
-export const PROT_EXEC = 4;
-export const MAP_SHARED = 1;
-export const MAP_PRIVATE = 2;
-export const MAP_FIXED = 0x10;
-export const MAP_ANONYMOUS = 0x20;
+export { MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE };
 
 /** First page of the window in which scenarios map: below 1 GiB, so that it is there in every mode, and in the middle of a page table. */
 export const WINDOW = 0x10000;
@@ -95,9 +91,6 @@ export function diskFile(stage: Stage, pages: number): number {
   return fd;
 }
 
-/** MADV_HUGEPAGE. */
-const MADV_HUGEPAGE = 14;
-
 /** Families whose kernels have transparent huge pages in all modes of ours; 64-bit powerpc has them, too. */
 const THP: readonly string[] = ['x86', 'arm64', 'riscv', 's390', 'loongarch'];
 
@@ -127,11 +120,6 @@ export function mapCollapsible(stage: Stage, touched = WINDOW): void {
   store(stage, touched, 1);
   adviseHuge(stage, WINDOW, 1);
 }
-
-export const MAP_NORESERVE = 0x4000;
-const MAP_HUGETLB = 0x40000;
-/** Where flags of mmap() have log2 of the size of huge pages. */
-const MAP_HUGE_SHIFT = 26;
 
 /** Whether a mode's kernel has pages of hugetlb of the size of one huge page, and room for some in a scenario's RAM. */
 export const hasHugetlb = hasThp;

@@ -65,7 +65,7 @@ function* setNewAnon(folio: Page, vma: VmaRef, vpn: Vpn): Op<number> {
 export function* folioAddAnonRmapPtes(page: Page, pages: number, vma: VmaRef, exclusive: number): Op<number> {
   yield* mapcountAdd(page, 1, pages, get(vma, Vma.mm));
   if (exclusive !== 0) yield* setFlags(page, PG_ANON_EXCLUSIVE, pages);
-  return pageIsCompound(page) ? 0 : yield* mlockVmaFolio(page, vma);
+  return yield* mlockIfWhole(page, pages, vma);
 }
 
 /** folio_add_anon_rmap_pmd: an entry that comes to map a whole anonymous folio that was mapped before. `exclusive`: it is the only one. */
@@ -77,13 +77,19 @@ export function* folioAddAnonRmapPmd(folio: Page, vma: VmaRef, exclusive: number
 
 /** folio_add_file_rmap_pmd. */
 export function* folioAddFileRmapPmd(folio: Page, vma: VmaRef): Op<number> {
-  return yield* entireMapcountAdd(folio, 1, get(vma, Vma.mm));
+  yield* entireMapcountAdd(folio, 1, get(vma, Vma.mm));
+  return yield* mlockVmaFolio(folio, vma);
 }
 
-/** folio_add_file_rmap_ptes. A part of a large folio does not lock it in memory. */
+/** folio_add_file_rmap_ptes. */
 export function* folioAddFileRmapPtes(page: Page, pages: number, vma: VmaRef): Op<number> {
   yield* mapcountAdd(page, 1, pages, get(vma, Vma.mm));
-  if (pageIsCompound(page)) return 0;
+  return yield* mlockIfWhole(page, pages, vma);
+}
+
+/** A locked VMA keeps a folio in memory when it comes to map all of it at once; of parts of a large one reclaim finds out. */
+function* mlockIfWhole(page: Page, pages: number, vma: VmaRef): Op<number> {
+  if (pageIsCompound(page) && pages !== compoundPages(pageFolio(page))) return 0;
   return yield* mlockVmaFolio(page, vma);
 }
 

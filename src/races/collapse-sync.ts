@@ -7,7 +7,8 @@
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasThp, hugePages, mapCollapsible, WINDOW } from '../explore/setup.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
-import { MADV_COLLAPSE, MADV_DONTNEED } from '../mm/madv.ts';
+import { MADV_DONTNEED } from '../mm/madv.ts';
+import { collapse } from './support/collapse.ts';
 
 export default scenario({
   id: 'collapse-sync',
@@ -23,11 +24,7 @@ export default scenario({
   roots: ({ notes }) => [notes.vector],
   tasks: {
     pin: ({ process, notes }) => task(call('getUserPagesFastOnly', process.mm, WINDOW, 1, FOLL_WRITE, notes.vector), call('putUserPages', notes.vector)),
-    collapse: ({ process, page }) =>
-      task(
-        call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE),
-        call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_DONTNEED),
-      ),
+    collapse: (stage) => task(...collapse(stage).calls, call('sysMadvise', stage.process.ref, WINDOW * stage.page, hugePages() * stage.page, MADV_DONTNEED)),
   },
   variants: {
     unwaited: {

@@ -4,8 +4,8 @@
  * Where huge pages have an entry of their own: x86, arm64, s390 and others.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { hasThp, hugePages, mapCollapsible, WINDOW } from '../explore/setup.ts';
-import { MADV_COLLAPSE } from '../mm/madv.ts';
+import { hasThp, mapCollapsible, WINDOW } from '../explore/setup.ts';
+import { collapse } from './support/collapse.ts';
 
 export default scenario({
   id: 'E52',
@@ -13,12 +13,10 @@ export default scenario({
   source: 'collapse_huge_page(): vma_start_write(), pmdp_collapse_flush(), anon_vma lock',
   modes: hasThp,
   machine: { ramBytes: 16 * 2 ** 20 },
-  setup(stage) {
-    mapCollapsible(stage);
-  },
+  setup: (stage) => mapCollapsible(stage),
   tasks: {
     thread: ({ process }) => task(call('threadStore', process.ref, WINDOW, 8), call('threadLoad', process.ref, WINDOW)),
-    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE)),
+    collapse,
   },
   holds: {
     'own store': ({ results }) => (results.thread[1] === 8 ? undefined : `the thread stores 8 and loads ${results.thread[1]}`),

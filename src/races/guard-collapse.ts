@@ -6,12 +6,13 @@
  */
 import { entryOf } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
-import { hasThp, hugePages, MAP_PRIVATE, map, memfd, must, store, WINDOW } from '../explore/setup.ts';
-import { MADV_COLLAPSE, MADV_DONTNEED, MADV_GUARD_INSTALL } from '../mm/madv.ts';
+import { hasThp } from '../explore/setup.ts';
+import { MADV_GUARD_INSTALL } from '../mm/madv.ts';
 import { isGuardPte } from '../mm/pgtable.ts';
+import { collapseAt, collapseFile, mapPrivately, privateAt } from './support/collapse.ts';
 
-/** The private mapping, of which the page behind the first becomes a guard region. */
-const own = (): number => WINDOW + hugePages();
+/** What becomes a guard region, of the private mapping. */
+const guarded = (): number => privateAt() + 1;
 
 export default scenario({
   id: 'guard-collapse',
@@ -20,25 +21,17 @@ export default scenario({
   modes: hasThp,
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
-    const { process, page } = stage;
-    const fd = memfd(stage, hugePages());
-    map(stage, WINDOW, hugePages(), { fd });
-    map(stage, own(), hugePages(), { fd, flags: MAP_PRIVATE });
-    // It has had a private page: its table stays when the file's pages become a huge page.
-    store(stage, own(), 2);
-    store(stage, own() + 1, 2);
-    must(process, 'madvise', own() * page, page, MADV_DONTNEED);
-    must(process, 'madvise', (own() + 1) * page, page, MADV_DONTNEED);
-    must(process, 'madvise', WINDOW * page, hugePages() * page, MADV_COLLAPSE);
+    mapPrivately(stage, 2);
+    collapseFile(stage);
   },
   tasks: {
-    guard: ({ process, page }) => task(call('sysMadvise', process.ref, (own() + 1) * page, page, MADV_GUARD_INSTALL)),
-    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, own() * page, hugePages() * page, MADV_COLLAPSE)),
+    guard: ({ process, page }) => task(call('sysMadvise', process.ref, guarded() * page, page, MADV_GUARD_INSTALL)),
+    collapse: (stage) => collapseAt(stage, privateAt()),
   },
   holds: {
     guarded: ({ process, results }) => {
       if (results.guard[0] !== 0) return `MADV_GUARD_INSTALL returns ${results.guard[0]}`;
-      return isGuardPte(entryOf(process.ref, own() + 1)) ? undefined : 'the page is no guard region after MADV_GUARD_INSTALL has returned';
+      return isGuardPte(entryOf(process.ref, guarded())) ? undefined : 'the page is no guard region after MADV_GUARD_INSTALL has returned';
     },
   },
   variants: {

@@ -5,9 +5,9 @@
  * Where huge pages have an entry of their own: x86, arm64, s390 and others.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { hasThp, hugePages, load, map, memfd, store, WINDOW } from '../explore/setup.ts';
+import { hasThp, WINDOW } from '../explore/setup.ts';
 import { allocPageVector } from '../mm/gup-types.ts';
-import { MADV_COLLAPSE } from '../mm/madv.ts';
+import { collapse, sharedHugeFile } from './support/collapse.ts';
 
 export default scenario({
   id: 'gup-retract',
@@ -16,19 +16,14 @@ export default scenario({
   modes: hasThp,
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
-    const fd = memfd(stage, hugePages());
-    map(stage, WINDOW, hugePages(), { fd });
-    store(stage, WINDOW, 1);
-    const other = stage.process.fork();
-    load(stage, WINDOW, other);
+    stage.notes.other = sharedHugeFile(stage).mm;
     stage.machine.enter();
-    stage.notes.other = other.mm;
     stage.notes.vector = allocPageVector();
   },
   roots: ({ notes }) => [notes.vector],
   tasks: {
     pin: ({ notes }) => task(call('getUserPagesFastOnly', notes.other, WINDOW, 1, 0, notes.vector), call('putUserPages', notes.vector)),
-    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE)),
+    collapse,
   },
   variants: {
     'at-once': { switches: ['tableFreeAtOnce'], expect: 'violation', rule: 'I3', preemptions: 1, note: 'freed after a flush that nobody has to answer' },

@@ -12,9 +12,7 @@ export default scenario({
   source: 'hugepage_vma_revalidate() in collapse_huge_page()',
   modes: hasThp,
   machine: { ramBytes: 16 * 2 ** 20 },
-  setup(stage) {
-    mapCollapsible(stage);
-  },
+  setup: (stage) => mapCollapsible(stage),
   tasks: {
     khugepaged: () => task(call('khugepagedDoScan')),
     unmap: ({ process, page }) => task(call('sysMunmap', process.ref, (WINDOW + hugePages() / 2) * page, (hugePages() / 2) * page)),

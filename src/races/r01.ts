@@ -8,9 +8,9 @@
  * Where huge pages have an entry of their own: x86, arm64, s390 and others.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { hasThp, hugePages, mapCollapsible, WINDOW } from '../explore/setup.ts';
+import { hasThp, mapCollapsible, WINDOW } from '../explore/setup.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
-import { MADV_COLLAPSE } from '../mm/madv.ts';
+import { collapse } from './support/collapse.ts';
 import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
@@ -29,7 +29,7 @@ export default scenario({
   hardware: ({ notes }) => ({ ipis: notes.ipis === 1 }),
   tasks: {
     pin: ({ process, notes }) => task(call('pinUserPagesFast', process.mm, WINDOW, 1, FOLL_WRITE, notes.vector)),
-    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE)),
+    collapse,
   },
   holds: { I5: pinnedStaysMapped },
   variants: {

@@ -5,27 +5,11 @@
  * Where huge pages have an entry of their own: x86, arm64, s390 and others.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import {
-  hasThp,
-  hugePages,
-  MAP_PRIVATE,
-  map,
-  memfd,
-  must,
-  REGISTER_MISSING,
-  store,
-  UFFDIO_COPY,
-  UFFDIO_REGISTER,
-  userfaultfd,
-  WINDOW,
-  words64,
-} from '../explore/setup.ts';
-import { MADV_COLLAPSE, MADV_DONTNEED } from '../mm/madv.ts';
+import { hasThp, hugePages, map, must, REGISTER_MISSING, store, UFFDIO_COPY, UFFDIO_REGISTER, userfaultfd, WINDOW, words64 } from '../explore/setup.ts';
+import { collapseAt, collapseFile, mapPrivately, privateAt } from './support/collapse.ts';
 
 /** Arguments of ioctls, and the page that is copied. */
 const SCRATCH = WINDOW - 16;
-/** The private mapping, of which the page behind the first is filled. */
-const own = (): number => WINDOW + hugePages();
 
 export default scenario({
   id: 'R14',
@@ -35,25 +19,18 @@ export default scenario({
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
     const { process, page } = stage;
-    const fd = memfd(stage, hugePages());
     map(stage, SCRATCH, 2);
     store(stage, SCRATCH + 1, 1);
-    map(stage, WINDOW, hugePages(), { fd });
-    map(stage, own(), hugePages(), { fd, flags: MAP_PRIVATE });
-    // It has had a private page: its table stays when the file's pages become a huge page.
-    store(stage, own(), 2);
-    store(stage, own() + 1, 2);
-    must(process, 'madvise', own() * page, page, MADV_DONTNEED);
-    must(process, 'madvise', (own() + 1) * page, page, MADV_DONTNEED);
-    must(process, 'madvise', WINDOW * page, hugePages() * page, MADV_COLLAPSE);
+    mapPrivately(stage, 2);
+    collapseFile(stage);
     const uffd = userfaultfd(stage, SCRATCH);
-    must(process, 'ioctl', uffd, UFFDIO_REGISTER, words64(stage, SCRATCH * page, [own() * page, hugePages() * page, REGISTER_MISSING, 0]));
-    words64(stage, SCRATCH * page, [(own() + 1) * page, (SCRATCH + 1) * page, page, 0, 0]);
+    must(process, 'ioctl', uffd, UFFDIO_REGISTER, words64(stage, SCRATCH * page, [privateAt() * page, hugePages() * page, REGISTER_MISSING, 0]));
+    words64(stage, SCRATCH * page, [(privateAt() + 1) * page, (SCRATCH + 1) * page, page, 0, 0]);
     stage.notes.uffd = uffd;
   },
   tasks: {
     copy: ({ process, page, notes }) => task(call('sysIoctl', process.ref, notes.uffd, UFFDIO_COPY, SCRATCH * page)),
-    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, own() * page, hugePages() * page, MADV_COLLAPSE)),
+    collapse: (stage) => collapseAt(stage, privateAt()),
   },
   variants: {
     unlocked: {

@@ -6,22 +6,9 @@
  */
 import { entryOf } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
-import {
-  hasThp,
-  hugePages,
-  load,
-  map,
-  memfd,
-  REGISTER_WP,
-  store,
-  UFFDIO_REGISTER,
-  UFFDIO_WRITEPROTECT,
-  userfaultfd,
-  WINDOW,
-  words64,
-} from '../explore/setup.ts';
-import { MADV_COLLAPSE } from '../mm/madv.ts';
+import { hasThp, hugePages, map, REGISTER_WP, UFFDIO_REGISTER, UFFDIO_WRITEPROTECT, userfaultfd, WINDOW, words64 } from '../explore/setup.ts';
 import { PTE_MARKER_UFFD_WP, pteMarker } from '../mm/pgtable.ts';
+import { collapse, sharedHugeFile } from './support/collapse.ts';
 
 /** Arguments of ioctls. */
 const SCRATCH = WINDOW - 16;
@@ -33,12 +20,8 @@ export default scenario({
   modes: hasThp,
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
-    const { process, page } = stage;
-    const fd = memfd(stage, hugePages());
-    map(stage, WINDOW, hugePages(), { fd });
-    store(stage, WINDOW, 1);
-    const other = process.fork();
-    load(stage, WINDOW, other);
+    const { page } = stage;
+    const other = sharedHugeFile(stage);
     map(stage, SCRATCH, 1, {}, other);
     stage.notes.uffd = userfaultfd(stage, SCRATCH, other);
     words64(stage, SCRATCH * page, [WINDOW * page, hugePages() * page, REGISTER_WP, 0], other);
@@ -51,7 +34,7 @@ export default scenario({
         call('sysIoctl', notes.other, notes.uffd, UFFDIO_REGISTER, SCRATCH * page),
         call('sysIoctl', notes.other, notes.uffd, UFFDIO_WRITEPROTECT, SCRATCH * page + 64),
       ),
-    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE)),
+    collapse,
   },
   holds: {
     I16: ({ notes, results }) => {

@@ -7,8 +7,8 @@
  * Where huge pages have an entry of their own: x86, arm64, s390 and others.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { hasThp, hugePages, load, MAP_PRIVATE, map, memfd, store, WINDOW } from '../explore/setup.ts';
-import { MADV_COLLAPSE } from '../mm/madv.ts';
+import { hasThp, hugePages, load, MAP_PRIVATE, map, store, WINDOW } from '../explore/setup.ts';
+import { collapse, mapHugeFile, privateAt } from './support/collapse.ts';
 
 export default scenario({
   id: 'R16',
@@ -17,15 +17,14 @@ export default scenario({
   modes: hasThp,
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
-    const fd = memfd(stage, hugePages());
-    map(stage, WINDOW, hugePages(), { fd });
+    const fd = mapHugeFile(stage);
     store(stage, WINDOW, 1);
-    map(stage, WINDOW + hugePages(), hugePages(), { fd, flags: MAP_PRIVATE });
-    load(stage, WINDOW + hugePages());
+    map(stage, privateAt(), hugePages(), { fd, flags: MAP_PRIVATE });
+    load(stage, privateAt());
   },
   tasks: {
-    thread: ({ process }) => task(call('threadStore', process.ref, WINDOW + hugePages(), 8)),
-    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE)),
+    thread: ({ process }) => task(call('threadStore', process.ref, privateAt(), 8)),
+    collapse,
   },
   variants: {
     unlocked: {

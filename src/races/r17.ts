@@ -4,8 +4,8 @@
  * Where huge pages have an entry of their own: x86, arm64, s390 and others.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { hasThp, hugePages, load, map, memfd, store, WINDOW } from '../explore/setup.ts';
-import { MADV_COLLAPSE } from '../mm/madv.ts';
+import { hasThp } from '../explore/setup.ts';
+import { collapse, sharedHugeFile } from './support/collapse.ts';
 
 export default scenario({
   id: 'R17',
@@ -14,16 +14,11 @@ export default scenario({
   modes: hasThp,
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
-    const fd = memfd(stage, hugePages());
-    map(stage, WINDOW, hugePages(), { fd });
-    store(stage, WINDOW, 1);
-    const other = stage.process.fork();
-    load(stage, WINDOW, other);
-    stage.notes.other = other.ref;
+    stage.notes.other = sharedHugeFile(stage).ref;
   },
   tasks: {
     exit: ({ notes }) => task(call('sysExit', notes.other, 0)),
-    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE)),
+    collapse,
   },
   variants: {
     'unlinked-late': {

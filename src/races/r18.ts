@@ -4,8 +4,8 @@
  * Where huge pages have an entry of their own: x86, arm64, s390 and others.
  */
 import { call, scenario, task } from '../explore/scenario.ts';
-import { hasThp, hugePages, map, memfd, store, WINDOW } from '../explore/setup.ts';
-import { MADV_COLLAPSE } from '../mm/madv.ts';
+import { hasThp, store, WINDOW } from '../explore/setup.ts';
+import { collapse, mapHugeFile } from './support/collapse.ts';
 
 export default scenario({
   id: 'R18',
@@ -14,13 +14,12 @@ export default scenario({
   modes: hasThp,
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
-    const fd = memfd(stage, hugePages());
-    map(stage, WINDOW, hugePages(), { fd });
+    mapHugeFile(stage);
     store(stage, WINDOW, 1);
   },
   tasks: {
     thread: ({ process }) => task(call('threadStore', process.ref, WINDOW + 1, 8)),
-    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_COLLAPSE)),
+    collapse,
   },
   variants: {
     uncounted: {

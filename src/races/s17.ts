@@ -9,24 +9,19 @@ import {
   hasThp,
   hugePages,
   load,
-  MAP_PRIVATE,
   map,
-  memfd,
   must,
   PROT_READ,
   PROT_WRITE,
   REGISTER_MISSING,
-  store,
   UFFDIO_REGISTER,
   userfaultfd,
   WINDOW,
   words64,
 } from '../explore/setup.ts';
-import { MADV_COLLAPSE, MADV_DONTNEED } from '../mm/madv.ts';
+import { collapseAt, collapseFile, mapPrivately, privateAt } from './support/collapse.ts';
 
 const SCRATCH = WINDOW - 16;
-/** The private mapping, whose small entries map the huge page. */
-const own = (): number => WINDOW + hugePages();
 /** Memory that needs a table of its own, below the same upper table. */
 const far = (): number => WINDOW + 2 * hugePages();
 
@@ -38,25 +33,21 @@ export default scenario({
   machine: { ramBytes: 16 * 2 ** 20 },
   setup(stage) {
     const { process, page } = stage;
-    const fd = memfd(stage, hugePages());
     map(stage, SCRATCH, 1);
-    map(stage, WINDOW, hugePages(), { fd });
-    map(stage, own(), hugePages(), { fd, flags: MAP_PRIVATE });
     map(stage, far(), 1);
-    // It has had a private page: its table stays when the file's pages become a huge page.
-    store(stage, own(), 2);
-    must(process, 'madvise', own() * page, page, MADV_DONTNEED);
-    load(stage, own());
-    must(process, 'madvise', WINDOW * page, hugePages() * page, MADV_COLLAPSE);
+    mapPrivately(stage, 1);
+    // Small entries of the private mapping map the huge page.
+    load(stage, privateAt());
+    collapseFile(stage);
     // As many small entries as one fault makes where the range is no single VMA.
-    must(process, 'mprotect', own() * page, page, PROT_READ);
-    load(stage, own() + 5);
-    must(process, 'mprotect', own() * page, page, PROT_READ | PROT_WRITE);
+    must(process, 'mprotect', privateAt() * page, page, PROT_READ);
+    load(stage, privateAt() + 5);
+    must(process, 'mprotect', privateAt() * page, page, PROT_READ | PROT_WRITE);
     const uffd = userfaultfd(stage, SCRATCH);
-    must(process, 'ioctl', uffd, UFFDIO_REGISTER, words64(stage, SCRATCH * page, [own() * page, hugePages() * page, REGISTER_MISSING, 0]));
+    must(process, 'ioctl', uffd, UFFDIO_REGISTER, words64(stage, SCRATCH * page, [privateAt() * page, hugePages() * page, REGISTER_MISSING, 0]));
   },
   tasks: {
-    collapse: ({ process, page }) => task(call('sysMadvise', process.ref, own() * page, hugePages() * page, MADV_COLLAPSE)),
+    collapse: (stage) => collapseAt(stage, privateAt()),
     thread: ({ process }) => task(call('threadStore', process.ref, far(), 8)),
   },
   variants: {

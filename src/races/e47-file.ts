@@ -1,26 +1,23 @@
 /** E47 for shared memory, which is exclusive to nobody: only its references tell that somebody has the page. */
-import { pageAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, memfd, store, WINDOW } from '../explore/setup.ts';
-import { pfnOfPage } from '../memory/state.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
+import { migrate, noteFrame } from './support/migration.ts';
 import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
   id: 'E47-file',
-  title: 'soft offline migrates a page of shared memory while get_user_pages_fast() pins it',
+  title: 'soft offline noteFrame a page of shared memory while get_user_pages_fast() pins it',
   source: '__folio_migrate_mapping(): folio_ref_freeze()',
   setup(stage) {
-    const { process, machine, notes } = stage;
     map(stage, WINDOW, 1, { fd: memfd(stage, 1) });
     store(stage, WINDOW, 1);
-    machine.enter();
-    notes.frame = pfnOfPage(pageAt(process.ref, WINDOW));
-    notes.vector = allocPageVector();
+    noteFrame(stage);
+    stage.notes.vector = allocPageVector();
   },
   roots: ({ notes }) => [notes.vector],
   tasks: {
-    migrate: ({ notes }) => task(call('softOfflinePage', notes.frame)),
+    migrate,
     pin: ({ process, notes }) => task(call('pinUserPagesFast', process.mm, WINDOW, 1, FOLL_WRITE, notes.vector)),
   },
   holds: { I5: pinnedStaysMapped },

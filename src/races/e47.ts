@@ -3,28 +3,26 @@
  *
  * Whoever empties the entry of a page that is exclusive looks for pins then, and puts it back; so it does not hang on the count of references that a pinned page stays.
  */
-import { pageAt, wordAt } from '../explore/look.ts';
+import { wordAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-import { pfnOfPage } from '../memory/state.ts';
 import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
+import { migrate, noteFrame } from './support/migration.ts';
 import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
   id: 'E47',
-  title: 'soft offline migrates a page while a thread stores to it and get_user_pages_fast() pins it',
+  title: 'soft offline noteFrame a page while a thread stores to it and get_user_pages_fast() pins it',
   source: 'try_to_migrate(), __migrate_folio(), migration_entry_wait(); soft_offline_in_use_page()',
   setup(stage) {
-    const { process, machine, notes } = stage;
     map(stage, WINDOW, 1);
     store(stage, WINDOW, 1);
-    machine.enter();
-    notes.frame = pfnOfPage(pageAt(process.ref, WINDOW));
-    notes.vector = allocPageVector();
+    noteFrame(stage);
+    stage.notes.vector = allocPageVector();
   },
   roots: ({ notes }) => [notes.vector],
   tasks: {
-    migrate: ({ notes }) => task(call('softOfflinePage', notes.frame)),
+    migrate,
     pin: ({ process, notes }) => task(call('pinUserPagesFast', process.mm, WINDOW, 1, FOLL_WRITE, notes.vector)),
     owner: ({ process }) => task(call('threadStore', process.ref, WINDOW, 2)),
   },

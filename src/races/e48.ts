@@ -2,10 +2,10 @@
  * E48: a page is migrated while its address space forks, unmaps it or moves it: the migration entry is copied, dropped or moved, and whoever ends the migration finds it
  * wherever it is.
  */
-import { pageAt, wordAt } from '../explore/look.ts';
+import { wordAt } from '../explore/look.ts';
 import { call, type Ending, type Stage, scenario, type TaskSpec, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-import { pfnOfPage } from '../memory/state.ts';
+import { migrate, noteFrame } from './support/migration.ts';
 
 const [FORK, UNMAP, MOVE] = [0, 1, 2];
 const TO = WINDOW + 8;
@@ -34,10 +34,9 @@ export default scenario({
   setup(stage) {
     map(stage, WINDOW, 1);
     store(stage, WINDOW, 1);
-    stage.machine.enter();
-    stage.notes.frame = pfnOfPage(pageAt(stage.process.ref, WINDOW));
+    noteFrame(stage);
   },
-  tasks: { migrate: ({ notes }) => task(call('softOfflinePage', notes.frame)), other },
+  tasks: { migrate, other },
   holds: { I29: content },
   variants: {
     'fork-skips': {

@@ -7,7 +7,7 @@ import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
   id: 'E47-file',
-  title: 'soft offline noteFrame a page of shared memory while get_user_pages_fast() pins it',
+  title: 'soft offline migrates a page of shared memory while get_user_pages_fast() pins it',
   source: '__folio_migrate_mapping(): folio_ref_freeze()',
   setup(stage) {
     map(stage, WINDOW, 1, { fd: memfd(stage, 1) });

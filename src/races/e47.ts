@@ -12,7 +12,7 @@ import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
   id: 'E47',
-  title: 'soft offline noteFrame a page while a thread stores to it and get_user_pages_fast() pins it',
+  title: 'soft offline migrates a page while a thread stores to it and get_user_pages_fast() pins it',
   source: 'try_to_migrate(), __migrate_folio(), migration_entry_wait(); soft_offline_in_use_page()',
   setup(stage) {
     map(stage, WINDOW, 1);

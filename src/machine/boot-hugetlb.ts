@@ -1,6 +1,5 @@
 /** Pools of huge pages at boot (hugetlb_init and hugetlb_add_hstate of mm/hugetlb.c; hugepagesz= and hugepages=). */
 import { pageSizes } from '../arch/linux/page-sizes.ts';
-import { spanPages, topLevel } from '../kernel/arch.ts';
 import { alloc, get, set } from '../memory/heap.ts';
 import { globals } from '../mm/globals.ts';
 import { FAULT_MUTEXES, FaultMutex, Hstate, type HstateRef, Hugetlb, MAX_HSTATES } from '../mm/hugetlb-types.ts';
@@ -25,9 +24,9 @@ export function hugeSizes(codec: EntryCodec): HugeSize[] {
     .filter((size) => size.hugetlb)
     .map((size) => size.shift);
   codec.levels.forEach((level, i) => {
-    if (i > Math.min(2, topLevel)) return;
+    if (i > 2) return;
     const bits = i > 0 ? PTE_HUGE : 0;
-    if (i > 0 && level.leaves && shifts.includes(level.shift)) sizes.push({ level: i, entries: 1, fill: 0, order: Math.log2(spanPages(i)), bits });
+    if (i > 0 && level.leaves && shifts.includes(level.shift)) sizes.push({ level: i, entries: 1, fill: 0, order: level.shift - codec.pageShift, bits });
     for (const group of level.groups)
       if (shifts.includes(group.shift))
         sizes.push({ level: i, entries: group.entries, fill: 0, order: group.shift - codec.pageShift, bits: bits | group.bits });

@@ -30,6 +30,8 @@ export interface BootOptions {
   readonly memory?: Partial<MemoryMapConfig>;
   /** Pools of huge pages as the kernel's command line names them: `hugepagesz=2M hugepages=0:2,1:2`. */
   readonly hugepages?: string;
+  /** Transparent huge pages as the kernel's command line names them: `transparent_hugepage=madvise thp_anon=16K-64K:always`. */
+  readonly thp?: string;
   /** vm.* and the like at boot, by the names of Globals. */
   readonly settings?: Readonly<Partial<Record<SettingName, number>>>;
 }

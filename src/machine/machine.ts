@@ -28,6 +28,7 @@ import { Sleepers } from './sleepers.ts';
 import { beginJournal, copyOf, endJournal, type Mark, markOf, rewindTo, snapshotOf, stateOf } from './snapshot.ts';
 import { SoftTlb } from './soft-tlb.ts';
 import { type ArgumentKind, callOf } from './syscalls.ts';
+import { bootThpOptions } from './thp-options.ts';
 import type { Setting } from './thp-settings.ts';
 
 export interface MachineOptions extends BootOptions {
@@ -70,7 +71,12 @@ export class Machine {
     this.tlb = new SoftTlb(booted.state);
     this.#flush = (mm, start, end) => this.tlb.flush(mm, start, end);
     this.enter();
-    this.bootMessages = restored === undefined && options.hugepages !== undefined ? bootHugePages(options.hugepages, this.kernel, this.pageShift) : [];
+    this.bootMessages = restored === undefined ? this.#bootOptions(options) : [];
+  }
+
+  /** What the command line says of huge pages; what was passed over. */
+  #bootOptions({ thp, hugepages }: MachineOptions): string[] {
+    return [...(thp === undefined ? [] : bootThpOptions(thp)), ...(hugepages === undefined ? [] : bootHugePages(hugepages, this.kernel, this.pageShift))];
   }
 
   /** Makes this the machine that kernel code works on. */

@@ -20,7 +20,7 @@ const SHMEM = ['never', 'always', 'within_size', 'advise', 'deny', 'force'];
 const MOUNT = SHMEM.slice(0, 4);
 
 /** Fields with a set of orders for each word that a size may say. */
-const SIZES = {
+export const SIZES = {
   enabled: { always: Globals.thpOrdersAlways, madvise: Globals.thpOrdersMadvise, inherit: Globals.thpOrdersInherit },
   shmem_enabled: {
     always: Globals.shmemOrdersAlways,
@@ -80,7 +80,7 @@ function shmemEnabled(): Setting {
 export const tmpfsHuge = (): Setting => choice(Globals.tmpfsHuge, MOUNT);
 
 /** From the first setting that allows any on large folios may be anywhere. */
-function noteUse(): void {
+export function noteUse(): void {
   const fields = [
     Globals.thpEnabled,
     Globals.thpOrdersAlways,

@@ -75,6 +75,44 @@ test.each([
   expect(viewProcess(machine, p.ref, 0).vmas[0].thpEligible).toBe(huge);
   store(p, 0);
   expect(runs(machine, p)).toEqual([huge ? '512 page 9 P' : '1 page 0']);
+
+  // khugepaged goes by the same table, for an address space that it knows already.
+  const known = start({ enabled: 'always' });
+  known.map(1024);
+  store(known.p, 0);
+  known.machine.configure(`${DIRECTORY}enabled`, 'never');
+  store(known.p, 600);
+  known.machine.configure(`${DIRECTORY}enabled`, enabled);
+  if (advice !== 0) expect(known.p.syscall('madvise', BASE + 512 * 4096, 512 * 4096, advice)).toBe(0);
+  known.machine.khugepaged();
+  expect(runs(known.machine, known.p)).toEqual(huge ? ['1024 page 9 P'] : ['512 page 9 P', '1 page 0']);
+});
+
+test('F219 the boot parameters transparent_hugepage= and those of single sizes', () => {
+  const at = (line: string, mode?: string): { read(name: string): string; messages: readonly string[] } => {
+    const machine = new Machine({ ramBytes: 2 ** 26, thp: line, ...(mode === undefined ? {} : { mode }) });
+    return { read: (name) => machine.setting(DIRECTORY + name), messages: machine.bootMessages };
+  };
+  for (const word of ['always', 'madvise', 'never']) {
+    const { read, messages } = at(`quiet transparent_hugepage=${word} nokaslr`);
+    expect([read('enabled'), read('hugepages-2048kB/enabled'), messages]).toEqual([word, 'inherit', []]);
+  }
+  const wrong = at('transparent_hugepage=sometimes');
+  expect([wrong.read('enabled'), wrong.messages.length]).toEqual(['never', 1]);
+
+  // The example of Documentation/admin-guide/mm/transhuge.rst; sizes that are not named are off then, that of the pmd level, too.
+  const { read } = at('thp_anon=16K-64K:always;128K,512K:inherit;256K:madvise;1M-2M:never');
+  const sizes = [16, 32, 64, 128, 256, 512, 1024, 2048].map((kb) => read(`hugepages-${kb}kB/enabled`));
+  expect(sizes).toEqual(['always', 'always', 'always', 'inherit', 'madvise', 'inherit', 'never', 'never']);
+  // A part that is wrong makes all of it wrong: 8K is no size for anonymous memory, 3M none at all, and a range goes up.
+  for (const text of ['8K:always', '16K:always;3M:always', '64K-16K:always', '64K', '64K:sometimes']) {
+    const none = at(`thp_anon=${text}`);
+    expect([none.read('hugepages-16kB/enabled'), none.read('hugepages-2048kB/enabled'), none.messages.length]).toEqual(['never', 'inherit', 1]);
+  }
+  const shared = at('thp_shmem=64K:within_size transparent_hugepage_shmem=advise');
+  expect(['hugepages-64kB/shmem_enabled', 'hugepages-2048kB/shmem_enabled', 'shmem_enabled'].map(shared.read)).toEqual(['within_size', 'never', 'advise']);
+  expect(at('transparent_hugepage_shmem=force').messages.length).toBe(1);
+  expect(at('transparent_hugepage=always', 'ppc-8xx-4k').messages.length).toBe(1);
 });
 
 test('F219 files of settings: every word that they take comes back, others are refused', () => {

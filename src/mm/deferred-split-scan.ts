@@ -6,7 +6,7 @@
  * worth it: then nobody looks at it again before a part of it loses its mapping.
  */
 import type { Op } from '../kernel/op.ts';
-import { folioTrylock, folioUnlock, get, refGetUnlessZero, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { folioTrylock, get, refGetUnlessZero, spinLock, spinUnlock } from '../kernel/ops.ts';
 import { compoundPages, splitListNext } from '../memory/folio.ts';
 import { PG_MLOCKED, PG_PARTIALLY_MAPPED } from '../memory/page-flags.ts';
 import { pageFlags, pageOfPfn, pfnOfPage } from '../memory/state.ts';
@@ -35,8 +35,7 @@ export function* deferredSplitScan(most: number): Op<number> {
       // Pages of locked memory are not exchanged for the zero page.
       if ((partial || ((pageFlags[folio] & PG_MLOCKED) === 0 && thpUnderused(folio))) && (yield* folioTrylock(folio)) !== 0) {
         done = (yield* splitFolioOf(folio)) === 0 ? 1 : 0;
-        if (done === 0) yield* folioUnlock(folio);
-        else {
+        if (done !== 0) {
           split++;
           if (!partial) countVmEvent(THP_UNDERUSED_SPLIT_PAGE);
         }

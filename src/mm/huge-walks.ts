@@ -55,7 +55,6 @@ export function* freeHuge(walk: MmWalkRef, pmdp: number, start: Vpn, end: Vpn): 
     yield* spinUnlock(lock);
     // In pieces the part that is meant can be freed.
     const split = yield* splitFolioOf(folio);
-    if (split !== 0) yield* folioUnlock(folio);
     yield* folioPut(folio);
     if (split === 0) set(walk, MmWalk.action, ACTION_AGAIN);
     return 0;
@@ -81,11 +80,7 @@ export function* coldOrPageoutHuge(walk: MmWalkRef, pmdp: number, start: Vpn, en
   if (end - start !== spanPages(1)) {
     yield* folioGet(folio);
     yield* spinUnlock(lock);
-    let split = 1;
-    if ((yield* folioTrylock(folio)) !== 0) {
-      split = yield* splitFolioOf(folio);
-      if (split !== 0) yield* folioUnlock(folio);
-    }
+    const split = (yield* folioTrylock(folio)) !== 0 ? yield* splitFolioOf(folio) : 1;
     yield* folioPut(folio);
     if (split === 0) set(walk, MmWalk.action, ACTION_AGAIN);
     return 0;

@@ -6,10 +6,10 @@
  */
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { clearFlags, entryClearBits, entryGet, folioTrylock, folioUnlock, spinUnlock } from '../kernel/ops.ts';
+import { clearFlags, entryClearBits, entryGet, folioTrylock, spinUnlock } from '../kernel/ops.ts';
 import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio, pageIsCompound } from '../memory/folio.ts';
 import { PG_ACTIVE, PG_LRU, PG_REFERENCED, PG_UNEVICTABLE } from '../memory/page-flags.ts';
-import { pageFlags, pageMapcount, setPagePrev } from '../memory/state.ts';
+import { pageFlags, setPagePrev } from '../memory/state.ts';
 import { PTE_ACCESSED } from '../pagetable/canonical.ts';
 import { vmNormalPage } from './memory.ts';
 import { tlbRemoveEntry } from './mmu-gather.ts';
@@ -33,61 +33,47 @@ export function* coldOrPageoutPteRange(tlb: GatherRef, pmdp: number, start: Vpn,
     const pte = yield* entryGet(ptep, 0);
     const page = ptePresent(pte) ? vmNormalPage(pte) : 0;
     const large = page !== 0 && pageIsCompound(page);
+    const folio = large ? pageFolio(page) : page;
     const count = large ? yield* folioPteBatch(ptep, pte, end - vpn) : 1;
-    if (large) {
-      const folio = pageFolio(page);
-      if (count < compoundPages(page)) {
-        // Only a part is meant: it is split, if it is ours alone.
-        let split = 1;
-        if (!folioMaybeMappedShared(folio) && (yield* folioTrylock(folio)) !== 0) {
-          yield* folioGet(folio);
-          yield* spinUnlock(pteLockptr(ptep));
-          split = yield* splitFolioOf(folio);
-          if (split !== 0) yield* folioUnlock(folio);
-          yield* folioPut(folio);
-          ptep = yield* pteOffsetMapLock(pmdp, vpn);
-          if (ptep === 0) break;
-        }
-        if (split === 0) continue;
-        vpn += count;
-        ptep += count * step;
-        continue;
-      }
-      if ((pageFlags[folio] & PG_LRU) !== 0 && folioMapcount(folio) === count) {
-        if (pageout === 0)
-          for (let i = 0; i < count; i++) {
-            if (((yield* entryClearBits(ptep + i * step, 0, PTE_ACCESSED)) & PTE_ACCESSED) !== 0) tlbRemoveEntry(tlb, vpn + i, vpn + i + 1);
-          }
-        if (pageout === 0) yield* clearFlags(folio, (pageFlags[folio] & PG_UNEVICTABLE) !== 0 ? PG_REFERENCED : PG_REFERENCED | PG_ACTIVE);
-        else if ((yield* isolateForReclaim(folio)) !== 0) {
-          if (first === 0) first = folio;
-          else setPagePrev(last, folio);
-          last = folio;
-        }
-      }
-      vpn += count;
-      ptep += count * step;
-      continue;
-    }
-    if (page !== 0 && (pageFlags[page] & PG_LRU) !== 0 && pageMapcount[page] === 1) {
-      if (pageout === 0) yield* coolPage(tlb, page, ptep, vpn);
-      else if ((yield* isolateForReclaim(page)) !== 0) {
-        if (first === 0) first = page;
-        else setPagePrev(last, page);
-        last = page;
+    if (large && count < compoundPages(page)) {
+      const split = yield* splitIfOurs(folio, ptep);
+      if (split <= 0) ptep = yield* pteOffsetMapLock(pmdp, vpn);
+      if (ptep === 0) break;
+      if (split === 0) continue;
+    } else if (page !== 0 && (pageFlags[folio] & PG_LRU) !== 0 && folioMapcount(folio) === count) {
+      if (pageout === 0) yield* coolFolio(tlb, folio, ptep, vpn, count);
+      else if ((yield* isolateForReclaim(folio)) !== 0) {
+        if (first === 0) first = folio;
+        else setPagePrev(last, folio);
+        last = folio;
       }
     }
-    vpn++;
-    ptep += step;
+    vpn += count;
+    ptep += count * step;
   }
   if (ptep !== 0) yield* spinUnlock(pteLockptr(ptep - step));
   return yield* reclaimPages(first);
 }
 
-/** The part of MADV_COLD for one page: old, and on the inactive list (folio_deactivate). */
-function* coolPage(tlb: GatherRef, page: Page, ptep: number, vpn: Vpn): Op<number> {
-  if (((yield* entryClearBits(ptep, 0, PTE_ACCESSED)) & PTE_ACCESSED) !== 0) tlbRemoveEntry(tlb, vpn, vpn + 1);
-  return yield* clearFlags(page, (pageFlags[page] & PG_UNEVICTABLE) !== 0 ? PG_REFERENCED : PG_REFERENCED | PG_ACTIVE);
+/**
+ * A large folio of which only a part is meant is split, if it is ours alone. Of entries' lock, at `ptep`: kept where nothing could be tried, 1; else released, 0 when the
+ * folio is split, −errno when it is not.
+ */
+export function* splitIfOurs(folio: Page, ptep: number): Op<number> {
+  if (folioMaybeMappedShared(folio) || (yield* folioTrylock(folio)) === 0) return 1;
+  yield* folioGet(folio);
+  yield* spinUnlock(pteLockptr(ptep));
+  const error = yield* splitFolioOf(folio);
+  yield* folioPut(folio);
+  return error;
+}
+
+/** The part of MADV_COLD for a folio all of which `count` entries map: old, and on the inactive list (folio_deactivate). */
+function* coolFolio(tlb: GatherRef, folio: Page, ptep: number, vpn: Vpn, count: number): Op<number> {
+  for (let i = 0; i < count; i++) {
+    if (((yield* entryClearBits(ptep + i * entryStride(0), 0, PTE_ACCESSED)) & PTE_ACCESSED) !== 0) tlbRemoveEntry(tlb, vpn + i, vpn + i + 1);
+  }
+  return yield* clearFlags(folio, (pageFlags[folio] & PG_UNEVICTABLE) !== 0 ? PG_REFERENCED : PG_REFERENCED | PG_ACTIVE);
 }
 
 /** folio_isolate_lru for a list of pages to reclaim; 1 when isolated. The unevictable ones go back at once. */

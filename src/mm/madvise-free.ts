@@ -7,67 +7,52 @@
 import { entryStride } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
 import { clearFlags, entryClearBits, entryGet, entryGetAndClear, folioTrylock, folioUnlock, spinUnlock } from '../kernel/ops.ts';
-import { compoundPages, folioMapcount, folioMaybeMappedShared, pageFolio, pageIsCompound } from '../memory/folio.ts';
+import { compoundPages, folioMapcount, pageFolio, pageIsCompound } from '../memory/folio.ts';
 import { PG_ACTIVE, PG_ANON, PG_DIRTY, PG_LRU, PG_REFERENCED, PG_SWAPBACKED, PG_SWAPCACHE, PG_UNEVICTABLE } from '../memory/page-flags.ts';
 import { pageFlags } from '../memory/state.ts';
 import { PTE_ACCESSED, PTE_DIRTY } from '../pagetable/canonical.ts';
+import { splitIfOurs } from './madvise-cold.ts';
 import { vmNormalPage } from './memory.ts';
 import { tlbRemoveEntry } from './mmu-gather.ts';
 import { isSwapPte, PTE_MARKER_POISONED, pteLockptr, pteMarker, ptePresent } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
 import { folioPteBatch } from './pte-batch.ts';
-import { splitFolioOf } from './split-folio.ts';
-import { folioGet, folioPut } from './swap.ts';
 import type { GatherRef, Page, Vpn } from './types.ts';
 
 /** madvise_free_pte_range. */
 export function* freePteRange(tlb: GatherRef, pmdp: number, start: Vpn, end: Vpn): Op<number> {
+  const step = entryStride(0);
   let ptep = yield* pteOffsetMapLock(pmdp, start);
-  if (ptep === 0) return 0;
-  const lock = pteLockptr(ptep);
-  let split = 0;
-  let skipTo = start;
-  for (let vpn = start; vpn < end; vpn++) {
+  let vpn = start;
+  while (ptep !== 0 && vpn < end) {
     const pte = yield* entryGet(ptep, 0);
     const page = ptePresent(pte) ? vmNormalPage(pte) : 0;
-    if (page !== 0 && pageIsCompound(page) && split !== page && vpn >= skipTo) {
-      // A large folio of which only a part is meant is split, if it is ours alone.
-      const count = yield* folioPteBatch(ptep, pte, end - vpn);
-      if (count < compoundPages(page)) {
-        const folio = pageFolio(page);
-        split = page;
-        if (folioMaybeMappedShared(folio) || (yield* folioTrylock(folio)) === 0) {
-          ptep += entryStride(0);
-          continue;
-        }
-        yield* folioGet(folio);
-        yield* spinUnlock(lock);
-        const failed = yield* splitFolioOf(folio);
-        if (failed !== 0) yield* folioUnlock(folio);
-        yield* folioPut(folio);
-        ptep = yield* pteOffsetMapLock(pmdp, vpn);
-        if (ptep === 0) return 0;
-        if (failed === 0) vpn--;
-        else ptep += entryStride(0);
-        continue;
-      }
-      skipTo = vpn + count;
-    }
-    if (ptePresent(pte)) yield* freePresentPte(tlb, ptep, pte, vpn);
+    const large = page !== 0 && pageIsCompound(page);
+    const count = large ? yield* folioPteBatch(ptep, pte, end - vpn) : 1;
+    if (large && count < compoundPages(page)) {
+      const split = yield* splitIfOurs(pageFolio(page), ptep);
+      if (split <= 0) ptep = yield* pteOffsetMapLock(pmdp, vpn);
+      if (ptep === 0) break;
+      if (split === 0) continue;
+    } else if (page !== 0) yield* freeFolioLazily(tlb, large ? pageFolio(page) : page, ptep, pte, vpn, count);
     else if (isSwapPte(pte) && (pteMarker(pte) & PTE_MARKER_POISONED) !== 0) yield* entryGetAndClear(ptep, 0);
-    ptep += entryStride(0);
+    vpn += count;
+    ptep += count * step;
   }
-  return yield* spinUnlock(lock);
+  return ptep !== 0 ? yield* spinUnlock(pteLockptr(ptep - step)) : 0;
 }
 
-function* freePresentPte(tlb: GatherRef, ptep: number, pte: number, vpn: Vpn): Op<number> {
-  const page = vmNormalPage(pte);
-  if (page === 0 || !(yield* cleanForFree(pageFolio(page)))) return 0;
-  if ((pte & (PTE_ACCESSED | PTE_DIRTY)) !== 0) {
-    yield* entryClearBits(ptep, 0, PTE_ACCESSED | PTE_DIRTY);
-    tlbRemoveEntry(tlb, vpn, vpn + 1);
+/** A folio all of which `count` entries map, the first of them read as `first`: they are clean and old, and it may be dropped; unless somebody else needs what was written. */
+function* freeFolioLazily(tlb: GatherRef, folio: Page, ptep: number, first: number, vpn: Vpn, count: number): Op<number> {
+  if (!(yield* cleanForFree(folio))) return 0;
+  for (let i = 0; i < count; i++) {
+    const at = ptep + i * entryStride(0);
+    const pte = i === 0 ? first : yield* entryGet(at, 0);
+    if ((pte & (PTE_ACCESSED | PTE_DIRTY)) === 0) continue;
+    yield* entryClearBits(at, 0, PTE_ACCESSED | PTE_DIRTY);
+    tlbRemoveEntry(tlb, vpn + i, vpn + i + 1);
   }
-  return yield* folioMarkLazyfree(pageFolio(page));
+  return yield* folioMarkLazyfree(folio);
 }
 
 /** A folio with a dirty flag loses it, if it is ours alone; false when it must stay as it is. */

@@ -81,7 +81,6 @@ function* keepOut(page: Page): Op<number> {
 function* trySplitThpPage(folio: Page, page: Page): Op<number> {
   yield* folioLock(folio);
   if ((yield* splitFolioOf(folio)) !== 0) {
-    yield* folioUnlock(folio);
     yield* folioPut(folio);
     return -EBUSY;
   }

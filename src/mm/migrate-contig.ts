@@ -6,7 +6,7 @@
  * of their type again afterwards, whether it was emptied or not. What cannot be moved keeps the range from being had.
  */
 import type { Op } from '../kernel/op.ts';
-import { folioLock, folioUnlock, get, refGetUnlessZero } from '../kernel/ops.ts';
+import { folioLock, get, refGetUnlessZero } from '../kernel/ops.ts';
 import { allocContigRange, cmaTake, firstBusyFrame, isolatePageblock, unisolatePageblock, zoneOfPfn } from '../memory/cma.ts';
 import { folioOfFrame, folioTestLarge, pageFolio } from '../memory/folio.ts';
 import { __GFP_MOVABLE, GFP_USER } from '../memory/gfp.ts';
@@ -33,9 +33,7 @@ function* migrateOrSplit(folio: Page, gfp: number): Op<number> {
   if (error === 0) return yield* folioPut(folio);
   if ((error === -ENOSYS || error === -ENOMEM) && folioTestLarge(folio)) {
     yield* folioLock(folio);
-    const split = yield* splitFolioOf(folio);
-    if (split !== 0) yield* folioUnlock(folio);
-    else error = 0;
+    if ((yield* splitFolioOf(folio)) === 0) error = 0;
   }
   yield* folioPutbackLru(folio);
   return error;

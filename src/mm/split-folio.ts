@@ -43,8 +43,15 @@ import { countSplitPage } from './vm-event.ts';
 import { VM_LOCKED } from './vm-flags.ts';
 import { vmaPageProt } from './vm-prot.ts';
 
-/** split_folio to order 0. 0; −EAGAIN or −EBUSY when somebody has a reference beside the caller. The lock is gone when it was split. */
+/** split_folio to order 0, for whoever has the lock and a reference. 0; −EAGAIN or −EBUSY when somebody has a reference beside the caller. The lock is gone. */
 export function* splitFolioOf(folio: Page): Op<number> {
+  const error = yield* trySplitFolio(folio);
+  if (error !== 0) yield* folioUnlock(folio);
+  return error;
+}
+
+/** The same; the lock is gone only when it was split. */
+export function* trySplitFolio(folio: Page): Op<number> {
   if ((pageFlags[folio] & PG_ANON) === 0) {
     const failed = yield* splitFileFolio(folio, SPLIT_UNIFORM);
     if (failed === 0) yield* folioUnlock(folio);

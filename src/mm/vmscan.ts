@@ -18,7 +18,7 @@ import { allocPra, freePra, Pra } from './pra.ts';
 import { pageIsMapped } from './rmap.ts';
 import { folioReferenced, folioTestClearReferenced, tryToUnmap } from './rmap-walk.ts';
 import { tryToUnmapLarge } from './split-file-folio.ts';
-import { splitFolioOf } from './split-folio.ts';
+import { trySplitFolio } from './split-folio.ts';
 import { folioAddLru, folioGet, folioPut, folioTestAnon, folioTestDirty, folioTestSwapbacked, freeFolio } from './swap.ts';
 import { Inode, type InodeRef, type Page } from './types.ts';
 import { VM_EXEC, VM_LOCKED } from './vm-flags.ts';
@@ -114,7 +114,7 @@ function* shrinkLocked(page: Page, ignoreReferences: number): Op<number> {
     if (pagePincount[page] > 0) return KEEP;
     // Swap that is full may have room for a part of it: without a place for the whole it is split.
     if (!folioTestLarge(page) || pageRefcount[page] !== folioMapcount(page) + 1) return ACTIVATE;
-    return (yield* splitFolioOf(page)) === 0 ? SPLIT : ACTIVATE;
+    return (yield* trySplitFolio(page)) === 0 ? SPLIT : ACTIVATE;
   }
   if (pageIsMapped(page)) {
     if (folioTestLarge(page) && !folioTestAnon(page)) yield* tryToUnmapLarge(page, 0);

@@ -656,7 +656,7 @@ describe('allocation failure at every site', () => {
 
 /** Drops of locks that no call alone comes to, and why. */
 const NOT_ALONE: Readonly<Record<string, string>> = {
-  'deferredSplitScan: src/mm/deferred-split-scan.ts folioUnlock': 'a folio that cannot be split: somebody else has a reference',
+  'splitFolioOf: src/mm/split-folio.ts folioUnlock': 'a folio that cannot be split: somebody else has a reference',
   'doHugePmdWpPage: src/mm/huge-memory.ts spinUnlock': 'the lock of the folio is held by somebody else',
   'filemapFault: src/mm/filemap-fault.ts folioUnlock': 'the page has left its file since',
   'filemapFault: src/mm/filemap-fault.ts upRead': 'the same',
@@ -666,8 +666,6 @@ const NOT_ALONE: Readonly<Record<string, string>> = {
   'gatherSurplus: src/mm/hugetlb-pool.ts spinUnlock': 'pages of the pool were taken meanwhile',
   'pteOffsetMapLock: src/mm/pgtable-generic.ts spinUnlock': 'the table was taken away meanwhile',
   'folioLockAnonVmaRead: src/mm/rmap-walk.ts upRead': 'the anon_vma is locked, or the folio unmapped, by somebody else',
-  'coldOrPageoutPteRange: src/mm/madvise-cold.ts folioUnlock': 'a large folio that cannot be split: somebody else has a reference',
-  'freePteRange: src/mm/madvise-free.ts folioUnlock': 'the same',
   'copyHugePage: src/mm/hugetlb-vma.ts spinUnlock': 'a page that is pinned: its copy is made with both tables unlocked',
   'expandStack: src/mm/stack.ts mmapReadUnlock': 'a debugger reaches below a stack',
   'waitForFaults: src/mm/hugetlbfs.ts upWrite': 'part of a repair (docs/findings.md)',

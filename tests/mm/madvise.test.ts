@@ -282,6 +282,26 @@ describe('large folios', () => {
     expect(shrink(machine, page, 1)).toBe(true);
     expect([load(p, BASE), load(child, BASE)]).toEqual([0n, 0n]);
   });
+
+  test('of a huge page that somebody else holds a part is not given up, nor asked for more than once', () => {
+    const { machine, p } = fresh();
+    thp('enabled', 'always');
+    p.syscall('mmap', BASE, HUGE, 3, 0x32, -1, 0);
+    store(p, BASE + 300 * PAGE, 7);
+    const page = pageAt(p, BASE);
+    p.syscall('mprotect', BASE, PAGE, 1);
+    p.syscall('mprotect', BASE, PAGE, 3);
+    machine.kernel.folioGet(page);
+    const failed = () => Number(/^thp_split_page_failed (\d+)$/m.exec(machine.vmstat())?.[1]);
+    for (const advice of [FREE, COLD]) {
+      const before = failed();
+      expect(p.syscall('madvise', BASE + 256 * PAGE, 256 * PAGE, advice)).toBe(0);
+      expect([failed() - before, compoundPages(page), pageFlags[page] & PG_DIRTY]).toEqual([1, 512, PG_DIRTY]);
+    }
+    machine.kernel.folioPut(page);
+    expect(p.syscall('madvise', BASE + 256 * PAGE, 256 * PAGE, FREE)).toBe(0);
+    expect([compoundPages(page), pageFlags[pageAt(p, BASE + 300 * PAGE)] & (PG_DIRTY | PG_SWAPBACKED), load(p, BASE + 300 * PAGE)]).toEqual([1, 0, 7n]);
+  });
 });
 
 // What a C program was told by Linux 6.18.44: descriptors and vectors that operation lists cannot express..

@@ -41,8 +41,6 @@ import { Inode, type InodeRef, type Page } from './types.ts';
 export const LAST_INDEX = 2 ** 52;
 
 export const folioTestUptodate = (page: Page): boolean => (pageFlags[page] & PG_UPTODATE) !== 0;
-/** xa_is_value: an entry of the page cache that is no page. */
-export const isShadow = (entry: number): boolean => entry < 0;
 
 /** The large folio that covers an index at which it does not begin, 0 if none. */
 function coveringFolio(inode: InodeRef, index: number): Page {

@@ -24,7 +24,7 @@ import {
   PG_UNEVICTABLE,
   PG_UPTODATE,
 } from '../memory/page-flags.ts';
-import { knownPageOfPfn, pageFlags, pageNext, pageRefcount, pfnOfPage, setPageFlags, setPageIndex, setPageMapping, setPageNext } from '../memory/state.ts';
+import { knownPageOfPfn, pageFlags, pageNext, pfnOfPage, setPageFlags, setPageIndex, setPageMapping, setPageNext } from '../memory/state.ts';
 import { deferredSplitUnqueue } from './deferred-split.ts';
 import { freeHugeFolio } from './hugetlb-pool.ts';
 import { type Page, Vma, type VmaRef } from './types.ts';
@@ -77,7 +77,6 @@ function resetPage(page: Page): void {
   if (pageNext[page] !== 0) setPageNext(page, 0);
 }
 
-export const folioRefCount = (page: Page): number => pageRefcount[pageFolio(page)];
 export const folioTestAnon = (page: Page): boolean => (pageFlags[pageFolio(page)] & PG_ANON) !== 0;
 export const folioTestDirty = (page: Page): boolean => (pageFlags[pageFolio(page)] & PG_DIRTY) !== 0;
 export const folioTestSwapbacked = (page: Page): boolean => (pageFlags[pageFolio(page)] & PG_SWAPBACKED) !== 0;

@@ -329,16 +329,6 @@ export function vmaResetFlags(vma: VmaRef, flags: number): void {
   set(vma, Vma.flags, flags | (get(vma, Vma.flags) & VM_STICKY));
 }
 
-/** vma_modify_name: the same for another name (PR_SET_VMA_ANON_NAME). */
-export function* vmaModifyName(prev: VmaRef, vma: VmaRef, start: Vpn, end: Vpn, name: number): Op<number> {
-  const vmg = newVmgOf(vma, prev, 0, start, end);
-  set(vmg, Vmg.middle, vma);
-  set(vmg, Vmg.anonName, name);
-  const result = yield* vmaModify(vmg);
-  freeVmg(vmg);
-  return result;
-}
-
 /** vma_merge_extend: a VMA grows by so many pages at its end (mremap in place), perhaps into its neighbour. The VMA, or 0. */
 export function* vmaMergeExtend(vma: VmaRef, pages: number): Op<VmaRef> {
   const end = get(vma, Vma.end);

@@ -5,6 +5,7 @@ import { get } from '../memory/heap.ts';
 import { wordShift, words } from '../memory/state.ts';
 import { MADV_DONTNEED } from '../mm/madv.ts';
 import { Inode, Pipe } from '../mm/types.ts';
+import { byProcess } from './support/address-spaces.ts';
 import { inodeOf } from './support/files.ts';
 
 /** Where descriptors and the vector of the call stand. */
@@ -33,10 +34,15 @@ export default scenario({
     machine.enter();
   },
   tasks: {
-    child: ({ page, notes, machine }) => ({
-      process: machine.processAt(notes.child),
-      calls: [call('sysVmsplice', notes.child, notes.writer, VECTOR * page, 1, 0), call('sysMadvise', notes.child, WINDOW * page, page, MADV_DONTNEED)],
-    }),
+    child: (stage) => {
+      const { page, notes } = stage;
+      return byProcess(
+        stage,
+        notes.child,
+        call('sysVmsplice', notes.child, notes.writer, VECTOR * page, 1, 0),
+        call('sysMadvise', notes.child, WINDOW * page, page, MADV_DONTNEED),
+      );
+    },
     parent: ({ process }) => task(call('threadStore', process.ref, WINDOW, 2)),
   },
   holds: {

@@ -10,6 +10,7 @@ import { get } from '../memory/heap.ts';
 import { wordShift, words } from '../memory/state.ts';
 import { allocPageVector, FOLL_LONGTERM, PageVector } from '../mm/gup-types.ts';
 import { MADV_DONTNEED } from '../mm/madv.ts';
+import { byProcess } from './support/address-spaces.ts';
 
 export default scenario({
   id: 'E37',
@@ -27,10 +28,7 @@ export default scenario({
   tasks: {
     pin: ({ process, notes }) => task(call('pinUserPagesFast', process.mm, WINDOW, 1, FOLL_LONGTERM, notes.vector)),
     owner: ({ process }) => task(call('threadStore', process.ref, WINDOW, 2)),
-    child: ({ page, machine, notes }) => ({
-      ...task(call('sysMadvise', notes.child, WINDOW * page, page, MADV_DONTNEED)),
-      process: machine.processAt(notes.child),
-    }),
+    child: (stage) => byProcess(stage, stage.notes.child, call('sysMadvise', stage.notes.child, WINDOW * stage.page, stage.page, MADV_DONTNEED)),
   },
   holds: {
     I5: ({ process, notes, results }) => {

@@ -1,7 +1,7 @@
 /** E55: giving back an emptied page table against faults in its range. */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-import { MADV_DONTNEED } from '../mm/madv.ts';
+import { zapTable } from './support/walked-table.ts';
 
 export default scenario({
   id: 'E55',
@@ -13,7 +13,7 @@ export default scenario({
     store(stage, WINDOW + 1, 1);
   },
   tasks: {
-    zap: ({ process, page, tablePages }) => task(call('sysMadvise', process.ref, WINDOW * page, tablePages * page, MADV_DONTNEED)),
+    zap: zapTable,
     // The first store makes the next page table: its upper entry has the lock that the zap tries to get.
     fault: ({ process, tablePages }) => task(call('threadStore', process.ref, WINDOW + tablePages, 2), call('threadStore', process.ref, WINDOW + 1, 3)),
   },

@@ -6,6 +6,7 @@
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasHugetlb, hugePages, hugePool, MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, mapHugetlb, store, WINDOW } from '../explore/setup.ts';
 import { MADV_DONTNEED } from '../mm/madv.ts';
+import { byProcess } from './support/address-spaces.ts';
 
 export default scenario({
   id: 'E74',
@@ -24,7 +25,7 @@ export default scenario({
   tasks: {
     owner: ({ process, page }) =>
       task(call('sysMadvise', process.ref, WINDOW * page, hugePages() * page, MADV_DONTNEED), call('threadStore', process.ref, WINDOW, 2)),
-    other: ({ machine, notes }) => ({ ...task(call('threadStore', notes.other, WINDOW, 3)), process: machine.processAt(notes.other) }),
+    other: (stage) => byProcess(stage, stage.notes.other, call('threadStore', stage.notes.other, WINDOW, 3)),
   },
   holds: {
     I24: ({ results }) => (results.owner[1] === 0 ? undefined : `the owner's store ends in signal ${Math.floor(-results.owner[1] / 256)}`),

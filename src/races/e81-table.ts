@@ -1,11 +1,8 @@
 /** E81, tables: a huge mapping takes the place of a page table, through which CPUs may still walk. */
-import { call, scenario, task } from '../explore/scenario.ts';
-import type { Process } from '../machine/process.ts';
-import { get } from '../memory/heap.ts';
-import { globals } from '../mm/globals.ts';
+import { call, scenario } from '../explore/scenario.ts';
 import { hasKernelLayout, vmallocStart } from '../mm/kernel-layout.ts';
 import { PAGE_KERNEL } from '../mm/kernel-map.ts';
-import { Globals } from '../mm/types.ts';
+import { byKernel } from './support/address-spaces.ts';
 
 export default scenario({
   id: 'E81-table',
@@ -22,7 +19,7 @@ export default scenario({
   },
   hardware: () => ({ speculate: [vmallocStart()], walkCaches: true }),
   tasks: {
-    ioremap: () => ({ ...task(call('ioremap', 512, 512, PAGE_KERNEL)), process: { mm: get(globals, Globals.initMm) } as Process }),
+    ioremap: () => byKernel(call('ioremap', 512, 512, PAGE_KERNEL)),
   },
   variants: {
     'no flush': {

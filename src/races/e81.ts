@@ -3,18 +3,12 @@
  *
  * Both tasks are kernel threads: their CPUs have the kernel's tables loaded.
  */
-import { call, type Stage, scenario, type TaskSpec, task } from '../explore/scenario.ts';
+import { call, scenario } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-import type { Process } from '../machine/process.ts';
-import { get } from '../memory/heap.ts';
 import { pageOfPfn } from '../memory/state.ts';
-import { globals } from '../mm/globals.ts';
 import { hasKernelLayout, vmallocStart } from '../mm/kernel-layout.ts';
-import { Globals } from '../mm/types.ts';
 import { entryPfn } from '../pagetable/canonical.ts';
-
-/** A task whose CPU runs on init_mm. */
-const kernelThread = (spec: TaskSpec): TaskSpec => ({ ...spec, process: { mm: get(globals, Globals.initMm) } as Process });
+import { byKernel } from './support/address-spaces.ts';
 
 export default scenario({
   id: 'E81',
@@ -37,8 +31,8 @@ export default scenario({
   },
   hardware: () => ({ speculate: [vmallocStart()] }),
   tasks: {
-    first: ({ notes }: Stage) => kernelThread(task(call('vmapLoadUnmap', notes.page0))),
-    second: ({ notes }: Stage) => kernelThread(task(call('vmapLoadUnmap', notes.page1))),
+    first: ({ notes }) => byKernel(call('vmapLoadUnmap', notes.page0)),
+    second: ({ notes }) => byKernel(call('vmapLoadUnmap', notes.page1)),
   },
   variants: {
     'given back early': {

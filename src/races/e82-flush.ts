@@ -1,13 +1,10 @@
 /** E82, the flush: a page of the direct map becomes read-only while another CPU writes to it. */
-import { call, scenario, task } from '../explore/scenario.ts';
+import { call, scenario } from '../explore/scenario.ts';
 import { tableEntries } from '../kernel/arch.ts';
-import type { Process } from '../machine/process.ts';
-import { get } from '../memory/heap.ts';
 import { LINEAR_PAGES } from '../mm/direct-map.ts';
-import { globals } from '../mm/globals.ts';
 import { directMapVpn } from '../mm/kernel-layout.ts';
 import { CPA_RO } from '../mm/set-memory.ts';
-import { Globals } from '../mm/types.ts';
+import { byKernel } from './support/address-spaces.ts';
 
 export default scenario({
   id: 'E82-flush',
@@ -21,8 +18,8 @@ export default scenario({
   machine: { cpus: 2 },
   hardware: () => ({ speculate: [directMapVpn(7)] }),
   tasks: {
-    ro: () => ({ ...task(call('setMemory', directMapVpn(7), 1, CPA_RO)), process: { mm: get(globals, Globals.initMm) } as Process }),
-    reader: () => ({ ...task(call('kernelLoad', directMapVpn(7))), process: { mm: get(globals, Globals.initMm) } as Process }),
+    ro: () => byKernel(call('setMemory', directMapVpn(7), 1, CPA_RO)),
+    reader: () => byKernel(call('kernelLoad', directMapVpn(7))),
   },
   variants: {
     'no flush': { switches: ['cpaNoFlush'], expect: 'violation', rule: 'I4', preemptions: 0 },

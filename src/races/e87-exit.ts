@@ -2,6 +2,7 @@
 import { call, scenario, task } from '../explore/scenario.ts';
 import { iovec, map, store, WINDOW } from '../explore/setup.ts';
 import { ESRCH } from '../mm/errno.ts';
+import { byProcess } from './support/address-spaces.ts';
 
 export default scenario({
   id: 'E87-exit',
@@ -21,10 +22,10 @@ export default scenario({
   },
   tasks: {
     exit: ({ process }) => task(call('sysExit', process.ref, 0)),
-    reader: ({ page, notes, machine }) => ({
-      ...task(call('sysProcessVmReadv', notes.reader, notes.pid, (WINDOW + 16) * page, 1, (WINDOW + 16) * page + 16, 1, 0)),
-      process: machine.processAt(notes.reader),
-    }),
+    reader: (stage) => {
+      const { page, notes } = stage;
+      return byProcess(stage, notes.reader, call('sysProcessVmReadv', notes.reader, notes.pid, (WINDOW + 16) * page, 1, (WINDOW + 16) * page + 16, 1, 0));
+    },
   },
   holds: {
     answer: ({ results }) =>

@@ -6,6 +6,7 @@ import { set } from '../memory/heap.ts';
 import { EFAULT, EPERM } from '../mm/errno.ts';
 import { Process } from '../mm/types.ts';
 import { userLimits } from '../pagetable/canonical.ts';
+import { byProcess } from './support/address-spaces.ts';
 
 export default scenario({
   id: 'E87',
@@ -28,10 +29,10 @@ export default scenario({
   },
   tasks: {
     exec: ({ process }) => task(call('execProgram', process.ref, 16, 1)),
-    reader: ({ page, notes, machine }) => ({
-      ...task(call('sysProcessVmReadv', notes.reader, notes.pid, WINDOW * page, 1, WINDOW * page + 16, 1, 0)),
-      process: machine.processAt(notes.reader),
-    }),
+    reader: (stage) => {
+      const { page, notes } = stage;
+      return byProcess(stage, notes.reader, call('sysProcessVmReadv', notes.reader, notes.pid, WINDOW * page, 1, WINDOW * page + 16, 1, 0));
+    },
   },
   holds: {
     secret: ({ results }) =>

@@ -10,6 +10,7 @@ import { get } from '../memory/heap.ts';
 import { wordShift, words } from '../memory/state.ts';
 import { allocPageVector, PageVector } from '../mm/gup-types.ts';
 import { MADV_DONTNEED } from '../mm/madv.ts';
+import { byProcess } from './support/address-spaces.ts';
 
 export default scenario({
   id: 'R06',
@@ -32,10 +33,10 @@ export default scenario({
   },
   roots: ({ notes }) => [notes.vector],
   tasks: {
-    child: ({ page, notes, machine }) => ({
-      process: machine.processAt(notes.child),
-      calls: [call('sysMadvise', notes.child, WINDOW * page, hugePages() * page, MADV_DONTNEED)],
-    }),
+    child: (stage) => {
+      const { page, notes } = stage;
+      return byProcess(stage, notes.child, call('sysMadvise', notes.child, WINDOW * page, hugePages() * page, MADV_DONTNEED));
+    },
     parent: ({ process }) => task(call('threadStore', process.ref, WINDOW, 2)),
     // The other end of the pipe.
     reader: ({ notes }) => task(call('putUserPages', notes.vector)),

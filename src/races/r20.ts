@@ -4,22 +4,20 @@
  * The write fault lets the lock go to make its copy. Where every remover of tables holds the lock of the page, as the fault did, the table would still be there;
  * MADV_DONTNEED, which gives emptied tables back, holds no such lock.
  */
-import { call, scenario, task } from '../explore/scenario.ts';
-import { map, store, WINDOW } from '../explore/setup.ts';
-import { MADV_DONTNEED } from '../mm/madv.ts';
+import { scenario } from '../explore/scenario.ts';
+import { pageInTable, storePage, zapTable } from './support/walked-table.ts';
 
 export default scenario({
   id: 'R20',
   title: 'a write fault copies a page while MADV_DONTNEED empties the page table and gives it back, and then locks the table again',
   source: '0d940a9b270b (mm/pgtable: allow pte_offset_map[_lock]() to fail); collapse_pte_mapped_thp(), mails of August 2023',
   setup(stage) {
-    map(stage, WINDOW, stage.tablePages);
-    store(stage, WINDOW + 1, 1);
+    pageInTable(stage);
     stage.process.fork();
   },
   tasks: {
-    zap: ({ process, page, tablePages }) => task(call('sysMadvise', process.ref, WINDOW * page, tablePages * page, MADV_DONTNEED)),
-    fault: ({ process }) => task(call('threadStore', process.ref, WINDOW + 1, 2)),
+    zap: zapTable,
+    fault: storePage,
   },
   variants: {
     remembered: {

@@ -1,7 +1,7 @@
 /** R24: two that remove the same page table: the second must see, under the locks, that there is none any longer. */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-import { MADV_DONTNEED } from '../mm/madv.ts';
+import { zapTable } from './support/walked-table.ts';
 
 export default scenario({
   id: 'R24',
@@ -13,9 +13,8 @@ export default scenario({
   },
   tasks: {
     // The store makes the next page table: whoever wants to give one back meanwhile has to wait for the lock of the upper entries.
-    other: ({ process, page, tablePages }) =>
-      task(call('threadStore', process.ref, WINDOW + tablePages, 2), call('sysMadvise', process.ref, WINDOW * page, tablePages * page, MADV_DONTNEED)),
-    one: ({ process, page, tablePages }) => task(call('sysMadvise', process.ref, WINDOW * page, tablePages * page, MADV_DONTNEED)),
+    other: (stage) => task(call('threadStore', stage.process.ref, WINDOW + stage.tablePages, 2), ...zapTable(stage).calls),
+    one: zapTable,
   },
   variants: {
     stale: {

@@ -4,6 +4,7 @@ import { codecFor } from '../machine/boot.ts';
 import { get } from '../memory/heap.ts';
 import { Mm } from '../mm/types.ts';
 import { RLIMIT_STACK } from '../mm/util.ts';
+import { byProcess } from './support/address-spaces.ts';
 
 const GIB = 2 ** 30;
 
@@ -19,10 +20,7 @@ export default scenario({
   },
   tasks: {
     exec: ({ process }) => task(call('execProgram', process.ref, 16, 0)),
-    prlimit: ({ process, notes, machine }) => ({
-      ...task(call('doPrlimit', notes.other, process.ref, RLIMIT_STACK, GIB, -1)),
-      process: machine.processAt(notes.other),
-    }),
+    prlimit: (stage) => byProcess(stage, stage.notes.other, call('doPrlimit', stage.notes.other, stage.process.ref, RLIMIT_STACK, GIB, -1)),
   },
   holds: {
     'one limit': ({ process }) => {

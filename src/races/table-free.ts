@@ -1,22 +1,18 @@
 /**
  * Freeing a page table that somebody may be looking at without a lock: after a grace period, after an interrupt that he keeps from his CPU, or at once.
  */
-import { call, scenario, task } from '../explore/scenario.ts';
-import { map, store, WINDOW } from '../explore/setup.ts';
-import { MADV_DONTNEED } from '../mm/madv.ts';
+import { scenario } from '../explore/scenario.ts';
+import { loadPage, pageInTable, zapTable } from './support/walked-table.ts';
 
 export default scenario({
   id: 'table-free',
   title: 'a fault reads an entry of a page table without a lock while MADV_DONTNEED empties the table and gives it back',
   source: 'mm/mmu_gather.c: tlb_remove_table_free(), tlb_remove_table_smp_sync()',
-  setup(stage) {
-    map(stage, WINDOW, stage.tablePages);
-    store(stage, WINDOW + 1, 1);
-  },
+  setup: pageInTable,
   hardware: () => ({ ipis: true }),
   tasks: {
-    zap: ({ process, page, tablePages }) => task(call('sysMadvise', process.ref, WINDOW * page, tablePages * page, MADV_DONTNEED)),
-    fault: ({ process }) => task(call('threadLoad', process.ref, WINDOW + 1)),
+    zap: zapTable,
+    fault: loadPage,
   },
   variants: {
     'at-once': { switches: ['tableFreeAtOnce'], expect: 'violation', rule: 'I3', preemptions: 1, note: 'readers under RCU, and nobody waits for them' },

@@ -2,12 +2,13 @@
  * A page table of hugetlb that two processes share, with one page in it: what the entries about sharing begin with. The mapping spans all that the table can map, since
  * nothing less is shared; next to nothing of it is touched.
  */
-import { call, type Stage, type TaskSpec, task } from '../../explore/scenario.ts';
+import { call, type Stage, type TaskCall, type TaskSpec } from '../../explore/scenario.ts';
 import { hasHugetlb, hugePages, hugePool, load, MAP_NORESERVE, MAP_SHARED, map, memfd, store } from '../../explore/setup.ts';
 import { spanPages } from '../../kernel/arch.ts';
 import { codecFor } from '../../machine/boot.ts';
 import { MFD_HUGETLB } from '../../mm/file-types.ts';
 import { allocPageVector } from '../../mm/gup-types.ts';
+import { byProcess } from './address-spaces.ts';
 import { PUNCH } from './files.ts';
 
 const SHARING: readonly string[] = ['x86', 'arm64', 'riscv'];
@@ -44,7 +45,4 @@ export const childFrees = (stage: Stage): TaskSpec =>
   );
 
 /** Calls that the child makes, on its own CPU. */
-export const byChild = ({ machine, notes }: Stage, ...calls: ReturnType<typeof call>[]): TaskSpec => ({
-  ...task(...calls),
-  process: machine.processAt(notes.child),
-});
+export const byChild = (stage: Stage, ...calls: readonly TaskCall[]): TaskSpec => byProcess(stage, stage.notes.child, ...calls);

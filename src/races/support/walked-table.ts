@@ -7,13 +7,18 @@ import { MADV_DONTNEED } from '../../mm/madv.ts';
 /** The page that is there. */
 const AT = WINDOW + 1;
 
+/** Maps all that the table can map, so that nothing else keeps it. */
+export function pageInTable(stage: Stage): void {
+  map(stage, WINDOW, stage.tablePages);
+  store(stage, AT, 1);
+}
+
+/** Set-up and roots where `getPage` walks. */
 export const walkedTable = {
   setup(stage: Stage): void {
-    const { machine, notes, tablePages } = stage;
-    map(stage, WINDOW, tablePages);
-    store(stage, AT, 1);
-    machine.enter();
-    notes.vector = allocPageVector();
+    pageInTable(stage);
+    stage.machine.enter();
+    stage.notes.vector = allocPageVector();
   },
   roots: ({ notes }: Stage): number[] => [notes.vector],
 };
@@ -30,3 +35,4 @@ export const getPage =
 
 /** Walks to it by a fault, or by hardware. */
 export const loadPage = ({ process }: Stage): TaskSpec => task(call('threadLoad', process.ref, AT));
+export const storePage = ({ process }: Stage): TaskSpec => task(call('threadStore', process.ref, AT, 2));

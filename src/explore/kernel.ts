@@ -20,6 +20,8 @@
  *
  * Kernel functions are generator functions in a dialect (docs/check.md): locals are numbers, no closures, no try, nothing of the host.
  */
+import { defineStruct as describe } from '../memory/struct.ts';
+
 export { KernelBug } from '../kernel/bug.ts';
 export { defineGuard, type GuardRule } from '../kernel/guards.ts';
 export { HELD_FOLIO, HELD_READ, HELD_SPIN, HELD_VMA, HELD_WRITE, holds } from '../kernel/lockdep.ts';
@@ -27,7 +29,10 @@ export type { Op } from '../kernel/op.ts';
 export * from '../kernel/ops.ts';
 export { SW } from '../kernel/switches.ts';
 export { alloc, free } from '../memory/heap.ts';
-export { array, defineStruct, type Field, type FieldKind, type Ref, type Struct } from '../memory/struct.ts';
+export { array, type Field, type FieldKind, type Ref, type Struct } from '../memory/struct.ts';
 export * from '../mm/errno.ts';
 export * from '../mm/types.ts';
 export * from '../pagetable/canonical.ts';
+
+/** Describes a struct of a scenario's own, whose fields are touched by `get`, `set`, `add` and operations alone (memory/struct.ts). */
+export const defineStruct: typeof describe = (name, specs, guardedBy) => describe(name, specs, guardedBy, true);

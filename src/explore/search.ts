@@ -281,7 +281,10 @@ class Search {
   #step(action: Action): number {
     const { scheduler } = this.#staged;
     const { reduction } = this.#options;
-    reduction?.note(action);
+    if (reduction !== undefined) {
+      scheduler.settle();
+      reduction.note(action);
+    }
     scheduler.step(action);
     if (reduction === undefined || action >= ACTOR_BASE) return 0;
     for (let mark = scheduler.mark(); reduction.goesOn(action); mark = scheduler.mark()) {
@@ -307,6 +310,7 @@ class Search {
       scheduler.stepAgain(action, step);
       return record;
     }
+    scheduler.settle();
     sleep.begin(action);
     scheduler.stepAnew(action);
     const made = sleep.end();
@@ -372,6 +376,7 @@ class Search {
   }
 
   #always(): void {
+    this.#staged.scheduler.settle();
     for (const [rule, holds] of this.#checks) {
       const wrong = holds(this.#staged.stage);
       if (wrong !== undefined) throw new KernelBug(rule, wrong);

@@ -28,14 +28,18 @@ export class Visited {
     this.#limit = limitBytes;
   }
 
+  /** Where a state would like to be: its hash as a fraction of the table, which need not have a power of two of entries. */
+  #home(low: number, high: number): number {
+    const mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b1), 0x85ebca6b);
+    return ENTRY * Math.floor(((mixed ^ (mixed >>> 16)) >>> 0) * 2 ** -32 * this.#entries);
+  }
+
   /** The place of a state, −1 − place where it would go. Valid until the next `add`. */
   find(low: number, high: number): number {
     const table = this.#table;
     const end = table.length;
     if ((low | high) === 0) low = 1;
-    const mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b1), 0x85ebca6b);
-    // The hash as a fraction of the table, which need not have a power of two of entries.
-    let at = ENTRY * Math.floor(((mixed ^ (mixed >>> 16)) >>> 0) * 2 ** -32 * this.#entries);
+    let at = this.#home(low, high);
     for (;;) {
       const l = table[at];
       const h = table[at + 1];
@@ -89,9 +93,16 @@ export class Visited {
     }
     this.#entries = entries;
     this.moves++;
-    this.#table = new Int32Array(ENTRY * entries);
-    for (let at = 0; at < old.length; at += ENTRY)
-      if ((old[at] | old[at + 1]) !== 0) this.#put(-1 - this.find(old[at], old[at + 1]), old[at], old[at + 1], old[at + 2]);
+    const table = new Int32Array(ENTRY * entries);
+    this.#table = table;
+    for (let from = 0; from < old.length; from += ENTRY) {
+      if ((old[from] | old[from + 1]) === 0) continue;
+      let at = this.#home(old[from], old[from + 1]);
+      while ((table[at] | table[at + 1]) !== 0) at = at + ENTRY === table.length ? 0 : at + ENTRY;
+      table[at] = old[from];
+      table[at + 1] = old[from + 1];
+      table[at + 2] = old[from + 2];
+    }
     return true;
   }
 

@@ -35,13 +35,18 @@ export const setGuards = (on: boolean): void => {
   checking = on;
 };
 
-/** Slots that plain code read while `on`, as many of them as there is room for; for who asks what steps have to do with each other (explore/steps.ts). */
-export const accessLog = { on: false, count: 0, slots: new Float64Array(256) };
+/** Slots that plain code touched while `on`, and what they held then; the first LOGGED of them. For who asks what steps have to do with each other (explore/steps.ts), and by what they are known. */
+export const accessLog = { on: false, count: 0, slots: new Float64Array(256), values: new Float64Array(256) };
+export const LOGGED = 256;
 
 /** An access of the running task to a field, to be asked while `checking`. @throws {KernelBug} guard */
 export function checkAccess(ref: number, field: number, write: boolean): void {
   if (ref + field < looked.to && ref + field >= looked.from) looked.tasks = true;
-  if (accessLog.on) accessLog.slots[accessLog.count++ & 255] = ref + field;
+  if (accessLog.on) {
+    const at = accessLog.count++ % LOGGED;
+    accessLog.slots[at] = ref + field;
+    accessLog.values[at] = heap[ref + field];
+  }
   const name = layouts[heap[ref]]?.guards.get(field);
   if (name === undefined) {
     if (!(heap[ref] > 0)) deadObject(ref, field, write);

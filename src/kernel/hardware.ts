@@ -88,6 +88,10 @@ export function settleHardware(): void {
   rcuBarrier();
 }
 
+/** Whether hardware ever does anything by itself. */
+export const actsByItself = ({ speculate, evict, ipis, rcuCallbacks, storeBuffers }: HardwareOptions): boolean =>
+  speculate !== undefined || evict === true || ipis === true || rcuCallbacks === true || storeBuffers === true;
+
 /** Writes what hardware may do now into a list that has `count` actions: how many it has then. */
 export function hardwareActions(options: HardwareOptions, found: number[], count: number): number {
   const pages = options.speculate;

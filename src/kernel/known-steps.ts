@@ -3,33 +3,59 @@
  *
  * What a step does follows from what it can read: all that its task is (task-states.ts), and the memory of the machine. Of that memory it is told apart what
  * the objects of other tasks hold, and what CPUs hold (their translations): nearly no step looks there, and those who do say so (`looked`). So a step is
- * known again by its task's state and by the hash of the rest, else by the hash with the CPUs', else by that of all of it. Hardware of one CPU reads that CPU, RAM, and
+ * known again by its task's state and by the hash of the rest, else by the hash with the CPUs', else by that of all of it. Objects of which everybody tells
+ * what he reads of them (struct.ts: `told`) are apart as well: a step is known by the values that it reads there (read-trees.ts). Hardware of one CPU reads that CPU, RAM, and
  * which pages are tables. Where those are equal the code would read the same, go the same way, write the same words, announce the same operation and break
  * no rule: steps that broke one are not kept.
  *
- * While a search runs tasks are numbers of states. Their stacks are written back where code is to run.
+ * While a search runs tasks are numbers of states. Their stacks and objects are written back where code is to run, or to be looked at (`settle`).
  *
  * Invariants: states in which memory has the same hash (memory/state.ts) are taken for one, as the search itself does. A step that is taken again is no entry of the
  * journal: it is taken back by the log, in turns with the journal's parts. Steps that write the same words and lead to the same state of their task are one *effect*,
  * kept once: there are few. What is kept is bounded: when it is too much, all but what the way there stands on is forgotten.
  */
 import { grown } from '../memory/grown.ts';
-import { ARRAY, hashApart, heap, journalMark, journalWord, keepApart, LANE_RAM, stateHashHigh, stateHashLow, undoTo, wordOf } from '../memory/state.ts';
+import {
+  ARRAY,
+  FIRST_OBJECT,
+  hashApart,
+  heap,
+  journalMark,
+  journalWord,
+  keepApart,
+  LANE_APART,
+  LANE_RAM,
+  SLOT_TOP,
+  stateHashHigh,
+  stateHashLow,
+  undoTo,
+  wordOf,
+} from '../memory/state.ts';
+import { layouts } from '../memory/struct.ts';
 import { stackEnd } from './compile/runtime.ts';
+import { accessLog, LOGGED } from './guards.ts';
 import { ACTOR_BASE, changesNothing, type HardwareOptions, hardwareCpu, SPECULATE_BASE } from './hardware.ts';
 import { operations } from './op.ts';
+import { downgradeWrite, downRead, downReadTrylock, downWrite, downWriteTrylock, upRead, upWrite } from './ops.ts';
+import { ReadTrees, UNKNOWN, UNTOLD } from './read-trees.ts';
 import { Effects } from './step-effects.ts';
 import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
-import { TaskStates, WAITS_CONDITION, WAITS_DONE } from './task-states.ts';
+import { TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN, WAITS_ZERO } from './task-states.ts';
 
 /** Levels of what a step is known again by: without CPUs and other tasks (of hardware: its CPU and RAM alone), with CPUs, with all. */
 const LEVELS = 3;
 const SALTS = [0x3c6ef372, 0x1b873593, 0x68e31da4];
-/** Lanes of shares of the hash (memory/state.ts): those of tasks come first, behind RAM's those of CPUs one after the other, and of slots between them. */
-const LANE_TASKS = 0;
-const LANE_CPUS = LANE_RAM + 2;
+/** Lanes of shares of the hash (memory/state.ts): behind RAM's that of tasks, then those of CPUs one after the other. */
+const LANE_TASKS = LANE_RAM + 2;
+const LANE_CPUS = LANE_TASKS + 2;
+/** By slot, in place of a lane: it is told who reads it. */
+const TOLD = LANE_APART + 1;
 /** In the table, in place of a step: at this level nothing is known; ask at the next. */
-const DEEPER = -1;
+const DEEPER = UNTOLD;
+/** Operations on two words, a lock and the one behind it. */
+const PAIRS = new Set([downRead, downReadTrylock, upRead, downWrite, downWriteTrylock, upWrite, downgradeWrite].map(({ code }) => code));
+/** Told words that a step may read. */
+const MOST_READS = LOGGED + 3;
 /** In the table, in place of who it is: whether an action of hardware changes nothing, (answer) 1 no, 2 yes. */
 const VAIN = -(1 << 24);
 /** Words that a step may write; what writes more is rare, and runs. */
@@ -39,7 +65,7 @@ const MOST_NUMBERS = 1 << 23;
 const MOST_STEPS = 1 << 21;
 /** Words of an entry of the log: task, its state before, effect (−1: code has run), ends of the journal and of what lanes were before. */
 const LOG = 5;
-/** Words of an entry of the table: who, two of the hash, 2 + number of the step. */
+/** Words of an entry of the table: who, two of the hash, 2 + number of the step; at the first level, of tasks, the root of a tree. */
 const ENTRY = 4;
 
 /** What of the scheduler is needed here. */
@@ -54,10 +80,11 @@ export class KnownSteps {
   readonly #host: Host;
   readonly #stackSize: number;
   readonly #tasks: TaskRef[] = [];
-  /** Slots that hold tasks and CPUs. */
+  /** Slots that hold tasks and CPUs; by slot what it is told apart by (state.ts); first slots of told objects. */
   readonly #from: number;
   readonly #to: number;
   readonly #parts: Uint8Array<ArrayBuffer>;
+  readonly #heads = new Set<number>();
   readonly #cpus: CpuRef[] = [];
   readonly #lanes: number;
   /** Whether steps are taken again at all, or tasks' states are kept alone. */
@@ -66,6 +93,8 @@ export class KnownSteps {
   /** By task: the number of its state; that of the state which its stack holds, −1 when it may hold anything; where what is not zero there ends. */
   readonly #now: Int32Array<ArrayBuffer>;
   readonly #written: Int32Array<ArrayBuffer>;
+  /** By task: the state that its object is in. */
+  readonly #object: Int32Array<ArrayBuffer>;
   readonly #end: Int32Array<ArrayBuffer>;
   /** Sums of the hashes of what tasks are outside of memory (task-hash.ts). */
   tasksLow = 0;
@@ -83,9 +112,16 @@ export class KnownSteps {
   #effectOf = new Int32Array(1 << 10);
   #notes = new Int32Array(1 << 10);
   #effects: Effects;
+  #trees = new ReadTrees();
+  /** Told words that the step that is being taken has read or written, and what they held before; the first `#own` of them are its operation's. */
+  readonly #readSlots = new Int32Array(MOST_READS + MOST_WRITES);
+  readonly #readValues = new Float64Array(MOST_READS + MOST_WRITES);
+  #reads = 0;
   /** The step that was looked for: its level, and the hashes then. */
   #level = 0;
   #found = -1;
+  /** Of the first level, where its tree is known. */
+  #root = 0;
   #keyLow = 0;
   #keyHigh = 0;
   #beforeLow = 0;
@@ -113,19 +149,31 @@ export class KnownSteps {
     this.#from = from;
     this.#to = to;
     for (let cpu = firstCpu(); cpu !== 0; cpu = heap[cpu + Cpu.next]) this.#cpus[heap[cpu + Cpu.number]] = cpu;
-    const between = LANE_CPUS + 2 * this.#cpus.length;
-    this.#lanes = between + 2;
+    this.#lanes = LANE_CPUS + 2 * this.#cpus.length;
     this.#before = new Int32Array(this.#lanes);
     this.#effects = new Effects(this.#lanes);
-    this.#parts = new Uint8Array(to - from).fill(between);
+    this.#parts = new Uint8Array(heap[SLOT_TOP]);
     this.#cpus.forEach((cpu, number) => {
-      this.#parts.fill(LANE_CPUS + 2 * number, cpu - from, cpu - from + Cpu.$size);
+      this.#parts.fill(LANE_CPUS + 2 * number, cpu, cpu + Cpu.$size);
     });
-    for (const task of this.#tasks) this.#parts.fill(LANE_TASKS, task - from, task - from + Task.$size);
+    for (const task of this.#tasks) this.#parts.fill(LANE_TASKS, task, task + Task.$size);
+    this.#findTold();
     const count = this.#tasks.length;
     this.#now = new Int32Array(count);
     this.#written = new Int32Array(count);
+    this.#object = new Int32Array(count);
     this.#end = new Int32Array(count);
+  }
+
+  #findTold(): void {
+    for (let ref = FIRST_OBJECT; ref < heap[SLOT_TOP]; ) {
+      const { size, told } = layouts[Math.abs(heap[ref])];
+      if (told && heap[ref] > 0) {
+        this.#heads.add(ref);
+        this.#parts.fill(TOLD, ref + 1, ref + size);
+      }
+      ref += size;
+    }
   }
 
   /** A search begins, with the journal. */
@@ -135,13 +183,14 @@ export class KnownSteps {
     this.#last = -1;
     this.tasksLow = 0;
     this.tasksHigh = 0;
-    keepApart(this.#from, this.#parts, this.#lanes);
+    keepApart(this.#parts, this.#lanes);
     looked.from = this.#from;
     looked.to = this.#to;
     for (let number = 0; number < this.#tasks.length; number++) {
       const state = this.#stateOf(number, -1);
       this.#now[number] = state;
       this.#written[number] = state;
+      this.#object[number] = state;
       this.#end[number] = (number + 1) * this.#stackSize;
       this.tasksLow = (this.tasksLow + this.#states.low[state]) | 0;
       this.tasksHigh = (this.tasksHigh + this.#states.high[state]) | 0;
@@ -150,6 +199,7 @@ export class KnownSteps {
 
   /** It has ended: stacks are what they are again. */
   end(): void {
+    this.settle();
     for (let number = 0; number < this.#tasks.length; number++) this.writeBack(number);
     looked.to = 0;
   }
@@ -178,22 +228,39 @@ export class KnownSteps {
     this.#written[number] = state;
   }
 
+  /** Makes the tasks' objects what they are to be. */
+  settle(): void {
+    for (let number = 0; number < this.#now.length; number++) this.#settleTask(number);
+  }
+
+  #settleTask(number: number): void {
+    const state = this.#now[number];
+    if (this.#object[number] === state) return;
+    this.#states.writeObject(state, this.#tasks[number]);
+    this.#object[number] = state;
+  }
+
   // --- what may happen ------------------------------------------------------------------------------------------------------
 
   /** Writes the tasks that may take their next step into a list, from its beginning: how many they are. Asked where tasks wait for operations alone. */
   runnableInto(found: number[]): number {
     const now = this.#now;
-    const { waits } = this.#states;
+    const { waits, slots } = this.#states;
     let count = 0;
     for (let number = 0; number < now.length; number++) {
-      const kind = waits[now[number]];
-      if (kind === WAITS_DONE || (kind === WAITS_CONDITION && !this.#isFree(this.#tasks[number]))) continue;
-      found[count++] = number;
+      const state = now[number];
+      const kind = waits[state];
+      if (kind === WAITS_TURN) found[count++] = number;
+      else if (kind === WAITS_ZERO) {
+        if (heap[slots[state]] === 0) found[count++] = number;
+      } else if (kind === WAITS_CONDITION && this.#isFree(this.#tasks[number])) found[count++] = number;
     }
     return count;
   }
 
+  /** Conditions may look at all tasks. */
   #isFree(task: TaskRef): boolean {
+    this.settle();
     const { enabled } = operations[heap[task + Task.code]];
     return (enabled as NonNullable<typeof enabled>)(heap[task + Task.a], heap[task + Task.b], heap[task + Task.c], heap[task + Task.d]);
   }
@@ -251,7 +318,12 @@ export class KnownSteps {
     let level = firstLevel(action);
     for (; level < LEVELS; level++) {
       this.#setKey(level, action, stateHashLow(), stateHashHigh(), hashApart);
-      const step = this.#table[this.#place(who, this.#keyLow, this.#keyHigh) + 3] - 2;
+      const known = this.#table[this.#place(who, this.#keyLow, this.#keyHigh) + 3];
+      let step = known - 2;
+      if (level === 0 && action < ACTOR_BASE) {
+        this.#root = known;
+        step = known === 0 ? UNKNOWN : this.#trees.find(known);
+      }
       if (step === DEEPER) continue;
       if (step >= 0) this.#found = step;
       break;
@@ -269,13 +341,9 @@ export class KnownSteps {
       low = lanes[LANE_RAM] ^ lanes[LANE_CPUS + 2 * number] ^ Math.imul(pgd, 0x5bd1e995);
       high = lanes[LANE_RAM + 1] ^ lanes[LANE_CPUS + 2 * number + 1];
     } else if (level < 2) {
-      low ^= lanes[LANE_TASKS];
-      high ^= lanes[LANE_TASKS + 1];
-      const end = level === 0 ? this.#lanes - 2 : 0;
-      for (let lane = LANE_CPUS; lane < end; lane += 2) {
-        low ^= lanes[lane];
-        high ^= lanes[lane + 1];
-      }
+      const lane = level === 0 ? LANE_APART : LANE_TASKS;
+      low ^= lanes[lane];
+      high ^= lanes[lane + 1];
     }
     this.#keyLow = low ^ SALTS[level];
     this.#keyHigh = high;
@@ -333,6 +401,7 @@ export class KnownSteps {
   /** A step is about to be taken for which `find` has looked. */
   beginStep(action: number): void {
     this.#last = -1;
+    this.settle();
     this.#push(action, -1);
     this.#mark = journalMark();
     this.#beforeLow = stateHashLow();
@@ -341,6 +410,7 @@ export class KnownSteps {
     for (let lane = 0; lane < before.length; lane++) before[lane] = hashApart[lane];
     looked.cpus = false;
     looked.tasks = false;
+    looked.told = false;
     if (action >= ACTOR_BASE) return;
     this.writeBack(action);
     // Until it has ended, its stack may hold anything.
@@ -348,11 +418,35 @@ export class KnownSteps {
     this.#end[action] = (action + 1) * this.#stackSize;
     const task = this.#tasks[action];
     const a = heap[task + Task.a];
-    if (this.#isApart(a) || this.#isApart(a + heap[task + Task.b])) looked.tasks = true;
+    const b = a + heap[task + Task.b];
+    if (this.#isApart(a) || this.#isApart(b)) looked.tasks = true;
+    this.#reads = 0;
+    if (this.#heads.size === 0) return;
+    this.#noteRead(a, heap[a]);
+    if (PAIRS.has(heap[task + Task.code])) this.#noteRead(a + 1, heap[a + 1]);
+    this.#noteRead(b, heap[b]);
+    accessLog.count = 0;
+    accessLog.on = true;
   }
 
   #isApart(slot: number): boolean {
     return slot >= this.#from && slot < this.#to;
+  }
+
+  /** A word that is told has been read for the first time in a step, or is written: what it held. */
+  #noteRead(slot: number, value: number): void {
+    if (this.#parts[slot] !== TOLD) return;
+    const slots = this.#readSlots;
+    for (let i = 0; i < this.#reads; i++) if (slots[i] === slot) return;
+    slots[this.#reads] = slot;
+    this.#readValues[this.#reads++] = value;
+  }
+
+  /** What plain code has read. */
+  #noteLogged(): void {
+    accessLog.on = false;
+    if (accessLog.count > LOGGED) looked.told = true;
+    else for (let i = 0; i < accessLog.count; i++) this.#noteRead(accessLog.slots[i], accessLog.values[i]);
   }
 
   /** It has been taken. */
@@ -360,10 +454,12 @@ export class KnownSteps {
     let who = -action;
     let after = 0;
     if (action < ACTOR_BASE) {
+      if (this.#heads.size > 0) this.#noteLogged();
       who = this.#now[action];
       after = this.#stateOf(action, who);
       this.#become(action, after);
       this.#written[action] = after;
+      this.#object[action] = after;
       this.#end[action] = stackEnd(action * this.#stackSize);
       if (heap[this.#tasks[action] + Task.state] === TASK_DONE) looked.tasks = true;
     }
@@ -373,22 +469,27 @@ export class KnownSteps {
       return;
     }
     if (this.#level === LEVELS) return;
-    if (this.#states.size + this.#effects.size > MOST_NUMBERS || this.#steps === MOST_STEPS) {
+    if (this.#states.size + this.#effects.size + this.#trees.size > MOST_NUMBERS || this.#steps === MOST_STEPS) {
       this.#forget();
       return;
     }
     const effects = this.#effects;
     const kept = this.#tellWrites(action);
-    const needs = looked.tasks ? 2 : looked.cpus ? 1 : 0;
+    const needs = looked.tasks ? 2 : looked.cpus || looked.told ? 1 : 0;
     for (let level = this.#level; level < LEVELS; level++) {
       this.#setKey(level, action, this.#beforeLow, this.#beforeHigh, this.#before);
       const isLast = kept && level >= needs;
-      this.#enter(who, 2 + (isLast ? this.#steps : DEEPER));
+      const answer = isLast ? this.#steps : DEEPER;
+      if (level > 0 || action >= ACTOR_BASE) this.#enter(who, 2 + answer);
+      else {
+        const root = this.#trees.add(this.#root, this.#readSlots, this.#readValues, looked.told ? 0 : this.#reads, answer);
+        if (this.#root === 0) this.#enter(who, root);
+      }
       if (isLast) break;
     }
     if (!kept) return;
     const step = this.#steps++;
-    this.#effectOf[step] = effects.keep(after, stateHashLow() ^ this.#beforeLow, stateHashHigh() ^ this.#beforeHigh, this.#before, hashApart);
+    this.#effectOf[step] = effects.keep(who, after, stateHashLow() ^ this.#beforeLow, stateHashHigh() ^ this.#beforeHigh, this.#before, hashApart);
     this.#notes[step] = -1;
     this.#last = step;
     if (this.#steps < this.#notes.length) return;
@@ -404,12 +505,21 @@ export class KnownSteps {
     // Hardware of one CPU looks at no other.
     if (cpu !== 0) looked.cpus = false;
     const effects = this.#effects;
+    const own = action < ACTOR_BASE ? this.#tasks[action] : -Task.$size;
     effects.begin();
     for (let at = this.#mark; at < end; at += 3) {
       const array = journalWord(at);
       const index = journalWord(at + 1);
       // Frames that are backed are more than the words that say so.
       if (array >= ARRAY.groupOf) return false;
+      if (array === ARRAY.heap && this.#heads.size > 0) {
+        // Made, or freed: what links such objects is read by nobody who tells.
+        if (this.#heads.has(index)) looked.told = true;
+        this.#noteRead(index, journalWord(at + 2));
+      }
+      // What a task's object holds is part of its state.
+      if (array === ARRAY.heap && index >= own && index < own + Task.$size) continue;
+      if (array === ARRAY.heap && this.#parts[index] === LANE_TASKS) throw new Error('a step writes to the object of another task');
       if (cpu !== 0 && array !== ARRAY.words && !(array === ARRAY.heap && index >= cpu && index < cpu + Cpu.$size)) looked.cpus = true;
       effects.tell(array, index, journalWord(at + 2), wordOf(array, index));
     }
@@ -431,6 +541,7 @@ export class KnownSteps {
 
   /** What is written from now on is no step, and goes back with the journal. */
   mark(): void {
+    this.settle();
     this.#push(ACTOR_BASE, -1);
   }
 
@@ -460,14 +571,19 @@ export class KnownSteps {
     while (top > to) {
       top -= LOG;
       const effect = log[top + 2];
+      const number = log[top];
       if (effect >= 0) this.#effects.write(effect, 2);
       else {
+        // The journal takes an object back from where the step left it.
+        if (number >= 0) {
+          this.#settleTask(number);
+          this.#object[number] = log[top + 1];
+        }
         undoTo(log[top + 3], stateHashLow(), stateHashHigh());
         this.#lanesTop = log[top + 4];
         const lanes = hashApart;
         for (let lane = 0; lane < lanes.length; lane++) lanes[lane] = this.#laneLog[this.#lanesTop + lane];
       }
-      const number = log[top];
       if (number < 0) continue;
       const state = log[top + 1];
       this.#become(number, state);
@@ -479,6 +595,7 @@ export class KnownSteps {
 
   /** There is too much: what remains are the states on the way, and what was taken again on it. */
   #forget(): void {
+    this.settle();
     const old = this.#states;
     const oldEffects = this.#effects;
     const states = new TaskStates();
@@ -488,15 +605,19 @@ export class KnownSteps {
       const isTask = log[at] >= 0;
       if (isTask) log[at + 1] = states.take(old, log[at + 1]);
       const effect = log[at + 2];
-      if (effect >= 0) log[at + 2] = effects.take(oldEffects, effect, isTask ? states.take(old, oldEffects.after[effect]) : 0);
+      if (effect < 0) continue;
+      const taken = (state: number): number => (isTask ? states.take(old, state) : state);
+      log[at + 2] = effects.take(oldEffects, effect, taken(oldEffects.from[effect]), taken(oldEffects.after[effect]));
     }
     for (let number = 0; number < this.#now.length; number++) {
       this.#now[number] = states.take(old, this.#now[number]);
+      this.#object[number] = this.#now[number];
       this.#written[number] = -1;
       this.#end[number] = (number + 1) * this.#stackSize;
     }
     this.#states = states;
     this.#effects = effects;
+    this.#trees = new ReadTrees();
     this.#table = new Int32Array(ENTRY << 14);
     this.#entries = 0;
     this.#steps = 0;

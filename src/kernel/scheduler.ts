@@ -14,7 +14,7 @@ import { heap, journalMark, recording, setSlot, stateHashHigh, stateHashLow, und
 import { KernelBug } from './bug.ts';
 import { advance, backtrace, type Descriptor, S, stackEnd, startTask, TASK, useStack } from './compile/runtime.ts';
 import { setGuards } from './guards.ts';
-import { ACTOR_BASE, describeHardware, type HardwareOptions, hardwareActions, IDLE_BASE, performHardware, setHardware } from './hardware.ts';
+import { ACTOR_BASE, actsByItself, describeHardware, type HardwareOptions, hardwareActions, IDLE_BASE, performHardware, setHardware } from './hardware.ts';
 import { checkIntent, intentOf } from './intents.ts';
 import { KnownSteps } from './known-steps.ts';
 import { checkReturn, heldBy, holdersOf, lockName } from './lockdep.ts';
@@ -86,10 +86,12 @@ export class Scheduler {
   #known: KnownSteps | undefined;
   /** Whether any two tasks share a CPU. */
   #crowded = false;
+  readonly #hasActors: boolean;
 
   /** Gives the mounted machine CPUs; `adopt`: the machine has CPUs and tasks already (a copy of one that ran), whose programs are added with `adopt`. */
   constructor(options: SchedulerOptions = {}) {
     this.options = options;
+    this.#hasActors = actsByItself(options);
     this.#stackSize = options.stackSize ?? DEFAULT_STACK;
     if (firstCpu() !== 0) return;
     makeCpus(options.cpus ?? 1, options.device === true);
@@ -160,12 +162,21 @@ export class Scheduler {
   actionsInto(found: Action[]): number {
     let count = 0;
     if (this.#known !== undefined && !this.#crowded && !this.options.ipis && !this.options.storeBuffers) count = this.#known.runnableInto(found);
-    else for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) found[count++] = get(task, Task.number);
-    return hardwareActions(this.options, found, count);
+    else {
+      this.settle();
+      for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) found[count++] = get(task, Task.number);
+    }
+    return this.#hasActors ? hardwareActions(this.options, found, count) : count;
+  }
+
+  /** Tasks' objects are made what they are, for who is about to look at them: while steps are known they may lag behind. */
+  settle(): void {
+    this.#known?.settle();
   }
 
   /** Tasks that are not done. */
   get alive(): number[] {
+    this.settle();
     const found: number[] = [];
     for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (get(task, Task.state) !== TASK_DONE) found.push(get(task, Task.number));
     return found;
@@ -173,6 +184,7 @@ export class Scheduler {
 
   /** Whether a task's next step may be taken. */
   mayRun(number: number): boolean {
+    this.settle();
     return this.#mayRun(taskOf(number));
   }
 
@@ -446,6 +458,7 @@ export class Scheduler {
 
   /** What a task waits for, with who holds it. */
   waiting(number: number): string {
+    this.settle();
     const task = taskOf(number);
     const code = get(task, Task.code);
     const holding = heldBy(task);
@@ -465,6 +478,7 @@ export class Scheduler {
 
   /** What an action is, for people. */
   describe(action: Action): string {
+    this.settle();
     if (action >= ACTOR_BASE) return describeHardware(action, this.options);
     const task = taskOf(action);
     return `task ${action} ${nameOf(this.callOf(task))}: ${operationText(task)}`;

@@ -1,8 +1,8 @@
 /**
  * What steps write and where they lead their tasks, each such effect once (known-steps.ts): tens of thousands of steps have some hundred effects.
  *
- * Invariants: effects are equal when they write the same values over the same values and lead to the same state of their task; so what they do to hashes is equal.
- * Numbers are given in the order in which effects are met. Of a word there is one write, of another value than it held.
+ * Invariants: effects are equal when they write the same values over the same values and lead their task from the same state to the same; so what they do to hashes is
+ * equal. What a task's object holds is no write: it is part of the state. Numbers are given in the order in which effects are met. Of a word there is one write, of another value than it held.
  */
 import { grown } from '../memory/grown.ts';
 import { writeAgain } from '../memory/state.ts';
@@ -16,6 +16,8 @@ export class Effects {
   count = 0;
   /** By effect: the state of the task behind it, where its writes begin (one more than there are effects), what it does to hashes. */
   after = new Int32Array(1 << 8);
+  /** The state before it. */
+  from = new Int32Array(1 << 8);
   #first = new Int32Array(1 << 8);
   #shifts: Int32Array<ArrayBuffer>;
   /** Lanes behind which it does nothing. */
@@ -70,8 +72,8 @@ export class Effects {
   }
 
   /** The number of the effect whose writes have been told. `low`, `high`: what it does to the hash of memory; lanes before and behind it. */
-  keep(after: number, low: number, high: number, before: Int32Array, behind: Int32Array): number {
-    const effect = this.#find(after);
+  keep(from: number, after: number, low: number, high: number, before: Int32Array, behind: Int32Array): number {
+    const effect = this.#find(from, after);
     if (effect !== this.count) return effect;
     const by = this.#width * effect;
     this.#shifts[by] = low;
@@ -82,14 +84,14 @@ export class Effects {
   }
 
   /** Takes an effect over from others, with the state that it leads to here: its number here. */
-  take(others: Effects, other: number, after: number): number {
-    const from = others.#first[other];
-    const length = others.#first[other + 1] - from;
+  take(others: Effects, other: number, from: number, after: number): number {
+    const first = others.#first[other];
+    const length = others.#first[other + 1] - first;
     this.begin();
     if (this.#top + length > this.#writes.length) this.#growWrites(length);
-    for (let i = 0; i < length; i++) this.#writes[this.#top + i] = others.#writes[from + i];
+    for (let i = 0; i < length; i++) this.#writes[this.#top + i] = others.#writes[first + i];
     this.#top += length;
-    const effect = this.#find(after);
+    const effect = this.#find(from, after);
     if (effect !== this.count) return effect;
     for (let i = 0; i < this.#width; i++) this.#shifts[this.#width * effect + i] = others.#shifts[this.#width * other + i];
     this.#added();
@@ -97,18 +99,18 @@ export class Effects {
   }
 
   /** The effect with the writes that were told; `count`, when it is new. */
-  #find(after: number): number {
+  #find(from: number, after: number): number {
     const begin = this.#first[this.count];
     const length = this.#top - begin;
     const writes = this.#writes;
-    let hash = Math.imul(after + 1, 0x85ebca6b);
+    let hash = Math.imul(after + 1, 0x85ebca6b) ^ Math.imul(from, 0x632be5ab);
     for (let i = begin; i < this.#top; i++) hash = Math.imul(hash ^ (writes[i] | 0), 0x9e3779b1) ^ (hash >>> 15);
     const ends = this.#index.length - 1;
     let at = (hash ^ (hash >>> 15)) & ends;
     for (; this.#index[at] !== 0; at = (at + 1) & ends) {
       const effect = this.#index[at] - 1;
       const first = this.#first[effect];
-      if (this.#hashes[effect] !== hash || this.after[effect] !== after || this.#first[effect + 1] - first !== length) continue;
+      if (this.#hashes[effect] !== hash || this.after[effect] !== after || this.from[effect] !== from || this.#first[effect + 1] - first !== length) continue;
       let i = 0;
       while (i < length && writes[first + i] === writes[begin + i]) i++;
       if (i === length) return effect;
@@ -116,6 +118,7 @@ export class Effects {
     this.#index[at] = this.count + 1;
     this.#hashes[this.count] = hash;
     this.after[this.count] = after;
+    this.from[this.count] = from;
     return this.count;
   }
 
@@ -150,13 +153,12 @@ export class Effects {
   }
 
   #growWrites(need: number): void {
-    const larger = new Float64Array(2 * (this.#writes.length + need));
-    larger.set(this.#writes);
-    this.#writes = larger;
+    while (this.#top + need > this.#writes.length) this.#writes = grown(this.#writes);
   }
 
   #grow(): void {
     this.after = grown(this.after);
+    this.from = grown(this.from);
     this.#first = grown(this.#first);
     this.#hashes = grown(this.#hashes);
     this.#lanes = grown(this.#lanes);

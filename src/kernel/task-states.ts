@@ -7,6 +7,7 @@
 import { grown } from '../memory/grown.ts';
 import { heap } from '../memory/state.ts';
 import { operations } from './op.ts';
+import { downRead, spinLock } from './ops.ts';
 import { TASK_DONE, Task, type TaskRef } from './task.ts';
 import { beginLanes, laneHigh, laneLow, mixAll, mixLanes } from './task-hash.ts';
 
@@ -14,14 +15,17 @@ import { beginLanes, laneHigh, laneLow, mixAll, mixLanes } from './task-hash.ts'
 const FROM = Task.state;
 const TO = Task.heldCount + 1;
 
-/** What a task waits for: nothing ever, its turn, what its operation asks for. */
+/** What a task waits for: nothing ever, its turn, what its operation asks for, that a slot of the heap is 0. */
 export const WAITS_DONE = 0;
 export const WAITS_TURN = 1;
 export const WAITS_CONDITION = 2;
+export const WAITS_ZERO = 3;
 
 function waitsOf(task: TaskRef): number {
   if (heap[task + Task.state] === TASK_DONE) return WAITS_DONE;
-  return operations[heap[task + Task.code]].enabled === undefined ? WAITS_TURN : WAITS_CONDITION;
+  const code = heap[task + Task.code];
+  if ((code === spinLock.code && heap[task + Task.a] > 0) || code === downRead.code) return WAITS_ZERO;
+  return operations[code].enabled === undefined ? WAITS_TURN : WAITS_CONDITION;
 }
 
 export class TaskStates {
@@ -39,6 +43,8 @@ export class TaskStates {
   calls = new Int32Array(1 << 9);
   /** What it waits for: WAITS_. */
   waits = new Uint8Array(1 << 9);
+  /** The slot of WAITS_ZERO. */
+  slots = new Int32Array(1 << 9);
   /** 1 + the state that the last step from there led to. */
   #next = new Int32Array(1 << 9);
   /** Hash table: 1 + number of a state. */
@@ -100,10 +106,10 @@ export class TaskStates {
       doubles[top++] = heap[task + Task.modes + i];
     }
     // The object follows from the stack nearly always: it is compared, not hashed.
-    return this.#find(begin, top, low, high, end - base, results.length, waitsOf(task));
+    return this.#find(begin, top, low, high, end - base, results.length, waitsOf(task), heap[task + Task.a]);
   }
 
-  #find(begin: number, end: number, low: number, high: number, stack: number, calls: number, waits: number): number {
+  #find(begin: number, end: number, low: number, high: number, stack: number, calls: number, waits: number, slot: number): number {
     const hash = low ^ Math.imul(high, 0x85ebca6b);
     const mask = this.#index.length - 1;
     let at = (hash ^ (hash >>> 15)) & mask;
@@ -122,6 +128,7 @@ export class TaskStates {
     this.high[state] = high;
     this.calls[state] = calls;
     this.waits[state] = waits;
+    this.slots[state] = waits === WAITS_ZERO ? slot : 0;
     if (this.count + 2 > this.low.length) this.#growStates();
     return state;
   }
@@ -144,6 +151,23 @@ export class TaskStates {
     return base + length;
   }
 
+  /** Makes a task's object what it is in a state, beside the journal and the hash. What is behind the locks that it holds is zero. */
+  writeObject(state: number, task: TaskRef): void {
+    const doubles = this.#doubles;
+    let at = this.#first[state] + 1 + this.#stack[state] + this.calls[state];
+    const before = heap[task + Task.heldCount];
+    for (let i = task + FROM; i < task + TO; i++) heap[i] = doubles[at++];
+    const held = heap[task + Task.heldCount];
+    for (let i = 0; i < held; i++) {
+      heap[task + Task.held + i] = doubles[at++];
+      heap[task + Task.modes + i] = doubles[at++];
+    }
+    for (let i = held; i < before; i++) {
+      heap[task + Task.held + i] = 0;
+      heap[task + Task.modes + i] = 0;
+    }
+  }
+
   /** The result of the last call that has returned. */
   lastResult(state: number): number {
     return this.#doubles[this.#first[state] + this.#stack[state] + this.calls[state]];
@@ -155,7 +179,8 @@ export class TaskStates {
     const length = others.#first[state + 1] - from;
     if (this.#top + length > this.#doubles.length) this.#grow(length);
     for (let i = 0; i < length; i++) this.#doubles[this.#top + i] = others.#doubles[from + i];
-    return this.#find(this.#top, this.#top + length, others.low[state], others.high[state], others.#stack[state], others.calls[state], others.waits[state]);
+    const { low, high, calls, waits, slots } = others;
+    return this.#find(this.#top, this.#top + length, low[state], high[state], others.#stack[state], calls[state], waits[state], slots[state]);
   }
 
   #grow(need: number): void {
@@ -170,9 +195,8 @@ export class TaskStates {
     this.low = grown(this.low);
     this.high = grown(this.high);
     this.calls = grown(this.calls);
-    const waits = new Uint8Array(2 * this.waits.length);
-    waits.set(this.waits);
-    this.waits = waits;
+    this.waits = grown(this.waits);
+    this.slots = grown(this.slots);
     this.#hashes = grown(this.#hashes);
     this.#next = grown(this.#next);
     const index = new Int32Array(2 * this.#index.length);

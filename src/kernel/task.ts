@@ -163,10 +163,10 @@ export function setRunning(task: TaskRef): void {
 export const kernelState = (): number => heap[SLOT_KERNEL];
 
 /**
- * Whether the step that is being taken has looked at what CPUs hold, or at other tasks: what it does hangs on them then (known-steps.ts). Plain accesses
- * to slots [from, to) are such looks (guards.ts).
+ * Whether the step that is being taken has looked at what CPUs hold, at other tasks, or at more of told objects than is told: what it does hangs on them then
+ * (known-steps.ts). Plain accesses to slots [from, to) are looks at tasks (guards.ts).
  */
-export const looked = { cpus: false, tasks: false, from: 0, to: 0 };
+export const looked = { cpus: false, tasks: false, told: false, from: 0, to: 0 };
 
 export const firstTask = (): TaskRef => (kernelState() === 0 ? 0 : get(kernelState(), KernelState.tasks));
 export function firstCpu(): CpuRef {

@@ -1,8 +1,10 @@
 /** An array of numbers of which more are needed. */
 
+type Numbers = Int32Array<ArrayBuffer> | Float64Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+
 /** The same numbers in an array of twice the length. */
-export function grown(old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(2 * old.length);
+export function grown<T extends Numbers>(old: T): T {
+  const larger = new (old.constructor as new (length: number) => T)(2 * old.length);
   larger.set(old);
   return larger;
 }

@@ -69,7 +69,7 @@ interface Journal {
   readonly top: number;
   readonly hashLow: number;
   readonly hashHigh: number;
-  readonly apart: readonly [from: number, of: Uint8Array, lanes: Int32Array];
+  readonly apart: readonly [of: Uint8Array<ArrayBuffer>, lanes: Int32Array<ArrayBuffer>];
 }
 
 export let heap = new Float64Array(0);
@@ -216,19 +216,18 @@ function note(array: number, index: number, old: number, value: number): void {
   rehash(array, index, old, value);
 }
 
-/** Slots of the heap, from one on, whose share of the hash is known apart: by slot the first of the two lanes of `hashApart` that it goes to. */
-let apartFrom = 0;
+/** By slot of the heap: 0, or the first of the two lanes of `hashApart` that its share of the hash goes to beside LANE_APART; LANE_APART + 1 for that one alone. */
 let apartOf = new Uint8Array(0);
 /**
  * Shares of the hash, two lanes each. One is that of RAM, with which groups of frames are backed, and which pages are tables: all that hardware reads of memory.
  */
 export let hashApart = new Int32Array(0);
-/** Where it stands. */
+/** Where the sum of all slots that are told apart stands, and RAM's. */
+export const LANE_APART = 0;
 export const LANE_RAM = 2;
 
 /** From now on so many lanes of shares of the hash are known apart, which are 0 at this moment; none for no longer. */
-export function keepApart(from: number, of: Uint8Array<ArrayBuffer>, lanes: number): void {
-  apartFrom = from;
+export function keepApart(of: Uint8Array<ArrayBuffer>, lanes: number): void {
   apartOf = of;
   hashApart = new Int32Array(lanes);
 }
@@ -251,8 +250,11 @@ function rehash(array: number, index: number, old: number, value: number): void 
   if (hashApart.length === 0) return;
   let lane = LANE_RAM;
   if (array === ARRAY.heap) {
-    if (index < apartFrom || index >= apartFrom + apartOf.length) return;
-    lane = apartOf[index - apartFrom];
+    if (index >= apartOf.length || apartOf[index] === 0) return;
+    lane = apartOf[index];
+    hashApart[LANE_APART] ^= low;
+    hashApart[LANE_APART + 1] ^= high;
+    if (lane === LANE_APART + 1) return;
   } else if (array === ARRAY.flags) {
     if (((old ^ value) & PG_TABLE) === 0) return;
     low = mix(array, index, PG_TABLE, 0x165667b1);
@@ -274,13 +276,13 @@ export function startJournal(): void {
 export function stopJournal(): void {
   recording = false;
   journalTop = 0;
-  keepApart(0, new Uint8Array(0), 0);
+  keepApart(new Uint8Array(0), 0);
 }
 
 /** A journal belongs to one machine: it rests while another is mounted. */
 function putJournalAway(s: MachineState): void {
   if (!recording) return;
-  s.journal = { entries: journal, top: journalTop, hashLow, hashHigh, apart: [apartFrom, apartOf, hashApart.slice()] };
+  s.journal = { entries: journal, top: journalTop, hashLow, hashHigh, apart: [apartOf, hashApart.slice()] };
   journal = new Float64Array(3 << 10);
   stopJournal();
 }
@@ -294,8 +296,8 @@ function takeJournalUp(s: MachineState): void {
   journalTop = kept.top;
   hashLow = kept.hashLow;
   hashHigh = kept.hashHigh;
-  const [from, of, lanes] = kept.apart;
-  keepApart(from, of as Uint8Array<ArrayBuffer>, lanes.length);
+  const [of, lanes] = kept.apart;
+  keepApart(of, lanes.length);
   hashApart.set(lanes);
 }
 

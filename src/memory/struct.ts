@@ -36,20 +36,23 @@ export interface Layout {
   readonly guards: ReadonlyMap<number, string>;
   /** Offset of the count of readers that stays when an object is freed (`outlives`), 0 for none. */
   readonly stays: number;
+  /** Whether nobody reads its fields but by `get` and operations that are given their slots: steps are known by what they read there (kernel/known-steps.ts). */
+  readonly told: boolean;
 }
 
 /** All described structs, by type number (0 is none). */
-export const layouts: Layout[] = [{ name: 'none', type: 0, size: 0, fields: new Map(), guards: new Map(), stays: 0 }];
+export const layouts: Layout[] = [{ name: 'none', type: 0, size: 0, fields: new Map(), guards: new Map(), stays: 0, told: false }];
 
 type Specs = Readonly<Record<string, FieldKind | FieldSpec>>;
 
 export type Struct<T extends string, S extends Specs> = { readonly [K in keyof S]: Field<T> } & { readonly $type: number; readonly $size: number };
 
-/** Describes a struct. `guardedBy` names, field by field, the rule that must hold at each access. @throws {TypeError} when a guarded field does not exist. */
+/** Describes a struct. `guardedBy` names, field by field, the rule that must hold at each access (rules read what they like: `told` is none of them). @throws {TypeError} when a guarded field does not exist. */
 export function defineStruct<const T extends string, const S extends Specs>(
   name: T,
   specs: S,
   guardedBy: { readonly [K in keyof S]?: string } = {},
+  told = false,
 ): Struct<T, S> {
   const fields = new Map<string, FieldSpec & { offset: number }>();
   const offsets: Record<string, number> = {};
@@ -70,7 +73,7 @@ export function defineStruct<const T extends string, const S extends Specs>(
     guards.set(offsets[field], rule as string);
   }
   const type = layouts.length;
-  layouts.push({ name, type, size, fields, guards, stays });
+  layouts.push({ name, type, size, fields, guards, stays, told: told && guards.size === 0 });
   return Object.freeze({ ...offsets, $type: type, $size: size }) as Struct<T, S>;
 }
 

@@ -2,9 +2,11 @@
  * Small random programs on two words: with loops that wait for each other, checks that some run breaks, deadlocks, rounds without end. What their searches find
  * hangs on nothing but the seed.
  */
+
+import { defineStruct } from '../../../src/explore/kernel.ts';
 import { call, type Scenario, scenario, task } from '../../../src/explore/scenario.ts';
 import { randomNumbers } from '../../../src/kernel/choose.ts';
-import { get, set } from '../../../src/memory/heap.ts';
+import { alloc, get, set } from '../../../src/memory/heap.ts';
 import { globals } from '../../../src/mm/globals.ts';
 import { Globals } from '../../../src/mm/types.ts';
 import { kernelText } from '../kernel-text.ts';
@@ -39,8 +41,32 @@ function statement(random: (n: number) => number): string {
   }
 }
 
+/** Words of an object of which everybody tells what he reads there. */
+const Pair = defineStruct('pair', { first: 'number', second: 'number' });
+
+/** The same on such words. */
+export const toldProgram = (seed: number): Scenario => {
+  let pair = 0;
+  return programOn(
+    seed,
+    () => (pair = alloc(Pair)),
+    () => pair,
+    [Pair.first, Pair.second],
+  );
+};
+
 /** A scenario of two or three tasks, the same for the same seed. */
-export function smallProgram(seed: number): Scenario {
+export const smallProgram = (seed: number): Scenario =>
+  programOn(
+    seed,
+    () => {
+      for (const word of WORDS) set(globals, word, 0);
+    },
+    () => globals,
+    WORDS,
+  );
+
+function programOn(seed: number, begin: () => void, object: () => number, words: readonly number[]): Scenario {
   const random = randomNumbers(seed);
   const names = ['a', 'b', 'c'].slice(0, 2 + random(2));
   const body = (): string => Array.from({ length: 2 + random(4) }, () => statement(random)).join('\n  ');
@@ -51,13 +77,12 @@ export function smallProgram(seed: number): Scenario {
   return scenario({
     id: `small-${seed}`,
     title: text,
-    setup: () => {
-      for (const word of WORDS) set(globals, word, 0);
-    },
-    tasks: Object.fromEntries(names.map((name) => [name, () => task(call(kernel[name], globals, ...WORDS))])),
+    setup: begin,
+    ...(object() === globals ? {} : { roots: () => [object()] }),
+    tasks: Object.fromEntries(names.map((name) => [name, () => task(call(kernel[name], object(), ...words))])),
     variants: { plain: { expect: 'clean' } },
     ...(kind === 1
-      ? { always: { pair: () => (get(globals, WORDS[0]) === x && get(globals, WORDS[1]) === y && x + y > 0 ? `the words are ${x} and ${y}` : undefined) } }
+      ? { always: { pair: () => (get(object(), words[0]) === x && get(object(), words[1]) === y && x + y > 0 ? `the words are ${x} and ${y}` : undefined) } }
       : {}),
     ...(kind === 2
       ? {

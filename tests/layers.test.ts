@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { violations } from '../scripts/layers.ts';
 
-const src = join(__dirname, '../src');
+const src = join(import.meta.dirname, '../src');
 
 describe('layering', () => {
   it('holds in every source file', () => {

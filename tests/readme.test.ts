@@ -9,7 +9,7 @@ import { run } from '../src/cli/run.ts';
 import { codecMissing } from '../src/pagetable/canonical.ts';
 import { silentIo } from './support/io.ts';
 
-const root = join(__dirname, '..');
+const root = join(import.meta.dirname, '..');
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
 const blocks = (language: string): string[] => [...readme.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'g'))].map((m) => m[1]);

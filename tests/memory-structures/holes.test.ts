@@ -51,7 +51,7 @@ function place(pages: number, kind: number, mask: number): number {
 }
 
 describe('holes as the kernel gives them out', () => {
-  const [head, ...sequences] = readFileSync(join(__dirname, 'holes.txt'), 'utf8').split(/^n /m);
+  const [head, ...sequences] = readFileSync(join(import.meta.dirname, 'holes.txt'), 'utf8').split(/^n /m);
 
   it(`agrees with every mmap() of record-holes.c (${head.trim().slice(2)})`, () => {
     const seen = { down: 0, up: 0, aligned: 0, grows: 0, none: 0, guarded: 0 };

@@ -9,7 +9,7 @@ it('takes a logarithm of time', () => {
   const folder = mkdtempSync(join(tmpdir(), 'pxd-structures-'));
   try {
     const outfile = join(folder, 'speed.mjs');
-    buildSync({ entryPoints: [join(__dirname, 'speed.ts')], bundle: true, platform: 'node', format: 'esm', outfile });
+    buildSync({ entryPoints: [join(import.meta.dirname, 'speed.ts')], bundle: true, platform: 'node', format: 'esm', outfile });
     const results = JSON.parse(execFileSync(process.execPath, [outfile], { encoding: 'utf8' })) as Record<string, number>;
     console.log(
       Object.entries(results)

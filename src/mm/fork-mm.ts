@@ -86,16 +86,11 @@ function* dupMmap(mm: MmRef, old: MmRef): Op<number> {
   set(mm, Mm.execVm, get(old, Mm.execVm));
   set(mm, Mm.stackVm, get(old, Mm.stackVm));
   let error = 0;
-  let fctxs = 0;
   let vma = firstVma(old);
   while (vma !== 0 && error === 0) {
     if (!switched(SW.forkNoVmaLock)) yield* vmaStartWrite(vma);
     if ((get(vma, Vma.flags) & VM_DONTCOPY) !== 0) vmStatAccount(mm, get(vma, Vma.flags), -vmaPages(vma));
-    else {
-      const copied = yield* dupVma(mm, vma, fctxs);
-      if (copied < 0) error = copied;
-      else fctxs = copied;
-    }
+    else error = yield* dupVma(mm, vma);
     vma = get(vma, Vma.next);
   }
   if (error !== 0) set(mm, Mm.flags, get(mm, Mm.flags) | MMF_UNSTABLE);
@@ -106,12 +101,12 @@ function* dupMmap(mm: MmRef, old: MmRef): Op<number> {
   if (!switched(SW.forkFlushLate) && !switched(SW.forkNoFlush)) yield* flushTlbMm(old);
   yield* mmapWriteUnlock(old);
   if (switched(SW.forkFlushLate)) yield* flushTlbMm(old);
-  if (fctxs !== 0) yield* dupUserfaultfdComplete(fctxs, error !== 0 ? 1 : 0);
+  if (get(mm, Mm.uffdForks) !== 0) yield* dupUserfaultfdComplete(mm, error !== 0 ? 1 : 0);
   return error;
 }
 
-/** One VMA of dup_mmap(). The list of contexts of userfaultfd that were copied (0: none), from `fctxs` on, or -errno; once the copy is in the child's tree it stays there. */
-function* dupVma(mm: MmRef, vma: VmaRef, fctxs: number): Op<number> {
+/** One VMA of dup_mmap(). 0 or -errno; once the copy is in the child's tree it stays there. */
+function* dupVma(mm: MmRef, vma: VmaRef): Op<number> {
   const flags = get(vma, Vma.flags);
   const charge = (flags & VM_ACCOUNT) !== 0 ? vmaPages(vma) : 0;
   // Measured against the parent: the child has no size yet.
@@ -122,18 +117,14 @@ function* dupVma(mm: MmRef, vma: VmaRef, fctxs: number): Op<number> {
     return -ENOMEM;
   }
   set(copy, Vma.mm, mm);
-  const contexts = yield* dupUserfaultfd(copy, fctxs);
-  if (contexts < 0) {
-    yield* vmAreaFree(copy);
-    yield* vmUnacctMemory(charge);
-    return contexts;
-  }
+  let error = yield* dupUserfaultfd(copy);
   // Nothing is copied where the child starts with a clean slate.
   if ((flags & VM_WIPEONFORK) !== 0) set(copy, Vma.anonVma, 0);
-  else if ((yield* anonVmaFork(copy, vma)) !== 0) {
+  else if (error === 0 && (yield* anonVmaFork(copy, vma)) !== 0) error = -ENOMEM;
+  if (error !== 0) {
     yield* vmAreaFree(copy);
     yield* vmUnacctMemory(charge);
-    return -ENOMEM;
+    return error;
   }
   set(copy, Vma.flags, get(copy, Vma.flags) & ~VM_LOCKED_MASK);
   // Reservations are the parent's.
@@ -151,7 +142,5 @@ function* dupVma(mm: MmRef, vma: VmaRef, fctxs: number): Op<number> {
     vmaIntervalTreeInsertAfter(copy, vma, inode + Inode.iMmap);
     yield* upWrite(inode + Inode.iMmapLock);
   }
-  if ((flags & VM_WIPEONFORK) !== 0) return contexts;
-  const error = yield* copyPageRange(copy, vma);
-  return error !== 0 ? error : contexts;
+  return (flags & VM_WIPEONFORK) !== 0 ? 0 : yield* copyPageRange(copy, vma);
 }

@@ -204,6 +204,8 @@ export const Mm = defineStruct(
     filesToRelease: 'ref:file',
     /** What the call that holds the mmap lock for writing has unmapped of VMAs whose userfaultfd wants to hear of it (mm/userfaultfd-events.ts). */
     uffdUnmaps: 'ref:uffdUnmap',
+    /** While it is copied from its parent's: contexts of userfaultfds that were copied (mm/userfaultfd-events.ts). */
+    uffdForks: 'ref:uffdFork',
     process: 'ref:process',
     /** Address space identifier with its generation (mm/context.ts), 0 before the first. */
     contextId: 'number',

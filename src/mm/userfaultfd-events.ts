@@ -7,11 +7,9 @@ import type { Op } from '../kernel/op.ts';
 import { atomicAdd, downWrite, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock, upWrite } from '../kernel/ops.ts';
 import { allocObject, freeObject, pageShift } from '../memory/state.ts';
 import { ENOMEM } from './errno.ts';
-import { globals } from './globals.ts';
 import { mmapReadUnlock } from './mmap-lock.ts';
-import { mmgrab } from './process.ts';
-import { Globals, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
-import { uffdGet, uffdPut, uwqAdd, uwqRemove, uwqSleep } from './userfaultfd-queue.ts';
+import { Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
+import { newUffd, uffdGet, uffdPut, uwqAdd, uwqRemove, uwqSleep } from './userfaultfd-queue.ts';
 import { releaseAll } from './userfaultfd-register.ts';
 import {
   UFFD_EVENT_FORK,
@@ -24,7 +22,6 @@ import {
   UFFD_FEATURE_EVENT_UNMAP,
   Uffd,
   UffdFork,
-  type UffdForkRef,
   type UffdRef,
   UffdUnmap,
   type UffdUnmapRef,
@@ -41,6 +38,12 @@ function* beginChange(ctx: UffdRef): Op<number> {
   return yield* upWrite(ctx + Uffd.mapChangingLock);
 }
 
+/** What beginChange() began is over: its event was read, or there is nothing to tell. */
+function* endChange(ctx: UffdRef): Op<number> {
+  yield* atomicAdd(ctx, Uffd.mmapChanging, -1);
+  return yield* uffdPut(ctx);
+}
+
 function newEvent(event: number, a: number, b: number, c: number): UwqRef {
   const ewq: UwqRef = allocObject(Uwq.$type, Uwq.$size);
   set(ewq, Uwq.event, event);
@@ -50,7 +53,7 @@ function newEvent(event: number, a: number, b: number, c: number): UwqRef {
   return ewq;
 }
 
-/** userfaultfd_event_wait_completion: sleeps until the event was read or the userfaultfd closed. Ends what beginChange() began. */
+/** userfaultfd_event_wait_completion: sleeps until the event was read or the userfaultfd closed. Then the change is over. */
 function* eventWaitCompletion(ctx: UffdRef, ewq: UwqRef): Op<number> {
   set(ewq, Uwq.ctx, ctx);
   yield* spinLock(ctx + Uffd.eventLock);
@@ -63,49 +66,46 @@ function* eventWaitCompletion(ctx: UffdRef, ewq: UwqRef): Op<number> {
   // Nobody has got the child's context: the child does without.
   if (get(ewq, Uwq.event) === UFFD_EVENT_FORK) yield* releaseNew(get(ewq, Uwq.a));
   freeObject(ewq, Uwq.$size);
-  yield* atomicAdd(ctx, Uffd.mmapChanging, -1);
-  return yield* uffdPut(ctx);
+  return yield* endChange(ctx);
 }
 
 // --- fork -------------------------------------------------------------------------------------------------------------------
 
-/** dup_userfaultfd: the child's VMA gets a context of its own, or none. `first` is the list so far; the list with one more; −ENOMEM. */
-export function* dupUserfaultfd(vma: VmaRef, first: UffdForkRef): Op<number> {
+/** dup_userfaultfd: the child's VMA gets a context of its own, noted in the child's mm, or none. 0 or −ENOMEM. */
+export function* dupUserfaultfd(vma: VmaRef): Op<number> {
   const octx = get(vma, Vma.uffd);
-  if (octx === 0) return first;
+  if (octx === 0) return 0;
   if ((get(octx, Uffd.features) & UFFD_FEATURE_EVENT_FORK) === 0) {
     userfaultfdSetCtx(vma, 0, 0);
-    return first;
+    return 0;
   }
-  for (let fctx = first; fctx !== 0; fctx = get(fctx, UffdFork.next))
+  const mm = get(vma, Vma.mm);
+  for (let fctx = get(mm, Mm.uffdForks); fctx !== 0; fctx = get(fctx, UffdFork.next))
     if (get(fctx, UffdFork.orig) === octx) {
       set(vma, Vma.uffd, get(fctx, UffdFork.fresh));
-      return first;
+      return 0;
     }
   const fctx = yield* kmalloc(UffdFork.$type);
   if (fctx === 0) return -ENOMEM;
-  const ctx = yield* kmalloc(Uffd.$type);
+  const ctx = yield* newUffd(mm, get(octx, Uffd.flags));
   if (ctx === 0) {
     yield* kfree(UffdFork.$type, fctx);
     return -ENOMEM;
   }
-  set(ctx, Uffd.refcount, 1);
-  set(ctx, Uffd.flags, get(octx, Uffd.flags));
   set(ctx, Uffd.features, get(octx, Uffd.features));
-  set(ctx, Uffd.mm, get(vma, Vma.mm));
-  yield* mmgrab(get(vma, Vma.mm));
-  yield* atomicAdd(globals, Globals.userfaultfds, 1);
   yield* beginChange(octx);
   set(fctx, UffdFork.orig, octx);
   set(fctx, UffdFork.fresh, ctx);
-  set(fctx, UffdFork.next, first);
+  set(fctx, UffdFork.next, get(mm, Mm.uffdForks));
+  set(mm, Mm.uffdForks, fctx);
   set(vma, Vma.uffd, ctx);
-  return fctx;
+  return 0;
 }
 
-/** dup_userfaultfd_complete: tells of the child; `failed` (dup_userfaultfd_fail): there is none. */
-export function* dupUserfaultfdComplete(first: UffdForkRef, failed: number): Op<number> {
-  let fctx = first;
+/** dup_userfaultfd_complete: tells of a child, whose mm this is; `failed` (dup_userfaultfd_fail): there is none. */
+export function* dupUserfaultfdComplete(mm: MmRef, failed: number): Op<number> {
+  let fctx = get(mm, Mm.uffdForks);
+  set(mm, Mm.uffdForks, 0);
   while (fctx !== 0) {
     const next = get(fctx, UffdFork.next);
     const octx = get(fctx, UffdFork.orig);
@@ -113,8 +113,7 @@ export function* dupUserfaultfdComplete(first: UffdForkRef, failed: number): Op<
     yield* kfree(UffdFork.$type, fctx);
     if (failed === 0) yield* eventWaitCompletion(octx, newEvent(UFFD_EVENT_FORK, ctx, 0, 0));
     else {
-      yield* atomicAdd(octx, Uffd.mmapChanging, -1);
-      yield* uffdPut(octx);
+      yield* endChange(octx);
       yield* uffdPut(ctx);
     }
     fctx = next;
@@ -147,8 +146,7 @@ export function* mremapUserfaultfdComplete(ctx: UffdRef, from: Vpn, to: Vpn, pag
   if (ctx === 0) return 0;
   const size = 2 ** pageShift;
   if (failed === 0) return yield* eventWaitCompletion(ctx, newEvent(UFFD_EVENT_REMAP, from * size, to * size, pages * size));
-  yield* atomicAdd(ctx, Uffd.mmapChanging, -1);
-  return yield* uffdPut(ctx);
+  return yield* endChange(ctx);
 }
 
 // --- removal ----------------------------------------------------------------------------------------------------------------
@@ -198,8 +196,7 @@ export function* dropUffdUnmaps(mm: MmRef): Op<number> {
     const next = get(unmap, UffdUnmap.next);
     const ctx = get(unmap, UffdUnmap.ctx);
     yield* kfree(UffdUnmap.$type, unmap);
-    yield* atomicAdd(ctx, Uffd.mmapChanging, -1);
-    yield* uffdPut(ctx);
+    yield* endChange(ctx);
     unmap = next;
   }
   return 0;

@@ -4,11 +4,11 @@
  * Invariant: queues change under their lock; who is woken leaves its queue in the same step.
  */
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, get, kfree, set, spinLock, spinUnlock, waitFor, writeOnce } from '../kernel/ops.ts';
+import { atomicAdd, get, kfree, kmalloc, set, spinLock, spinUnlock, waitFor, writeOnce } from '../kernel/ops.ts';
 import type { Field, Ref } from '../memory/struct.ts';
 import { globals } from './globals.ts';
-import { mmdrop } from './process.ts';
-import { Globals, Process, type ProcessRef, Vma } from './types.ts';
+import { mmdrop, mmgrab } from './process.ts';
+import { Globals, type MmRef, Process, type ProcessRef, Vma } from './types.ts';
 import { Uffd, type UffdRef, Uwq, type UwqRef } from './userfaultfd-types.ts';
 import { firstVma } from './vma-tree.ts';
 
@@ -43,6 +43,18 @@ export function uwqRemove(ctx: UffdRef, head: Field<'uffd'>, uwq: UwqRef): void 
   set(uwq, Uwq.next, 0);
   set(uwq, Uwq.queued, 0);
   noteReadable(ctx);
+}
+
+/** A context for an address space, with one reference; 0 without memory. */
+export function* newUffd(mm: MmRef, flags: number): Op<UffdRef> {
+  const ctx = yield* kmalloc(Uffd.$type);
+  if (ctx === 0) return 0;
+  set(ctx, Uffd.refcount, 1);
+  set(ctx, Uffd.flags, flags);
+  set(ctx, Uffd.mm, mm);
+  yield* mmgrab(mm);
+  yield* atomicAdd(globals, Globals.userfaultfds, 1);
+  return ctx;
 }
 
 /** userfaultfd_ctx_get. */

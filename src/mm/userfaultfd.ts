@@ -5,16 +5,14 @@
  * Invariants: before the UFFDIO_API handshake the file does nothing; a fault that is read stays in a queue until it is woken; closing the file ends all waiting.
  */
 import type { Op } from '../kernel/op.ts';
-import { atomicAdd, get, kmalloc, set, spinLock, spinUnlock, waitFor, writeOnce } from '../kernel/ops.ts';
+import { get, set, spinLock, spinUnlock, waitFor, writeOnce } from '../kernel/ops.ts';
 import { EAGAIN, EINVAL, ENOMEM, EPERM } from './errno.ts';
 import { fdPublish, fileAlloc, intArgument } from './file.ts';
 import { FMODE_READ, FMODE_WRITE, INODE_UFFD, O_CLOEXEC, O_NONBLOCK, O_RDWR } from './file-types.ts';
-import { globals } from './globals.ts';
 import { iput, newInode } from './inode.ts';
-import { mmgrab } from './process.ts';
-import { File, type FileRef, Globals, Inode, type InodeRef, Mm, type MmRef, Process, type ProcessRef } from './types.ts';
+import { File, type FileRef, Inode, type InodeRef, Mm, type MmRef, Process, type ProcessRef } from './types.ts';
 import { putUserInt } from './uaccess.ts';
-import { uffdGet, uffdPut, uwqAdd, uwqRemove, wakeEvents, wakeUserfault } from './userfaultfd-queue.ts';
+import { newUffd, uffdGet, uffdPut, uwqAdd, uwqRemove, wakeEvents, wakeUserfault } from './userfaultfd-queue.ts';
 import { releaseAll } from './userfaultfd-register.ts';
 import {
   UFFD_EVENT_FORK,
@@ -40,15 +38,8 @@ export function* sysUserfaultfd(process: ProcessRef, flagsArgument: number): Op<
   const flags = intArgument(flagsArgument);
   if ((flags & UFFD_USER_MODE_ONLY) === 0 && !hasPtraceCapability(process)) return -EPERM;
   if ((flags & ~(UFFD_USER_MODE_ONLY | O_CLOEXEC | O_NONBLOCK)) !== 0) return -EINVAL;
-  const ctx = yield* kmalloc(Uffd.$type);
-  if (ctx === 0) return -ENOMEM;
-  const mm = get(process, Process.mm);
-  set(ctx, Uffd.refcount, 1);
-  set(ctx, Uffd.flags, flags & UFFD_USER_MODE_ONLY);
-  set(ctx, Uffd.mm, mm);
-  yield* mmgrab(mm);
-  yield* atomicAdd(globals, Globals.userfaultfds, 1);
-  return yield* newFd(process, ctx, flags & O_NONBLOCK);
+  const ctx = yield* newUffd(get(process, Process.mm), flags & UFFD_USER_MODE_ONLY);
+  return ctx === 0 ? -ENOMEM : yield* newFd(process, ctx, flags & O_NONBLOCK);
 }
 
 /** anon_inode_create_getfd: a descriptor of a context, whose reference it takes over. −ENOMEM, −EMFILE. */

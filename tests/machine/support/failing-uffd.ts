@@ -95,6 +95,8 @@ export const UFFD_SCENARIOS: readonly Scenario[] = [
     name: 'userfaultfd: fork that it is told of',
     setup: (p) => {
       mmap(p, A, 4, ANON | FIXED);
+      // The child needs an anon_vma and tables, too.
+      p.store(BigInt(A), 1, 1n);
       registered(p, UFFD_FEATURE_EVENT_FORK);
     },
     run: (p) => {

@@ -5,11 +5,13 @@
 import { describe, expect, it } from 'vitest';
 import { loadEntry, storeEntry } from '../../src/kernel/arch.ts';
 import { randomNumbers } from '../../src/kernel/choose.ts';
+import { throwSwitches } from '../../src/kernel/switches.ts';
+import { makeCpus } from '../../src/kernel/task.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { get, set } from '../../src/memory/heap.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED } from '../../src/memory/page-flags.ts';
-import { pageFlags, pageOfPfn, pagePincount, pageRefcount, setPageFlags } from '../../src/memory/state.ts';
+import { pageFlags, pageOfPfn, pagePincount, pageRefcount, setPageFlags, wordShift, words } from '../../src/memory/state.ts';
 import { haveGupFast } from '../../src/mm/gup-fast.ts';
 import { gupMustUnshare } from '../../src/mm/gup-pin.ts';
 import {
@@ -460,6 +462,54 @@ describe.each(MODES)('%s', (mode) => {
     child.exit();
     machine.enter();
     expect(checkMachine()).toEqual([]);
+  });
+
+  it('C40: a lasting pin for reading asks to unshare pages that were read before and pages that nobody has touched; a page that was written to shows nothing', () => {
+    const [read, untouched, written] = [0, 1, 2];
+    for (const name of ['pinUserPagesFast', 'pinUserPagesUnlocked'])
+      for (const broken of [false, true]) {
+        const w = new World(mode);
+        const { p, machine } = w;
+        // A file's pages, and others that a child shares.
+        const fd = w.disk(3);
+        w.map(0, 3, 3, 2 | 0x10, fd);
+        w.map(3, 3, 3, PRIVATE);
+        for (const page of [3, 4, 5]) w.store(page);
+        const child = p.fork();
+        for (const page of [0, 3]) {
+          p.load(BigInt((AT + page + read) * w.size), 4);
+          w.store(page + written);
+        }
+        machine.enter();
+        const short = w.vector();
+        // Without locks, where it was read before: the way that untouched pages hide.
+        expect(w.run('getUserPagesFast', p.mm, AT + read, 1, 0, short).through.has('followPageMask')).toBe(!haveGupFast());
+        w.put(short);
+        freePageVector(short);
+        if (broken) {
+          makeCpus(1);
+          throwSwitches(['gupNoUnshare']);
+        }
+        // A pin of an anonymous page that others share is found at once (I8).
+        for (const page of broken ? [0, 1, 2, 5] : [0, 1, 2, 3, 4, 5]) {
+          const say = `${name}, page ${page}${broken ? ', broken' : ''}`;
+          const vector = w.vector();
+          const { result, through } = w.run(name, p.mm, AT + page, 1, FOLL_LONGTERM, vector);
+          expect(result, say).toBe(1);
+          const asks = !broken && page % 3 !== written;
+          expect(through.has('wpPageCopy'), say).toBe(asks);
+          if (page % 3 !== untouched) expect(through.has('faultinPage'), say).toBe(asks);
+          // What the process stores next is seen by who has the pin.
+          w.store(page, 9n);
+          machine.enter();
+          expect(words[get(vector, PageVector.pages) << wordShift] === 9, say).toBe(!broken || page % 3 === written);
+          machine.kernel.unpinUserPages(vector, 0);
+          freePageVector(vector);
+        }
+        child.exit();
+        machine.enter();
+        if (!broken) expect(checkMachine()).toEqual([]);
+      }
   });
 
   it('F189: FOLL_ANON, and FOLL_HONOR_NUMA_FAULT', () => {

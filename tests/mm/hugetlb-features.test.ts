@@ -131,7 +131,7 @@ describe.each(sizes)('$mode, $kilobytes KiB', (size) => {
     expect(lock).not.toBe(0);
   });
 
-  test('F194, F265: pins of any part of a page, R/W and R/O, long or not, of private pages up to 32M and more, are pins of its head, which alone says that it is exclusive; to ask a tail is a bug', () => {
+  test('S01, F194, F265: pins of any part of a page, R/W and R/O, long or not, of private pages up to 32M and more, are pins of its head, which alone says that it is exclusive; to ask a tail is a bug', () => {
     for (const shared of [false, true])
       for (const longterm of [0, FOLL_LONGTERM])
         for (const write of [0, FOLL_WRITE])
@@ -163,7 +163,7 @@ describe.each(sizes)('$mode, $kilobytes KiB', (size) => {
             machine.enter();
             makeCpus(1);
             throwSwitches(['gupAsksTail']);
-            expect(() => traced('pinUserPagesUnlocked', p.mm, at / pageSize + last, 1, longterm, vector)).toThrow(/head's to say/);
+            expect(() => traced(fast ? 'pinUserPagesFast' : 'pinUserPagesUnlocked', p.mm, at / pageSize + last, 1, longterm, vector)).toThrow(/head's to say/);
           }
   });
 });

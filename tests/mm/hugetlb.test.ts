@@ -150,7 +150,7 @@ describe.each(chosen)('$mode, pages of $kilobytes KiB', (size) => {
     expect(pool.state).toEqual([1, 1, 0, 0]);
   });
 
-  test('fork: the parent writes whatever happens, the child while there are pages', () => {
+  test('S23, fork: the parent writes whatever happens, the child while there are pages', () => {
     const pool = new Pool(size, 2);
     expect(pool.map(0, 1, MAP_PRIVATE)).toBe(pool.home);
     expect(pool.write(0, 1)).toBe(0);
@@ -159,6 +159,8 @@ describe.each(chosen)('$mode, pages of $kilobytes KiB', (size) => {
     expect([pool.read(0), pool.read(0, child)]).toEqual([1, 5]);
     const second = pool.fork();
     expect(pool.state).toEqual([2, 0, 0, 0]);
+    // Nobody has promised the child a page for a copy; the one that it shares it goes on reading.
+    expect([pool.write(0, 7, second), pool.read(0, second)]).toEqual([SIGBUS, 1]);
     // No page for a copy: the child loses the one that it shares.
     expect(pool.write(0, 6)).toBe(0);
     expect([pool.read(0), pool.read(0, second), pool.write(0, 7, second)]).toEqual([6, `signal ${SIGBUS}`, SIGBUS]);

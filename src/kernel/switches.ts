@@ -27,6 +27,19 @@ export const SWITCHES = {
     does: 'who walks the tables of a hugetlb VMA holds the mmap lock only, beside which a table that is shared can be left and freed',
     origin: 'before 6.2 (mm/hugetlb: make walk functions take the lock of the VMA)',
   },
+  hugetlbFollowOwn: {
+    does: 'get_user_pages() finds pages of hugetlb, unless it pins them, by a function of its own, which takes no lock of the VMA and waits for migrations itself',
+    origin: 'in 2022 and 2023 (57a196a58421, hugetlb: simplify hugetlb handling in follow_page_mask)',
+  },
+  hugetlbFollowLeftover: {
+    does: 'that function (hugetlbFollowOwn) releases, before it waits for a migration, a lock of the VMA that it has not taken',
+    origin: 'fourth version of 57a196a58421, of October 2022, which was not taken',
+  },
+  migrationEntryAlien: { does: 'a fault takes a migration entry for something that nobody knows', origin: 'mutation' },
+  migrateHugetlbRelocks: {
+    does: 'who migrates a page of hugetlb of a file lets the lock of its mappings go when they are gone, and takes it again for those of the new page, with both pages locked',
+    origin: 'before 6.19 (b7880cb166ab, migrate: correct lock ordering for hugetlb file folios)',
+  },
   migratePinsFirst: { does: 'who migrates a page looks whether it is pinned before its entry is empty', origin: 'mutation' },
   migrateDropsDirty: {
     does: 'a page whose entry becomes a migration entry is not called dirty where the entry was',

@@ -6,7 +6,8 @@
  */
 import { entryAt, entryEnd, entryStride, spanPages, tableLevel, topLevel } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { entryGet, entrySet, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { entryGet, entrySet, get, set, spinLock, spinUnlock, switched } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { compoundPages, nextPage, pageIsCompound, subPageIndex } from '../memory/folio.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE } from '../memory/page-flags.ts';
 import { pfnOfPage } from '../memory/state.ts';
@@ -15,6 +16,7 @@ import { isCowMapping } from './copy-page-range.ts';
 import { mmSetHasPinnedFlag } from './dma-pinned.ts';
 import { EAGAIN, EBUSY, EEXIST, EFAULT, EHWPOISON, EINVAL, EMLINK, ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
+import { hugetlbFollowPageMask } from './gup-hugetlb-old.ts';
 import { gupMustUnshare, gupPutFolio, sharingState, tryGrabFolio } from './gup-pin.ts';
 import {
   allocGup,
@@ -144,10 +146,18 @@ const noPageTable = (vma: VmaRef, follFlags: number): number => ((follFlags & FO
 export function* followPageMask(vma: VmaRef, vpn: Vpn, follFlags: number, gup: GupRef): Op<number> {
   // vma_pgtable_walk_begin: what the walk finds of a table that hugetlb shares must not be left by its address space meanwhile.
   const huge = (get(vma, Vma.flags) & VM_HUGETLB) !== 0;
+  if (huge && switched(SW.hugetlbFollowOwn) && (gup === 0 || (follFlags & FOLL_PIN) === 0)) return yield* followHugetlbOld(vma, vpn, follFlags, gup);
   if (huge) yield* hugetlbWalkBegin(vma);
   const page = yield* followToLeaf(vma, vpn, follFlags, gup);
   if (huge) yield* hugetlbWalkEnd(vma);
   return page;
+}
+
+/** The same of a hugetlb VMA where it had a function of its own, which knows of one page at a time. */
+function* followHugetlbOld(vma: VmaRef, vpn: Vpn, follFlags: number, gup: GupRef): Op<number> {
+  if (gup !== 0) set(gup, Gup.run, 1);
+  const page = yield* hugetlbFollowPageMask(vma, vpn, follFlags);
+  return page !== 0 ? page : noPageTable(vma, follFlags);
 }
 
 /** follow_page_mask without the lock of the VMA's tables. */

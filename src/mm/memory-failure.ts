@@ -7,7 +7,7 @@
  * longer: whoever comes to it gets SIGBUS by the entry in its place, or finds it poisoned in its file's cache.
  */
 import type { Op } from '../kernel/op.ts';
-import { clearFlags, folioLock, folioUnlock, get, refAdd, refGetUnlessZero, set, setFlags } from '../kernel/ops.ts';
+import { clearFlags, folioLock, folioUnlock, get, refAdd, refGetUnlessZero, set, setFlags, upWrite } from '../kernel/ops.ts';
 import { allocContigRange, zoneOfPfn } from '../memory/cma.ts';
 import { compoundOrder, folioOfFrame, folioTestLarge, pageFolio, subPage } from '../memory/folio.ts';
 import { __GFP_MOVABLE, GFP_USER } from '../memory/gfp.ts';
@@ -36,7 +36,7 @@ import { allocPageVector, freePageVector, PageVector } from './gup-types.ts';
 import { dissolveFreeHugetlbFolio } from './hugetlb-dissolve.ts';
 import { MADV_SOFT_OFFLINE } from './madv.ts';
 import { migrateFolio, migrateHugetlbFolio } from './migrate.ts';
-import { folioGetAnonVma, tryToMigrate } from './migrate-rmap.ts';
+import { folioGetAnonVma, hugetlbMappingTrylock, tryToMigrate } from './migrate-rmap.ts';
 import { hasHwpoison } from './migration-entry.ts';
 import { pageIsMapped } from './rmap.ts';
 import { TTU_IGNORE_MLOCK, tryToUnmap } from './rmap-walk.ts';
@@ -172,7 +172,9 @@ function killProc(mm: MmRef, vpn: Vpn, shift: number): void {
 /** The part of unmap_poisoned_folio that leaves poison in the place of all mappings of a locked folio, as far as they can be had. */
 function* poisonMappings(folio: Page): Op<number> {
   const anonVma = folioTestAnon(folio) ? yield* folioGetAnonVma(folio) : 0;
-  yield* tryToMigrate(folio, anonVma);
+  const locked = yield* hugetlbMappingTrylock(folio);
+  if (locked >= 0) yield* tryToMigrate(folio, anonVma, locked);
+  if (locked > 0) yield* upWrite(locked);
   return anonVma !== 0 ? yield* putAnonVma(anonVma) : 0;
 }
 

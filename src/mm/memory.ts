@@ -213,6 +213,7 @@ function* doSwapPage(vmf: VmfRef): Op<number> {
   const pte = get(vmf, Vmf.origPte);
   if (isSwapPte(pte) && isGuardPte(pte)) return VM_FAULT_SIGSEGV;
   if (isMigrationEntry(pte)) {
+    if (switched(SW.migrationEntryAlien)) return VM_FAULT_SIGBUS;
     yield* migrationEntryWait(get(vmf, Vmf.pmdp), get(vmf, Vmf.vpn));
     return 0;
   }

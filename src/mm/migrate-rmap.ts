@@ -22,7 +22,6 @@ import {
   spinUnlock,
   switched,
   upRead,
-  upWrite,
 } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { compoundPages, pageFolio, subPage } from '../memory/folio.ts';
@@ -67,20 +66,31 @@ export function* folioGetAnonVma(folio: Page): Op<number> {
 }
 
 /**
- * try_to_migrate: migration entries for all mappings of a locked folio, or poison where one of its pages is poisoned; whether it worked tells pageIsMapped(). 0 when
- * nothing was tried. Of anonymous memory the caller has a reference of the anon_vma.
+ * hugetlb_folio_mapping_lock_write: the lock that tryToMigrate and removeMigrationPtes want of who has locked a page of hugetlb of a file, held for writing: tables that are
+ * shared are left with it. 0 for folios that need none; −1 when it is not to be had: faults take it before the lock of the page, so it is not waited for.
  */
-export function* tryToMigrate(folio: Page, anonVma: AnonVmaRef): Op<number> {
-  return yield* walkVmas(folio, 0, anonVma);
+export function* hugetlbMappingTrylock(folio: Page): Op<number> {
+  if (!isHugetlb(folio) || folioTestAnon(folio)) return 0;
+  const inode = pageMapping[folio];
+  if (inode === 0 || (yield* downWriteTrylock(inode + Inode.iMmapLock)) === 0) return -1;
+  return inode + Inode.iMmapLock;
 }
 
-/** remove_migration_ptes: entries of `dst` where migration entries of `src` stand. Both are the same folio where it stays. */
-export function* removeMigrationPtes(src: Page, dst: Page, anonVma: AnonVmaRef): Op<number> {
-  return yield* walkVmas(src, dst, anonVma);
+/**
+ * try_to_migrate: migration entries for all mappings of a locked folio, or poison where one of its pages is poisoned; whether it worked tells pageIsMapped(). 0 when
+ * nothing was tried. Of anonymous memory the caller has a reference of the anon_vma. `locked`: what hugetlbMappingTrylock gave.
+ */
+export function* tryToMigrate(folio: Page, anonVma: AnonVmaRef, locked: number): Op<number> {
+  return yield* walkVmas(folio, 0, anonVma, locked);
+}
+
+/** remove_migration_ptes: entries of `dst` where migration entries of `src` stand. Both are the same folio where it stays. `locked`: as above. */
+export function* removeMigrationPtes(src: Page, dst: Page, anonVma: AnonVmaRef, locked: number): Op<number> {
+  return yield* walkVmas(src, dst, anonVma, locked);
 }
 
 /** rmap_walk, for whoever has the anon_vma: the VMAs that may map a folio. With `dst` 0 mappings are taken away, else they come back. 0 when it did not look. */
-function* walkVmas(src: Page, dst: Page, anonVma: AnonVmaRef): Op<number> {
+function* walkVmas(src: Page, dst: Page, anonVma: AnonVmaRef, locked: number): Op<number> {
   const folio = dst !== 0 ? dst : src;
   const index = pageIndex[folio];
   const last = index + compoundPages(folio) - 1;
@@ -98,15 +108,10 @@ function* walkVmas(src: Page, dst: Page, anonVma: AnonVmaRef): Op<number> {
   }
   const inode = pageMapping[folio];
   if (inode === 0) return 0;
-  const lock = inode + Inode.iMmapLock;
-  // Tables of hugetlb that are shared are left with it for writing (hugetlb_folio_mapping_lock_write); faults take it before the lock of the page.
-  const writes = dst === 0 && isHugetlb(folio);
-  if (!writes) yield* downRead(lock);
-  else if ((yield* downWriteTrylock(lock)) === 0) return 0;
+  if (locked === 0) yield* downRead(inode + Inode.iMmapLock);
   for (let vma = vmaIntervalTreeIterFirst(inode + Inode.iMmap, index, last); vma !== 0; vma = vmaIntervalTreeIterNext(vma, index, last))
     if ((yield* oneVma(src, dst, vma)) === 0) break;
-  if (writes) yield* upWrite(lock);
-  else yield* upRead(lock);
+  if (locked === 0) yield* upRead(inode + Inode.iMmapLock);
   return 1;
 }
 

@@ -24,6 +24,7 @@ import {
   spinLock,
   spinUnlock,
   switched,
+  upWrite,
 } from '../kernel/ops.ts';
 import { SW } from '../kernel/switches.ts';
 import { compoundOrder, compoundPages, folioEntireMapcount, folioMapcount, folioTestLarge, prepCompound } from '../memory/folio.ts';
@@ -72,7 +73,7 @@ import { hugePteLockptr, hugePtepGet } from './huge-leaf.ts';
 import { allocFresh, countPage, dequeue, folioHstate, hugetlbLock } from './hugetlb-pool.ts';
 import { Hstate, type HstateRef } from './hugetlb-types.ts';
 import { thpMigrationSupported } from './migrate-pmd.ts';
-import { folioGetAnonVma, removeMigrationPtes, tryToMigrate } from './migrate-rmap.ts';
+import { folioGetAnonVma, hugetlbMappingTrylock, removeMigrationPtes, tryToMigrate } from './migrate-rmap.ts';
 import { isMigrationEntry, pfnSwapEntryPage } from './migration-entry.ts';
 import { pteLockptr } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
@@ -203,7 +204,13 @@ function* migrateLocked(dst: Page, src: Page): Op<number> {
   const anonVma = anon ? yield* folioGetAnonVma(src) : 0;
   let error = 0;
   if (switched(SW.migrateCountsFirst) && (yield* refAdd(src, 0)) !== expectedRefs(src) + 1) error = -EAGAIN;
-  const unmapped = error === 0 && pageIsMapped(src) ? yield* tryToMigrate(src, anonVma) : 0;
+  // Until all entries are back: who has it and wants the lock of the page would wait for us, and we for him.
+  let locked = error === 0 && pageIsMapped(src) ? yield* hugetlbMappingTrylock(src) : 0;
+  const unmapped = error === 0 && locked >= 0 && pageIsMapped(src) ? yield* tryToMigrate(src, anonVma, locked) : 0;
+  if (locked > 0 && switched(SW.migrateHugetlbRelocks)) {
+    yield* upWrite(locked);
+    locked = 0;
+  }
   if (error === 0) error = pageIsMapped(src) ? -EAGAIN : yield* moveToNewFolio(dst, src);
   if (error === 0) {
     if (hugetlb) yield* moveHugetlbState(dst, src);
@@ -211,7 +218,8 @@ function* migrateLocked(dst: Page, src: Page): Op<number> {
     // Nobody's, but for the caller's reference.
     if (!anon) yield* mappingSet(src, 0);
   }
-  if (unmapped !== 0) yield* removeMigrationPtes(src, error === 0 ? dst : src, anonVma);
+  if (unmapped !== 0) yield* removeMigrationPtes(src, error === 0 ? dst : src, anonVma, locked);
+  if (locked > 0) yield* upWrite(locked);
   if (anonVma !== 0) yield* putAnonVma(anonVma);
   return error;
 }

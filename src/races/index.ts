@@ -45,6 +45,8 @@ import e37 from './e37.ts';
 import e47 from './e47.ts';
 import e47Dirty from './e47-dirty.ts';
 import e47File from './e47-file.ts';
+import e47Gup from './e47-gup.ts';
+import e47Hugetlb from './e47-hugetlb.ts';
 import e48 from './e48.ts';
 import e50 from './e50.ts';
 import e51 from './e51.ts';
@@ -161,6 +163,8 @@ export const catalogue: readonly Scenario[] = [
   e47,
   e47Dirty,
   e47File,
+  e47Gup,
+  e47Hugetlb,
   e48,
   e50,
   e51,

@@ -3,24 +3,31 @@
  * nobody's; what somebody holds, or has no other place, stays as it is. In every mode that is looked at the machine is sound by its invariants afterwards.
  */
 import { describe, expect, test } from 'vitest';
+import { checkVariant } from '../../src/explore/check.ts';
 import { spanPages } from '../../src/kernel/arch.ts';
+import { throwSwitches } from '../../src/kernel/switches.ts';
+import { makeCpus } from '../../src/kernel/task.ts';
 import { hugePoolSetting } from '../../src/machine/hugetlb-settings.ts';
 import { Machine } from '../../src/machine/index.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { thpSetting } from '../../src/machine/thp-settings.ts';
 import { cmaRelease, freeContigRange } from '../../src/memory/cma.ts';
-import { pageIsCompound } from '../../src/memory/folio.ts';
+import { pageIsCompound, subPage } from '../../src/memory/folio.ts';
 import { get, set } from '../../src/memory/heap.ts';
-import { PG_HWPOISON, PG_MLOCKED } from '../../src/memory/page-flags.ts';
-import { pageFlags, pageOfPfn, pageRefcount, pfnOfPage, setPageRefcount } from '../../src/memory/state.ts';
+import { PG_HWPOISON, PG_LOCKED, PG_MLOCKED } from '../../src/memory/page-flags.ts';
+import { pageFlags, pageOfPfn, pageRefcount, pfnOfPage, setPageFlags, setPageRefcount } from '../../src/memory/state.ts';
 import { basePfn, Memory, memory } from '../../src/memory/zone.ts';
 import { globals } from '../../src/mm/globals.ts';
-import { allocPageVector, FOLL_LONGTERM, FOLL_WRITE, freePageVector } from '../../src/mm/gup-types.ts';
+import { allocPageVector, FOLL_LONGTERM, FOLL_PIN, FOLL_WRITE, freePageVector } from '../../src/mm/gup-types.ts';
 import { defaultHstate } from '../../src/mm/hugetlb-pool.ts';
 import { hugePages } from '../../src/mm/hugetlb-resv.ts';
 import { Hstate } from '../../src/mm/hugetlb-types.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { Globals, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, Mm } from '../../src/mm/types.ts';
+import { vmaLookup } from '../../src/mm/vma-tree.ts';
+import e47Gup from '../../src/races/e47-gup.ts';
+import e47Hugetlb from '../../src/races/e47-hugetlb.ts';
+import { traced } from './support/traced.ts';
 
 const nightly = process.env.PXD_NIGHTLY === '1';
 const MODES = nightly
@@ -239,6 +246,63 @@ describe.each(MODES)('%s: a page in use that is taken out of use moves', (mode) 
     w.sound();
     expect(offline(w, 0)).toBe(0);
     w.sound();
+  });
+});
+
+describe('get_user_pages() and pages that are migrated', () => {
+  const FOLL_GET = 2;
+
+  test.each(['x86-4level', 'arm64-4k-48', 's390x'])('F208, %s: who takes no locks comes back with fewer, who takes them waits and has the page', (mode) => {
+    const w = world(mode);
+    map(w, 3);
+    for (const i of [0, 1, 2]) w.store(i, 1 + i);
+    const { kernel } = w.machine;
+    const folio = pageOfPfn(w.frame(1));
+    const vector = allocPageVector();
+    const fast = (): number => {
+      const got = kernel.getUserPagesFastOnly(w.p.mm, AT / w.size, 3, 0, vector);
+      kernel.putUserPages(vector);
+      return got;
+    };
+    expect(fast()).toBe(3);
+    // Locked and held, as whoever migrates it has it.
+    setPageFlags(folio, pageFlags[folio] | PG_LOCKED);
+    setPageRefcount(folio, pageRefcount[folio] + 1);
+    const anonVma = kernel.folioGetAnonVma(folio);
+    expect(kernel.tryToMigrate(folio, anonVma, 0)).toBe(1);
+    expect(fast()).toBe(1);
+    kernel.removeMigrationPtes(folio, folio, anonVma, 0);
+    kernel.putAnonVma(anonVma);
+    setPageFlags(folio, pageFlags[folio] & ~PG_LOCKED);
+    setPageRefcount(folio, pageRefcount[folio] - 1);
+    expect(fast()).toBe(3);
+    freePageVector(vector);
+    w.sound();
+    expect(checkVariant(e47Gup, 'fixed', mode, { now: () => 0 })).toMatchObject({ result: 'clean', ok: true });
+  });
+
+  test('F200: the function that hugetlb had for it takes poison for nothing, pins nothing, and waits until a migration is over', () => {
+    const w = world('x86-4level');
+    hugePoolSetting('/proc/sys/vm/nr_hugepages')?.write(w.machine.kernel, 2);
+    map(w, 512, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB);
+    w.store(7, 1);
+    const folio = pageOfPfn(w.frame(0));
+    w.machine.enter();
+    makeCpus(1);
+    throwSwitches(['hugetlbFollowOwn']);
+    const follow = (flags: number): number => {
+      const { result, through } = traced('followPage', vmaLookup(w.p.mm, AT / w.size), AT / w.size + 7, flags);
+      // Who wants to pin is sent away at once.
+      expect(through.has('hugetlbFollowPageMask')).toBe((flags & FOLL_PIN) === 0);
+      return result;
+    };
+    expect(follow(FOLL_GET)).toBe(subPage(folio, 7));
+    w.machine.kernel.gupPutFolio(folio, 1, FOLL_GET);
+    expect(follow(FOLL_PIN)).toBe(0);
+    expect(w.p.syscall('madvise', AT, 512 * w.size, MADV_HWPOISON)).toBe(0);
+    expect(follow(FOLL_GET)).toBe(0);
+    throwSwitches([]);
+    expect(checkVariant(e47Hugetlb, 'own', 'x86-4level', { now: () => 0 })).toMatchObject({ result: 'clean', ok: true });
   });
 });
 

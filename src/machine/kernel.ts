@@ -47,20 +47,25 @@ function runSteps(where: Uint8Array<ArrayBuffer>, descriptor: Descriptor, a: num
   useStack(stack, where);
   if (!clean) stack.fill(0);
   clean = false;
-  if (callTask(0, STACK, descriptor, a, b, c, d, e, f, g)) while (performNext() && advance(0));
+  if (callTask(0, STACK, descriptor, a, b, c, d, e, f, g) && !runOn(stack)) {
+    const { name } = operations[stack[TASK.code] | 0];
+    throw new Error(`a lone task waits for ever: ${name}(${stack.slice(TASK.a, TASK.d + 1).join(', ')})`);
+  }
   clean = true;
   return stack[TASK.result];
 }
 
-/** Performs what the task is about to do. */
-function performNext(): true {
+/** Goes on with the task of a stack, which is the one in use, until it has ended (true) or is about to do what it would have to wait for (false). */
+export function runOn(stack: Float64Array<ArrayBuffer>): boolean {
   const places = TASK;
-  const { name, effect, enabled } = operations[stack[places.code] | 0];
-  const a = stack[places.a];
-  const b = stack[places.b];
-  const c = stack[places.c];
-  const d = stack[places.d];
-  if (enabled !== undefined && !enabled(a, b, c, d)) throw new Error(`a lone task waits for ever: ${name}(${a}, ${b}, ${c}, ${d})`);
-  stack[places.result] = effect(a, b, c, d);
+  do {
+    const { effect, enabled } = operations[stack[places.code] | 0];
+    const a = stack[places.a];
+    const b = stack[places.b];
+    const c = stack[places.c];
+    const d = stack[places.d];
+    if (enabled !== undefined && !enabled(a, b, c, d)) return false;
+    stack[places.result] = effect(a, b, c, d);
+  } while (advance(0));
   return true;
 }

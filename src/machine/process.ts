@@ -59,9 +59,6 @@ export interface GupTestOptions {
   readonly testFlags?: number;
 }
 
-/** What a process did that sleeps, or has ended since. */
-type Unfinished = { readonly result?: number };
-
 export class Process {
   readonly machine: Machine;
   /** The process's struct in the machine's heap. */
@@ -167,7 +164,7 @@ export class Process {
       // A fatal signal: what sleeps gives up.
       machine.kernel.killSleeping(this.ref);
       machine.sleepers.settle();
-      this.#unfinished = undefined;
+      this.#late = undefined;
     }
     if (machine.mayWait) machine.callWaiting(this.ref, 'sysExit', [this.ref, status], () => undefined);
     else machine.kernel.sysExit(this.ref, status);
@@ -184,18 +181,20 @@ export class Process {
    * sleeps, and for an access (which is to be done again).
    */
   takeResult(): number | undefined {
-    const result = this.asleep ? undefined : this.#unfinished?.result;
-    if (!this.asleep) this.#unfinished = undefined;
+    if (this.asleep) return undefined;
+    const result = this.#late;
+    this.#late = undefined;
     return result;
   }
 
-  #unfinished: Unfinished | undefined;
+  /** What the last call that slept has returned since. */
+  #late: number | undefined;
 
   /** Calls a kernel function that might sleep. @throws {PxdError} 'asleep' when it does, or when the process sleeps already. */
   #wait(what: string, name: string, args: readonly number[]): number {
     this.#awake(what);
     const result = this.machine.callWaiting(this.ref, name, args, (late) => {
-      this.#unfinished = { result: late };
+      this.#late = late;
     });
     if (result === undefined) throw new PxdError('asleep', `${what} of process ${this.pid} sleeps until its userfaultfd is read or resolves its fault`);
     return result;

@@ -8,9 +8,10 @@
  * itself; stacks are not part of the machine's memory, so that it can be copied only while nobody sleeps.
  */
 import { step } from 'pxd:step';
-import { advance, callTask, type Descriptor, TASK, useStack } from '../kernel/compile/runtime.ts';
+import { callTask, type Descriptor, EVERYWHERE, TASK, useStack } from '../kernel/compile/runtime.ts';
 import { setCurrent } from '../kernel/current.ts';
 import { operations } from '../kernel/op.ts';
+import { runOn } from './kernel.ts';
 
 /** Doubles of a task's stack. */
 const STACK = 2048;
@@ -23,32 +24,11 @@ interface Sleeper {
 }
 
 /** Tasks stop before what may have to wait, and nowhere else. */
-let stopsAtWaits: Uint8Array<ArrayBuffer> | undefined;
+const AT_WAITS = EVERYWHERE.map((_, code) => (operations[code]?.enabled === undefined ? 0 : 1));
 
-function waits(): Uint8Array<ArrayBuffer> {
-  if (stopsAtWaits === undefined) {
-    stopsAtWaits = new Uint8Array(256);
-    for (const [code, { enabled }] of operations.entries()) if (enabled !== undefined) stopsAtWaits[code] = 1;
-  }
-  return stopsAtWaits;
-}
-
-/** Runs a task until it has ended (true) or would wait. */
-function run(sleeper: Sleeper, begun: boolean): boolean {
-  const { stack } = sleeper;
-  let more = begun;
-  while (more) {
-    const { effect, enabled } = operations[stack[TASK.code] | 0];
-    const a = stack[TASK.a];
-    const b = stack[TASK.b];
-    const c = stack[TASK.c];
-    const d = stack[TASK.d];
-    if (enabled !== undefined && !enabled(a, b, c, d)) return false;
-    stack[TASK.result] = effect(a, b, c, d);
-    more = advance(0);
-  }
-  return true;
-}
+/** Whether there is by now what a task waits for. */
+const mayGoOn = ({ stack }: Sleeper): boolean =>
+  operations[stack[TASK.code] | 0].enabled?.(stack[TASK.a], stack[TASK.b], stack[TASK.c], stack[TASK.d]) !== false;
 
 /** The calls of a machine that sleep, by process. */
 export class Sleepers {
@@ -74,7 +54,7 @@ export class Sleepers {
     const sleeper: Sleeper = { number: ++this.#numbers, stack: new Float64Array(STACK), done };
     this.#enter(sleeper);
     const [a, b, c, d, e, f, g] = args;
-    const ended = run(sleeper, callTask(0, STACK, descriptor, a, b, c, d, e, f, g));
+    const ended = !callTask(0, STACK, descriptor, a, b, c, d, e, f, g) || runOn(sleeper.stack);
     setCurrent(0);
     if (ended) return sleeper.stack[TASK.result];
     this.#tasks.set(process, sleeper);
@@ -85,23 +65,22 @@ export class Sleepers {
   settle(): void {
     for (let moved = true; moved; ) {
       moved = false;
-      for (const [process, sleeper] of [...this.#tasks]) {
+      // What follows a call may let others go on, which are then no longer in the list.
+      for (const [process, sleeper] of this.#tasks) {
         this.#enter(sleeper);
-        const before = sleeper.stack[TASK.code];
-        const at = sleeper.stack[TASK.a];
-        const ended = run(sleeper, true);
+        const goes = mayGoOn(sleeper);
+        const ended = goes && runOn(sleeper.stack);
         setCurrent(0);
-        if (ended) {
-          this.#tasks.delete(process);
-          sleeper.done(sleeper.stack[TASK.result]);
-        }
-        if (ended || sleeper.stack[TASK.code] !== before || sleeper.stack[TASK.a] !== at) moved = true;
+        moved ||= goes;
+        if (!ended) continue;
+        this.#tasks.delete(process);
+        sleeper.done(sleeper.stack[TASK.result]);
       }
     }
   }
 
   #enter(sleeper: Sleeper): void {
     setCurrent(sleeper.number);
-    useStack(sleeper.stack, waits());
+    useStack(sleeper.stack, AT_WAITS);
   }
 }

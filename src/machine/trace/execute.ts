@@ -10,6 +10,7 @@
  * Source of the meanings: the recorder's protocol, sections 3 and 4.
  */
 import { PxdError } from '../../pagetable/error.ts';
+import { hex, num, words } from './arguments.ts';
 import { ERRNO, errnoName } from './errno.ts';
 import type { Argument, FaultRun, Operation, OperationResult } from './format.ts';
 import { DISK_DIRECTORY, type Fault, SCRATCH, SCRATCH_BYTES, TMPFS_DIRECTORY, type TraceHost } from './host.ts';
@@ -83,6 +84,7 @@ const OUTSIDE: Readonly<Record<string, Handler>> = {
 
 /** Operations carried out by the process. */
 const INSIDE: Readonly<Record<string, Handler>> = {
+  ...Object.fromEntries(Object.entries(PLAIN).map(([name, [count, address]]): [string, Handler] => [name, (e, p, a) => e.plain(p, name, a, count, address)])),
   r: (e, p, a) => e.accesses(p, 'load', num(a, 0), a.length > 1 ? num(a, 1) : 1n, 0n),
   w: (e, p, a) => e.accesses(p, 'store', num(a, 0), a.length > 1 ? num(a, 1) : 1n, num(a, 2)),
   cas: (e, p, a) => e.accesses(p, 'exchange', num(a, 0), a.length > 1 ? num(a, 1) : 1n, num(a, 2)),
@@ -111,6 +113,7 @@ const INSIDE: Readonly<Record<string, Handler>> = {
   capdrop: (e, p, a) => e.result(e.host.dropCapabilities(p, a.map(Number))),
   shmget: (e, p, a) => e.segment(p, a),
   shmat: (e, p, a) => e.attach(p, a),
+  uffd_open: (e, p, a) => e.openUserfaultfd(p, a),
 };
 
 /** Accesses that were interrupted. */
@@ -144,49 +147,44 @@ export class Executor {
     if (outside !== undefined) return outside(this, process, args);
     if (Userfaultfds.has(op)) return this.#userfaultfds.run(op, args);
     if (NOT_YET.test(op)) throw new PxdError('unavailable', `the operation "${op}" cannot be played: pxd has no swap, KSM, memcg or NUMA yet`);
-    const inside = Object.hasOwn(INSIDE, op) ? INSIDE[op] : undefined;
-    const plain = Object.hasOwn(PLAIN, op) ? PLAIN[op] : undefined;
-    const waits = op === 'wait' || op === 'uffd_unblock' || op === 'uffd_open';
-    if (inside === undefined && plain === undefined && !waits) throw new PxdError('unknown', `there is no operation "${op}"`);
-    if (process < 0 || process >= this.host.processCount || !this.host.alive(process)) return { r: 'noproc' };
+    const waits = op === 'wait' || op === 'uffd_unblock';
+    if (!waits && !Object.hasOwn(INSIDE, op)) throw new PxdError('unknown', `there is no operation "${op}"`);
+    if (this.#gone(process)) return { r: 'noproc' };
     const pending = this.#pending.get(process);
-    if (op === 'wait') return pending === undefined ? { r: 'idle' } : this.#goOn(process, pending);
-    if (op === 'uffd_unblock') {
-      if (pending === undefined) return { r: 'idle' };
-      const { r } = this.#userfaultfds.run('uffd_unregister', args);
-      return { ...this.#goOn(process, pending), u: r === 0 ? 'ok' : String(r) };
-    }
-    if (pending !== undefined) return { r: 'busy' };
-    if (op === 'uffd_open') return this.#userfaultfds.open(process, num(args, 0));
-    return this.#begin({ op, process, args });
+    if (!waits) return pending === undefined ? this.#begin({ op, process, args }) : { r: 'busy' };
+    if (pending === undefined) return { r: 'idle' };
+    if (op === 'wait') return this.#goOn(pending);
+    const { r } = this.#userfaultfds.run('uffd_unregister', args);
+    return { ...this.#goOn(pending), u: r === 0 ? 'ok' : String(r) };
   }
 
   /** `wait`: an operation that sleeps is asked for its result. */
-  #goOn(process: number, operation: Operation): OperationResult {
-    if (this.host.asleep?.(process)) return { r: 'blocked' };
-    this.#pending.delete(process);
-    this.host.resume?.(process);
+  #goOn(operation: Operation): OperationResult {
+    if (this.host.asleep?.(operation.process)) return { r: 'blocked' };
+    this.#pending.delete(operation.process);
     return this.#begin(operation);
   }
 
   /** Carries out an operation of a process, from where it was interrupted. */
   #begin(operation: Operation): OperationResult {
+    const { op, process, args } = operation;
     try {
-      return this.#inside(operation);
+      return INSIDE[op](this, process, args);
     } catch (error) {
       if (!(error instanceof PxdError) || error.code !== 'asleep') throw error;
-      this.#pending.set(operation.process, operation);
+      this.#pending.set(process, operation);
       return { r: 'blocked' };
     }
   }
 
-  #inside({ op, process, args }: Operation): OperationResult {
-    const inside = Object.hasOwn(INSIDE, op) ? INSIDE[op] : undefined;
-    const plain = Object.hasOwn(PLAIN, op) ? PLAIN[op] : undefined;
-    if (inside !== undefined) return inside(this, process, args);
-    const [count, address] = plain as readonly [number, boolean?];
+  /** A system call of numbers alone. `address`: that it returns one. */
+  plain(process: number, name: string, args: readonly Argument[], count: number, address = false): OperationResult {
     const numbers = Array.from({ length: count }, (_, i) => num(args, i));
-    return this.result(this.#call(process, op, numbers), address);
+    return this.result(this.#call(process, name, numbers), address);
+  }
+
+  openUserfaultfd(process: number, args: readonly Argument[]): OperationResult {
+    return this.#userfaultfds.open(process, num(args, 0));
   }
 
   /** The result of a call in the form of a trace; one that ended the process says so. */
@@ -460,14 +458,6 @@ export class Executor {
   }
 }
 
-const hex = (value: bigint): string => `0x${value.toString(16)}`;
-
-/** The number at a place, 0 where there is none or something else. */
-function num(args: readonly Argument[], at: number): bigint {
-  const value = args[at];
-  return typeof value === 'bigint' ? value : 0n;
-}
-
 const bytesOf = (value: string): Uint8Array => new TextEncoder().encode(`${value}\0`);
 
 const text = (args: readonly Argument[], at: number): Uint8Array => bytesOf(typeof args[at] === 'string' ? args[at] : '');
@@ -482,12 +472,6 @@ function pathOf(args: readonly Argument[]): { full: string; name: string } {
 const capped = (length: bigint): bigint => (length > BigInt(SCRATCH_BYTES) ? BigInt(SCRATCH_BYTES) : length);
 
 const transfer = (length: bigint): number => Number(length > BigInt(MOST_TRANSFER) ? BigInt(MOST_TRANSFER) : length);
-
-function words(values: readonly bigint[]): Uint8Array {
-  const view = new DataView(new ArrayBuffer(values.length * 8));
-  for (const [i, value] of values.entries()) view.setBigUint64(i * 8, value, true);
-  return new Uint8Array(view.buffer);
-}
 
 /** Folds equal neighbours: `x` or `[count, x]`. */
 export function runLengths(bytes: Uint8Array): (number | [number, number])[] {

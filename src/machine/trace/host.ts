@@ -96,10 +96,11 @@ export interface TraceHost {
   file(process: number, descriptor: number): FileView | undefined;
   /** Who plays the recorder's part of a userfaultfd: a process of its own, which is none of those above; absent where the machine has none. */
   readonly driver?: TraceDriver;
-  /** A call or an access of the process sleeps (`PxdError` 'asleep' said so): until its userfaultfd is read or resolves its fault. */
+  /**
+   * A call or an access of the process sleeps (`PxdError` 'asleep' said so): until its userfaultfd is read or resolves its fault. A call that has ended since gives its
+   * result to the next one, which is not carried out.
+   */
   asleep?(process: number): boolean;
-  /** What the next call of the process returns without being carried out: the result of the one that slept. False when there is none (an access). */
-  resume?(process: number): boolean;
 
   /** Counters of the whole machine, by the names of a snapshot's `sys` part (HugeTotal, SwapUsed, …); only those that the machine has. */
   counters(): Readonly<Record<string, number>>;

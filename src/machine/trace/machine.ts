@@ -111,35 +111,20 @@ class MachineHost implements TraceHost {
   }
 
   syscall(process: number, name: string, args: readonly bigint[]): number {
-    const late = this.#takeLate(process);
-    if (late !== undefined) return late;
-    return this.#process(process).syscall(name, ...args);
+    const p = this.#process(process);
+    return p.takeResult() ?? p.syscall(name, ...args);
   }
 
   fork(process: number): number {
-    const child = this.#takeLate(process) ?? this.#process(process).forkRaw();
+    const p = this.#process(process);
+    const child = p.takeResult() ?? p.forkRaw();
     if (child < 0) return child;
     this.#processes.push(this.machine.processAt(child));
     return this.#processes.length - 1;
   }
 
-  /** Results of calls that slept, by process. */
-  readonly #late = new Map<number, number>();
-
-  #takeLate(process: number): number | undefined {
-    const late = this.#late.get(process);
-    this.#late.delete(process);
-    return late;
-  }
-
   asleep(process: number): boolean {
     return this.#process(process).asleep;
-  }
-
-  resume(process: number): boolean {
-    const result = this.#process(process).takeResult();
-    if (result !== undefined) this.#late.set(process, result);
-    return result !== undefined;
   }
 
   #driver: TraceDriver | undefined;

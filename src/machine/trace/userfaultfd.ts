@@ -4,6 +4,7 @@
  * Invariant: arguments and results lie in the driver's memory as Linux lays them out (include/uapi/linux/userfaultfd.h).
  */
 import { PxdError } from '../../pagetable/error.ts';
+import { hex, num, words } from './arguments.ts';
 import { errnoName } from './errno.ts';
 import type { Argument, OperationResult } from './format.ts';
 import type { TraceDriver, TraceHost } from './host.ts';
@@ -110,27 +111,17 @@ export class Userfaultfds {
   }
 
   /** An ioctl whose argument is 64-bit words: the result, and the words as they are afterwards. */
-  #ioctl(fd: number, command: bigint, words: readonly bigint[]): { r: number | string; words: bigint[] } {
+  #ioctl(fd: number, command: bigint, argument: readonly bigint[]): { r: number | string; words: bigint[] } {
     const buffer = this.#driver.buffer(SOURCE);
-    const view = new DataView(new ArrayBuffer(words.length * 8));
-    for (const [i, word] of words.entries()) view.setBigUint64(i * 8, BigInt.asUintN(64, word), true);
-    this.#driver.write(buffer, new Uint8Array(view.buffer));
+    this.#driver.write(buffer, words(argument));
     const result = this.#driver.syscall('ioctl', [BigInt.asUintN(64, BigInt(fd)), command, buffer]);
-    const after = new DataView(this.#driver.read(buffer, words.length * 8).slice().buffer);
-    return { r: result < 0 ? errnoName(-result) : result, words: words.map((_, i) => after.getBigUint64(i * 8, true)) };
+    const after = new DataView(this.#driver.read(buffer, argument.length * 8).slice().buffer);
+    return { r: result < 0 ? errnoName(-result) : result, words: argument.map((_, i) => after.getBigUint64(i * 8, true)) };
   }
 }
-
-const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
 /** A count, or the errno that stands in its place. */
 function count(word: bigint): number | string {
   const signed = BigInt.asIntN(64, word);
   return signed < 0n ? errnoName(Number(-signed)) : Number(signed);
-}
-
-/** The number at a place, 0 where there is none or something else. */
-function num(args: readonly Argument[], at: number): bigint {
-  const value = args[at];
-  return typeof value === 'bigint' ? value : 0n;
 }

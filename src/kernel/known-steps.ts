@@ -37,25 +37,28 @@ import { accessLog, LOGGED } from './guards.ts';
 import { ACTOR_BASE, changesNothing, type HardwareOptions, hardwareCpu, SPECULATE_BASE } from './hardware.ts';
 import { operations } from './op.ts';
 import { downgradeWrite, downRead, downReadTrylock, downWrite, downWriteTrylock, upRead, upWrite } from './ops.ts';
-import { ReadTrees, UNKNOWN, UNTOLD } from './read-trees.ts';
+import { ALIVE, ReadTrees, UNTOLD } from './read-trees.ts';
 import { Effects } from './step-effects.ts';
 import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
 import { TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN, WAITS_ZERO } from './task-states.ts';
 
-/** Levels of what a step is known again by: without CPUs and other tasks (of hardware: its CPU and RAM alone), with CPUs, with all. */
+/**
+ * Levels of what a step is known again by: without CPUs and other tasks (of hardware: its CPU and RAM alone), with CPUs, with all. Before the last one told
+ * words are asked for that are read.
+ */
 const LEVELS = 3;
+const LAST = LEVELS - 1;
 const SALTS = [0x3c6ef372, 0x1b873593, 0x68e31da4];
-/** Lanes of shares of the hash (memory/state.ts): behind RAM's that of tasks, then those of CPUs one after the other. */
-const LANE_TASKS = LANE_RAM + 2;
-const LANE_CPUS = LANE_TASKS + 2;
-/** By slot, in place of a lane: it is told who reads it. */
-const TOLD = LANE_APART + 1;
+/** Lanes of shares of the hash (memory/state.ts): of told words, of tasks; behind RAM's those of CPUs one after the other. */
+const LANE_TOLD = LANE_APART + 2;
+const LANE_TASKS = LANE_TOLD + 2;
+const LANE_CPUS = LANE_RAM + 2;
 /** In the table, in place of a step: at this level nothing is known; ask at the next. */
 const DEEPER = UNTOLD;
 /** Operations on two words, a lock and the one behind it. */
 const PAIRS = new Set([downRead, downReadTrylock, upRead, downWrite, downWriteTrylock, upWrite, downgradeWrite].map(({ code }) => code));
 /** Told words that a step may read. */
-const MOST_READS = LOGGED + 3;
+const MOST_READS = LOGGED + 4;
 /** In the table, in place of who it is: whether an action of hardware changes nothing, (answer) 1 no, 2 yes. */
 const VAIN = -(1 << 24);
 /** Words that a step may write; what writes more is rare, and runs. */
@@ -65,7 +68,7 @@ const MOST_NUMBERS = 1 << 23;
 const MOST_STEPS = 1 << 21;
 /** Words of an entry of the log: task, its state before, effect (−1: code has run), ends of the journal and of what lanes were before. */
 const LOG = 5;
-/** Words of an entry of the table: who, two of the hash, 2 + number of the step; at the first level, of tasks, the root of a tree. */
+/** Words of an entry of the table: who, two of the hash, 2 + number of the step; of tasks, before the last level, the root of a tree. */
 const ENTRY = 4;
 
 /** What of the scheduler is needed here. */
@@ -99,6 +102,8 @@ export class KnownSteps {
   /** Sums of the hashes of what tasks are outside of memory (task-hash.ts). */
   tasksLow = 0;
   tasksHigh = 0;
+  /** Tasks that are not done. */
+  #alive = 0;
   /** What `rewind` goes back by, and what lanes were before code ran. */
   #log = new Int32Array(LOG << 10);
   logTop = 0;
@@ -120,8 +125,6 @@ export class KnownSteps {
   /** The step that was looked for: its level, and the hashes then. */
   #level = 0;
   #found = -1;
-  /** Of the first level, where its tree is known. */
-  #root = 0;
   #keyLow = 0;
   #keyHigh = 0;
   #beforeLow = 0;
@@ -170,7 +173,7 @@ export class KnownSteps {
       const { size, told } = layouts[Math.abs(heap[ref])];
       if (told && heap[ref] > 0) {
         this.#heads.add(ref);
-        this.#parts.fill(TOLD, ref + 1, ref + size);
+        this.#parts.fill(LANE_TOLD, ref + 1, ref + size);
       }
       ref += size;
     }
@@ -183,6 +186,7 @@ export class KnownSteps {
     this.#last = -1;
     this.tasksLow = 0;
     this.tasksHigh = 0;
+    this.#alive = 0;
     keepApart(this.#parts, this.#lanes);
     looked.from = this.#from;
     looked.to = this.#to;
@@ -191,6 +195,7 @@ export class KnownSteps {
       this.#now[number] = state;
       this.#written[number] = state;
       this.#object[number] = state;
+      if (this.#states.waits[state] !== WAITS_DONE) this.#alive++;
       this.#end[number] = (number + 1) * this.#stackSize;
       this.tasksLow = (this.tasksLow + this.#states.low[state]) | 0;
       this.tasksHigh = (this.tasksHigh + this.#states.high[state]) | 0;
@@ -206,11 +211,13 @@ export class KnownSteps {
 
   /** A task is in another state. */
   #become(number: number, state: number): void {
-    const { low, high } = this.#states;
+    const { low, high, waits } = this.#states;
     const before = this.#now[number];
     this.tasksLow = (this.tasksLow - low[before] + low[state]) | 0;
     this.tasksHigh = (this.tasksHigh - high[before] + high[state]) | 0;
     this.#now[number] = state;
+    if (waits[before] === WAITS_DONE) this.#alive++;
+    if (waits[state] === WAITS_DONE) this.#alive--;
   }
 
   /** The number of the state that a task's stack holds. */
@@ -267,10 +274,7 @@ export class KnownSteps {
 
   /** Whether all tasks are done. */
   get done(): boolean {
-    const now = this.#now;
-    const { waits } = this.#states;
-    for (let number = 0; number < now.length; number++) if (waits[now[number]] !== WAITS_DONE) return false;
-    return true;
+    return this.#alive === 0;
   }
 
   /** Whether hardware that reads ahead would find nothing new (hardware.ts), which it may have been asked before where it would read the same. */
@@ -319,11 +323,7 @@ export class KnownSteps {
     for (; level < LEVELS; level++) {
       this.#setKey(level, action, stateHashLow(), stateHashHigh(), hashApart);
       const known = this.#table[this.#place(who, this.#keyLow, this.#keyHigh) + 3];
-      let step = known - 2;
-      if (level === 0 && action < ACTOR_BASE) {
-        this.#root = known;
-        step = known === 0 ? UNKNOWN : this.#trees.find(known);
-      }
+      const step = level === LAST || action >= ACTOR_BASE || known === 0 ? known - 2 : this.#trees.find(known, this.#alive);
       if (step === DEEPER) continue;
       if (step >= 0) this.#found = step;
       break;
@@ -340,10 +340,12 @@ export class KnownSteps {
       const pgd = mm === 0 ? 0 : this.#host.pgdOf(mm);
       low = lanes[LANE_RAM] ^ lanes[LANE_CPUS + 2 * number] ^ Math.imul(pgd, 0x5bd1e995);
       high = lanes[LANE_RAM + 1] ^ lanes[LANE_CPUS + 2 * number + 1];
-    } else if (level < 2) {
-      const lane = level === 0 ? LANE_APART : LANE_TASKS;
-      low ^= lanes[lane];
-      high ^= lanes[lane + 1];
+    } else if (level === 0) {
+      low ^= lanes[LANE_APART];
+      high ^= lanes[LANE_APART + 1];
+    } else if (level < LAST) {
+      low ^= lanes[LANE_TASKS] ^ lanes[LANE_TOLD];
+      high ^= lanes[LANE_TASKS + 1] ^ lanes[LANE_TOLD + 1];
     }
     this.#keyLow = low ^ SALTS[level];
     this.#keyHigh = high;
@@ -358,6 +360,13 @@ export class KnownSteps {
     this.#table[at + 1] = this.#keyLow;
     this.#table[at + 2] = this.#keyHigh;
     this.#table[at + 3] = value;
+  }
+
+  /** One more way in the tree of the key that was set. */
+  #addTo(who: number, answer: number): void {
+    const root = this.#table[this.#place(who, this.#keyLow, this.#keyHigh) + 3];
+    const now = this.#trees.add(root, this.#readSlots, this.#readValues, looked.told ? 0 : this.#reads, answer);
+    if (root === 0) this.#enter(who, now);
   }
 
   /** The place of an entry in the table, or where it would go. */
@@ -435,7 +444,10 @@ export class KnownSteps {
 
   /** A word that is told has been read for the first time in a step, or is written: what it held. */
   #noteRead(slot: number, value: number): void {
-    if (this.#parts[slot] !== TOLD) return;
+    if (this.#parts[slot] === LANE_TOLD) this.#addRead(slot, value);
+  }
+
+  #addRead(slot: number, value: number): void {
     const slots = this.#readSlots;
     for (let i = 0; i < this.#reads; i++) if (slots[i] === slot) return;
     slots[this.#reads] = slot;
@@ -461,7 +473,8 @@ export class KnownSteps {
       this.#written[action] = after;
       this.#object[action] = after;
       this.#end[action] = stackEnd(action * this.#stackSize);
-      if (heap[this.#tasks[action] + Task.state] === TASK_DONE) looked.tasks = true;
+      // What is noted of the end of a task hangs on whether it is the last (keepNote).
+      if (heap[this.#tasks[action] + Task.state] === TASK_DONE) this.#addRead(ALIVE, this.#alive + 1);
     }
     if (!this.#again) return;
     if (this.#found >= 0) {
@@ -475,16 +488,13 @@ export class KnownSteps {
     }
     const effects = this.#effects;
     const kept = this.#tellWrites(action);
-    const needs = looked.tasks ? 2 : looked.cpus || looked.told ? 1 : 0;
+    const needs = looked.tasks || looked.told ? LAST : looked.cpus ? 1 : 0;
     for (let level = this.#level; level < LEVELS; level++) {
       this.#setKey(level, action, this.#beforeLow, this.#beforeHigh, this.#before);
       const isLast = kept && level >= needs;
       const answer = isLast ? this.#steps : DEEPER;
-      if (level > 0 || action >= ACTOR_BASE) this.#enter(who, 2 + answer);
-      else {
-        const root = this.#trees.add(this.#root, this.#readSlots, this.#readValues, looked.told ? 0 : this.#reads, answer);
-        if (this.#root === 0) this.#enter(who, root);
-      }
+      if (level === LAST || action >= ACTOR_BASE) this.#enter(who, 2 + answer);
+      else this.#addTo(who, answer);
       if (isLast) break;
     }
     if (!kept) return;

@@ -12,6 +12,9 @@ import { heap } from '../memory/state.ts';
 export const UNKNOWN = -2;
 export const UNTOLD = -1;
 
+/** In place of a slot: how many tasks are not done. */
+export const ALIVE = -1;
+
 /** Values of one word that are asked for. */
 const MOST_EDGES = 24;
 
@@ -32,13 +35,13 @@ export class ReadTrees {
     return this.#nodes + this.#edges;
   }
 
-  /** The leaf to which what memory holds leads from a node. */
-  find(root: number): number {
+  /** The leaf to which what memory holds leads from a node, with so many tasks that are not done. */
+  find(root: number, alive: number): number {
     const slots = this.#slot;
     const first = this.#first;
     let node = root;
     for (let slot = slots[node]; slot !== 0; slot = slots[node]) {
-      const value = heap[slot];
+      const value = slot === ALIVE ? alive : heap[slot];
       let edge = first[node];
       while (edge !== 0 && this.#value[edge] !== value) edge = this.#next[edge];
       if (edge === 0) return UNKNOWN;

@@ -319,7 +319,7 @@ export const SWITCHES = {
     origin: 'proposed in May 2023 (mm/khugepaged: retract_page_tables() without mmap or vma lock), before its recheck',
   },
   retractMmapLock: {
-    does: 'who takes emptied page tables from those who map a new huge page of a file leaves alone whoever has the mmap lock just then',
+    does: 'who takes emptied page tables from those who map a new huge page of a file leaves alone whoever has the mmap lock just then: khugepaged sees to him later',
     origin: 'before 6.6 (1043173eb5eb, mm/khugepaged: retract_page_tables() without mmap or vma lock)',
   },
   collapseFillsUnasked: {

@@ -7,10 +7,10 @@ import { globals } from '../mm/globals.ts';
 import { hugetlbPmdShared } from '../mm/hugetlb-share.ts';
 import { Hstate, Hugetlb } from '../mm/hugetlb-types.ts';
 import { leafFrame } from '../mm/leaves.ts';
-import { PTE_MARKER_POISONED, pteMarker, ptePfn, ptePresent } from '../mm/pgtable.ts';
+import { ptePfn, ptePresent } from '../mm/pgtable.ts';
 import { File, Globals, Inode, Vma } from '../mm/types.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
 import { PAGE, type PageView } from './proc/view.ts';
+import { entryFlags, markerKind } from './view-entry.ts';
 
 /** The pool of a hugetlb VMA. */
 export const hstateOf = (vma: number): number => get(get(get(vma, Vma.file), File.inode), Inode.hstate);
@@ -21,9 +21,8 @@ export const hugePagesOf = (h: number): number => 2 ** get(h, Hstate.order);
 /** The pages [vpn, end) that a leaf of a hugetlb VMA maps. */
 export function hugetlbLeaf(h: number, vpn: number, end: number, pte: number, at: number, found: PageView[]): void {
   if (!ptePresent(pte)) {
-    const marker = pteMarker(pte);
-    if (marker === 0) return;
-    const kind = (marker & PTE_MARKER_POISONED) !== 0 ? 'poison' : 'uffd-wp';
+    const kind = markerKind(pte);
+    if (kind === undefined) return;
     for (let v = vpn; v < end; v++) found.push({ vpn: v, kind, key: 0, flags: PAGE.HUGETLB, mapcount: 0, order: 0, index: 0 });
     return;
   }
@@ -31,10 +30,7 @@ export function hugetlbLeaf(h: number, vpn: number, end: number, pte: number, at
   const page = pageFolio(pageOfPfn(ptePfn(pte)));
   const mapcount = folioMapcount(page);
   const shared = hugetlbPmdShared(h, at);
-  let flags: number = PAGE.HUGETLB;
-  if ((pte & PTE_ACCESSED) !== 0) flags |= PAGE.YOUNG;
-  if ((pte & PTE_DIRTY) !== 0) flags |= PAGE.ENTRY_DIRTY;
-  if ((pte & PTE_UFFD_WP) !== 0) flags |= PAGE.UFFD_WP;
+  let flags = PAGE.HUGETLB | entryFlags(pte);
   if ((pageFlags[page] & PG_ANON) !== 0) flags |= PAGE.ANON;
   if ((pageFlags[page] & PG_ANON_EXCLUSIVE) !== 0) flags |= PAGE.ANON_EXCLUSIVE;
   if ((pageFlags[page] & PG_DIRTY) !== 0) flags |= PAGE.DIRTY;

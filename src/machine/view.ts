@@ -22,13 +22,14 @@ import { isHugeZeroPmd } from '../mm/huge-zero.ts';
 import { HugetlbSuper } from '../mm/hugetlb-types.ts';
 import { forEachLeaf } from '../mm/leaves.ts';
 import { MOUNT_PATHS, MOUNT_POINTS } from '../mm/paths.ts';
-import { isSwapPte, PTE_MARKER_GUARD, PTE_MARKER_POISONED, PTE_PAYLOAD, pteMarker, ptePfn, ptePresent } from '../mm/pgtable.ts';
+import { PTE_PAYLOAD, ptePfn, ptePresent } from '../mm/pgtable.ts';
 import { File, Globals, Inode, MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS, Mm, Name, Process as ProcessStruct, Vma } from '../mm/types.ts';
 import { VM_DROPPABLE, VM_HUGETLB, VM_SEALED, VMH_SYNC, VMH_UFFD_MINOR } from '../mm/vm-flags.ts';
 import { firstVma } from '../mm/vma-tree.ts';
-import { PTE_ACCESSED, PTE_DIRTY, PTE_SPECIAL, PTE_UFFD_WP } from '../pagetable/canonical.ts';
+import { PTE_SPECIAL } from '../pagetable/canonical.ts';
 import type { Machine } from './machine.ts';
 import { type FileKind, type FileView, PAGE, type PageView, type ProcessView, type VmaView } from './proc/view.ts';
+import { entryFlags, markerKind } from './view-entry.ts';
 import { hstateOf, hugePagesOf, hugetlbLeaf } from './view-hugetlb.ts';
 
 /** Flags of struct page → bits of a view. */
@@ -103,12 +104,13 @@ export function fileView(process: number, descriptor: number): FileView | undefi
   return inode === 0 || get(inode, Inode.kind) === INODE_PIPE || KINDS[get(inode, Inode.kind)] === undefined ? undefined : inodeView(inode);
 }
 
-/** Linux's bits of a VMA's flags: two of ours stand elsewhere there. */
-const linuxHighFlags = (flags: number): number => ((flags & VMH_SYNC) !== 0 ? 2 ** 23 : 0) + ((flags & VMH_UFFD_MINOR) !== 0 ? 2 ** 41 : 0);
-
-function linuxFlags(flags: number): number {
+/** Linux's bits of a VMA's flags: some of ours stand elsewhere there. */
+function linuxFlags(vma: number): number {
+  const flags = get(vma, Vma.flags);
+  const high = get(vma, Vma.highFlags);
+  const moved = (has: number, bit: number): number => (has !== 0 ? 2 ** bit : 0);
   const low = (flags & ~(VM_SEALED | VM_DROPPABLE)) >>> 0;
-  return low + ((flags & VM_SEALED) !== 0 ? 2 ** 42 : 0) + ((flags & VM_DROPPABLE) !== 0 ? 2 ** 40 : 0);
+  return low + moved(flags & VM_SEALED, 42) + moved(flags & VM_DROPPABLE, 40) + moved(high & VMH_SYNC, 23) + moved(high & VMH_UFFD_MINOR, 41);
 }
 
 const noPage = (vpn: number) => ({ vpn, key: 0, flags: 0, mapcount: 0, order: 0, index: 0 });
@@ -116,12 +118,10 @@ const noPage = (vpn: number) => ({ vpn, key: 0, flags: 0, mapcount: 0, order: 0,
 /** A page of a view: what an entry of a level maps there. */
 function pageView(vpn: number, pte: number, level: number): PageView {
   if (!ptePresent(pte)) {
-    const marker = pteMarker(pte);
-    if (isSwapPte(pte) && marker !== 0)
-      return { ...noPage(vpn), kind: (marker & PTE_MARKER_GUARD) !== 0 ? 'guard' : (marker & PTE_MARKER_POISONED) !== 0 ? 'poison' : 'uffd-wp' };
-    return { ...noPage(vpn), kind: 'swap', key: ptePfn(pte) };
+    const kind = markerKind(pte);
+    return kind === undefined ? { ...noPage(vpn), kind: 'swap', key: ptePfn(pte) } : { ...noPage(vpn), kind };
   }
-  const own = ((pte & PTE_ACCESSED) !== 0 ? PAGE.YOUNG : 0) | ((pte & PTE_DIRTY) !== 0 ? PAGE.ENTRY_DIRTY : 0) | ((pte & PTE_UFFD_WP) !== 0 ? PAGE.UFFD_WP : 0);
+  const own = entryFlags(pte);
   if (isHugeZeroPmd(pte)) return { ...noPage(vpn), kind: 'huge-zero', flags: own };
   const page = level === 0 ? pageOfPfn(ptePfn(pte)) : subPage(pageOfPfn(ptePfn(pte)), vpn % spanPages(level));
   if ((pte & PTE_SPECIAL) !== 0 || page === get(globals, Globals.zeroPage)) return { ...noPage(vpn), kind: 'zero', flags: own };
@@ -151,7 +151,7 @@ function vmaView(vma: number, pgd: number): VmaView {
   return {
     start,
     end,
-    flags: linuxFlags(get(vma, Vma.flags)) + linuxHighFlags(get(vma, Vma.highFlags)),
+    flags: linuxFlags(vma),
     pgoff: get(vma, Vma.pgoff),
     file: file === 0 ? undefined : inodeView(get(file, File.inode)),
     pages,

@@ -676,11 +676,9 @@ const NOT_ALONE: Readonly<Record<string, string>> = {
   'drainToUser: src/mm/vmsplice.ts upWrite': 'waits for who writes',
   'eventWaitCompletion: src/mm/userfaultfd-events.ts spinUnlock': 'waits for who reads events',
   'handleUserfault: src/mm/userfaultfd-fault.ts spinUnlock': 'waits for who fills the page',
-  'nextMessage: src/mm/userfaultfd.ts spinUnlock': 'no scenario of userfaultfd comes here yet',
-  'mfillAtomic: src/mm/userfaultfd-fill.ts mmapReadUnlock': 'the same',
-  'mfillAtomic: src/mm/userfaultfd-fill.ts upRead': 'the same',
-  'mfillHugetlb: src/mm/userfaultfd-hugetlb.ts hugetlbVmaUnlockRead': 'the same',
-  'mfillHugetlb: src/mm/userfaultfd-hugetlb.ts upWrite': 'the same',
+  'nextMessage: src/mm/userfaultfd.ts spinUnlock': 'waits for something to tell of',
+  'hugetlbFollowPageMask: src/mm/gup-hugetlb-old.ts spinUnlock': 'code of races of the catalogue alone',
+  'fetchPage: src/mm/memory.ts folioUnlock': 'a page that is poisoned, which is not locked again',
 };
 
 describe('another call wherever a lock is dropped and taken again', () => {

@@ -103,6 +103,7 @@ export const UFFD_SCENARIOS: readonly Scenario[] = [
       const child = kernel(p).sysFork(p.ref);
       return child < 0 ? child : 0;
     },
+    bare: true,
   },
   {
     name: 'userfaultfd: munmap that it is told of',
@@ -111,5 +112,6 @@ export const UFFD_SCENARIOS: readonly Scenario[] = [
       registered(p, UFFD_FEATURE_EVENT_UNMAP);
     },
     run: (p) => kernel(p).sysMunmap(p.ref, A, 4 * PAGE),
+    bare: true,
   },
 ];

@@ -61,7 +61,7 @@ export interface Scenario {
   readonly between?: true;
   /** Tables of the kernel's half that it may leave, which stay for whoever comes next. */
   readonly tables?: number;
-  /** It calls what needs a lock without one, as the direct program lets it. */
+  /** It calls what needs a lock without one, or would wait for somebody, as the direct program lets it. */
   readonly bare?: true;
   /** Records that a test holds while it runs: of pins. */
   readonly held?: () => readonly number[];

@@ -9,6 +9,7 @@ import { poolOf } from '../../../src/machine/boot-hugetlb.ts';
 import type { Process } from '../../../src/machine/process.ts';
 import { journalMark, startJournal, stopJournal, undo } from '../../../src/memory/state.ts';
 import { checkMachine } from '../../../src/mm/invariants/index.ts';
+import { PxdError } from '../../../src/pagetable/error.ts';
 import { callsNow } from './backtrace.ts';
 import type { CallSite } from './call-sites.ts';
 import { A, ANON, FIXED, files, kernel, mmap, PAGE, type Scenario, setting, start, store, written } from './failures.ts';
@@ -101,8 +102,9 @@ export const entered = new Set<string>();
 /** Drops that a scenario came to. */
 export const reached = new Set<string>();
 
-/** It waits for what the first call holds, or its process has gone. */
-const waits = (error: unknown): boolean => error instanceof Error && /^a lone task waits|has exited$/.test(error.message);
+/** It waits for what the first call holds, as a call that may sleep where there is a userfaultfd, or its process has gone. */
+const waits = (error: unknown): boolean =>
+  (error instanceof PxdError && error.code === 'asleep') || (error instanceof Error && /^a lone task waits|has exited$/.test(error.message));
 
 /** Runs a scenario with another call in the gap behind each drop that is new; how many were tried. */
 export function enterEach(scenario: Scenario, drops: ReadonlySet<string>): number {
@@ -145,6 +147,7 @@ export function enterEach(scenario: Scenario, drops: ReadonlySet<string>): numbe
             } catch (error) {
               if (!waits(error)) throw error;
               undo(mark);
+              machine.sleepers.clear();
               machine.tlb.flushAll();
             }
           });

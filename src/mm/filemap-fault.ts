@@ -18,7 +18,7 @@ import { doSetPmd, pmdTransHuge } from './huge-memory.ts';
 import { hasPmdLeaves, maxPageCacheOrder, pmdOrder } from './huge-orders.ts';
 import { fitsTable, setPteRange, vmfLockPte } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
-import { mmapReadUnlock, vmaEndRead } from './mmap-lock.ts';
+import { releaseFaultLock } from './mmap-lock.ts';
 import { pteLockptr } from './pgtable.ts';
 import { pageCacheAsyncRa, pageCacheSyncRa, readAheadPages, readAround, readFolio, readHuge } from './readahead.ts';
 import { folioPut } from './swap.ts';
@@ -28,7 +28,6 @@ import {
   FAULT_FLAG_ALLOW_RETRY,
   FAULT_FLAG_RETRY_NOWAIT,
   FAULT_FLAG_TRIED,
-  FAULT_FLAG_VMA_LOCK,
   faultGfp,
   VM_FAULT_LOCKED,
   VM_FAULT_MAJOR,
@@ -55,13 +54,6 @@ export function* maybeUnlock(vmf: VmfRef, file: FileRef, unlocked: number): Op<n
   yield* fileGet(file);
   yield* releaseFaultLock(vmf);
   return 1;
-}
-
-/** release_fault_lock. */
-export function* releaseFaultLock(vmf: VmfRef): Op<number> {
-  if (switched(SW.retryKeepsLock)) return 0;
-  if ((get(vmf, Vmf.flags) & FAULT_FLAG_VMA_LOCK) !== 0) return yield* vmaEndRead(get(vmf, Vmf.vma));
-  return yield* mmapReadUnlock(get(vmf, Vmf.mm));
 }
 
 /** do_sync_mmap_readahead: the page is missing. 1 when the fault's lock was released. */

@@ -15,7 +15,7 @@ import { pfnSwapEntryPage } from './migration-entry.ts';
 import { MmWalk, type MmWalkRef, WALK_MINCORE } from './mm-walk.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { walkPageRange } from './pagewalk.ts';
-import { isSwapPte, pteMarker } from './pgtable.ts';
+import { isSwapPte, pteNoneMostly } from './pgtable.ts';
 import { File, Mm, type MmRef, type Page, Process, type ProcessRef, Vma, type VmaRef, type Vpn } from './types.ts';
 import { byteOf, copyToUser } from './uaccess.ts';
 import { VM_HUGETLB } from './vm-flags.ts';
@@ -66,7 +66,7 @@ function* doMincore(mm: MmRef, start: Vpn, pages: number, buffer: Page): Op<numb
  */
 export function mincoreLeaf(walk: MmWalkRef, entry: number, from: Vpn, to: Vpn): number {
   const vma = get(walk, MmWalk.vma);
-  const none = entry === 0 || pteMarker(entry) !== 0;
+  const none = pteNoneMostly(entry);
   const huge = (get(vma, Vma.flags) & VM_HUGETLB) !== 0;
   let present = none ? 0 : 1;
   if (!none && isSwapPte(entry) && pfnSwapEntryPage(entry) === 0) present = mincoreSwap();

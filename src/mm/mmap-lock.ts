@@ -29,6 +29,7 @@ import { SW } from '../kernel/switches.ts';
 import { running } from '../kernel/task.ts';
 import { Mm, type MmRef, Vma, type VmaRef } from './types.ts';
 import { vmaLookup } from './vma-tree.ts';
+import { FAULT_FLAG_VMA_LOCK, Vmf, type VmfRef } from './vmf.ts';
 
 export function* mmapReadLock(mm: MmRef): Op<number> {
   return yield* downRead(mm + Mm.mmapLock);
@@ -121,4 +122,11 @@ export function* lockVmaUnderRcu(mm: MmRef, vpn: number): Op<number> {
 
 export function* vmaEndRead(vma: VmaRef): Op<number> {
   return yield* vmaReadUnlock(vma, Vma.refcnt);
+}
+
+/** release_fault_lock: the lock that a fault came with. */
+export function* releaseFaultLock(vmf: VmfRef): Op<number> {
+  if (switched(SW.retryKeepsLock)) return 0;
+  if ((get(vmf, Vmf.flags) & FAULT_FLAG_VMA_LOCK) !== 0) return yield* vmaEndRead(get(vmf, Vmf.vma));
+  return yield* mmapReadUnlock(get(vmf, Vmf.mm));
 }

@@ -75,6 +75,8 @@ export const PTE_MARKER_GUARD = 4;
 export const mkPteMarker = (marker: number): number => mkSwapPte(codec.markerType, marker, 0);
 /** Marker bits of an entry, 0 when it is no marker. */
 export const pteMarker = (pte: number): number => (isSwapPte(pte) && swapType(pte) === codec.markerType ? swapOffset(pte) : 0);
+/** pte_none_mostly: nothing, or a marker. */
+export const pteNoneMostly = (pte: number): boolean => pte === 0 || pteMarker(pte) !== 0;
 export const isGuardPte = (pte: number): boolean => (pteMarker(pte) & PTE_MARKER_GUARD) !== 0;
 export { PTE_UFFD_WP };
 

@@ -19,9 +19,8 @@ import { getTaskMm, mmput } from './process.ts';
 import { Globals, type MmRef, Process, type ProcessRef } from './types.ts';
 import { copyPageFromIter, copyPageToIter, freeIovec, importIovec, iovecFromUser } from './uio.ts';
 import { Iovec, type IovecRef } from './uio-types.ts';
-import { CAP_SYS_ADMIN } from './util.ts';
+import { CAP_SYS_ADMIN, CAP_SYS_PTRACE, processCapable } from './util.ts';
 
-const CAP_SYS_PTRACE = 19;
 const CAP_PERFMON = 38;
 /** Runs of so many pages need no memory of the kernel's (PVM_MAX_PP_ARRAY_COUNT). */
 const PVM_MAX_PP_ARRAY_COUNT = 16;
@@ -35,14 +34,14 @@ export function findLiveProcess(pid: number): ProcessRef {
 
 /** ptrace_may_access, among processes of one user: nobody reaches into a process that may do more than he. */
 export function ptraceMayAccess(process: ProcessRef, target: ProcessRef): boolean {
-  if (process === target || (get(process, Process.capsLow) & (1 << CAP_SYS_PTRACE)) !== 0) return true;
+  if (process === target || processCapable(process, CAP_SYS_PTRACE)) return true;
   const low = get(target, Process.capsLow) & ~get(process, Process.capsLow);
   return low === 0 && (get(target, Process.capsHigh) & ~get(process, Process.capsHigh)) === 0;
 }
 
 /** perfmon_capable. */
 const perfmonCapable = (process: ProcessRef): boolean =>
-  (get(process, Process.capsLow) & (1 << CAP_SYS_ADMIN)) !== 0 || (get(process, Process.capsHigh) & (1 << (CAP_PERFMON - 32))) !== 0;
+  processCapable(process, CAP_SYS_ADMIN) || (get(process, Process.capsHigh) & (1 << (CAP_PERFMON - 32))) !== 0;
 
 /**
  * mm_access: the address space of a process whom the caller may look into, as one of its users; −ESRCH when it has none, −EACCES. Who only `reads` (PTRACE_MODE_READ)

@@ -14,8 +14,8 @@ import { pmdTransHuge } from './huge-memory.ts';
 import { hugetlbVmaLockRead, hugetlbVmaUnlockRead } from './hugetlb-lock.ts';
 import { hstateVma } from './hugetlb-resv.ts';
 import { hugetlbWalk } from './hugetlb-share.ts';
-import { mmapReadUnlock, vmaEndRead } from './mmap-lock.ts';
-import { entryPointer, pteMarker, pteWrite, tablePage } from './pgtable.ts';
+import { releaseFaultLock } from './mmap-lock.ts';
+import { entryPointer, pteNoneMostly, pteWrite, tablePage } from './pgtable.ts';
 import { pteMap, pteUnmap } from './pgtable-generic.ts';
 import { Mm, type MmRef, Process, Vma, type VmaRef, type Vpn } from './types.ts';
 import { uffdGet, uffdPut, uwqAdd, uwqRemove, uwqSleep } from './userfaultfd-queue.ts';
@@ -36,7 +36,6 @@ import {
   FAULT_FLAG_ALLOW_RETRY,
   FAULT_FLAG_RETRY_NOWAIT,
   FAULT_FLAG_USER,
-  FAULT_FLAG_VMA_LOCK,
   FAULT_FLAG_WRITE,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
@@ -55,7 +54,7 @@ function* mustWait(mm: MmRef, vpn: Vpn, reason: number): Op<number> {
   yield* pteMap();
   const pte = yield* entryGet(entryAt(tablePage(pmd), 0, vpn), 0);
   yield* pteUnmap();
-  return pte === 0 || pteMarker(pte) !== 0 || (!pteWrite(pte) && reason === VM_UFFD_WP) ? 1 : 0;
+  return pteNoneMostly(pte) || (!pteWrite(pte) && reason === VM_UFFD_WP) ? 1 : 0;
 }
 
 /** userfaultfd_huge_must_wait. Needs the lock of the VMA's tables (hugetlb_vma_lock_read). */
@@ -64,13 +63,7 @@ function* hugeMustWait(vma: VmaRef, vpn: Vpn, reason: number): Op<number> {
   const ptep = yield* hugetlbWalk(vma, vpn, h);
   if (ptep === 0) return 1;
   const pte = yield* hugePtepGet(h, ptep);
-  return pte === 0 || pteMarker(pte) !== 0 || (!pteWrite(pte) && reason === VM_UFFD_WP) ? 1 : 0;
-}
-
-/** release_fault_lock. */
-function* releaseFaultLock(vmf: VmfRef): Op<number> {
-  if ((get(vmf, Vmf.flags) & FAULT_FLAG_VMA_LOCK) !== 0) return yield* vmaEndRead(get(vmf, Vmf.vma));
-  return yield* mmapReadUnlock(get(vmf, Vmf.mm));
+  return pteNoneMostly(pte) || (!pteWrite(pte) && reason === VM_UFFD_WP) ? 1 : 0;
 }
 
 /** userfault_msg. */

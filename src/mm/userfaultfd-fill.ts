@@ -5,6 +5,7 @@
  * Invariants: a page comes with its content, in one step, and only into an entry that maps nothing (a marker counts as nothing); of a private mapping of a file it is a
  * copy of its own, for which the page cache is not looked at. The mmap lock is held for reading, the context's mapChangingLock too.
  */
+import { pageOfEntry } from '../kernel/arch.ts';
 import { ACCESS_READ } from '../kernel/mmu.ts';
 import type { Op } from '../kernel/op.ts';
 import { allocPage, downRead, entryGet, entrySet, folioUnlock, get, readOnce, setFlags, spinUnlock, upRead } from '../kernel/ops.ts';
@@ -20,19 +21,17 @@ import { hstateVma, hugePages } from './hugetlb-resv.ts';
 import { addMmCounter, mmCounter } from './mm-counters.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import {
+  installTable,
   mkPte,
   mkPteMarker,
   PTE_MARKER_POISONED,
   PTE_UFFD_WP,
   pmdAlloc,
-  pmdInstall,
-  pteAllocOne,
-  pteFree,
   pteLockptr,
-  pteMarker,
   pteMkdirty,
   pteMkspecial,
   pteMkwrite,
+  pteNoneMostly,
   pteSet,
   pteWrprotect,
 } from './pgtable.ts';
@@ -59,9 +58,6 @@ export const MFILL_MODE_MASK = 3;
 /** MFILL_ATOMIC_WP: what comes is write-protected. */
 export const MFILL_WP = 4;
 
-/** pte_none_mostly: nothing, or a marker. */
-const noneMostly = (pte: number): boolean => pte === 0 || pteMarker(pte) !== 0;
-
 /** mfill_file_over_size: the file is too short for the page. */
 function fileOverSize(vma: VmaRef, vpn: Vpn): boolean {
   const file = get(vma, Vma.file);
@@ -82,7 +78,7 @@ export function* mfillInstallPte(vma: VmaRef, pmdp: number, vpn: Vpn, page: Page
   const lock = pteLockptr(ptep);
   let error = 0;
   if (fileOverSize(vma, vpn)) error = -EFAULT;
-  else if (!noneMostly(yield* entryGet(ptep, 0))) error = -EEXIST;
+  else if (!pteNoneMostly(yield* entryGet(ptep, 0))) error = -EEXIST;
   if (error === 0) {
     if (cached !== 0) yield* folioAddFileRmapPtes(page, 1, vma);
     else {
@@ -131,7 +127,7 @@ function* mfillEntry(vma: VmaRef, pmdp: number, vpn: Vpn, entry: number, overMar
   if (fileOverSize(vma, vpn)) error = -EFAULT;
   else {
     const pte = yield* entryGet(ptep, 0);
-    if (overMarkers ? !noneMostly(pte) : pte !== 0) error = -EEXIST;
+    if (overMarkers ? !pteNoneMostly(pte) : pte !== 0) error = -EEXIST;
     else yield* entrySet(ptep, 0, entry);
   }
   yield* spinUnlock(lock);
@@ -183,11 +179,7 @@ function* mfillPte(vma: VmaRef, pmdp: number, vpn: Vpn, callerMm: MmRef, source:
 function* tableFor(mm: MmRef, vpn: Vpn): Op<number> {
   const pmdp = yield* pmdAlloc(mm, vpn);
   if (pmdp === 0) return -ENOMEM;
-  if ((yield* entryGet(pmdp, 1)) === 0) {
-    const table = yield* pteAllocOne();
-    if (table === 0) return -ENOMEM;
-    if ((yield* pmdInstall(mm, pmdp, table)) === 0) yield* pteFree(table);
-  }
+  if ((yield* entryGet(pmdp, 1)) === 0 && (yield* installTable(mm, pageOfEntry(pmdp, 1), pmdp, 1)) === 0) return -ENOMEM;
   return ((yield* entryGet(pmdp, 1)) & PTE_TABLE) === 0 ? -EEXIST : pmdp;
 }
 

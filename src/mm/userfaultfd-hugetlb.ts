@@ -19,7 +19,7 @@ import { hugetlbAddFileRmap, hugetlbAddNewAnonRmap, hugetlbCountAdd, makeHugePte
 import { hugePteAllocVma } from './hugetlb-share.ts';
 import type { HstateRef } from './hugetlb-types.ts';
 import { hugetlbAddToPageCache } from './hugetlbfs.ts';
-import { mkPteMarker, PTE_MARKER_POISONED, PTE_UFFD_WP, pteMarker, pteMkdirty, pteMkyoung, pteSet, pteWrprotect } from './pgtable.ts';
+import { mkPteMarker, PTE_MARKER_POISONED, PTE_UFFD_WP, pteMkdirty, pteMkyoung, pteNoneMostly, pteSet, pteWrprotect } from './pgtable.ts';
 import { copyFromUserAtomic } from './read-write.ts';
 import { folioPut } from './swap.ts';
 import { Inode, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
@@ -42,7 +42,7 @@ export function* mfillHugetlb(vma: VmaRef, start: Vpn, callerMm: MmRef, source: 
     if (ptep === 0) error = -ENOMEM;
     else {
       const pte = yield* hugePtepGet(h, ptep);
-      if ((flags & MFILL_MODE_MASK) !== MFILL_CONTINUE && pte !== 0 && pteMarker(pte) === 0) error = -EEXIST;
+      if ((flags & MFILL_MODE_MASK) !== MFILL_CONTINUE && !pteNoneMostly(pte)) error = -EEXIST;
       else error = yield* mfillHugePte(vma, h, ptep, vpn, callerMm, source + done * 2 ** pageShift, flags);
     }
     yield* hugetlbVmaUnlockRead(vma);
@@ -60,7 +60,7 @@ function* mfillHugePte(vma: VmaRef, h: HstateRef, ptep: number, vpn: Vpn, caller
   if (mode === MFILL_POISON) {
     yield* spinLock(lock);
     const pte = yield* hugePtepGet(h, ptep);
-    const free = pte === 0 || pteMarker(pte) !== 0;
+    const free = pteNoneMostly(pte);
     if (free) yield* setHugePteAt(h, ptep, mkPteMarker(PTE_MARKER_POISONED));
     yield* spinUnlock(lock);
     return free ? 0 : -EEXIST;
@@ -97,7 +97,7 @@ function* mfillHugePte(vma: VmaRef, h: HstateRef, ptep: number, vpn: Vpn, caller
   }
   yield* spinLock(lock);
   const pte = yield* hugePtepGet(h, ptep);
-  if (pte !== 0 && pteMarker(pte) === 0) {
+  if (!pteNoneMostly(pte)) {
     yield* spinUnlock(lock);
     if (mode !== MFILL_CONTINUE) yield* restoreReserveOnError(h, vma, vpn, page);
     yield* folioUnlock(page);

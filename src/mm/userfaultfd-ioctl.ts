@@ -12,7 +12,6 @@ import { INODE_UFFD } from './file-types.ts';
 import { mmgetNotZero, mmput } from './process.ts';
 import { File, Inode, type MmRef, Process, type ProcessRef } from './types.ts';
 import { getUserInt, putUserInt } from './uaccess.ts';
-import { hasPtraceCapability } from './userfaultfd.ts';
 import { MFILL_CONTINUE, MFILL_COPY, MFILL_POISON, MFILL_WP, MFILL_ZEROPAGE, mfillAtomic } from './userfaultfd-fill.ts';
 import { wakeUserfault } from './userfaultfd-queue.ts';
 import { userfaultfdRegister, userfaultfdUnregister, validateRange, validateUnalignedRange } from './userfaultfd-register.ts';
@@ -28,6 +27,7 @@ import {
   type UffdRef,
 } from './userfaultfd-types.ts';
 import { mwriteprotectRange } from './userfaultfd-wp.ts';
+import { CAP_SYS_PTRACE, processCapable } from './util.ts';
 import { VM_UFFD_MISSING, VM_UFFD_WP } from './vm-flags.ts';
 
 // Numbers of the commands (_UFFDIO_*), the low byte of an ioctl number whose next byte is 0xaa.
@@ -116,7 +116,7 @@ function* apiHandshake(process: ProcessRef, ctx: UffdRef, at: number): Op<number
   let error = 0;
   let features = (wanted % 2 ** 32) | 0;
   if (api !== UFFD_API || wanted >= 2 ** 32 || (features & ~UFFD_API_FEATURES) !== 0) error = -EINVAL;
-  else if ((features & UFFD_FEATURE_EVENT_FORK) !== 0 && !hasPtraceCapability(process)) error = -EPERM;
+  else if ((features & UFFD_FEATURE_EVENT_FORK) !== 0 && !processCapable(process, CAP_SYS_PTRACE)) error = -EPERM;
   if (error === 0) {
     if ((features & UFFD_FEATURE_WP_ASYNC) !== 0) features |= UFFD_FEATURE_WP_UNPOPULATED;
     error = yield* putUserInt(mm, at + 8, UFFD_API_FEATURES, 8);

@@ -26,17 +26,15 @@ import {
   Uwq,
   type UwqRef,
 } from './userfaultfd-types.ts';
+import { CAP_SYS_PTRACE, processCapable } from './util.ts';
 
 /** Bytes of a struct uffd_msg. */
 const MESSAGE = 32;
 
-const CAP_SYS_PTRACE = 19;
-export const hasPtraceCapability = (process: ProcessRef): boolean => (get(process, Process.capsLow) & (1 << CAP_SYS_PTRACE)) !== 0;
-
 /** userfaultfd(2): the descriptor, or −errno. vm.unprivileged_userfaultfd is 0: faults of the kernel are for the privileged. */
 export function* sysUserfaultfd(process: ProcessRef, flagsArgument: number): Op<number> {
   const flags = intArgument(flagsArgument);
-  if ((flags & UFFD_USER_MODE_ONLY) === 0 && !hasPtraceCapability(process)) return -EPERM;
+  if ((flags & UFFD_USER_MODE_ONLY) === 0 && !processCapable(process, CAP_SYS_PTRACE)) return -EPERM;
   if ((flags & ~(UFFD_USER_MODE_ONLY | O_CLOEXEC | O_NONBLOCK)) !== 0) return -EINVAL;
   const ctx = yield* newUffd(get(process, Process.mm), flags & UFFD_USER_MODE_ONLY);
   return ctx === 0 ? -ENOMEM : yield* newFd(process, ctx, flags & O_NONBLOCK);

@@ -8,7 +8,7 @@ import { add, atomicAdd, get, readOnce } from '../kernel/ops.ts';
 import { pageShift } from '../memory/state.ts';
 import { ENOMEM } from './errno.ts';
 import { globals } from './globals.ts';
-import { Globals, Mm, type MmRef, Process } from './types.ts';
+import { Globals, Mm, type MmRef, Process, type ProcessRef } from './types.ts';
 import { VM_EXEC, VM_GROWSDOWN, VM_GROWSUP, VM_LOCKED, VM_SHARED, VM_WRITE } from './vm-flags.ts';
 
 export const RLIMIT_DATA = 2;
@@ -18,6 +18,7 @@ export const RLIMIT_AS = 9;
 
 export const CAP_IPC_LOCK = 14;
 export const CAP_SYS_RAWIO = 17;
+export const CAP_SYS_PTRACE = 19;
 export const CAP_SYS_ADMIN = 21;
 export const CAP_SYS_RESOURCE = 24;
 
@@ -43,8 +44,10 @@ export const pfnDown = (bytes: number): number => Math.floor(bytes / (1 << pageS
 /** PFN_UP: pages that hold a number of bytes. */
 export const pfnUp = (bytes: number): number => Math.ceil(bytes / (1 << pageShift));
 
-/** capable(): the mm's process has a capability (CAP_*, below 32). */
-export const capable = (mm: MmRef, cap: number): boolean => (get(get(mm, Mm.process), Process.capsLow) & (1 << cap)) !== 0;
+/** A process has a capability (CAP_*, below 32). */
+export const processCapable = (process: ProcessRef, cap: number): boolean => (get(process, Process.capsLow) & (1 << cap)) !== 0;
+/** capable(), for the mm's process. */
+export const capable = (mm: MmRef, cap: number): boolean => processCapable(get(mm, Mm.process), cap);
 
 // --- overcommit -------------------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ import { doSetPmd, pmdTransHuge } from './huge-memory.ts';
 import { hasOrder, pmdOrder, TVA_FORCED_COLLAPSE, thpVmaAllowableOrders } from './huge-orders.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
 import { allocCollapseFolio } from './khugepaged-collapse.ts';
+import { khugepagedAddPteMapped } from './khugepaged-slots.ts';
 import { vmNormalPage } from './memory.ts';
 import { addMmCounter, fileCounter } from './mm-counters.ts';
 import { tlbFinish, tlbGather } from './mmu-gather.ts';
@@ -299,7 +300,10 @@ function* retractPageTables(inode: InodeRef, start: number): Op<number> {
     if ((yield* readOnce(mm, Mm.users)) === 0) continue;
     const pmdp = yield* entryPointer(mm, vpn, 1);
     if (pmdp === 0 || ((yield* readOnce(vma, Vma.flags)) & VM_UFFD_WP) !== 0) continue;
-    if (switched(SW.retractMmapLock) && (yield* downWriteTrylock(mm + Mm.mmapLock)) === 0) continue;
+    if (switched(SW.retractMmapLock) && (yield* downWriteTrylock(mm + Mm.mmapLock)) === 0) {
+      yield* khugepagedAddPteMapped(mm, vpn);
+      continue;
+    }
     const lock = pmdLockptr(mm, pmdp);
     yield* spinLock(lock);
     const pmd = yield* entryGet(pmdp, 1);

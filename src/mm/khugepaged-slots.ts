@@ -9,13 +9,13 @@ import { atomicAdd, get, kfree, kmalloc, readOnce, set, spinLock, spinUnlock, sw
 import { SW } from '../kernel/switches.ts';
 import { globals } from './globals.ts';
 import { hasOrder, pmdOrder, THP_NEVER, TVA_KHUGEPAGED, thpVmaAllowableOrders } from './huge-orders.ts';
-import { Khugepaged, type KhugepagedRef, MmSlot, type MmSlotRef } from './khugepaged-types.ts';
+import { Khugepaged, type KhugepagedRef, MAX_PTE_MAPPED_THP, MmSlot, type MmSlotRef } from './khugepaged-types.ts';
 import { MMF_DISABLE_THP, MMF_VM_HUGEPAGE } from './mm-flags.ts';
 import { mmFlagsSet } from './mm-flags-ops.ts';
 import { mmapWriteLock, mmapWriteUnlock } from './mmap-lock.ts';
 import { mmdrop } from './process.ts';
 import { shmemHpagePmdEnabled } from './shmem-huge.ts';
-import { Globals, Mm, type MmRef, Vma, type VmaRef } from './types.ts';
+import { Globals, Mm, type MmRef, Vma, type VmaRef, type Vpn } from './types.ts';
 
 /** 0 in machines whose mode has no huge pages. */
 export const khugepaged = (): KhugepagedRef => get(globals, Globals.khugepaged);
@@ -81,6 +81,19 @@ function slotOf(mm: MmRef): MmSlotRef {
   let slot = get(khugepaged(), Khugepaged.first);
   while (slot !== 0 && get(slot, MmSlot.mm) !== mm) slot = get(slot, MmSlot.next);
   return slot;
+}
+
+/** khugepaged_add_pte_mapped_thp: khugepaged shall see to a place in a busy address space, when it knows that one and has room. */
+export function* khugepagedAddPteMapped(mm: MmRef, vpn: Vpn): Op<number> {
+  if (khugepaged() === 0) return 0;
+  yield* spinLock(khugepagedLock());
+  const slot = slotOf(mm);
+  const count = slot === 0 ? MAX_PTE_MAPPED_THP : get(slot, MmSlot.pteMapped);
+  if (count < MAX_PTE_MAPPED_THP) {
+    set(slot, MmSlot.places + count, vpn);
+    set(slot, MmSlot.pteMapped, count + 1);
+  }
+  return yield* spinUnlock(khugepagedLock());
 }
 
 /** khugepaged_exit: an address space that nobody uses any longer leaves the list, before its mappings go. */

@@ -5,12 +5,22 @@
  * Invariants: the list holds each address space that has MMF_VM_HUGEPAGE, once, with a reference of its struct (mmgrab); list, cursor and counters change under
  * `lock`. The slot under the cursor is taken out by khugepaged alone.
  */
-import { defineStruct, type Ref } from '../memory/struct.ts';
+import { array, defineStruct, type Ref } from '../memory/struct.ts';
 
 export type KhugepagedRef = Ref<'khugepaged'>;
 export type MmSlotRef = Ref<'mmSlot'>;
 
-export const MmSlot = defineStruct('mmSlot', { mm: 'ref:mm', next: 'ref:mmSlot', prev: 'ref:mmSlot' });
+/** How many places a slot remembers (MAX_PTE_MAPPED_THP). */
+export const MAX_PTE_MAPPED_THP = 8;
+
+export const MmSlot = defineStruct('mmSlot', {
+  mm: 'ref:mm',
+  next: 'ref:mmSlot',
+  prev: 'ref:mmSlot',
+  /** With the switch retractMmapLock: where small entries map a huge page of a file, because the address space was busy when it was made. */
+  pteMapped: 'count',
+  places: array(MAX_PTE_MAPPED_THP, 'vpn'),
+});
 
 export const Khugepaged = defineStruct('khugepaged', {
   /** khugepaged_mm_lock. */

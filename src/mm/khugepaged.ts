@@ -9,13 +9,14 @@
  */
 import { spanPages } from '../kernel/arch.ts';
 import type { Op } from '../kernel/op.ts';
-import { add, downReadTrylock, get, set, spinLock, spinUnlock } from '../kernel/ops.ts';
+import { add, downReadTrylock, downWriteTrylock, get, set, spinLock, spinUnlock, switched, upWrite } from '../kernel/ops.ts';
+import { SW } from '../kernel/switches.ts';
 import { collapsePteMappedThp, hpageCollapseScanFile } from './collapse-file.ts';
 import { fileGet, filePut } from './file.ts';
 import { collapseAllowed } from './khugepaged-collapse.ts';
 import { hpageCollapseScanPmd } from './khugepaged-scan.ts';
 import { collectMmSlot, hugepagePmdEnabled, khugepaged, khugepagedLock, testExit, testExitOrDisable } from './khugepaged-slots.ts';
-import { Khugepaged, MmSlot } from './khugepaged-types.ts';
+import { Khugepaged, MmSlot, type MmSlotRef } from './khugepaged-types.ts';
 import { mmapReadLock, mmapReadUnlock } from './mmap-lock.ts';
 import { linearPageIndex } from './rmap.ts';
 import { MMAP_RELEASED, SCAN_ALLOC_HUGE_PAGE_FAIL, SCAN_PMD_MAPPED, SCAN_PTE_MAPPED_HUGEPAGE, SCAN_SUCCEED, scanResult } from './scan-result.ts';
@@ -59,6 +60,7 @@ function* scanMmSlot(pages: number): Op<number> {
     set(khugepaged(), Khugepaged.address, 0);
   }
   yield* spinUnlock(khugepagedLock());
+  if (switched(SW.retractMmapLock)) yield* collapsePteMappedThps(slot);
   const mm = get(slot, MmSlot.mm);
   // Whoever holds it for writing is not waited for: the next address space's turn comes.
   const scanned = (yield* downReadTrylock(mm + Mm.mmapLock)) === 0 ? DONE : yield* scanVmas(mm, pages);
@@ -73,6 +75,15 @@ function* scanMmSlot(pages: number): Op<number> {
   else add(khugepaged(), Khugepaged.fullScans, 1);
   yield* collectMmSlot(slot);
   return scanned % DONE;
+}
+
+/** khugepaged_collapse_pte_mapped_thps: places that were left alone because the address space was busy (khugepagedAddPteMapped), unless it is busy again. */
+function* collapsePteMappedThps(slot: MmSlotRef): Op<number> {
+  const mm = get(slot, MmSlot.mm);
+  if (get(slot, MmSlot.pteMapped) === 0 || (yield* downWriteTrylock(mm + Mm.mmapLock)) === 0) return 0;
+  if (!(yield* testExit(mm))) for (let i = 0; i < get(slot, MmSlot.pteMapped); i++) yield* collapsePteMappedThp(mm, get(slot, MmSlot.places + i), 0);
+  set(slot, MmSlot.pteMapped, 0);
+  return yield* upWrite(mm + Mm.mmapLock);
 }
 
 /** The VMAs of an address space from the cursor on; the pages that were gone over, with DONE after the last. Gives the mmap lock up. */

@@ -16,7 +16,7 @@ import { pageFlags, pageRefcount, setPageFlags, setPageRefcount } from '../../sr
 import { globals } from '../../src/mm/globals.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { checkPmdState } from '../../src/mm/khugepaged-scan.ts';
-import { Khugepaged } from '../../src/mm/khugepaged-types.ts';
+import { Khugepaged, MmSlot } from '../../src/mm/khugepaged-types.ts';
 import { mkPteMarker, PTE_MARKER_POISONED, PTE_MARKER_UFFD_WP, pteMarker } from '../../src/mm/pgtable.ts';
 import { SCAN_RESULTS } from '../../src/mm/scan-result.ts';
 import { AnonVma, File, Globals, Inode, MM_SHMEMPAGES, Mm, Vma } from '../../src/mm/types.ts';
@@ -425,9 +425,12 @@ describe.each(MODES)('collapse in %s', (mode) => {
     w.sound();
   });
 
-  it('F224: before 6.6 the lock of each address space was needed: who is busy keeps his table', () => {
+  it('F224: before 6.6 the lock of each address space was needed: who is busy keeps his table until khugepaged comes to him', () => {
     const w = new World(mode);
+    w.setting('shmem_enabled', 'advise');
     w.memfd([0, 7]);
+    // khugepaged knows them.
+    expect(w.call(w.p, 'madvise', w.at * SIZE, w.huge * SIZE, HUGEPAGE)).toBe(0);
     const [busy, idle] = [w.p.fork(), w.p.fork()];
     for (const who of [busy, idle]) w.load(w.at + 7, who);
     w.machine.enter();
@@ -438,6 +441,19 @@ describe.each(MODES)('collapse in %s', (mode) => {
     expect(traced('sysMadvise', w.p.ref, w.at * SIZE, w.huge * SIZE, COLLAPSE).result).toBe(0);
     set(busy.mm, Mm.mmapLock + 1, 0);
     expect([w.p, busy, idle].map((who) => w.upper(w.at + 7, who))).toEqual(['huge page', 'table', 'nothing']);
+    const queued = (): number[] => {
+      const found: number[] = [];
+      for (let slot = get(get(globals, Globals.khugepaged), Khugepaged.first); slot !== 0; slot = get(slot, MmSlot.next))
+        if (get(slot, MmSlot.pteMapped) !== 0) found.push(get(slot, MmSlot.mm), get(slot, MmSlot.pteMapped), get(slot, MmSlot.places));
+      return found;
+    };
+    expect(queued()).toEqual([busy.mm, 1, w.at]);
+    let [taken, scanned] = [0, 0];
+    tracedWith(() => {
+      if (taken === 0 && queued().length === 0) [taken, scanned] = [1, get(get(globals, Globals.khugepaged), Khugepaged.slot)];
+    }, 'khugepagedDoScan');
+    expect([taken, get(scanned, MmSlot.mm)]).toEqual([1, busy.mm]);
+    expect(w.upper(w.at + 7, busy)).toBe('nothing');
     expect(checkMachine({}).filter((wrong) => !/^leak: (kernel|cpu) /.test(wrong))).toEqual([]);
   });
 

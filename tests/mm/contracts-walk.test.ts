@@ -11,7 +11,7 @@ import type { Op } from '../../src/kernel/op.ts';
 import { downRead, upRead } from '../../src/kernel/ops.ts';
 import { Scheduler } from '../../src/kernel/scheduler.ts';
 import { type SwitchName, throwSwitches } from '../../src/kernel/switches.ts';
-import { removeTasks } from '../../src/kernel/task.ts';
+import { makeCpus, removeTasks } from '../../src/kernel/task.ts';
 import { codecFor } from '../../src/machine/boot.ts';
 import { hugeSizes, poolOf } from '../../src/machine/boot-hugetlb.ts';
 import { registersOf } from '../../src/machine/capture.ts';
@@ -23,7 +23,7 @@ import { alloc, free, get, set } from '../../src/memory/heap.ts';
 import { PG_HUGETLB } from '../../src/memory/page-flags.ts';
 import { pageFlags, pageOfPfn, pfnOfPage, startJournal, stopJournal, undo } from '../../src/memory/state.ts';
 import { haveGupFast } from '../../src/mm/gup-fast.ts';
-import { allocPageVector, FOLL_GET, FOLL_LONGTERM, FOLL_WRITE, PageVector } from '../../src/mm/gup-types.ts';
+import { allocPageVector, FOLL_GET, FOLL_LONGTERM, FOLL_NOWAIT, FOLL_WRITE, PageVector } from '../../src/mm/gup-types.ts';
 import * as source from '../../src/mm/index.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { forEachLeaf, leafFrame } from '../../src/mm/leaves.ts';
@@ -252,6 +252,20 @@ describe('C16, C17: hugetlb', () => {
     // Tables of private mappings are nobody else's, nor are those that do not fill one.
     const own = w.huge(9, 1, PRIVATE);
     expect(w.bugOf(() => source.hugetlbWalk(w.vma(own), own, h))).toBe('none');
+  });
+
+  it('F254: who asked not to wait (FOLL_NOWAIT) waits for the lock of the VMA all the same; the function of 2022 took none', () => {
+    const { w, at } = shared();
+    const vector = allocPageVector();
+    const got = (): number => w.run('getUserPagesUnlocked', w.p.mm, at, 1, FOLL_NOWAIT, vector).result;
+    w.machine.enter();
+    removeTasks();
+    makeCpus(1);
+    const vma = w.vma(at);
+    w.run('hugetlbVmaLockWrite', vma);
+    expect(got).toThrow('a lone task waits for ever: downRead(');
+    throwSwitches(['hugetlbFollowOwn']);
+    expect(got()).toBe(1);
   });
 
   it('C17, F110: a walk that does without the lock is found at once', () => {

@@ -33,6 +33,10 @@ export const MAP_UNINITIALIZED = 0x4000000;
 export const MAP_HUGE_SHIFT = 26;
 export const MAP_HUGE_MASK = 63;
 
+export const MREMAP_MAYMOVE = 1;
+export const MREMAP_FIXED = 2;
+export const MREMAP_DONTUNMAP = 4;
+
 /** LEGACY_MAP_MASK: what plain MAP_SHARED of a file knows (of sizes of huge pages the bits of 2 MiB and 1 GiB); everything else is ignored there. */
 export const LEGACY_MAP_MASK =
   MAP_SHARED |

@@ -15,7 +15,7 @@ import { globals } from './globals.ts';
 import { mmPopulate } from './gup.ts';
 import { hstateVma, hugePages } from './hugetlb-resv.ts';
 import { clearVmaResvHugePages } from './hugetlb-vma.ts';
-import { MAP_FIXED } from './mman.ts';
+import { MAP_FIXED, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from './mman.ts';
 import { mmapWriteLock, mmapWriteUnlock, vmaStartWrite } from './mmap-lock.ts';
 import { movePageTables } from './move-page-tables.ts';
 import { doMunmap, doVmiMunmap } from './munmap.ts';
@@ -30,10 +30,6 @@ import { splitVma, vmaIsSealed } from './vma.ts';
 import { copyVma, vmaMergeExtend } from './vma-merge.ts';
 import { findVma, findVmaIntersection, vmaLookup } from './vma-tree.ts';
 import { REMAP_EXPAND, REMAP_NO_RESIZE, REMAP_SHRINK, Vrm, type VrmRef } from './vrm.ts';
-
-export const MREMAP_MAYMOVE = 1;
-export const MREMAP_FIXED = 2;
-export const MREMAP_DONTUNMAP = 4;
 
 /** mremap(2); bytes. The new address or −errno. */
 export function* sysMremap(process: ProcessRef, address: number, oldLength: number, newLength: number, flags: number, newAddress: number): Op<number> {

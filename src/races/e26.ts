@@ -7,12 +7,9 @@
  * The catalogue says one preemption. It takes two: mremap() is left when it has made the new place, or the walk would find no VMA there; the walk is left between
  * the two. Truncation and reclaim go over a page until it is unmapped, so they get there late; cleaning goes over it once.
  */
-import { entryOf, pageAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { diskFile, map, store, WINDOW } from '../explore/setup.ts';
-import { PG_DIRTY } from '../memory/page-flags.ts';
-import { pageFlags } from '../memory/state.ts';
-import { PTE_WRITE } from '../pagetable/canonical.ts';
+import { move, writesAreNoticed } from './support/move.ts';
 
 /** Where the second page of the file is mapped, alone. */
 const OLD = WINDOW;
@@ -31,15 +28,11 @@ export default scenario({
     store(stage, OLD, 1);
   },
   tasks: {
-    mremap: ({ process, page }) => task(call('sysMremap', process.ref, OLD * page, page, page, 3, (NEW + 1) * page)),
+    mremap: (stage) => task(move(stage, OLD, 1, NEW + 1)),
     fsync: ({ process, notes }) => task(call('sysFsync', process.ref, notes.fd)),
   },
   holds: {
-    I11: ({ process }) => {
-      const page = pageAt(process.ref, NEW + 1);
-      const writable = (entryOf(process.ref, NEW + 1) & PTE_WRITE) !== 0;
-      return writable && (pageFlags[page] & PG_DIRTY) === 0 ? 'the page is clean and can be written to without notice' : undefined;
-    },
+    I11: (ending) => writesAreNoticed(ending, NEW + 1),
   },
   variants: {
     'no-rmap-locks': { switches: ['mremapNoRmapLocks'], expect: 'violation', rule: 'I11', preemptions: 2, note: 'the walk meets the page at neither place' },

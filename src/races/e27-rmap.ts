@@ -2,13 +2,10 @@
  * E27, the other half: a walk over all mappings of a page while the table that maps it is hung elsewhere. The locks of entries below do not change by that, so that
  * rmap must be kept out always, not only where the new VMA comes first.
  */
-import { entryOf, pageAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { diskFile, map, store, WINDOW } from '../explore/setup.ts';
-import { PG_DIRTY } from '../memory/page-flags.ts';
-import { pageFlags } from '../memory/state.ts';
-import { PTE_WRITE } from '../pagetable/canonical.ts';
 import { movesTables } from './e27.ts';
+import { move, writesAreNoticed } from './support/move.ts';
 
 export default scenario({
   id: 'E27-rmap',
@@ -25,16 +22,11 @@ export default scenario({
     store(stage, WINDOW, 1);
   },
   tasks: {
-    mremap: ({ process, page, tablePages, notes }) =>
-      task(call('sysMremap', process.ref, WINDOW * page, tablePages * page, tablePages * page, 3, notes.to * page)),
+    mremap: (stage) => task(move(stage, WINDOW, stage.tablePages, stage.notes.to)),
     fsync: ({ process, notes }) => task(call('sysFsync', process.ref, notes.fd)),
   },
   holds: {
-    I11: ({ process, notes }) => {
-      const page = pageAt(process.ref, notes.to);
-      const writable = (entryOf(process.ref, notes.to) & PTE_WRITE) !== 0;
-      return writable && (pageFlags[page] & PG_DIRTY) === 0 ? 'the page is clean and can be written to without notice' : undefined;
-    },
+    I11: (ending) => writesAreNoticed(ending, ending.notes.to),
   },
   variants: {
     'no-rmap-locks': { switches: ['moveTableNoRmapLocks'], expect: 'violation', rule: 'I11', preemptions: 1, note: 'the walk meets the page at neither place' },

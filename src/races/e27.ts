@@ -6,6 +6,7 @@
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, memfd, store, WINDOW } from '../explore/setup.ts';
 import { codecFor } from '../machine/boot.ts';
+import { move } from './support/move.ts';
 
 export const movesTables = (mode: string): boolean => {
   const { family, vaBits } = codecFor(mode).mode;
@@ -28,8 +29,7 @@ export default scenario({
   },
   hardware: () => ({ speculate: [WINDOW] }),
   tasks: {
-    mremap: ({ process, page, tablePages }) =>
-      task(call('sysMremap', process.ref, WINDOW * page, tablePages * page, tablePages * page, 3, (WINDOW + 2 * tablePages) * page)),
+    mremap: (stage) => task(move(stage, WINDOW, stage.tablePages, WINDOW + 2 * stage.tablePages)),
     ftruncate: ({ process, notes }) => task(call('sysFtruncate', process.ref, notes.fd, 0)),
   },
   variants: {

@@ -1,6 +1,7 @@
 /** E28: mremap's old translation against the page being freed through the new place. */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, memfd, store, WINDOW } from '../explore/setup.ts';
+import { move } from './support/move.ts';
 
 const OLD = WINDOW;
 const NEW = WINDOW + 16;
@@ -17,7 +18,7 @@ export default scenario({
   },
   hardware: () => ({ speculate: [OLD] }),
   tasks: {
-    mremap: ({ process, page }) => task(call('sysMremap', process.ref, OLD * page, 2 * page, 2 * page, 3, NEW * page)),
+    mremap: (stage) => task(move(stage, OLD, 2, NEW)),
     ftruncate: ({ process, notes }) => task(call('sysFtruncate', process.ref, notes.fd, 0)),
   },
   variants: {

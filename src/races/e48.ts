@@ -6,13 +6,15 @@ import { wordAt } from '../explore/look.ts';
 import { call, type Ending, type Stage, scenario, type TaskSpec, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
 import { migrate, noteFrame } from './support/migration.ts';
+import { move } from './support/move.ts';
 
 const [FORK, UNMAP, MOVE] = [0, 1, 2];
 const TO = WINDOW + 8;
 
-function other({ process, page, notes }: Stage): TaskSpec {
+function other(stage: Stage): TaskSpec {
+  const { process, page, notes } = stage;
   if (notes.other === UNMAP) return task(call('sysMunmap', process.ref, WINDOW * page, page));
-  if (notes.other === MOVE) return task(call('sysMremap', process.ref, WINDOW * page, page, page, 3, TO * page));
+  if (notes.other === MOVE) return task(move(stage, WINDOW, 1, TO));
   return task(call('sysFork', process.ref));
 }
 

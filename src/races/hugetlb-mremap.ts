@@ -6,9 +6,7 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasHugetlb, hugePages, hugePool, mapHugetlb, WINDOW } from '../explore/setup.ts';
-
-/** MREMAP_MAYMOVE | MREMAP_FIXED */
-const MOVE = 3;
+import { move } from './support/move.ts';
 
 export default scenario({
   id: 'hugetlb-mremap',
@@ -21,14 +19,14 @@ export default scenario({
     mapHugetlb(stage, WINDOW, 2);
   },
   tasks: {
-    mremap: ({ process, page }) => {
+    mremap: (stage) => {
+      const { process, page } = stage;
       const bytes = hugePages() * page;
-      const at = WINDOW * page;
-      const away = at + 8 * bytes;
+      const away = WINDOW + 8 * hugePages();
       return task(
-        call('sysMremap', process.ref, at, bytes, bytes, MOVE, away),
-        call('sysMunmap', process.ref, at + bytes, bytes),
-        call('sysMunmap', process.ref, away, bytes),
+        move(stage, WINDOW, hugePages(), away),
+        call('sysMunmap', process.ref, WINDOW * page + bytes, bytes),
+        call('sysMunmap', process.ref, away * page, bytes),
       );
     },
     thread: ({ process }) => task(call('threadStore', process.ref, WINDOW + hugePages(), 1)),

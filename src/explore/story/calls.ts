@@ -27,23 +27,9 @@ const bits =
   };
 
 const plain: Argument = numberText;
-const prot = bits(
-  [
-    [1, 'PROT_READ'],
-    [2, 'PROT_WRITE'],
-    [4, 'PROT_EXEC'],
-  ],
-  'PROT_NONE',
-);
+const prot = bits(constants(mman, /^PROT_(READ|WRITE|EXEC)$/), 'PROT_NONE');
 const mapFlags = bits(constants(mman, /^MAP_(?!HUGE_|TYPE)/), '0');
-const remapFlags = bits(
-  [
-    [1, 'MREMAP_MAYMOVE'],
-    [2, 'MREMAP_FIXED'],
-    [4, 'MREMAP_DONTUNMAP'],
-  ],
-  '0',
-);
+const remapFlags = bits(constants(mman, /^MREMAP_/), '0');
 const advice = oneOf(constants(madv, /^MADV_/));
 
 /** By system call: how its arguments are written. */

@@ -102,10 +102,11 @@ function* changeTable(tlb: GatherRef, vma: VmaRef, table: Page, level: number, s
     const next = entryEnd(vpn, end, level);
     const at = entryAt(table, level, vpn);
     let entry = yield* entryGet(at, level);
+    // Markers stand in entries of the lowest level alone (pgtable_split_needed).
+    const splits = next - vpn !== spanPages(1) || ((flags & MM_CP_UFFD_WP) !== 0 && !vmaIsAnonymous(vma));
     if (level === 1 && pmdTransHuge(entry)) {
       let done = 0;
-      // Markers stand in entries of the lowest level alone (pgtable_split_needed).
-      if (next - vpn !== spanPages(1) || ((flags & MM_CP_UFFD_WP) !== 0 && !vmaIsAnonymous(vma))) yield* splitHugePmd(vma, at, vpn);
+      if (splits) yield* splitHugePmd(vma, at, vpn);
       else done = yield* changeHugePmd(tlb, vma, at, vpn, prot, flags);
       changed += done;
       entry = done !== 0 ? 0 : yield* entryGet(at, level);
@@ -127,9 +128,8 @@ function* changeTable(tlb: GatherRef, vma: VmaRef, table: Page, level: number, s
         changed += done;
       }
     } else if (isMigrationEntry(entry)) {
-      const whole = next - vpn === spanPages(1);
-      if (!whole) yield* splitMigrationPmd(vma, at, vpn);
-      if (!whole || (yield* changeMigrationPmd(vma, at)) === 0) continue;
+      if (splits) yield* splitMigrationPmd(vma, at, vpn);
+      if (splits || (yield* changeMigrationPmd(vma, at, flags)) === 0) continue;
     }
     vpn = next;
   }
@@ -163,10 +163,7 @@ function* changePteRange(tlb: GatherRef, vma: VmaRef, pmdp: number, start: Vpn, 
       if (pte !== before) tlbRemoveEntry(tlb, vpn, vpn + 1);
       changed++;
     } else if (isMigrationEntry(seen)) {
-      // What it may become is looked at when it is used next.
-      let entry = migrationWrprotect(seen);
-      if ((flags & MM_CP_UFFD_WP) !== 0) entry = pteSet(entry, PTE_UFFD_WP);
-      else if ((flags & MM_CP_UFFD_WP_RESOLVE) !== 0) entry = pteClear(entry, PTE_UFFD_WP);
+      const entry = changedMigration(seen, flags);
       if (entry !== seen) {
         yield* entrySet(ptep, 0, entry);
         changed++;
@@ -182,6 +179,13 @@ function* changePteRange(tlb: GatherRef, vma: VmaRef, pmdp: number, start: Vpn, 
 export function uffdWpPte(pte: number, flags: number): number {
   if ((flags & MM_CP_UFFD_WP) !== 0) return pteSet(pteWrprotect(pte), PTE_UFFD_WP);
   return (flags & MM_CP_UFFD_WP_RESOLVE) !== 0 ? pteClear(pte, PTE_UFFD_WP) : pte;
+}
+
+/** A migration entry after a change of protection: what the page may become is looked at when it is used next. */
+export function changedMigration(entry: number, flags: number): number {
+  const changed = migrationWrprotect(entry);
+  if ((flags & MM_CP_UFFD_WP) !== 0) return pteSet(changed, PTE_UFFD_WP);
+  return (flags & MM_CP_UFFD_WP_RESOLVE) !== 0 ? pteClear(changed, PTE_UFFD_WP) : changed;
 }
 
 /** The part of change_pte_range for entries without a page: what holds nothing gets a marker, or loses it. Entries changed. */

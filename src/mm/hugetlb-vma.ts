@@ -12,7 +12,7 @@ import { compoundOrder, folioMapcount } from '../memory/folio.ts';
 import { copyFrames } from '../memory/huge-frames.ts';
 import { PG_HUGETLB_RESTORE_RESERVE, PG_UPTODATE } from '../memory/page-flags.ts';
 import { PTE_DIRTY, PTE_UFFD_WP } from '../pagetable/canonical.ts';
-import { isUffdWpMarker, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE, uffdWpPte } from './change-protection.ts';
+import { changedMigration, isUffdWpMarker, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE, uffdWpPte } from './change-protection.ts';
 import { isCowMapping } from './copy-page-range.ts';
 import { folioNeedsCowForDma } from './dma-pinned.ts';
 import { EINVAL, ENOMEM } from './errno.ts';
@@ -49,7 +49,7 @@ import { hugePmdUnshare, hugePteAllocVma, hugetlbPmdShared } from './hugetlb-sha
 import { inodeSubpool, subpoolPutPages } from './hugetlb-subpool.ts';
 import { Hstate, type HstateRef, Hugetlb, ResvMap } from './hugetlb-types.ts';
 import { vmaIntervalTreeIterFirst, vmaIntervalTreeIterNext } from './interval-tree.ts';
-import { isMigrationEntry, migrationMkReadable, migrationWrprotect } from './migration-entry.ts';
+import { isMigrationEntry, migrationMkReadable } from './migration-entry.ts';
 import { tlbFinish, tlbFlushTlb, tlbGather, tlbRemoveEntry, tlbRemovePage } from './mmu-gather.ts';
 import { mkPteMarker, PTE_MARKER_UFFD_WP, pteClear, pteModify, ptePage, ptePresent, pteSet, pteWrprotect } from './pgtable.ts';
 import { folioGet, folioMarkDirty, folioPut, folioTestAnon } from './swap.ts';
@@ -355,9 +355,7 @@ export function* hugetlbChangeProtection(tlb: GatherRef, vma: VmaRef, start: Vpn
     }
     const seen = yield* hugePtepGet(h, ptep);
     if (isMigrationEntry(seen)) {
-      let entry = migrationWrprotect(seen);
-      if ((flags & MM_CP_UFFD_WP) !== 0) entry = pteSet(entry, PTE_UFFD_WP);
-      else if ((flags & MM_CP_UFFD_WP_RESOLVE) !== 0) entry = pteClear(entry, PTE_UFFD_WP);
+      const entry = changedMigration(seen, flags);
       if (entry !== seen) yield* setHugePteAt(h, ptep, entry);
       changed += entry !== seen ? 1 : 0;
     } else if (ptePresent(seen)) {

@@ -11,6 +11,7 @@ import { entryGet, entryGetAndClear, entrySet, folioWaitLocked, get, refAdd, spi
 import { compoundPages } from '../memory/folio.ts';
 import { pfnOfPage } from '../memory/state.ts';
 import { PTE_DIRTY, PTE_HUGE, PTE_SOFT_DIRTY, PTE_TABLE, PTE_UFFD_WP } from '../pagetable/canonical.ts';
+import { changedMigration } from './change-protection.ts';
 import { mkHugePmd, pmdpInvalidate, pmdTransHuge } from './huge-memory.ts';
 import { hasPmdLeaves } from './huge-orders.ts';
 import {
@@ -19,7 +20,6 @@ import {
   migrationMkReadable,
   migrationPfn,
   migrationStep,
-  migrationWrprotect,
   mkMigrationEntry,
   pfnSwapEntryPage,
   pteOfMigration,
@@ -162,13 +162,13 @@ export function* copyMigrationPmd(dst: VmaRef, src: VmaRef, to: number, from: nu
   return found ? 1 : 0;
 }
 
-/** The part of change_huge_pmd: 1 when there is one, which may not become writable by itself then. */
-export function* changeMigrationPmd(vma: VmaRef, pmdp: number): Op<number> {
+/** The part of change_huge_pmd: 1 when there is one, which may not become writable by itself then. `flags`: MM_CP_*. */
+export function* changeMigrationPmd(vma: VmaRef, pmdp: number, flags: number): Op<number> {
   const lock = pmdLockptr(get(vma, Vma.mm), pmdp);
   yield* spinLock(lock);
   const old = yield* entryGet(pmdp, 1);
   const found = isMigrationEntry(old);
-  if (found && migrationWrprotect(old) !== old) yield* entrySet(pmdp, 1, migrationWrprotect(old));
+  if (found && changedMigration(old, flags) !== old) yield* entrySet(pmdp, 1, changedMigration(old, flags));
   yield* spinUnlock(lock);
   return found ? 1 : 0;
 }

@@ -6,16 +6,19 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, it, test } from 'vitest';
+import { loadEntry } from '../../src/kernel/arch.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { Process } from '../../src/machine/process.ts';
 import { conformTrace } from '../../src/machine/trace/conform.ts';
 import { viewProcess } from '../../src/machine/view.ts';
 import { get } from '../../src/memory/heap.ts';
 import { EAGAIN, EEXIST, EFAULT, EINVAL, ENOENT, ENOTTY, ESRCH } from '../../src/mm/errno.ts';
+import { hugePmdPage } from '../../src/mm/huge-memory.ts';
 import { checkMachine } from '../../src/mm/invariants/index.ts';
 import { Process as ProcessStruct, Vma } from '../../src/mm/types.ts';
 import { userfaultfdArmed, userfaultfdMinor, userfaultfdMissing, userfaultfdWp } from '../../src/mm/userfaultfd-vma.ts';
 import { vmaLookup } from '../../src/mm/vma-tree.ts';
+import { PTE_SWAP, PTE_UFFD_WP } from '../../src/pagetable/canonical.ts';
 import { PxdError } from '../../src/pagetable/error.ts';
 
 const PAGE = 4096;
@@ -303,6 +306,31 @@ describe('write protection', () => {
     expect(app.store(BigInt(AT), 1, 2n)).toBeUndefined();
     expect(ioctl(fd, 1, AT, 8 * PAGE).r).toBe(0);
     expect(kindsAt(AT, 2)).toEqual(['page', '-']);
+    expect(checkMachine()).toEqual([]);
+  });
+
+  it('reaches a huge page that is migrated just then', () => {
+    const huge = 0x40000000;
+    expect(app.syscall('mmap', huge, HUGE, RW, PRIVATE_ANON_FIXED, -1, 0)).toBe(huge);
+    for (let i = 0; i < 512; i++) app.store(BigInt(huge + i * PAGE), 1, 1n);
+    expect(app.syscall('madvise', huge, HUGE, MADV_COLLAPSE)).toBe(0);
+    const fd = open();
+    expect(register(fd, huge, HUGE, WP)).toBe(0);
+    const { kernel } = machine;
+    const vma = vmaLookup(app.mm, huge / PAGE);
+    for (const enable of [1, 0]) {
+      const pmdp = kernel.entryPointer(app.mm, huge / PAGE, 1);
+      const folio = hugePmdPage(loadEntry(pmdp, 1));
+      // Held, as whoever migrates it has it.
+      kernel.folioGet(folio);
+      expect(kernel.migrateHugePmd(folio, vma, pmdp, huge / PAGE)).toBe(1);
+      expect(writeprotect(fd, huge, HUGE, enable)).toBe(0);
+      expect(loadEntry(pmdp, 1) & (PTE_SWAP | PTE_UFFD_WP)).toBe(enable === 1 ? PTE_SWAP | PTE_UFFD_WP : PTE_SWAP);
+      kernel.removeMigrationPmd(folio, folio, vma, pmdp);
+      kernel.folioPut(folio);
+      expect(loadEntry(pmdp, 1) & PTE_UFFD_WP).toBe(enable === 1 ? PTE_UFFD_WP : 0);
+    }
+    expect(app.store(BigInt(huge), 1, 2n)).toBeUndefined();
     expect(checkMachine()).toEqual([]);
   });
 

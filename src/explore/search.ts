@@ -240,7 +240,7 @@ class Search {
         this.#cut++;
         continue;
       }
-      scheduler.rewind(frame.mark);
+      if (scheduler.schedule.length > frame.mark.actions) scheduler.rewind(frame.mark);
       if (!this.#take(frame, action, preemptions)) return false;
       if (++this.#transitions % LOOK === 0 && this.#options.stop?.(this.#progress())) return true;
       if (this.#visited.full || this.#contradicted) return true;
@@ -360,7 +360,8 @@ class Search {
   /** The same with a step that is known: where it leads is looked up before it is taken. */
   #takeAgain(frame: Frame, action: Action, step: number, preemptions: number, asleep: number): void {
     const known = this.#known;
-    hashWhole(known.tasksLowAfter(action, step), known.tasksHighAfter(action, step), known.lowAfter(step), known.highAfter(step));
+    known.lookAhead(action, step);
+    hashWhole(known.tasksLowThen, known.tasksHighThen, known.lowThen, known.highThen);
     const { low, high } = whole;
     const at = this.#visited.find(low, high);
     if (at >= 0) {

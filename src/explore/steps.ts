@@ -72,8 +72,9 @@ const FOLIO_LOCKS = codes(ops.folioLock, ops.folioTrylock, ops.folioUnlock);
 const SPIN_LOCKS = codes(ops.spinLock, ops.spinTrylock, ops.spinUnlock);
 const USER_CODES = codes(ops.userLoad, ops.userStore);
 
-/** Records of which it is kept which pairs are independent. */
-const PAIRS = 1024;
+/** Records of which it is kept which pairs are independent, at first and at most. */
+const FEW_PAIRS = 128;
+const MOST_PAIRS = 1024;
 /** Records that are kept; beyond them all steps are WILD. */
 const MOST_RECORDS = 1 << 18;
 /** The record of all steps that are WILD. */
@@ -105,7 +106,8 @@ export class Steps {
   /** Hash table: 1 + number of a record. */
   #index = new Int32Array(1 << 11);
   /** By pair of records below PAIRS: 1 independent, 2 not. */
-  readonly #pairs = new Uint8Array(PAIRS * PAIRS);
+  #paired = FEW_PAIRS;
+  #pairs = new Uint8Array(FEW_PAIRS * FEW_PAIRS);
   /** Where the record ends that is being made. */
   #top = 0;
   /** Where what plain code touches begins. */
@@ -340,8 +342,11 @@ export class Steps {
 
   /** Whether two steps, which could both happen in one state, lead to the same in either order. */
   independent(a: number, b: number): boolean {
-    if (a >= PAIRS || b >= PAIRS) return this.#areIndependent(a, b);
-    const pair = a * PAIRS + b;
+    if (a >= this.#paired || b >= this.#paired) {
+      if (a >= MOST_PAIRS || b >= MOST_PAIRS) return this.#areIndependent(a, b);
+      this.#growPairs(Math.max(a, b));
+    }
+    const pair = a * this.#paired + b;
     const known = this.#pairs[pair];
     if (known !== 0) return known === 1;
     const answer = this.#areIndependent(a, b);
@@ -366,13 +371,15 @@ export class Steps {
     return true;
   }
 
+  /** What was known of pairs is found again. */
+  #growPairs(record: number): void {
+    while (this.#paired <= record) this.#paired *= 2;
+    this.#pairs = new Uint8Array(this.#paired * this.#paired);
+  }
+
   #grow(): void {
-    const places = new Float64Array(2 * this.#places.length);
-    places.set(this.#places);
-    this.#places = places;
-    const classes = new Uint8Array(places.length);
-    classes.set(this.#classes);
-    this.#classes = classes;
+    this.#places = grown(this.#places);
+    this.#classes = grown(this.#classes);
   }
 
   #growRecords(): void {

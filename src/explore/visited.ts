@@ -1,22 +1,25 @@
 /**
- * The states that a search has seen: a hash table of 64-bit hashes in one typed array, with one word for each state.
+ * The states that a search has seen: a hash table of 64-bit hashes, with one word for each state.
  *
- * Invariants: a state is its hash (`missProbability` tells how likely it is that two states share one); entries are never removed. An entry is three words:
- * the hash's two, and the search's own. (0, 0) means empty: the hash (0, 0) is stored as (1, 0). Places are offsets of entries in the array.
- * Between a half and three quarters of the table are full once it has grown: no more than 24 bytes a state.
+ * Invariants: a state is its hash (`missProbability` tells how likely it is that two states share one); entries are never removed. The halves of the hash and the
+ * search's words lie in arrays of their own, so that looking for a state which is not there, as most are, reads one array in a row. A first half of 0 means
+ * empty: it is stored as 1. Between a half and three quarters of the table are full once it has grown: no more than 24 bytes a state.
  */
 
-/** Words of an entry. */
-const ENTRY = 3;
+/** Bytes of an entry. */
+const ENTRY = 12;
 /** Part of the table that may be full before it grows, and by how much it grows: together they leave more than half of it full. */
 const FULL = 0.75;
 const GROWTH = 1.45;
 const FIRST = 1024;
 
 export class Visited {
-  #entries = FIRST;
-  #table = new Int32Array(ENTRY * FIRST);
+  #low = new Int32Array(FIRST);
+  #high = new Int32Array(FIRST);
+  #words = new Int32Array(FIRST);
   size = 0;
+  /** States that it may hold before it grows. */
+  #most = FULL * FIRST;
   /** Where the last state was put; how often the table has grown, after which states have other places. */
   place = 0;
   moves = 0;
@@ -28,91 +31,91 @@ export class Visited {
     this.#limit = limitBytes;
   }
 
-  /** Where a state would like to be: its hash as a fraction of the table, which need not have a power of two of entries. */
-  #home(low: number, high: number): number {
-    const mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b1), 0x85ebca6b);
-    return ENTRY * Math.floor(((mixed ^ (mixed >>> 16)) >>> 0) * 2 ** -32 * this.#entries);
-  }
-
   /** The place of a state, −1 − place where it would go. Valid until the next `add`. */
   find(low: number, high: number): number {
-    const table = this.#table;
-    const end = table.length;
-    if ((low | high) === 0) low = 1;
-    let at = this.#home(low, high);
+    const lows = this.#low;
+    if (low === 0) low = 1;
+    let at = home(low, high, lows.length);
     for (;;) {
-      const l = table[at];
-      const h = table[at + 1];
-      if (l === low && h === high) return at;
-      if ((l | h) === 0) return -1 - at;
-      at += ENTRY;
-      if (at === end) at = 0;
+      const l = lows[at];
+      if (l === low && this.#high[at] === high) return at;
+      if (l === 0) return -1 - at;
+      if (++at === lows.length) at = 0;
     }
   }
 
   /** The search's word of a state that was found at a place. */
   word(at: number): number {
-    return this.#table[at + 2];
+    return this.#words[at];
   }
 
   setWord(at: number, word: number): void {
-    this.#table[at + 2] = word;
+    this.#words[at] = word;
   }
 
   /** A state that `find` did not find, with its word; `at` is what it answered. False when there is no room: it is not kept. */
   add(low: number, high: number, word: number, at = this.find(low, high)): boolean {
-    if (this.size >= FULL * this.#entries) {
+    if (this.size >= this.#most) {
       if (!this.#grow()) return false;
       at = this.find(low, high);
     }
-    this.#put(-1 - at, low, high, word);
+    const place = -1 - at;
+    this.#low[place] = low === 0 ? 1 : low;
+    this.#high[place] = high;
+    this.#words[place] = word;
+    this.place = place;
     this.size++;
     return true;
   }
 
-  #put(place: number, low: number, high: number, word: number): void {
-    this.#table[place] = (low | high) === 0 ? 1 : low;
-    this.#table[place + 1] = high;
-    this.#table[place + 2] = word;
-    this.place = place;
-  }
-
   /** All states, in no order that means anything. */
   forEach(see: (low: number, high: number, word: number, at: number) => void): void {
-    const table = this.#table;
-    for (let at = 0; at < table.length; at += ENTRY) if ((table[at] | table[at + 1]) !== 0) see(table[at], table[at + 1], table[at + 2], at);
+    const lows = this.#low;
+    for (let at = 0; at < lows.length; at++) if (lows[at] !== 0) see(lows[at], this.#high[at], this.#words[at], at);
   }
 
   #grow(): boolean {
-    const entries = Math.ceil(this.#entries * GROWTH);
-    const old = this.#table;
+    const lows = this.#low;
+    const highs = this.#high;
+    const words = this.#words;
+    const entries = Math.ceil(lows.length * GROWTH);
     // While it grows both are there.
-    if ((entries * ENTRY + old.length) * 4 > this.#limit) {
+    if ((entries + lows.length) * ENTRY > this.#limit) {
       this.full = true;
       return false;
     }
-    this.#entries = entries;
     this.moves++;
-    const table = new Int32Array(ENTRY * entries);
-    this.#table = table;
-    for (let from = 0; from < old.length; from += ENTRY) {
-      if ((old[from] | old[from + 1]) === 0) continue;
-      let at = this.#home(old[from], old[from + 1]);
-      while ((table[at] | table[at + 1]) !== 0) at = at + ENTRY === table.length ? 0 : at + ENTRY;
-      table[at] = old[from];
-      table[at + 1] = old[from + 1];
-      table[at + 2] = old[from + 2];
+    this.#most = FULL * entries;
+    const newLows = new Int32Array(entries);
+    const newHighs = new Int32Array(entries);
+    const newWords = new Int32Array(entries);
+    for (let from = 0; from < lows.length; from++) {
+      if (lows[from] === 0) continue;
+      let at = home(lows[from], highs[from], entries);
+      while (newLows[at] !== 0) at = at + 1 === entries ? 0 : at + 1;
+      newLows[at] = lows[from];
+      newHighs[at] = highs[from];
+      newWords[at] = words[from];
     }
+    this.#low = newLows;
+    this.#high = newHighs;
+    this.#words = newWords;
     return true;
   }
 
   /** Bytes that the table takes. */
   get bytes(): number {
-    return this.#table.byteLength;
+    return ENTRY * this.#low.length;
   }
 
   /** Probability that any two of the states seen have the same hash, so that one of them was taken for the other: n² / 2^65. */
   get missProbability(): number {
     return (this.size * this.size) / 2 ** 65;
   }
+}
+
+/** Where a state would like to be: its hash as a fraction of the table, which need not have a power of two of entries. */
+function home(low: number, high: number, entries: number): number {
+  const mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b1), 0x85ebca6b);
+  return Math.floor(((mixed ^ (mixed >>> 16)) >>> 0) * 2 ** -32 * entries);
 }

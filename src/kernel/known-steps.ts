@@ -37,7 +37,7 @@ import { accessLog, LOGGED } from './guards.ts';
 import { ACTOR_BASE, changesNothing, type HardwareOptions, hardwareCpu, SPECULATE_BASE } from './hardware.ts';
 import { operations } from './op.ts';
 import { downgradeWrite, downRead, downReadTrylock, downWrite, downWriteTrylock, upRead, upWrite } from './ops.ts';
-import { ALIVE, ReadTrees, UNTOLD } from './read-trees.ts';
+import { ALIVE, ReadTrees, UNKNOWN, UNTOLD } from './read-trees.ts';
 import { Effects } from './step-effects.ts';
 import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
 import { TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN, WAITS_ZERO } from './task-states.ts';
@@ -293,33 +293,45 @@ export class KnownSteps {
 
   // --- where known steps lead ----------------------------------------------------------------------------------------------
 
-  /** `tasksLow` and `tasksHigh`, and the hash of memory, behind a step of an action that is known. */
-  tasksLowAfter(action: number, step: number): number {
-    const { low } = this.#states;
-    return action < ACTOR_BASE ? (this.tasksLow - low[this.#now[action]] + low[this.#effects.after[this.#effectOf[step]]]) | 0 : this.tasksLow;
-  }
+  /** `tasksLow` and `tasksHigh`, and the hash of memory, behind a step that is known (`lookAhead`). */
+  tasksLowThen = 0;
+  tasksHighThen = 0;
+  lowThen = 0;
+  highThen = 0;
 
-  tasksHighAfter(action: number, step: number): number {
-    const { high } = this.#states;
-    return action < ACTOR_BASE ? (this.tasksHigh - high[this.#now[action]] + high[this.#effects.after[this.#effectOf[step]]]) | 0 : this.tasksHigh;
-  }
-
-  lowAfter(step: number): number {
-    return stateHashLow() ^ this.#effects.lowShift(this.#effectOf[step]);
-  }
-
-  highAfter(step: number): number {
-    return stateHashHigh() ^ this.#effects.highShift(this.#effectOf[step]);
+  /** Tells what hashes are behind a step of an action that was found. */
+  lookAhead(action: number, step: number): void {
+    const effects = this.#effects;
+    const effect = this.#effectOf[step];
+    this.lowThen = stateHashLow() ^ effects.lowShift(effect);
+    this.highThen = stateHashHigh() ^ effects.highShift(effect);
+    this.tasksLowThen = this.tasksLow;
+    this.tasksHighThen = this.tasksHigh;
+    if (action >= ACTOR_BASE) return;
+    const { low, high } = this.#states;
+    const from = effects.from[effect];
+    const after = effects.after[effect];
+    this.tasksLowThen = (this.tasksLow - low[from] + low[after]) | 0;
+    this.tasksHighThen = (this.tasksHigh - high[from] + high[after]) | 0;
   }
 
   // --- steps ----------------------------------------------------------------------------------------------------------------
 
   /** The step that an action is here, −1 when it was not taken yet. */
   find(action: number): number {
-    this.#found = -1;
-    if (!this.#again) return -1;
+    if (!this.#again) return (this.#found = -1);
     const who = action < ACTOR_BASE ? this.#now[action] : -action;
     let level = firstLevel(action);
+    if (action < ACTOR_BASE) {
+      const tree = this.#treeOf(who);
+      this.#found = tree === 0 ? UNKNOWN : this.#trees.find(tree, this.#alive);
+      if (this.#found !== DEEPER) {
+        this.#level = 0;
+        return this.#found;
+      }
+      level = 1;
+    }
+    this.#found = -1;
     for (; level < LEVELS; level++) {
       this.#setKey(level, action, stateHashLow(), stateHashHigh(), hashApart);
       const known = this.#table[this.#place(who, this.#keyLow, this.#keyHigh) + 3];
@@ -330,6 +342,21 @@ export class KnownSteps {
     }
     this.#level = level;
     return this.#found;
+  }
+
+  /** The tree of the first level from a task's state, 0 when there is none yet. Where nothing else has changed it is that which was asked before. */
+  #treeOf(state: number): number {
+    const low = stateHashLow() ^ hashApart[LANE_APART];
+    const high = stateHashHigh() ^ hashApart[LANE_APART + 1];
+    const { tree, treeLow, treeHigh } = this.#states;
+    if (tree[state] !== 0 && treeLow[state] === low && treeHigh[state] === high) return tree[state];
+    this.#keyLow = low ^ SALTS[0];
+    this.#keyHigh = high;
+    const found = this.#table[this.#place(state, this.#keyLow, this.#keyHigh) + 3];
+    tree[state] = found;
+    treeLow[state] = low;
+    treeHigh[state] = high;
+    return found;
   }
 
   /** What an action is known by at a level, where the hash and the lanes are these. */

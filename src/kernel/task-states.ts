@@ -45,6 +45,10 @@ export class TaskStates {
   waits = new Uint8Array(1 << 9);
   /** The slot of WAITS_ZERO. */
   slots = new Int32Array(1 << 9);
+  /** For known-steps.ts: the tree of steps that was asked last from there, and where (the key of the first level). */
+  tree = new Int32Array(1 << 9);
+  treeLow = new Int32Array(1 << 9);
+  treeHigh = new Int32Array(1 << 9);
   /** 1 + the state that the last step from there led to. */
   #next = new Int32Array(1 << 9);
   /** Hash table: 1 + number of a state. */
@@ -196,6 +200,9 @@ export class TaskStates {
     this.high = grown(this.high);
     this.calls = grown(this.calls);
     this.waits = grown(this.waits);
+    this.tree = grown(this.tree);
+    this.treeLow = grown(this.treeLow);
+    this.treeHigh = grown(this.treeHigh);
     this.slots = grown(this.slots);
     this.#hashes = grown(this.#hashes);
     this.#next = grown(this.#next);

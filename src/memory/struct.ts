@@ -88,3 +88,25 @@ export function fieldName(type: number, offset: number): string {
     if (offset >= f.offset && offset < f.offset + f.slots) return f.slots === 1 ? `${layout.name}.${name}` : `${layout.name}.${name}[${offset - f.offset}]`;
   return `${layout.name}+${offset}`;
 }
+
+/** Slots of a struct that refer to objects, of which type, and those that are locks. */
+export interface Shape {
+  readonly refs: readonly { readonly slot: number; readonly type: number }[];
+  readonly locks: readonly number[];
+}
+
+/** By type. Layouts never change. */
+const shapes: Shape[] = [];
+
+export const shapeOf = (type: number): Shape => (shapes[type] ??= findShape(type));
+
+function findShape(type: number): Shape {
+  const refs: { slot: number; type: number }[] = [];
+  const locks: number[] = [];
+  for (const { kind, slots, offset } of layouts[type].fields.values())
+    for (let i = 0; i < slots; i++) {
+      if (kind === 'lock') locks.push(offset + i);
+      else if (kind.startsWith('ref:')) refs.push({ slot: offset + i, type: layouts.findIndex((l) => l.name === kind.slice(4)) });
+    }
+  return { refs, locks };
+}

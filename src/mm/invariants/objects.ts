@@ -3,7 +3,7 @@
  */
 import { get } from '../../memory/heap.ts';
 import { heap } from '../../memory/state.ts';
-import { fieldName, layouts } from '../../memory/struct.ts';
+import { fieldName, layouts, shapeOf } from '../../memory/struct.ts';
 import { XaNode } from '../../memory/xarray.ts';
 import { CmaBits, memory, Pageblocks } from '../../memory/zone.ts';
 import { BLOCK_UNWRITTEN } from '../file-types.ts';
@@ -16,75 +16,64 @@ import { VM_HUGETLB, VM_MAYSHARE } from '../vm-flags.ts';
 import { type Census, liveOf } from './census.ts';
 import type { Findings } from './findings.ts';
 
-/** Fields of each struct that refer to objects, and those that are locks. */
-interface Shape {
-  readonly refs: readonly { readonly slot: number; readonly type: number }[];
-  readonly locks: readonly number[];
-}
-
-function shapeOf(type: number): Shape {
-  const refs: { slot: number; type: number }[] = [];
-  const locks: number[] = [];
-  for (const { kind, slots, offset } of layouts[type].fields.values())
-    for (let i = 0; i < slots; i++) {
-      if (kind === 'lock') locks.push(offset + i);
-      else if (kind.startsWith('ref:')) refs.push({ slot: offset + i, type: layouts.findIndex((l) => l.name === kind.slice(4)) });
-    }
-  return { refs, locks };
-}
-
 const nameOf = (ref: number): string => `${layouts[Math.abs(heap[ref])]?.name ?? 'slot'} ${ref}`;
 
+/** Hears of a reference: what it leads to, which type that should have, where the reference stands (told when it is wrong). */
+type Reach = (target: number, type: number, from: string | number, slot?: number) => void;
+
+const placeOf = (from: string | number, slot: number): string =>
+  typeof from === 'string' ? from : slot === 0 ? nameOf(from) : `${fieldName(heap[from], slot)} of ${from}`;
+
 /** References that no field's kind tells: roots of xarrays, what disk files keep in theirs. */
-function hiddenRefs(ref: number, reach: (target: number, from: string, type: number) => void): void {
+function hiddenRefs(ref: number, reach: Reach): void {
   if (heap[ref] === Inode.$type) {
-    if (get(ref, Inode.pages) !== 0) reach(get(ref, Inode.pages), `inode ${ref}.pages`, XaNode.$type);
+    if (get(ref, Inode.pages) !== 0) reach(get(ref, Inode.pages), XaNode.$type, ref, Inode.pages);
     const extents = get(ref, Inode.extents);
     if (extents !== 0) reachExtents(extents, reach);
   }
   if (heap[ref] === Vma.$type && (get(ref, Vma.flags) & VM_HUGETLB) !== 0 && privateRef(ref) !== 0)
-    reach(privateRef(ref), `vma ${ref}.privateData`, (get(ref, Vma.flags) & VM_MAYSHARE) !== 0 ? HugetlbVmaLock.$type : ResvMap.$type);
+    reach(privateRef(ref), (get(ref, Vma.flags) & VM_MAYSHARE) !== 0 ? HugetlbVmaLock.$type : ResvMap.$type, ref, Vma.privateData);
   if (heap[ref] === XaNode.$type && get(ref, XaNode.shift) > 0)
     for (let i = 0; i < 64; i++) {
       const child = heap[ref + XaNode.slots + i];
-      if (child !== 0) reach(child, `xaNode ${ref}`, XaNode.$type);
+      if (child !== 0) reach(child, XaNode.$type, ref);
     }
 }
 
 /** Blocks that the extents of a disk file name. */
-function reachExtents(root: number, reach: (target: number, from: string, type: number) => void): void {
-  reach(root, 'extents', XaNode.$type);
+function reachExtents(root: number, reach: Reach): void {
+  reach(root, XaNode.$type, 'extents');
   const walk = (node: number): void => {
     for (let i = 0; i < 64; i++) {
       const value = heap[node + XaNode.slots + i];
       if (value === 0) continue;
       if (get(node, XaNode.shift) > 0) walk(value);
-      else if (value > BLOCK_UNWRITTEN) reach(value, `xaNode ${node}`, Block.$type);
+      else if (value > BLOCK_UNWRITTEN) reach(value, Block.$type, node);
     }
   };
   walk(root);
 }
 
 /** Follows references from the roots; says which lead nowhere and which objects nobody refers to. */
-function checkReferences(census: Census, shapes: Map<number, Shape>, roots: readonly number[], found: Findings): void {
+function checkReferences(census: Census, roots: readonly number[], found: Findings): void {
   const reached = new Set<number>();
   const queue: number[] = [];
-  const reach = (target: number, from: string, type: number): void => {
+  const reach: Reach = (target, type, from, slot = 0) => {
     if (heap[target] !== type) {
-      found.add('I19', `${from} refers to ${nameOf(target)} (type ${heap[target]}), where a ${layouts[type]?.name} should be`);
+      found.add('I19', `${placeOf(from, slot)} refers to ${nameOf(target)} (type ${heap[target]}), where a ${layouts[type]?.name} should be`);
       return;
     }
     if (reached.has(target)) return;
     reached.add(target);
     queue.push(target);
   };
-  reach(globals, 'the machine', Globals.$type);
-  if (memory() !== 0) reach(memory(), 'the machine', heap[memory()]);
-  for (const root of roots) reach(root, 'a root', Math.abs(heap[root]));
+  reach(globals, Globals.$type, 'the machine');
+  if (memory() !== 0) reach(memory(), heap[memory()], 'the machine');
+  for (const root of roots) reach(root, Math.abs(heap[root]), 'a root');
   for (let ref = queue.pop(); ref !== undefined; ref = queue.pop()) {
-    for (const { slot, type } of shapes.get(heap[ref])?.refs ?? []) {
+    for (const { slot, type } of shapeOf(heap[ref]).refs) {
       const target = heap[ref + slot];
-      if (target !== 0) reach(target, `${fieldName(heap[ref], slot)} of ${ref}`, type);
+      if (target !== 0) reach(target, type, ref, slot);
     }
     hiddenRefs(ref, reach);
   }
@@ -96,9 +85,9 @@ function checkReferences(census: Census, shapes: Map<number, Shape>, roots: read
 }
 
 /** Every lock in every object is free. */
-function checkLocks(census: Census, shapes: Map<number, Shape>, found: Findings): void {
+function checkLocks(census: Census, found: Findings): void {
   for (const [type, refs] of census.live)
-    for (const slot of shapes.get(type)?.locks ?? [])
+    for (const slot of shapeOf(type).locks)
       for (const ref of refs) if (heap[ref + slot] !== 0) found.add('lock', `${fieldName(type, slot)} of ${ref} is held (${heap[ref + slot]})`);
   for (const { mm } of census.spaces) {
     if (get(mm, Mm.lockSeq) % 2 !== 0) found.add('lock', `mm ${mm}: the sequence of its lock says that somebody writes`);
@@ -128,8 +117,7 @@ function checkCounts(census: Census, found: Findings): void {
 }
 
 export function checkObjects(census: Census, roots: readonly number[], found: Findings): void {
-  const shapes = new Map([...census.live.keys()].map((type) => [type, shapeOf(type)]));
-  checkLocks(census, shapes, found);
-  checkReferences(census, shapes, roots, found);
+  checkLocks(census, found);
+  checkReferences(census, roots, found);
   checkCounts(census, found);
 }

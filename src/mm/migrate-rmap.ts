@@ -155,7 +155,7 @@ function* oneTable(src: Page, dst: Page, vma: VmaRef, pmdp: number, base: Vpn, s
 }
 
 /** The part of try_to_migrate_one for an entry of the lowest level, read as `seen`; 0 when it must stay. */
-function* tryToMigrateOne(vma: VmaRef, vpn: Vpn, ptep: number, seen: number): Op<number> {
+export function* tryToMigrateOne(vma: VmaRef, vpn: Vpn, ptep: number, seen: number): Op<number> {
   const mm = get(vma, Vma.mm);
   const early = switched(SW.migratePinsFirst) ? yield* shareable(ptePage(seen)) : 0;
   const pte = yield* ptepGetAndClear(mm, vpn, ptep, seen);
@@ -185,7 +185,7 @@ function* shareable(page: Page): Op<number> {
 }
 
 /** remove_migration_pte: of `page`, for the entry `old`. */
-function* removeMigrationPte(page: Page, vma: VmaRef, vpn: Vpn, ptep: number, old: number): Op<number> {
+export function* removeMigrationPte(page: Page, vma: VmaRef, vpn: Vpn, ptep: number, old: number): Op<number> {
   const folio = pageFolio(page);
   yield* refAdd(folio, 1);
   if (folioTestAnon(folio)) yield* folioAddAnonRmapPtes(page, 1, vma, migrationExclusive(old) ? 1 : 0);

@@ -6,8 +6,8 @@
  * come to it; pages that nobody maps afterwards are free, and pages full of zeroes give way to the zero page.
  */
 import type { Op } from '../kernel/op.ts';
-import { downWrite, entryGet, entrySet, flushTlbRange, folioTrylock, folioUnlock, get, refAdd, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
-import { compoundOrder, compoundPages, destroyCompound, folioMapcount, pageFolio, subPage } from '../memory/folio.ts';
+import { downWrite, entryGet, entrySet, folioTrylock, folioUnlock, get, refFreeze, spinUnlock, upWrite } from '../kernel/ops.ts';
+import { compoundOrder, compoundPages, destroyCompound, folioMapcount, subPage } from '../memory/folio.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_LRU, PG_MLOCKED } from '../memory/page-flags.ts';
 import {
   pageFlags,
@@ -24,20 +24,19 @@ import {
   wordShift,
   words,
 } from '../memory/state.ts';
-import { PTE_DIRTY } from '../pagetable/canonical.ts';
-import { ptepGetAndClear, setPteAt } from './contpte.ts';
 import { deferredSplitUnqueue } from './deferred-split.ts';
 import { EAGAIN, EBUSY } from './errno.ts';
 import { globals } from './globals.ts';
 import { freezeHugePmd, pmdTransHuge } from './huge-memory.ts';
 import { anonVmaIntervalTreeIterFirst, anonVmaIntervalTreeIterNext } from './interval-tree.ts';
-import { isMigrationEntry, migrationExclusive, migrationPfn, mkMigrationEntry, pteOfMigration } from './migration-entry.ts';
+import { removeMigrationPte, tryToMigrateOne } from './migrate-rmap.ts';
+import { isMigrationEntry, migrationPfn } from './migration-entry.ts';
 import { addMmCounter } from './mm-counters.ts';
 import { entryPointer, mkPte, pteLockptr, pteMkspecial, ptePage, ptePresent } from './pgtable.ts';
 import { pteOffsetMapLock } from './pgtable-generic.ts';
-import { anonVmaLock, folioAddAnonRmapPtes, folioRemoveRmap, pageAnonExclusive } from './rmap.ts';
+import { anonVmaLock } from './rmap.ts';
 import { SPLIT_UNIFORM, splitFileFolio } from './split-file-folio.ts';
-import { folioAddLru, folioMarkDirty, folioPut } from './swap.ts';
+import { folioAddLru, folioPut } from './swap.ts';
 import { AnonVma, type AnonVmaRef, Avc, Globals, MM_ANONPAGES, type Page, Vma, type VmaRef, type Vpn } from './types.ts';
 import { countSplitPage } from './vm-event.ts';
 import { VM_LOCKED } from './vm-flags.ts';
@@ -147,33 +146,19 @@ function* oneMapping(folio: Page, vma: VmaRef, vpn: Vpn, part: number, unmap: nu
   const pfn = pfnOfPage(folio) + part;
   const pte = yield* entryGet(ptep, 0);
   if (unmap !== 0) {
-    if (ptePresent(pte) && ptePage(pte) === pageOfPfn(pfn)) yield* toMigration(vma, vpn, ptep, pte);
+    if (ptePresent(pte) && ptePage(pte) === pageOfPfn(pfn)) yield* tryToMigrateOne(vma, vpn, ptep, pte);
   } else if (isMigrationEntry(pte) && migrationPfn(pte) === pfn) yield* fromMigration(vma, vpn, ptep, pte, pageOfPfn(pfn));
   return yield* spinUnlock(pteLockptr(ptep));
 }
 
-/** The part of try_to_migrate_one for an entry. */
-function* toMigration(vma: VmaRef, vpn: Vpn, ptep: number, seen: number): Op<number> {
-  const pte = yield* ptepGetAndClear(get(vma, Vma.mm), vpn, ptep, seen);
-  yield* flushTlbRange(get(vma, Vma.mm), vpn, vpn + 1);
-  const page = ptePage(pte);
-  if ((pte & PTE_DIRTY) !== 0) yield* folioMarkDirty(page);
-  yield* entrySet(ptep, 0, mkMigrationEntry(page, pte, pageAnonExclusive(page)));
-  yield* folioRemoveRmap(page, vma);
-  return yield* folioPut(page);
-}
-
-/** remove_migration_pte. */
+/** remove_migration_pte, with RMP_USE_SHARED_ZEROPAGE. */
 function* fromMigration(vma: VmaRef, vpn: Vpn, ptep: number, old: number, page: Page): Op<number> {
   if (isZeroFilled(page) && (pageFlags[page] & PG_MLOCKED) === 0 && (get(vma, Vma.flags) & VM_LOCKED) === 0 && compoundPages(page) === 1) {
     // try_to_map_unused_to_zeropage.
     yield* addMmCounter(get(vma, Vma.mm), MM_ANONPAGES, -1);
     return yield* entrySet(ptep, 0, pteMkspecial(mkPte(get(globals, Globals.zeroPage), vmaPageProt(vma))));
   }
-  // Of what could not be split the head has the references.
-  yield* refAdd(pageFolio(page), 1);
-  yield* folioAddAnonRmapPtes(page, 1, vma, migrationExclusive(old) ? 1 : 0);
-  return yield* setPteAt(get(vma, Vma.mm), vpn, ptep, pteOfMigration(old, page, vmaPageProt(vma)));
+  return yield* removeMigrationPte(page, vma, vpn, ptep, old);
 }
 
 /** memchr_inv(page, 0). */

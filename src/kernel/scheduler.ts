@@ -515,9 +515,3 @@ function announce(task: TaskRef, code: number, a: number, b: number, c: number, 
 function clearOperation(task: TaskRef): void {
   for (const field of [Task.code, Task.a, Task.b, Task.c, Task.d]) set(task, field, 0);
 }
-
-/** Whether any task is in the middle of a call. */
-export function anyRunning(): boolean {
-  for (let task = firstTask(); task !== 0; task = heap[task + Task.next]) if (heap[task + Task.code] !== 0) return true;
-  return running !== 0;
-}

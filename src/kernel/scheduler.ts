@@ -21,7 +21,7 @@ import { checkReturn, heldBy, holdersOf, lockName } from './lockdep.ts';
 import { type Op, operations, pending } from './op.ts';
 import { entrySet, flushTlbMm, flushTlbRange } from './ops.ts';
 import { bufferAllows, performBuffered } from './store-buffer.ts';
-import { Cpu, cpuOf, createTask, firstCpu, firstTask, makeCpus, running, setRunning, TASK_DONE, TASK_RUNNING, Task, type TaskRef, taskOf } from './task.ts';
+import { Cpu, cpuOf, createTask, firstCpu, firstTask, makeCpus, setRunning, TASK_DONE, TASK_RUNNING, Task, type TaskRef, taskOf } from './task.ts';
 import { ipisIdle, sendIpis } from './tlb.ts';
 import { entriesAreTorn, storeFirstHalf } from './torn.ts';
 

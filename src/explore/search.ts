@@ -360,7 +360,7 @@ class Search {
   /** The same with a step that is known: where it leads is looked up before it is taken. */
   #takeAgain(frame: Frame, action: Action, step: number, preemptions: number, asleep: number): void {
     const known = this.#known;
-    known.lookAhead(action, step);
+    known.lookAhead(step);
     hashWhole(known.tasksLowThen, known.tasksHighThen, known.lowThen, known.highThen);
     const { low, high } = whole;
     const at = this.#visited.find(low, high);

@@ -2,8 +2,8 @@
  * The states that a search has seen: a hash table of 64-bit hashes, with one word for each state.
  *
  * Invariants: a state is its hash (`missProbability` tells how likely it is that two states share one); entries are never removed. The halves of the hash and the
- * search's words lie in arrays of their own, so that looking for a state which is not there, as most are, reads one array in a row. A first half of 0 means
- * empty: it is stored as 1. Between a half and three quarters of the table are full once it has grown: no more than 24 bytes a state.
+ * search's words lie in arrays of their own, so that looking for a state which is not there, as most are, reads one array in a row. (0, 0) means empty:
+ * the hash (0, 0) is stored as (1, 0). Between a half and three quarters of the table are full once it has grown: no more than 24 bytes a state.
  */
 
 /** Bytes of an entry. */
@@ -34,12 +34,13 @@ export class Visited {
   /** The place of a state, −1 − place where it would go. Valid until the next `add`. */
   find(low: number, high: number): number {
     const lows = this.#low;
-    if (low === 0) low = 1;
+    const highs = this.#high;
+    if ((low | high) === 0) low = 1;
     let at = home(low, high, lows.length);
     for (;;) {
       const l = lows[at];
-      if (l === low && this.#high[at] === high) return at;
-      if (l === 0) return -1 - at;
+      if (l === low && highs[at] === high) return at;
+      if (l === 0 && highs[at] === 0) return -1 - at;
       if (++at === lows.length) at = 0;
     }
   }
@@ -60,7 +61,7 @@ export class Visited {
       at = this.find(low, high);
     }
     const place = -1 - at;
-    this.#low[place] = low === 0 ? 1 : low;
+    this.#low[place] = (low | high) === 0 ? 1 : low;
     this.#high[place] = high;
     this.#words[place] = word;
     this.place = place;
@@ -71,7 +72,8 @@ export class Visited {
   /** All states, in no order that means anything. */
   forEach(see: (low: number, high: number, word: number, at: number) => void): void {
     const lows = this.#low;
-    for (let at = 0; at < lows.length; at++) if (lows[at] !== 0) see(lows[at], this.#high[at], this.#words[at], at);
+    const highs = this.#high;
+    for (let at = 0; at < lows.length; at++) if ((lows[at] | highs[at]) !== 0) see(lows[at], highs[at], this.#words[at], at);
   }
 
   #grow(): boolean {
@@ -90,9 +92,9 @@ export class Visited {
     const newHighs = new Int32Array(entries);
     const newWords = new Int32Array(entries);
     for (let from = 0; from < lows.length; from++) {
-      if (lows[from] === 0) continue;
+      if ((lows[from] | highs[from]) === 0) continue;
       let at = home(lows[from], highs[from], entries);
-      while (newLows[at] !== 0) at = at + 1 === entries ? 0 : at + 1;
+      while ((newLows[at] | newHighs[at]) !== 0) at = at + 1 === entries ? 0 : at + 1;
       newLows[at] = lows[from];
       newHighs[at] = highs[from];
       newWords[at] = words[from];

@@ -28,6 +28,7 @@ import {
   SLOT_TOP,
   stateHashHigh,
   stateHashLow,
+  UNHASHED,
   undoTo,
   wordOf,
 } from '../memory/state.ts';
@@ -40,7 +41,7 @@ import { downgradeWrite, downRead, downReadTrylock, downWrite, downWriteTrylock,
 import { ALIVE, ReadTrees, UNKNOWN, UNTOLD } from './read-trees.ts';
 import { Effects } from './step-effects.ts';
 import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
-import { TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN, WAITS_ZERO } from './task-states.ts';
+import { TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN } from './task-states.ts';
 
 /**
  * Levels of what a step is known again by: without CPUs and other tasks (of hardware: its CPU and RAM alone), with CPUs, with all. Before the last one told
@@ -49,9 +50,8 @@ import { TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN, WAITS_ZERO } from 
 const LEVELS = 3;
 const LAST = LEVELS - 1;
 const SALTS = [0x3c6ef372, 0x1b873593, 0x68e31da4];
-/** Lanes of shares of the hash (memory/state.ts): of told words, of tasks; behind RAM's those of CPUs one after the other. */
+/** Lanes of shares of the hash (memory/state.ts): of told words; behind RAM's those of CPUs one after the other. */
 const LANE_TOLD = LANE_APART + 2;
-const LANE_TASKS = LANE_TOLD + 2;
 const LANE_CPUS = LANE_RAM + 2;
 /** In the table, in place of a step: at this level nothing is known; ask at the next. */
 const DEEPER = UNTOLD;
@@ -159,7 +159,8 @@ export class KnownSteps {
     this.#cpus.forEach((cpu, number) => {
       this.#parts.fill(LANE_CPUS + 2 * number, cpu, cpu + Cpu.$size);
     });
-    for (const task of this.#tasks) this.#parts.fill(LANE_TASKS, task, task + Task.$size);
+    // Tasks' objects are part of their states.
+    for (const task of this.#tasks) this.#parts.fill(UNHASHED, task, task + Task.$size);
     this.#findTold();
     const count = this.#tasks.length;
     this.#now = new Int32Array(count);
@@ -252,15 +253,11 @@ export class KnownSteps {
   /** Writes the tasks that may take their next step into a list, from its beginning: how many they are. Asked where tasks wait for operations alone. */
   runnableInto(found: number[]): number {
     const now = this.#now;
-    const { waits, slots } = this.#states;
+    const { waits } = this.#states;
     let count = 0;
     for (let number = 0; number < now.length; number++) {
-      const state = now[number];
-      const kind = waits[state];
-      if (kind === WAITS_TURN) found[count++] = number;
-      else if (kind === WAITS_ZERO) {
-        if (heap[slots[state]] === 0) found[count++] = number;
-      } else if (kind === WAITS_CONDITION && this.#isFree(this.#tasks[number])) found[count++] = number;
+      const wait = waits[now[number]];
+      if (wait === WAITS_TURN || (wait > 0 ? heap[wait] === 0 : wait === WAITS_CONDITION && this.#isFree(this.#tasks[number]))) found[count++] = number;
     }
     return count;
   }
@@ -299,20 +296,14 @@ export class KnownSteps {
   lowThen = 0;
   highThen = 0;
 
-  /** Tells what hashes are behind a step of an action that was found. */
-  lookAhead(action: number, step: number): void {
+  /** Tells what hashes are behind a step that was found. */
+  lookAhead(step: number): void {
     const effects = this.#effects;
     const effect = this.#effectOf[step];
     this.lowThen = stateHashLow() ^ effects.lowShift(effect);
     this.highThen = stateHashHigh() ^ effects.highShift(effect);
-    this.tasksLowThen = this.tasksLow;
-    this.tasksHighThen = this.tasksHigh;
-    if (action >= ACTOR_BASE) return;
-    const { low, high } = this.#states;
-    const from = effects.from[effect];
-    const after = effects.after[effect];
-    this.tasksLowThen = (this.tasksLow - low[from] + low[after]) | 0;
-    this.tasksHighThen = (this.tasksHigh - high[from] + high[after]) | 0;
+    this.tasksLowThen = (this.tasksLow + effects.tasksLow[effect]) | 0;
+    this.tasksHighThen = (this.tasksHigh + effects.tasksHigh[effect]) | 0;
   }
 
   // --- steps ----------------------------------------------------------------------------------------------------------------
@@ -371,8 +362,15 @@ export class KnownSteps {
       low ^= lanes[LANE_APART];
       high ^= lanes[LANE_APART + 1];
     } else if (level < LAST) {
-      low ^= lanes[LANE_TASKS] ^ lanes[LANE_TOLD];
-      high ^= lanes[LANE_TASKS + 1] ^ lanes[LANE_TOLD + 1];
+      low ^= lanes[LANE_TOLD];
+      high ^= lanes[LANE_TOLD + 1];
+    } else {
+      const { objectLow, objectHigh } = this.#states;
+      for (let number = 0; number < this.#now.length; number++) {
+        if (number === action) continue;
+        low ^= objectLow[this.#now[number]];
+        high ^= objectHigh[this.#now[number]];
+      }
     }
     this.#keyLow = low ^ SALTS[level];
     this.#keyHigh = high;
@@ -410,14 +408,18 @@ export class KnownSteps {
   /** Takes a step again that was found. */
   again(action: number, step: number): void {
     this.#last = step;
+    const effects = this.#effects;
     const effect = this.#effectOf[step];
     this.#push(action, effect);
-    this.#effects.write(effect, 3);
+    effects.write(effect, 3);
     if (action >= ACTOR_BASE) return;
-    const before = this.#now[action];
-    const after = this.#effects.after[effect];
-    this.#become(action, after);
-    if (this.#states.calls[after] > this.#states.calls[before]) this.#host.results[action].push(this.#states.lastResult(after));
+    const after = effects.after[effect];
+    this.#now[action] = after;
+    this.tasksLow = (this.tasksLow + effects.tasksLow[effect]) | 0;
+    this.tasksHigh = (this.tasksHigh + effects.tasksHigh[effect]) | 0;
+    if (effects.returns[effect] === 0) return;
+    this.#host.results[action].push(this.#states.lastResult(after));
+    if (this.#states.waits[after] === WAITS_DONE) this.#alive--;
   }
 
   /** Words that a step writes, for who checks it. */
@@ -526,12 +528,23 @@ export class KnownSteps {
     }
     if (!kept) return;
     const step = this.#steps++;
-    this.#effectOf[step] = effects.keep(who, after, stateHashLow() ^ this.#beforeLow, stateHashHigh() ^ this.#beforeHigh, this.#before, hashApart);
+    const effect = effects.keep(who, after, stateHashLow() ^ this.#beforeLow, stateHashHigh() ^ this.#beforeHigh, this.#before, hashApart);
+    this.#effectOf[step] = effect;
+    if (action < ACTOR_BASE) this.#tellTasks(effect);
     this.#notes[step] = -1;
     this.#last = step;
     if (this.#steps < this.#notes.length) return;
     this.#effectOf = grown(this.#effectOf);
     this.#notes = grown(this.#notes);
+  }
+
+  /** What an effect does to tasks as a whole. */
+  #tellTasks(effect: number): void {
+    const { low, high, calls } = this.#states;
+    const { from, after, tasksLow, tasksHigh, returns } = this.#effects;
+    tasksLow[effect] = low[after[effect]] - low[from[effect]];
+    tasksHigh[effect] = high[after[effect]] - high[from[effect]];
+    returns[effect] = calls[after[effect]] > calls[from[effect]] ? 1 : 0;
   }
 
   /** What the journal tells of the step: each word that became another once. False when it is not to be kept. */
@@ -556,7 +569,7 @@ export class KnownSteps {
       }
       // What a task's object holds is part of its state.
       if (array === ARRAY.heap && index >= own && index < own + Task.$size) continue;
-      if (array === ARRAY.heap && this.#parts[index] === LANE_TASKS) throw new Error('a step writes to the object of another task');
+      if (array === ARRAY.heap && this.#parts[index] === UNHASHED) throw new Error('a step writes to the object of another task');
       if (cpu !== 0 && array !== ARRAY.words && !(array === ARRAY.heap && index >= cpu && index < cpu + Cpu.$size)) looked.cpus = true;
       effects.tell(array, index, journalWord(at + 2), wordOf(array, index));
     }
@@ -583,15 +596,15 @@ export class KnownSteps {
   }
 
   #push(action: number, effect: number): void {
-    let top = this.logTop;
+    const top = this.logTop;
     if (top + LOG > this.#log.length) this.#log = grown(this.#log);
     const log = this.#log;
-    log[top++] = action < ACTOR_BASE ? action : -1;
-    log[top++] = action < ACTOR_BASE ? this.#now[action] : 0;
-    log[top++] = effect;
-    log[top++] = journalMark();
-    log[top++] = this.#lanesTop;
-    this.logTop = top;
+    log[top] = action < ACTOR_BASE ? action : -1;
+    log[top + 1] = action < ACTOR_BASE ? this.#now[action] : 0;
+    log[top + 2] = effect;
+    log[top + 3] = journalMark();
+    log[top + 4] = this.#lanesTop;
+    this.logTop = top + LOG;
     if (effect >= 0) return;
     const lanes = hashApart;
     while (this.#lanesTop + lanes.length > this.#laneLog.length) this.#laneLog = grown(this.#laneLog);
@@ -604,12 +617,9 @@ export class KnownSteps {
   /** Takes memory and tasks back to where they were when the log was so long; the hash of memory is what it is. */
   rewind(to: number): void {
     const log = this.#log;
-    let top = this.logTop;
-    while (top > to) {
-      top -= LOG;
-      const effect = log[top + 2];
+    for (let top = this.logTop - LOG; top >= to; top -= LOG) {
       const number = log[top];
-      if (effect >= 0) this.#effects.write(effect, 2);
+      if (log[top + 2] >= 0) this.#takeBack(number, log[top + 2]);
       else {
         // The journal takes an object back from where the step left it.
         if (number >= 0) {
@@ -620,14 +630,27 @@ export class KnownSteps {
         this.#lanesTop = log[top + 4];
         const lanes = hashApart;
         for (let lane = 0; lane < lanes.length; lane++) lanes[lane] = this.#laneLog[this.#lanesTop + lane];
+        if (number < 0) continue;
+        this.#become(number, log[top + 1]);
+        const results = this.#host.results[number];
+        while (results.length > this.#states.calls[log[top + 1]]) results.pop();
       }
-      if (number < 0) continue;
-      const state = log[top + 1];
-      this.#become(number, state);
-      const results = this.#host.results[number];
-      while (results.length > this.#states.calls[state]) results.pop();
     }
-    this.logTop = top;
+    this.logTop = to;
+  }
+
+  /** Takes an effect back. */
+  #takeBack(number: number, effect: number): void {
+    const effects = this.#effects;
+    effects.write(effect, 2);
+    if (number < 0) return;
+    const after = this.#now[number];
+    this.#now[number] = effects.from[effect];
+    this.tasksLow = (this.tasksLow - effects.tasksLow[effect]) | 0;
+    this.tasksHigh = (this.tasksHigh - effects.tasksHigh[effect]) | 0;
+    if (effects.returns[effect] === 0) return;
+    this.#host.results[number].pop();
+    if (this.#states.waits[after] === WAITS_DONE) this.#alive++;
   }
 
   /** There is too much: what remains are the states on the way, and what was taken again on it. */

@@ -18,6 +18,10 @@ export class Effects {
   after = new Int32Array(1 << 8);
   /** The state before it. */
   from = new Int32Array(1 << 8);
+  /** What it does to the sums of the hashes of tasks; whether a call has returned, or its task is done. */
+  tasksLow = new Int32Array(1 << 8);
+  tasksHigh = new Int32Array(1 << 8);
+  returns = new Uint8Array(1 << 8);
   #first = new Int32Array(1 << 8);
   #shifts: Int32Array<ArrayBuffer>;
   /** Lanes behind which it does nothing. */
@@ -94,6 +98,9 @@ export class Effects {
     const effect = this.#find(from, after);
     if (effect !== this.count) return effect;
     for (let i = 0; i < this.#width; i++) this.#shifts[this.#width * effect + i] = others.#shifts[this.#width * other + i];
+    this.tasksLow[effect] = others.tasksLow[other];
+    this.tasksHigh[effect] = others.tasksHigh[other];
+    this.returns[effect] = others.returns[other];
     this.#added();
     return effect;
   }
@@ -159,6 +166,9 @@ export class Effects {
   #grow(): void {
     this.after = grown(this.after);
     this.from = grown(this.from);
+    this.tasksLow = grown(this.tasksLow);
+    this.tasksHigh = grown(this.tasksHigh);
+    this.returns = grown(this.returns);
     this.#first = grown(this.#first);
     this.#hashes = grown(this.#hashes);
     this.#lanes = grown(this.#lanes);

@@ -15,16 +15,15 @@ import { beginLanes, laneHigh, laneLow, mixAll, mixLanes } from './task-hash.ts'
 const FROM = Task.state;
 const TO = Task.heldCount + 1;
 
-/** What a task waits for: nothing ever, its turn, what its operation asks for, that a slot of the heap is 0. */
-export const WAITS_DONE = 0;
-export const WAITS_TURN = 1;
-export const WAITS_CONDITION = 2;
-export const WAITS_ZERO = 3;
+/** What a task waits for: its turn, nothing ever, what its operation asks for; above these the slot of the heap that must be 0. */
+export const WAITS_TURN = 0;
+export const WAITS_DONE = -1;
+export const WAITS_CONDITION = -2;
 
 function waitsOf(task: TaskRef): number {
   if (heap[task + Task.state] === TASK_DONE) return WAITS_DONE;
   const code = heap[task + Task.code];
-  if ((code === spinLock.code && heap[task + Task.a] > 0) || code === downRead.code) return WAITS_ZERO;
+  if ((code === spinLock.code && heap[task + Task.a] > 0) || code === downRead.code) return heap[task + Task.a];
   return operations[code].enabled === undefined ? WAITS_TURN : WAITS_CONDITION;
 }
 
@@ -37,14 +36,14 @@ export class TaskStates {
   /** By number of a state: where its content begins and ends, doubles of its stack. */
   #first = new Int32Array(1 << 9);
   #stack = new Int32Array(1 << 9);
-  /** Hash of the stack and the results (task-hash.ts); calls that have returned. */
+  /** Hash of all of it, and of the object alone (task-hash.ts); calls that have returned. */
   low = new Int32Array(1 << 9);
   high = new Int32Array(1 << 9);
+  objectLow = new Int32Array(1 << 9);
+  objectHigh = new Int32Array(1 << 9);
   calls = new Int32Array(1 << 9);
-  /** What it waits for: WAITS_. */
-  waits = new Uint8Array(1 << 9);
-  /** The slot of WAITS_ZERO. */
-  slots = new Int32Array(1 << 9);
+  /** What it waits for: WAITS_, or the slot of the heap that must be 0. */
+  waits = new Int32Array(1 << 9);
   /** For known-steps.ts: the tree of steps that was asked last from there, and where (the key of the first level). */
   tree = new Int32Array(1 << 9);
   treeLow = new Int32Array(1 << 9);
@@ -97,23 +96,24 @@ export class TaskStates {
     beginLanes(number);
     mixAll(stack, base, end);
     for (let i = base; i < end; i++) doubles[top++] = stack[i];
-    // What has been mixed so far, and the results, are what the hash of a whole state is made of.
     for (let i = 0; i < results.length; i++) {
       doubles[top++] = results[i];
       mixLanes(results[i]);
     }
     const low = laneLow;
     const high = laneHigh;
+    const object = top;
     for (let i = task + FROM; i < task + TO; i++) doubles[top++] = heap[i];
     for (let i = 0; i < held; i++) {
       doubles[top++] = heap[task + Task.held + i];
       doubles[top++] = heap[task + Task.modes + i];
     }
-    // The object follows from the stack nearly always: it is compared, not hashed.
-    return this.#find(begin, top, low, high, end - base, results.length, waitsOf(task), heap[task + Task.a]);
+    beginLanes(number);
+    mixAll(doubles, object, top);
+    return this.#find(begin, top, (low + laneLow) | 0, (high + laneHigh) | 0, laneLow, laneHigh, end - base, results.length, waitsOf(task));
   }
 
-  #find(begin: number, end: number, low: number, high: number, stack: number, calls: number, waits: number, slot: number): number {
+  #find(begin: number, end: number, low: number, high: number, objectLow: number, objectHigh: number, stack: number, calls: number, waits: number): number {
     const hash = low ^ Math.imul(high, 0x85ebca6b);
     const mask = this.#index.length - 1;
     let at = (hash ^ (hash >>> 15)) & mask;
@@ -130,9 +130,10 @@ export class TaskStates {
     this.#stack[state] = stack;
     this.low[state] = low;
     this.high[state] = high;
+    this.objectLow[state] = objectLow;
+    this.objectHigh[state] = objectHigh;
     this.calls[state] = calls;
     this.waits[state] = waits;
-    this.slots[state] = waits === WAITS_ZERO ? slot : 0;
     if (this.count + 2 > this.low.length) this.#growStates();
     return state;
   }
@@ -183,8 +184,18 @@ export class TaskStates {
     const length = others.#first[state + 1] - from;
     if (this.#top + length > this.#doubles.length) this.#grow(length);
     for (let i = 0; i < length; i++) this.#doubles[this.#top + i] = others.#doubles[from + i];
-    const { low, high, calls, waits, slots } = others;
-    return this.#find(this.#top, this.#top + length, low[state], high[state], others.#stack[state], calls[state], waits[state], slots[state]);
+    const { low, high, objectLow, objectHigh, calls, waits } = others;
+    return this.#find(
+      this.#top,
+      this.#top + length,
+      low[state],
+      high[state],
+      objectLow[state],
+      objectHigh[state],
+      others.#stack[state],
+      calls[state],
+      waits[state],
+    );
   }
 
   #grow(need: number): void {
@@ -203,7 +214,8 @@ export class TaskStates {
     this.tree = grown(this.tree);
     this.treeLow = grown(this.treeLow);
     this.treeHigh = grown(this.treeHigh);
-    this.slots = grown(this.slots);
+    this.objectLow = grown(this.objectLow);
+    this.objectHigh = grown(this.objectHigh);
     this.#hashes = grown(this.#hashes);
     this.#next = grown(this.#next);
     const index = new Int32Array(2 * this.#index.length);

@@ -216,7 +216,7 @@ function note(array: number, index: number, old: number, value: number): void {
   rehash(array, index, old, value);
 }
 
-/** By slot of the heap: 0, or the first of the two lanes of `hashApart` that its share of the hash goes to beside LANE_APART. */
+/** By slot of the heap: 0, or the first of the two lanes of `hashApart` that its share of the hash goes to beside LANE_APART, or UNHASHED: it has no share. */
 let apartOf = new Uint8Array(0);
 /**
  * Shares of the hash, two lanes each. One is that of RAM, with which groups of frames are backed, and which pages are tables: all that hardware reads of memory.
@@ -224,7 +224,8 @@ let apartOf = new Uint8Array(0);
 export let hashApart = new Int32Array(0);
 /** Where the sum of all slots that are told apart stands, and RAM's. */
 export const LANE_APART = 0;
-export const LANE_RAM = 6;
+export const LANE_RAM = 4;
+export const UNHASHED = 255;
 
 /** From now on so many lanes of shares of the hash are known apart, which are 0 at this moment; none for no longer. */
 export function keepApart(of: Uint8Array<ArrayBuffer>, lanes: number): void {
@@ -234,6 +235,7 @@ export function keepApart(of: Uint8Array<ArrayBuffer>, lanes: number): void {
 
 /** A word changes: what it was leaves the hash, what it is comes in. */
 function rehash(array: number, index: number, old: number, value: number): void {
+  if (array === ARRAY.heap && apartOf[index] === UNHASHED) return;
   let low = 0;
   let high = 0;
   // A zero word hashes to nothing, so that memory never touched and memory zeroed again are the same state.

@@ -125,7 +125,7 @@ const cache = new Map<string, CompiledMode>();
 /** Compiles a mode for a kernel version (`'6.12'`, `'6.1.0-50-amd64'`). @throws {TypeError} when the declaration is wrong, {RangeError} for a version that is none. */
 export function compileMode(mode: PagingMode, kernel: string = DEFAULT_KERNEL, specials: SpecialTypes = mode.specials): CompiledMode {
   const version = versionNumber(kernel);
-  const key = `${mode.name} ${version} ${JSON.stringify(specials)}`;
+  const key = `${mode.name} ${kernel} ${JSON.stringify(specials)}`;
   const known = cache.get(key);
   if (known?.mode === mode) return known;
   const forms: CompiledForm[] = [];

@@ -73,3 +73,10 @@ describe.each(allModes().map((m) => [m.name, m] as const))('%s', (_, mode) => {
       }
   });
 });
+
+it('a mode that is compiled for one release does not bear the name of another with the same rules', () => {
+  const mode = allModes()[0];
+  const names = ['6.1', '6.1.0-50-amd64', 'v6.1', '6.1'];
+  expect(names.map((name) => compileMode(mode, name).kernelText)).toEqual(names);
+  expect(compileMode(mode, '6.1')).toBe(compileMode(mode, '6.1'));
+});

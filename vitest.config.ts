@@ -3,15 +3,18 @@ import { defineConfig } from 'vitest/config';
 import { vitePrograms } from './scripts/kernel-program.mjs';
 
 const everything = 'tests/**/*.test.ts';
-/** What takes millions of steps, or is about a process of its own. */
-const long = [
-  'tests/{explore,races,machine}/**/*.test.ts',
-  'tests/cli/check*.test.ts',
+/**
+ * What has a process of its own: what takes millions of steps, what other processes or threads must number kernel functions as this one does, and what looks at its
+ * own process.
+ */
+const apart = [
+  'tests/{explore,races}/**/*.test.ts',
+  'tests/machine/{clone,failures,smoke}.test.ts',
+  'tests/cli/{check*,commands}.test.ts',
   'tests/conformance/traces.test.ts',
-  'tests/mm/{exec,file-histories,file-races,hugepd,thp-shmem}.test.ts',
 ];
-/** What else runs kernel code. Taking that in takes seconds, which most of these files do not take themselves: they share a process. */
-const shared = ['tests/{cli,features,kernel-substrate,mm}/**/*.test.ts', 'tests/readme.test.ts'];
+/** What runs through vite: the compiler's own tests, whose programs vite's plugin makes. */
+const vite = ['tests/kernel-compile/**/*.test.ts'];
 
 /**
  * As Node's own modules kernel code is twice as fast as in vitest's, whose imports are looked up at each use, and the programs are kept from run to run
@@ -19,7 +22,7 @@ const shared = ['tests/{cli,features,kernel-substrate,mm}/**/*.test.ts', 'tests/
  */
 const native = {
   experimental: { viteModuleRunner: false, nodeLoader: false },
-  execArgv: ['--expose-gc', '--import', 'tsx', '--import', fileURLToPath(new URL('scripts/kernel-node.mjs', import.meta.url))],
+  execArgv: ['--import', 'tsx', '--import', fileURLToPath(new URL('scripts/kernel-node.mjs', import.meta.url))],
 };
 
 export default defineConfig({
@@ -30,11 +33,20 @@ export default defineConfig({
     hookTimeout: 300_000,
     maxWorkers: 2,
     projects: [
-      { extends: true, test: { name: 'short', include: [everything], exclude: [...long, ...shared] } },
-      { extends: true, test: { name: 'long', include: long, ...native } },
+      { extends: true, test: { name: 'vite', include: vite } },
+      { extends: true, test: { name: 'apart', include: apart, ...native } },
+      // Taking the kernel's programs in takes seconds, which most files do not take themselves: they share a process.
       {
         extends: true,
-        test: { name: 'shared', include: shared, exclude: long, ...native, isolate: false, setupFiles: ['tests/support/shared-process.ts'] },
+        test: {
+          name: 'shared',
+          include: [everything],
+          exclude: [...apart, ...vite],
+          ...native,
+          isolate: false,
+          execArgv: ['--expose-gc', '--max-semi-space-size=4', ...native.execArgv],
+          setupFiles: ['tests/support/shared-process.ts'],
+        },
       },
     ],
   },

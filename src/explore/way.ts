@@ -60,16 +60,12 @@ export class Way {
     const frame = this.#frames[this.length];
     const { actions } = frame;
     const count = scheduler.actionsInto(actions);
-    let others = false;
-    let at = -1;
-    for (let i = 0; i < count; i++) {
-      if (actions[i] < IDLE_BASE) others = true;
-      if (actions[i] === last) at = i;
-    }
-    if (!others) scheduler.checkDeadlock([]);
+    if (count === 0 || actions[0] >= IDLE_BASE) scheduler.checkDeadlock(actions.slice(0, count));
     this.length++;
     scheduler.markInto(frame.mark);
-    frame.goesOn = last >= 0 && at >= 0;
+    let at = count - 1;
+    while (at >= 0 && actions[at] !== last) at--;
+    frame.goesOn = at >= 0;
     for (; at > 0; at--) actions[at] = actions[at - 1];
     if (frame.goesOn) actions[0] = last;
     frame.count = count;

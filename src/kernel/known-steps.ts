@@ -16,6 +16,7 @@
  */
 import { grown } from '../memory/grown.ts';
 import {
+  ALONE,
   ARRAY,
   FIRST_OBJECT,
   hashApart,
@@ -50,8 +51,7 @@ import { TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN } from './task-stat
 const LEVELS = 3;
 const LAST = LEVELS - 1;
 const SALTS = [0x3c6ef372, 0x1b873593, 0x68e31da4];
-/** Lanes of shares of the hash (memory/state.ts): of told words; behind RAM's those of CPUs one after the other. */
-const LANE_TOLD = LANE_APART + 2;
+/** Lanes of shares of the hash (memory/state.ts): behind RAM's those of CPUs one after the other. Told words are apart ALONE. */
 const LANE_CPUS = LANE_RAM + 2;
 /** In the table, in place of a step: at this level nothing is known; ask at the next. */
 const DEEPER = UNTOLD;
@@ -66,7 +66,7 @@ const MOST_WRITES = 256;
 /** Numbers that may be kept, of states and of writes; steps. */
 const MOST_NUMBERS = 1 << 23;
 const MOST_STEPS = 1 << 21;
-/** Words of an entry of the log: task, its state before, effect (−1: code has run), ends of the journal and of what lanes were before. */
+/** Words of an entry of the log: task, its state before, effect (−1: code has run), ends of the journal and of what the hash and lanes were before. */
 const LOG = 5;
 /** Words of an entry of the table: who, two of the hash, 2 + number of the step; of tasks, before the last level, the root of a tree. */
 const ENTRY = 4;
@@ -104,7 +104,7 @@ export class KnownSteps {
   tasksHigh = 0;
   /** Tasks that are not done. */
   #alive = 0;
-  /** What `rewind` goes back by, and what lanes were before code ran. */
+  /** What `rewind` goes back by, and what the hash and lanes were before code ran. */
   #log = new Int32Array(LOG << 10);
   logTop = 0;
   #laneLog = new Int32Array(1 << 12);
@@ -174,7 +174,7 @@ export class KnownSteps {
       const { size, told } = layouts[Math.abs(heap[ref])];
       if (told && heap[ref] > 0) {
         this.#heads.add(ref);
-        this.#parts.fill(LANE_TOLD, ref + 1, ref + size);
+        this.#parts.fill(ALONE, ref + 1, ref + size);
       }
       ref += size;
     }
@@ -358,12 +358,14 @@ export class KnownSteps {
       const pgd = mm === 0 ? 0 : this.#host.pgdOf(mm);
       low = lanes[LANE_RAM] ^ lanes[LANE_CPUS + 2 * number] ^ Math.imul(pgd, 0x5bd1e995);
       high = lanes[LANE_RAM + 1] ^ lanes[LANE_CPUS + 2 * number + 1];
-    } else if (level === 0) {
+    } else if (level < LAST) {
       low ^= lanes[LANE_APART];
       high ^= lanes[LANE_APART + 1];
-    } else if (level < LAST) {
-      low ^= lanes[LANE_TOLD];
-      high ^= lanes[LANE_TOLD + 1];
+      const end = level === 0 ? LANE_CPUS : this.#lanes;
+      for (let lane = LANE_CPUS; lane < end; lane += 2) {
+        low ^= lanes[lane];
+        high ^= lanes[lane + 1];
+      }
     } else {
       const { objectLow, objectHigh } = this.#states;
       for (let number = 0; number < this.#now.length; number++) {
@@ -473,7 +475,7 @@ export class KnownSteps {
 
   /** A word that is told has been read for the first time in a step, or is written: what it held. */
   #noteRead(slot: number, value: number): void {
-    if (this.#parts[slot] === LANE_TOLD) this.#addRead(slot, value);
+    if (this.#parts[slot] === ALONE) this.#addRead(slot, value);
   }
 
   #addRead(slot: number, value: number): void {
@@ -607,14 +609,17 @@ export class KnownSteps {
     this.logTop = top + LOG;
     if (effect >= 0) return;
     const lanes = hashApart;
-    while (this.#lanesTop + lanes.length > this.#laneLog.length) this.#laneLog = grown(this.#laneLog);
-    const laneLog = this.#laneLog;
     const from = this.#lanesTop;
-    for (let lane = 0; lane < lanes.length; lane++) laneLog[from + lane] = lanes[lane];
-    this.#lanesTop = from + lanes.length;
+    const end = from + 2 + lanes.length;
+    while (end > this.#laneLog.length) this.#laneLog = grown(this.#laneLog);
+    const laneLog = this.#laneLog;
+    laneLog[from] = stateHashLow();
+    laneLog[from + 1] = stateHashHigh();
+    for (let lane = 0; lane < lanes.length; lane++) laneLog[from + 2 + lane] = lanes[lane];
+    this.#lanesTop = end;
   }
 
-  /** Takes memory and tasks back to where they were when the log was so long; the hash of memory is what it is. */
+  /** Takes memory and tasks back to where they were when the log was so long. */
   rewind(to: number): void {
     const log = this.#log;
     for (let top = this.logTop - LOG; top >= to; top -= LOG) {
@@ -626,10 +631,12 @@ export class KnownSteps {
           this.#settleTask(number);
           this.#object[number] = log[top + 1];
         }
-        undoTo(log[top + 3], stateHashLow(), stateHashHigh());
-        this.#lanesTop = log[top + 4];
+        const from = log[top + 4];
+        const laneLog = this.#laneLog;
+        undoTo(log[top + 3], laneLog[from], laneLog[from + 1]);
+        this.#lanesTop = from;
         const lanes = hashApart;
-        for (let lane = 0; lane < lanes.length; lane++) lanes[lane] = this.#laneLog[this.#lanesTop + lane];
+        for (let lane = 0; lane < lanes.length; lane++) lanes[lane] = laneLog[from + 2 + lane];
         if (number < 0) continue;
         this.#become(number, log[top + 1]);
         const results = this.#host.results[number];

@@ -56,7 +56,7 @@ export { ACTOR_BASE };
 /** Of the actions that may happen now, the one that does. */
 export type Choose = (actions: readonly Action[], scheduler: Scheduler) => Action;
 
-/** A moment that `rewind` leads back to; only while a journal runs and all tasks are of the step program. */
+/** A moment that `rewind` leads back to; only while a journal runs and all tasks are of the step program. While steps are remembered their log knows all but `actions`. */
 export interface SchedulerMark {
   readonly journal: number;
   readonly actions: number;
@@ -370,9 +370,14 @@ export class Scheduler {
 
   /** The same, written into a mark that is there. */
   markInto(mark: { -readonly [K in keyof SchedulerMark]: number }): void {
-    mark.journal = journalMark();
     mark.actions = this.schedule.length;
-    mark.saved = this.#known === undefined ? this.#savedTop : this.#known.logTop;
+    if (this.#known !== undefined) {
+      // The log knows the rest.
+      mark.saved = this.#known.logTop;
+      return;
+    }
+    mark.saved = this.#savedTop;
+    mark.journal = journalMark();
     mark.low = stateHashLow();
     mark.high = stateHashHigh();
   }
@@ -381,9 +386,12 @@ export class Scheduler {
   rewind({ journal, actions, saved, low, high }: SchedulerMark): void {
     const { schedule } = this;
     while (schedule.length > actions) schedule.pop();
-    this.#known?.rewind(saved);
+    if (this.#known !== undefined) {
+      this.#known.rewind(saved);
+      return;
+    }
     undoTo(journal, low, high);
-    if (this.#known === undefined) this.#rewindStacks(saved);
+    this.#rewindStacks(saved);
   }
 
   #rewindStacks(saved: number): void {

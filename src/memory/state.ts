@@ -216,7 +216,7 @@ function note(array: number, index: number, old: number, value: number): void {
   rehash(array, index, old, value);
 }
 
-/** By slot of the heap: 0, or the first of the two lanes of `hashApart` that its share of the hash goes to beside LANE_APART, or UNHASHED: it has no share. */
+/** By slot of the heap: 0, or the first of the two lanes of `hashApart` that its share of the hash goes to beside LANE_APART, ALONE for none, or UNHASHED: it has no share. */
 let apartOf = new Uint8Array(0);
 /**
  * Shares of the hash, two lanes each. One is that of RAM, with which groups of frames are backed, and which pages are tables: all that hardware reads of memory.
@@ -224,7 +224,8 @@ let apartOf = new Uint8Array(0);
 export let hashApart = new Int32Array(0);
 /** Where the sum of all slots that are told apart stands, and RAM's. */
 export const LANE_APART = 0;
-export const LANE_RAM = 4;
+export const LANE_RAM = 2;
+export const ALONE = 254;
 export const UNHASHED = 255;
 
 /** From now on so many lanes of shares of the hash are known apart, which are 0 at this moment; none for no longer. */
@@ -256,6 +257,7 @@ function rehash(array: number, index: number, old: number, value: number): void 
     lane = apartOf[index];
     hashApart[LANE_APART] ^= low;
     hashApart[LANE_APART + 1] ^= high;
+    if (lane === ALONE) return;
   } else if (array === ARRAY.flags) {
     if (((old ^ value) & PG_TABLE) === 0) return;
     low = mix(array, index, PG_TABLE, 0x165667b1);

@@ -75,7 +75,9 @@ function differs(seed: number): boolean | undefined {
 describe('a search that puts steps to sleep', () => {
   it(`finds what the one awake finds, in the same states (seeds from ${SEED})`, () => {
     const seen = { compared: 0, circular: 0, rules: 0, awake: 0, asleep: 0 };
-    for (let seed = SEED; seed < SEED + PROGRAMS; seed++) {
+    // Some go round in circles, some break rules; few programs may all be of one kind.
+    const isEnough = (tried: number): boolean => tried >= PROGRAMS && (Math.min(seen.rules, seen.circular) > 0 || tried > 20 * PROGRAMS);
+    for (let seed = SEED; !isEnough(seed - SEED); seed++) {
       const awake = outcome(seed, false);
       if (awake.all.verdict === 'stopped') continue;
       const asleep = outcome(seed, true);

@@ -213,7 +213,8 @@ function note(array: number, index: number, old: number, value: number): void {
   journal[journalTop++] = array;
   journal[journalTop++] = index;
   journal[journalTop++] = old;
-  rehash(array, index, old, value);
+  // References come out of the heap, as doubles: the engine is told that this is an index.
+  if (array !== ARRAY.heap || apartOf[index | 0] !== UNHASHED) rehash(array, index | 0, old, value);
 }
 
 /** By slot of the heap: 0, or the first of the two lanes of `hashApart` that its share of the hash goes to beside LANE_APART, ALONE for none, or UNHASHED: it has no share. */
@@ -236,7 +237,6 @@ export function keepApart(of: Uint8Array<ArrayBuffer>, lanes: number): void {
 
 /** A word changes: what it was leaves the hash, what it is comes in. */
 function rehash(array: number, index: number, old: number, value: number): void {
-  if (array === ARRAY.heap && apartOf[index] === UNHASHED) return;
   let low = 0;
   let high = 0;
   // A zero word hashes to nothing, so that memory never touched and memory zeroed again are the same state.
@@ -320,11 +320,11 @@ export function undo(mark: number): void {
   while (top > mark) {
     top -= 3;
     const array = journal[top];
-    const index = journal[top + 1];
+    const index = journal[top + 1] | 0;
     const old = journal[top + 2];
     const now = arrays[array][index];
     if (now === old) continue;
-    rehash(array, index, now, old);
+    if (array !== ARRAY.heap || apartOf[index] !== UNHASHED) rehash(array, index, now, old);
     arrays[array][index] = old;
   }
   journalTop = mark;

@@ -18,7 +18,6 @@ import { grown } from '../memory/grown.ts';
 import {
   ALONE,
   ARRAY,
-  FIRST_OBJECT,
   hashApart,
   heap,
   journalMark,
@@ -33,16 +32,14 @@ import {
   undoTo,
   wordOf,
 } from '../memory/state.ts';
-import { layouts } from '../memory/struct.ts';
 import { stackEnd } from './compile/runtime.ts';
-import { accessLog, LOGGED } from './guards.ts';
 import { ACTOR_BASE, changesNothing, type HardwareOptions, hardwareCpu, SPECULATE_BASE } from './hardware.ts';
 import { operations } from './op.ts';
-import { downgradeWrite, downRead, downReadTrylock, downWrite, downWriteTrylock, upRead, upWrite } from './ops.ts';
 import { ALIVE, ReadTrees, UNKNOWN, UNTOLD } from './read-trees.ts';
 import { Effects } from './step-effects.ts';
 import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
 import { TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN } from './task-states.ts';
+import { ToldReads } from './told-reads.ts';
 
 /**
  * Levels of what a step is known again by: without CPUs and other tasks (of hardware: its CPU and RAM alone), with CPUs, with all. Before the last one told
@@ -55,10 +52,6 @@ const SALTS = [0x3c6ef372, 0x1b873593, 0x68e31da4];
 const LANE_CPUS = LANE_RAM + 2;
 /** In the table, in place of a step: at this level nothing is known; ask at the next. */
 const DEEPER = UNTOLD;
-/** Operations on two words, a lock and the one behind it. */
-const PAIRS = new Set([downRead, downReadTrylock, upRead, downWrite, downWriteTrylock, upWrite, downgradeWrite].map(({ code }) => code));
-/** Told words that a step may read. */
-const MOST_READS = LOGGED + 4;
 /** In the table, in place of who it is: whether an action of hardware changes nothing, (answer) 1 no, 2 yes. */
 const VAIN = -(1 << 24);
 /** Words that a step may write; what writes more is rare, and runs. */
@@ -83,11 +76,10 @@ export class KnownSteps {
   readonly #host: Host;
   readonly #stackSize: number;
   readonly #tasks: TaskRef[] = [];
-  /** Slots that hold tasks and CPUs; by slot what it is told apart by (state.ts); first slots of told objects. */
+  /** Slots that hold tasks and CPUs; by slot what it is told apart by (state.ts). */
   readonly #from: number;
   readonly #to: number;
   readonly #parts: Uint8Array<ArrayBuffer>;
-  readonly #heads = new Set<number>();
   readonly #cpus: CpuRef[] = [];
   readonly #lanes: number;
   /** Whether steps are taken again at all, or tasks' states are kept alone. */
@@ -99,7 +91,7 @@ export class KnownSteps {
   /** By task: the state that its object is in. */
   readonly #object: Int32Array<ArrayBuffer>;
   readonly #end: Int32Array<ArrayBuffer>;
-  /** Sums of the hashes of what tasks are outside of memory (task-hash.ts). */
+  /** Sums of the hashes of what tasks are (task-states.ts). */
   tasksLow = 0;
   tasksHigh = 0;
   /** Tasks that are not done. */
@@ -118,10 +110,7 @@ export class KnownSteps {
   #notes = new Int32Array(1 << 10);
   #effects: Effects;
   #trees = new ReadTrees();
-  /** Told words that the step that is being taken has read or written, and what they held before; the first `#own` of them are its operation's. */
-  readonly #readSlots = new Int32Array(MOST_READS + MOST_WRITES);
-  readonly #readValues = new Float64Array(MOST_READS + MOST_WRITES);
-  #reads = 0;
+  readonly #reads = new ToldReads(MOST_WRITES);
   /** The step that was looked for: its level, and the hashes then. */
   #level = 0;
   #found = -1;
@@ -161,23 +150,12 @@ export class KnownSteps {
     });
     // Tasks' objects are part of their states.
     for (const task of this.#tasks) this.#parts.fill(UNHASHED, task, task + Task.$size);
-    this.#findTold();
+    for (const [from, to] of this.#reads.objects()) this.#parts.fill(ALONE, from + 1, to);
     const count = this.#tasks.length;
     this.#now = new Int32Array(count);
     this.#written = new Int32Array(count);
     this.#object = new Int32Array(count);
     this.#end = new Int32Array(count);
-  }
-
-  #findTold(): void {
-    for (let ref = FIRST_OBJECT; ref < heap[SLOT_TOP]; ) {
-      const { size, told } = layouts[Math.abs(heap[ref])];
-      if (told && heap[ref] > 0) {
-        this.#heads.add(ref);
-        this.#parts.fill(ALONE, ref + 1, ref + size);
-      }
-      ref += size;
-    }
   }
 
   /** A search begins, with the journal. */
@@ -392,7 +370,7 @@ export class KnownSteps {
   /** One more way in the tree of the key that was set. */
   #addTo(who: number, answer: number): void {
     const root = this.#table[this.#place(who, this.#keyLow, this.#keyHigh) + 3];
-    const now = this.#trees.add(root, this.#readSlots, this.#readValues, looked.told ? 0 : this.#reads, answer);
+    const now = this.#trees.add(root, this.#reads.slots, this.#reads.values, looked.told ? 0 : this.#reads.count, answer);
     if (root === 0) this.#enter(who, now);
   }
 
@@ -458,38 +436,12 @@ export class KnownSteps {
     this.#end[action] = (action + 1) * this.#stackSize;
     const task = this.#tasks[action];
     const a = heap[task + Task.a];
-    const b = a + heap[task + Task.b];
-    if (this.#isApart(a) || this.#isApart(b)) looked.tasks = true;
-    this.#reads = 0;
-    if (this.#heads.size === 0) return;
-    this.#noteRead(a, heap[a]);
-    if (PAIRS.has(heap[task + Task.code])) this.#noteRead(a + 1, heap[a + 1]);
-    this.#noteRead(b, heap[b]);
-    accessLog.count = 0;
-    accessLog.on = true;
+    if (this.#isApart(a) || this.#isApart(a + heap[task + Task.b])) looked.tasks = true;
+    this.#reads.begin(task);
   }
 
   #isApart(slot: number): boolean {
     return slot >= this.#from && slot < this.#to;
-  }
-
-  /** A word that is told has been read for the first time in a step, or is written: what it held. */
-  #noteRead(slot: number, value: number): void {
-    if (this.#parts[slot] === ALONE) this.#addRead(slot, value);
-  }
-
-  #addRead(slot: number, value: number): void {
-    const slots = this.#readSlots;
-    for (let i = 0; i < this.#reads; i++) if (slots[i] === slot) return;
-    slots[this.#reads] = slot;
-    this.#readValues[this.#reads++] = value;
-  }
-
-  /** What plain code has read. */
-  #noteLogged(): void {
-    accessLog.on = false;
-    if (accessLog.count > LOGGED) looked.told = true;
-    else for (let i = 0; i < accessLog.count; i++) this.#noteRead(accessLog.slots[i], accessLog.values[i]);
   }
 
   /** It has been taken. */
@@ -497,7 +449,7 @@ export class KnownSteps {
     let who = -action;
     let after = 0;
     if (action < ACTOR_BASE) {
-      if (this.#heads.size > 0) this.#noteLogged();
+      this.#reads.end();
       who = this.#now[action];
       after = this.#stateOf(action, who);
       this.#become(action, after);
@@ -505,7 +457,7 @@ export class KnownSteps {
       this.#object[action] = after;
       this.#end[action] = stackEnd(action * this.#stackSize);
       // What is noted of the end of a task hangs on whether it is the last (keepNote).
-      if (heap[this.#tasks[action] + Task.state] === TASK_DONE) this.#addRead(ALIVE, this.#alive + 1);
+      if (heap[this.#tasks[action] + Task.state] === TASK_DONE) this.#reads.add(ALIVE, this.#alive + 1);
     }
     if (!this.#again) return;
     if (this.#found >= 0) {
@@ -564,11 +516,7 @@ export class KnownSteps {
       const index = journalWord(at + 1);
       // Frames that are backed are more than the words that say so.
       if (array >= ARRAY.groupOf) return false;
-      if (array === ARRAY.heap && this.#heads.size > 0) {
-        // Made, or freed: what links such objects is read by nobody who tells.
-        if (this.#heads.has(index)) looked.told = true;
-        this.#noteRead(index, journalWord(at + 2));
-      }
+      if (array === ARRAY.heap) this.#reads.written(index, journalWord(at + 2));
       // What a task's object holds is part of its state.
       if (array === ARRAY.heap && index >= own && index < own + Task.$size) continue;
       if (array === ARRAY.heap && this.#parts[index] === UNHASHED) throw new Error('a step writes to the object of another task');

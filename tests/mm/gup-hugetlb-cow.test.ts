@@ -103,7 +103,7 @@ class World {
 
   constructor(mode: string, kilobytes: number, booted?: Machine) {
     const bytes = kilobytes * 1024;
-    this.machine = booted ?? new Machine({ mode, ramBytes: Math.max(2 ** 25, 16 * bytes) });
+    this.machine = booted ?? new Machine({ mode, ramBytes: Math.max(2 ** 27, 16 * bytes) });
     this.machine.enter();
     this.kilobytes = kilobytes;
     this.size = this.machine.pageSize;

@@ -16,8 +16,11 @@
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
-enum { ROUNDS = 9, CALLS = 40, SLOTS = 256 };
+enum { ROUNDS = 9, CALLS = 40, SLOTS = 256, HUGE_ROUNDS = 40 };
 #define SPAN (2L << 20)
 #define BASE ((char *)0x40000000)
 
@@ -107,9 +110,64 @@ static void sized(const char *name, const char *file, int advice) {
   if (*pmd) setting(SYS "hugepages-2048kB/enabled", pmd);
 }
 
+static void map(int advice) {
+  if (mmap(BASE, SPAN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != BASE) exit(1);
+  madvise(BASE, SPAN, advice);
+}
+
+enum { FAULT, SPLIT_ENTRY, SPLIT_PAGE, COLLAPSE, KINDS };
+static double best[KINDS] = {1e18, 1e18, 1e18, 1e18};
+
+static void keep(int kind, double since) {
+  double t = now() - since;
+  if (t < best[kind]) best[kind] = t;
+}
+
+/* A huge page comes by a fault; 0 when this kernel has none to give. */
+static int faultHuge(void) {
+  map(MADV_HUGEPAGE);
+  double t = now();
+  *(volatile char *)BASE = 1;
+  keep(FAULT, t);
+  return hugeKilobytes() == 2048;
+}
+
+/* What the fault, the splits and the collapse of a huge page take. */
+static void huge(void) {
+  char word[64] = "", *old = setting(SYS "enabled", "madvise");
+  double t;
+  if (!old) return;
+  strcpy(word, old);
+  int good = 1;
+  for (int round = 0; round < HUGE_ROUNDS && good; round++) {
+    good = faultHuge();
+    t = now();
+    good = good && !mprotect(BASE + 4096, 4096, PROT_READ);
+    keep(SPLIT_ENTRY, t);
+    good = good && hugeKilobytes() == 0 && faultHuge();
+    t = now();
+    good = good && !madvise(BASE + 4096, 4096, MADV_FREE);
+    keep(SPLIT_PAGE, t);
+    good = good && hugeKilobytes() == 0;
+    map(MADV_NOHUGEPAGE);
+    memset(BASE, 1, SPAN);
+    madvise(BASE, SPAN, MADV_HUGEPAGE);
+    t = now();
+    good = good && !madvise(BASE, SPAN, MADV_COLLAPSE);
+    keep(COLLAPSE, t);
+    good = good && hugeKilobytes() == 2048;
+  }
+  munmap(BASE, SPAN);
+  setting(SYS "enabled", word);
+  if (good)
+    printf("huge fault %.0f\nhuge entry split %.0f\nhuge page split %.0f\nhuge page of small ones %.0f\n", best[FAULT], best[SPLIT_ENTRY], best[SPLIT_PAGE],
+           best[COLLAPSE]);
+}
+
 int main(void) {
   sized("4K", NULL, MADV_NOHUGEPAGE);
   sized("64K", SYS "hugepages-64kB/enabled", MADV_HUGEPAGE);
   sized("2M", SYS "enabled", MADV_HUGEPAGE);
+  huge();
   return 0;
 }

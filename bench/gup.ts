@@ -1,7 +1,8 @@
 /**
  * How fast get_user_pages of a machine is, by the page, over small entries, contiguous ones and huge ones, next to the kernel that runs this (`gup.c`): the slow way as
  * MADV_POPULATE_READ of memory that is there, which is nothing else; the fast way by itself, where the kernel's figure also has a slot of a pipe a page. Both
- * ways must be no slower over contiguous entries than over as many of single pages. Both sides count the best of several rounds, in turn.
+ * ways must be no slower over contiguous entries than over as many of single pages. And what a huge page costs: the fault that makes one, the split of its entry
+ * (mprotect of a page) and of itself (MADV_FREE of a page), the collapse of 512 small ones. Both sides count the best of several rounds, in turn.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -21,7 +22,10 @@ const BASE = 0x40000000;
 const CALLS = 4;
 const GROUPS = 60;
 const ROUNDS = 5;
-const [MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_POPULATE_READ] = [14, 15, 22];
+const [MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_POPULATE_READ, MADV_COLLAPSE] = [8, 14, 15, 22, 25];
+/** What is done with huge pages, each of them so often. */
+const HUGE = ['huge fault', 'huge entry split', 'huge page split', 'huge page of small ones'];
+const HUGE_ROUNDS = 40;
 /** Setting that gives such folios, and the mode: 64K are sixteen entries in a row, and in arm64 one contiguous run, which goes by small pages of the same mode. */
 const SIZES = {
   '4K': { mode: 'x86-4level', file: undefined, than: undefined },
@@ -71,6 +75,48 @@ function measure(figures: Figures, size: Size): void {
   }
 }
 
+function measureHuge(figures: Figures): void {
+  const machine = new Machine({ mode: 'x86-4level', ramBytes: 2 ** 28 });
+  const p = machine.spawn();
+  machine.enter();
+  thpSetting('/sys/kernel/mm/transparent_hugepage/enabled')?.write('madvise');
+  const once = (name: string, run: () => unknown): void => {
+    const start = process.hrtime.bigint();
+    const result = run();
+    keepBest(figures, name, Number(process.hrtime.bigint() - start));
+    if (result !== 0) throw new Error(`${name}: ${result}`);
+  };
+  const map = (advice: number): void => {
+    if (p.syscall('mmap', BASE, SPAN, 3, 0x32, -1, 0) !== BASE) throw new Error('mmap fails');
+    p.syscall('madvise', BASE, SPAN, advice);
+  };
+  const expectHuge = (kilobytes: number): void => {
+    const found = Number(/AnonHugePages: +(\d+) kB/.exec(p.proc('smaps'))?.[1]);
+    if (found !== kilobytes) throw new Error(`${found} kB are mapped by huge entries, not ${kilobytes}`);
+  };
+  const fault = (): void => {
+    map(MADV_HUGEPAGE);
+    once('huge fault', () => {
+      p.fault(BASE / 4096, 'write');
+      return 0;
+    });
+    expectHuge(2048);
+  };
+  for (let round = 0; round < HUGE_ROUNDS; round++) {
+    fault();
+    once('huge entry split', () => p.syscall('mprotect', BASE + 4096, 4096, 1));
+    expectHuge(0);
+    fault();
+    once('huge page split', () => p.syscall('madvise', BASE + 4096, 4096, MADV_FREE));
+    expectHuge(0);
+    map(MADV_NOHUGEPAGE);
+    for (let i = 0; i < PAGES; i++) p.fault(BASE / 4096 + i, 'write');
+    p.syscall('madvise', BASE, SPAN, MADV_HUGEPAGE);
+    once('huge page of small ones', () => p.syscall('madvise', BASE, SPAN, MADV_COLLAPSE));
+    expectHuge(2048);
+  }
+}
+
 const dir = mkdtempSync(join(tmpdir(), 'pxd-bench-'));
 try {
   const ours: Figures = new Map();
@@ -79,16 +125,17 @@ try {
   const compiled = process.platform === 'linux' && spawnSync('cc', ['-O2', '-o', program, join(here, 'gup.c')], { stdio: 'ignore' }).status === 0;
   for (let round = 0; round < ROUNDS; round++) {
     for (const size of Object.keys(SIZES)) measure(ours, size as Size);
+    measureHuge(ours);
     if (compiled)
       for (const line of spawnSync(program, { encoding: 'utf8' }).stdout.trim().split('\n')) {
         const found = /^(.*) ([\d.]+)$/.exec(line);
         if (found) keepBest(theirs, found[1], Number(found[2]));
       }
   }
-  const row = (name: string, reference: string, referenceValue: number | null, goal: string | null): BenchRow => ({
+  const row = (name: string, reference: string, referenceValue: number | null, goal: string | null, unit = 'ns a page'): BenchRow => ({
     name,
     value: ours.get(name) as number,
-    unit: 'ns a page',
+    unit,
     reference,
     referenceValue,
     goal,
@@ -108,6 +155,10 @@ try {
       if (than !== undefined) rows.push(row(name, small, ours.get(small) as number, '<=1'));
       else if (way !== 'fast') rows.push(row(name, '-', null, null));
     }
+  }
+  for (const name of HUGE) {
+    const kernel = theirs.get(name) ?? null;
+    rows.push(row(name, kernel === null ? 'not to be measured here' : 'running kernel', kernel, null, 'ns'));
   }
   report(rows, process.argv.includes('--json'));
 } finally {

@@ -1,8 +1,8 @@
 /** E47 for shared memory, which is exclusive to nobody: only its references tell that somebody has the page. */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, memfd, store, WINDOW } from '../explore/setup.ts';
-import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
-import { migrate, noteFrame } from './support/migration.ts';
+import { FOLL_WRITE } from '../mm/gup-types.ts';
+import { migrate, noteFrameAndVector, vectorRoot } from './support/migration.ts';
 import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
@@ -12,10 +12,9 @@ export default scenario({
   setup(stage) {
     map(stage, WINDOW, 1, { fd: memfd(stage, 1) });
     store(stage, WINDOW, 1);
-    noteFrame(stage);
-    stage.notes.vector = allocPageVector();
+    noteFrameAndVector(stage);
   },
-  roots: ({ notes }) => [notes.vector],
+  roots: vectorRoot,
   tasks: {
     migrate,
     pin: ({ process, notes }) => task(call('pinUserPagesFast', process.mm, WINDOW, 1, FOLL_WRITE, notes.vector)),

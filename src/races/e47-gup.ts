@@ -3,8 +3,8 @@
  */
 import { call, type Ending, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
-import { migrate, noteFrame } from './support/migration.ts';
+import { FOLL_WRITE } from '../mm/gup-types.ts';
+import { migrate, noteFrameAndVector, vectorRoot } from './support/migration.ts';
 
 /** Who does not wait may have nothing; who waits has the page. */
 function found({ results }: Ending): string | undefined {
@@ -20,10 +20,9 @@ export default scenario({
   setup(stage) {
     map(stage, WINDOW, 1);
     store(stage, WINDOW, 1);
-    noteFrame(stage);
-    stage.notes.vector = allocPageVector();
+    noteFrameAndVector(stage);
   },
-  roots: ({ notes }) => [notes.vector],
+  roots: vectorRoot,
   tasks: {
     migrate,
     get: ({ process, notes: { vector } }) =>

@@ -5,8 +5,7 @@
  */
 import { call, scenario, task } from '../explore/scenario.ts';
 import { hasHugetlb, hugePool, MAP_ANONYMOUS, MAP_SHARED, mapHugetlb, store, WINDOW } from '../explore/setup.ts';
-import { allocPageVector } from '../mm/gup-types.ts';
-import { migrate, noteFrame } from './support/migration.ts';
+import { migrate, noteFrameAndVector, vectorRoot } from './support/migration.ts';
 
 export default scenario({
   id: 'E47-hugetlb',
@@ -18,10 +17,9 @@ export default scenario({
     hugePool(stage, 2);
     mapHugetlb(stage, WINDOW, 1, { flags: MAP_SHARED | MAP_ANONYMOUS });
     store(stage, WINDOW, 1);
-    noteFrame(stage);
-    stage.notes.vector = allocPageVector();
+    noteFrameAndVector(stage);
   },
-  roots: ({ notes }) => [notes.vector],
+  roots: vectorRoot,
   tasks: {
     migrate,
     get: ({ process, notes: { vector } }) => task(call('getUserPagesUnlocked', process.mm, WINDOW, 1, 0, vector), call('putUserPages', vector)),

@@ -6,8 +6,8 @@
 import { wordAt } from '../explore/look.ts';
 import { call, scenario, task } from '../explore/scenario.ts';
 import { map, store, WINDOW } from '../explore/setup.ts';
-import { allocPageVector, FOLL_WRITE } from '../mm/gup-types.ts';
-import { migrate, noteFrame } from './support/migration.ts';
+import { FOLL_WRITE } from '../mm/gup-types.ts';
+import { migrate, noteFrameAndVector, vectorRoot } from './support/migration.ts';
 import { pinnedStaysMapped } from './support/pages.ts';
 
 export default scenario({
@@ -17,10 +17,9 @@ export default scenario({
   setup(stage) {
     map(stage, WINDOW, 1);
     store(stage, WINDOW, 1);
-    noteFrame(stage);
-    stage.notes.vector = allocPageVector();
+    noteFrameAndVector(stage);
   },
-  roots: ({ notes }) => [notes.vector],
+  roots: vectorRoot,
   tasks: {
     migrate,
     pin: ({ process, notes }) => task(call('pinUserPagesFast', process.mm, WINDOW, 1, FOLL_WRITE, notes.vector)),

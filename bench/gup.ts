@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { Machine } from '../src/machine/machine.ts';
 import { thpSetting } from '../src/machine/thp-settings.ts';
 import { allocPageVector } from '../src/mm/gup-types.ts';
+import { MADV_COLLAPSE, MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_POPULATE_READ } from '../src/mm/madv.ts';
 import { type BenchRow, report } from './report.ts';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -22,7 +23,6 @@ const BASE = 0x40000000;
 const CALLS = 4;
 const GROUPS = 60;
 const ROUNDS = 5;
-const [MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_POPULATE_READ, MADV_COLLAPSE] = [8, 14, 15, 22, 25];
 /** What is done with huge pages, each of them so often. */
 const HUGE = ['huge fault', 'huge entry split', 'huge page split', 'huge page of small ones'];
 const HUGE_ROUNDS = 40;

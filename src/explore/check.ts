@@ -90,7 +90,8 @@ export function searchVariant(scenario: Scenario, name: string, mode: string, op
       options.progress?.({ ...progress, states: states + progress.states }, bound);
       return options.now() > limit || options.stop?.(progress) === true;
     };
-    const searchOptions = { preemptions: bound, ...given, stop };
+    // A larger bound leads to what a smaller one has led to, and further.
+    const searchOptions = { preemptions: bound, ...given, expected: result?.states ?? 0, stop };
     if (options.reduce === false) result = search(scenario, staged, searchOptions);
     else {
       const reduced = searchReduced(scenario, staged, searchOptions, facts);

@@ -25,6 +25,8 @@ export interface SearchOptions {
   readonly preemptions?: number;
   /** Bytes that the table of states may take. Default 1 GiB. */
   readonly memoryBytes?: number;
+  /** States that the search is expected to meet, for which the table has room from the beginning. Default: it begins small and grows. */
+  readonly expected?: number;
   /** Asked now and then; true ends the search. */
   readonly stop?: (progress: Progress) => boolean;
   /** Search only what lies below these actions (subtrees.ts). States on the way there count as met; their other branches are those of other subtrees. */
@@ -176,7 +178,7 @@ class Search {
     this.#staged = staged;
     this.#options = options;
     this.#bound = options.preemptions ?? Number.POSITIVE_INFINITY;
-    this.#visited = options.visited ?? new Visited(options.memoryBytes);
+    this.#visited = options.visited ?? new Visited(options.memoryBytes, options.expected);
     this.#checks = Object.entries(scenario.always ?? {});
     const all = horizon === Number.POSITIVE_INFINITY && this.#bound === Number.POSITIVE_INFINITY;
     if (sleeps) this.#sleep = new Sleep(staged);
@@ -223,6 +225,7 @@ class Search {
   /** True when it was stopped before all was seen. */
   #explore(): boolean {
     const { scheduler } = this.#staged;
+    const known = this.#known;
     const prefix = this.#options.prefix ?? [];
     this.#enter(-1, 0, prefix.length > 0);
     let top = 0;
@@ -230,17 +233,17 @@ class Search {
       if (!this.#follow(prefix[scheduler.schedule.length], prefix.length)) return this.#visited.full || this.#contradicted;
     while (this.#way.length > top) {
       const frame = this.#way.last;
-      if (frame.next === frame.count) {
+      if (frame.done) {
         if (!this.#leave(frame)) return false;
         continue;
       }
-      const action = frame.actions[frame.next++];
+      const action = frame.next();
       const preemptions = frame.preemptions + (frame.isPreemption(action) ? 1 : 0);
       if (preemptions > this.#bound) {
         this.#cut++;
         continue;
       }
-      if (scheduler.schedule.length > frame.mark.actions) scheduler.rewind(frame.mark);
+      if (known.logTop > frame.log) known.rewind(frame.log);
       if (!this.#take(frame, action, preemptions)) return false;
       if (++this.#transitions % LOOK === 0 && this.#options.stop?.(this.#progress())) return true;
       if (this.#visited.full || this.#contradicted) return true;
@@ -256,9 +259,9 @@ class Search {
     let share = 0;
     let part = 1;
     for (let depth = 0; depth < this.#way.length; depth++) {
-      const { count, next } = this.#way.at(depth);
+      const { count, rest } = this.#way.at(depth);
       part /= count;
-      share += part * (next - 1);
+      share += part * (count - rest - 1);
     }
     return { states: this.#visited.size, transitions: this.#transitions, depth: this.#depth, share: Math.min(1, Math.max(0, share)) };
   }
@@ -267,8 +270,9 @@ class Search {
   #follow(action: Action, length: number): boolean {
     const frame = this.#way.last;
     if (this.#visited.full || this.#contradicted) return false;
-    frame.next = frame.actions.slice(0, frame.count).indexOf(action) + 1;
-    if (frame.next === 0) throw new PxdError('usage', `action ${action} of a subtree may not happen where it is to: the subtree is of another scenario`);
+    do {
+      if (frame.done) throw new PxdError('usage', `action ${action} of a subtree may not happen where it is to: the subtree is of another scenario`);
+    } while (frame.next() !== action);
     return this.#take(frame, action, frame.preemptions + (frame.isPreemption(action) ? 1 : 0), length);
   }
 
@@ -326,7 +330,7 @@ class Search {
       const depth = this.#way.length - 1;
       const sleep = this.#sleep;
       // Alone it has nobody to sleep for.
-      const notes = sleep !== undefined && (frame.next < frame.count || sleep.isAsked(depth));
+      const notes = sleep !== undefined && (!frame.done || sleep.isAsked(depth));
       if (sleep !== undefined && this.#checks.length === 0) {
         const known = this.#known;
         const step = known.find(action);
@@ -339,13 +343,13 @@ class Search {
       const record = notes ? this.#stepNoted(action, sleep) : this.#step(action);
       if (this.#checks.length > 0) this.#always();
       const asleep = notes ? sleep.taken(depth, action, record) : 0;
-      this.#enter(action < ACTOR_BASE ? action : frame.last, preemptions, scheduler.schedule.length < prefix, asleep);
+      this.#enter(action < ACTOR_BASE ? action : frame.last, preemptions, prefix > 0 && scheduler.schedule.length < prefix, asleep);
       // An end.
       if (this.#entered && this.#way.length - 1 === depth) this.#circles?.leadsOut(depth);
       return true;
     } catch (error) {
       this.#sleep?.drop();
-      const found = violationOf(error, scheduler.schedule.slice(), preemptions);
+      const found = violationOf(error, scheduler.schedule, preemptions);
       if (this.#options.collect !== undefined) {
         this.#options.collect(found);
         this.#leaveEntered();
@@ -410,7 +414,7 @@ class Search {
     const { done } = scheduler;
     const limited = this.#horizon !== Number.POSITIVE_INFINITY;
     if (limited && (this.#way.length >= this.#horizon || done)) {
-      this.beginnings.push(scheduler.schedule.slice());
+      this.beginnings.push([...scheduler.schedule]);
       this.#clearPath(low, high);
       return;
     }
@@ -423,7 +427,7 @@ class Search {
       this.#clearPath(low, high);
       return;
     }
-    const frame = this.#way.push(scheduler, last, preemptions);
+    const frame = this.#way.push(scheduler, this.#known.logTop, last, preemptions);
     frame.low = low;
     frame.high = high;
     frame.place = this.#place;
@@ -438,16 +442,19 @@ class Search {
   /** Takes what sleeps off what is to be taken, and what would change nothing. */
   #leaveAsleep(frame: Frame, sleep: Sleep): void {
     sleep.enter(this.#way.length - 1, this.#asleep);
+    // Met again, only what sleeps no more is taken.
+    const again = this.#awake !== -1;
+    frame.tasks &= again ? this.#awake : ~this.#asleep;
+    frame.left = frame.tasks;
+    if (frame.hardwareCount === 0) return;
     let count = 0;
-    for (let i = 0; i < frame.count; i++) {
-      const action = frame.actions[i];
+    for (let i = 0; i < frame.hardwareCount; i++) {
+      const action = frame.hardware[i];
       const bit = sleep.bitOf(action);
-      // Met again, only what sleeps no more is taken.
-      if (this.#awake !== -1 ? (bit & this.#awake) === 0 : (bit & this.#asleep) !== 0) continue;
-      if (action >= ACTOR_BASE && this.#known.changesNothing(action)) continue;
-      frame.actions[count++] = action;
+      if (again ? (bit & this.#awake) === 0 : (bit & this.#asleep) !== 0) continue;
+      if (!this.#known.changesNothing(action)) frame.hardware[count++] = action;
     }
-    frame.count = count;
+    frame.hardwareCount = count;
   }
 
   /** Looks a state up and notes it with the preemptions that it took. False when it is known with no more than these. @throws {KernelBug} I27 */
@@ -492,7 +499,7 @@ class Search {
   /** Whether hardware that nobody waits for has left the state as it was. */
   #isIdle(low: number, high: number): boolean {
     const frame = this.#way.last;
-    return frame.low === low && frame.high === high && frame.actions[frame.next - 1] >= IDLE_BASE;
+    return frame.low === low && frame.high === high && frame.taken >= IDLE_BASE;
   }
 
   #noteCut(low: number, high: number, preemptions: number): void {
@@ -509,7 +516,7 @@ class Search {
     this.#visited.setWord(at, this.#visited.word(at) & ~ON_PATH);
     this.#way.pop();
     if (this.#circles?.leave(this.#way.length, frame.low, frame.high)) {
-      const schedule = this.#staged.scheduler.schedule.slice(0, frame.mark.actions);
+      const schedule = this.#known.actions(frame.log);
       const stuck = new KernelBug('I27', 'livelock: from here on no task gets to its end, whoever goes when');
       const found = violationOf(stuck, schedule, frame.preemptions);
       if (this.#options.collect === undefined) {
@@ -520,8 +527,7 @@ class Search {
       if (this.#way.length > 0) this.#circles.leadsOut(this.#way.length - 1);
     }
     // A way that leads nowhere new is a beginning too: the states on it are met nowhere else.
-    if (this.#horizon !== Number.POSITIVE_INFINITY && frame.begun === this.beginnings.length)
-      this.beginnings.push(this.#staged.scheduler.schedule.slice(0, frame.mark.actions));
+    if (this.#horizon !== Number.POSITIVE_INFINITY && frame.begun === this.beginnings.length) this.beginnings.push(this.#known.actions(frame.log));
     return true;
   }
 
@@ -543,11 +549,10 @@ class Search {
     let moved = 0;
     let able = 0;
     for (let i = this.#way.length - 1; i >= 0; i--) {
-      const { actions, count, next, low: l, high: h } = this.#way.at(i);
+      const { tasks, taken, low: l, high: h } = this.#way.at(i);
       if (l === low && h === high) this.#circles?.leadsBack(this.#way.length - 1, i);
-      const taken = actions[next - 1];
       if (taken < ACTOR_BASE) moved |= 1 << taken;
-      for (let k = 0; k < count; k++) if (actions[k] < ACTOR_BASE) able |= 1 << actions[k];
+      able |= tasks;
       if (l === low && h === high) break;
     }
     if (moved !== 0 && (able & ~moved) === 0) throw new Cycle('I27', 'livelock: tasks go round and come back to where they were');

@@ -13,9 +13,9 @@
  * state left for good from which tasks can go round for ever: the step t towards that sleeps there, so it was taken, at a state before, and what that led to was left
  * before; but the steps from there on go the same round.
  *
- * Invariants: a set is bits, one for each of the first BITS actions that were met; other actions never sleep.
+ * Invariants: a set is bits: the first are those of tasks, by their numbers, the others those of the actions of hardware that were met first. What has no bit never sleeps.
  */
-import type { Action } from '../kernel/scheduler.ts';
+import { ACTOR_BASE, type Action } from '../kernel/scheduler.ts';
 import { grown } from '../memory/grown.ts';
 import type { Staged } from './stage.ts';
 import { Steps } from './steps.ts';
@@ -25,21 +25,24 @@ const BITS = 20;
 
 export class Sleep {
   readonly #steps: Steps;
-  /** By action. */
+  /** By action of hardware. */
   readonly #bits = new Int32Array(1 << 16);
-  #given = 0;
+  #given: number;
   /** By depth of the way and bit of an action: the record of its step, of those that sleep there or were taken there. */
   #records = new Int32Array(512 * BITS);
   /** By depth: what sleeps there, what was taken there and may sleep. */
   #asleep = new Int32Array(512);
   #taken = new Int32Array(512);
+  #depths = 512;
 
   constructor(staged: Staged) {
     this.#steps = new Steps(staged);
+    this.#given = Math.min(staged.names.length, BITS);
   }
 
   /** The bit of an action, 0 when it never sleeps. */
   bitOf(action: Action): number {
+    if (action < ACTOR_BASE) return action < BITS ? 1 << action : 0;
     const known = this.#bits[action];
     if (known !== 0 || this.#given === BITS) return known;
     return (this.#bits[action] = 1 << this.#given++);
@@ -86,7 +89,7 @@ export class Sleep {
 
   /** The way goes on with a state at a depth, where a set of what sleeps above sleeps. */
   enter(depth: number, asleep: number): void {
-    if (depth >= this.#asleep.length) this.#grow();
+    if (depth >= this.#depths) this.#grow();
     this.#asleep[depth] = asleep;
     this.#taken[depth] = 0;
     const row = depth * BITS;
@@ -102,5 +105,6 @@ export class Sleep {
     this.#records = grown(this.#records);
     this.#asleep = grown(this.#asleep);
     this.#taken = grown(this.#taken);
+    this.#depths *= 2;
   }
 }

@@ -12,13 +12,21 @@ const ENTRY = 3;
 const FULL = 0.75;
 const GROWTH = 1.45;
 const FIRST = 1024;
+/** Entries by state that is expected: what the table would have grown to, on average. */
+const ROOM = 1.75;
+/** Blocks that the table may be divided into: what a product with 16 bits of a hash has room for. */
+const MOST_BLOCKS = 1 << 16;
 
 export class Visited {
-  #entries = FIRST;
-  #table = new Int32Array(ENTRY * FIRST);
+  /** The table's entries: so many blocks of a power of two. */
+  #blocks: number;
+  #shift = 0;
+  #table: Int32Array<ArrayBuffer>;
+  /** Its length: the engine compares an array's as a double. */
+  #end: number;
   size = 0;
   /** States that it may hold before it grows. */
-  #most = FULL * FIRST;
+  #most: number;
   /** Where the last state was put; how often the table has grown, after which states have other places. */
   place = 0;
   moves = 0;
@@ -26,22 +34,30 @@ export class Visited {
   readonly #limit: number;
   full = false;
 
-  constructor(limitBytes = 2 ** 30) {
+  /** `expected`: states that will come, as far as is known. */
+  constructor(limitBytes = 2 ** 30, expected = 0) {
     this.#limit = limitBytes;
+    this.#blocks = Math.max(FIRST, Math.min(Math.ceil(expected * ROOM), Math.floor(limitBytes / (4 * ENTRY))));
+    for (; this.#blocks >= MOST_BLOCKS; this.#shift++) this.#blocks = this.#blocks >>> 1;
+    const entries = this.#blocks * 2 ** this.#shift;
+    this.#most = FULL * entries;
+    this.#end = ENTRY * entries;
+    this.#table = new Int32Array(this.#end);
   }
 
   /** The place of a state, −1 − place where it would go. Valid until the next `add`. */
   find(low: number, high: number): number {
     const table = this.#table;
+    const end = this.#end;
     if ((low | high) === 0) low = 1;
-    let at = home(low, high, this.#entries);
+    let at = home(low, high, this.#blocks, this.#shift);
     for (;;) {
       const l = table[at];
       const h = table[at + 1];
       if (l === low && h === high) return at;
       if ((l | h) === 0) return -1 - at;
       at += ENTRY;
-      if (at === table.length) at = 0;
+      if (at === end) at = 0;
     }
   }
 
@@ -77,7 +93,10 @@ export class Visited {
   }
 
   #grow(): boolean {
-    const entries = Math.ceil(this.#entries * GROWTH);
+    let blocks = Math.ceil(this.#blocks * GROWTH);
+    let shift = this.#shift;
+    for (; blocks >= MOST_BLOCKS; shift++) blocks = Math.ceil(blocks / 2);
+    const entries = blocks * 2 ** shift;
     const old = this.#table;
     // While it grows both are there.
     if ((entries * ENTRY + old.length) * 4 > this.#limit) {
@@ -85,20 +104,23 @@ export class Visited {
       return false;
     }
     this.moves++;
-    this.#entries = entries;
+    this.#blocks = blocks;
+    this.#shift = shift;
     this.#most = FULL * entries;
-    const table = new Int32Array(ENTRY * entries);
-    for (let from = 0; from < old.length; from += ENTRY) {
+    const end = ENTRY * entries;
+    const table = new Int32Array(end);
+    for (let from = 0; from < this.#end; from += ENTRY) {
       const low = old[from];
       const high = old[from + 1];
       if ((low | high) === 0) continue;
-      let at = home(low, high, entries);
-      while ((table[at] | table[at + 1]) !== 0) at = at + ENTRY === table.length ? 0 : at + ENTRY;
+      let at = home(low, high, blocks, shift);
+      while ((table[at] | table[at + 1]) !== 0) at = at + ENTRY === end ? 0 : at + ENTRY;
       table[at] = low;
       table[at + 1] = high;
       table[at + 2] = old[from + 2];
     }
     this.#table = table;
+    this.#end = end;
     return true;
   }
 
@@ -113,8 +135,9 @@ export class Visited {
   }
 }
 
-/** Where a state would like to be: its hash as a fraction of the table, which need not have a power of two of entries. */
-function home(low: number, high: number, entries: number): number {
+/** Where a state would like to be: 16 bits of its hash as a fraction of the blocks, the next ones within one. */
+function home(low: number, high: number, blocks: number, shift: number): number {
   const mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b1), 0x85ebca6b);
-  return ENTRY * Math.floor(((mixed ^ (mixed >>> 16)) >>> 0) * 2 ** -32 * entries);
+  const block = Math.imul(mixed >>> 16, blocks) >>> 16;
+  return ENTRY * ((block << shift) | ((mixed & 0xffff) >>> (16 - shift)));
 }

@@ -1,17 +1,24 @@
 /**
  * The way of a search that goes depth first: the states from the beginning to where it is, and what is still to be taken from each.
  *
- * Invariants: frames are used again, each at its depth, with what they hold: a search makes millions of them. Of a frame's actions those before `count` are
- * there; the task that ran last comes first, so that the first run of a search is one without preemptions.
+ * Invariants: frames are used again, each at its depth, with what they hold: a search makes millions of them. The task that ran last goes first, so that the
+ * first run of a search is one without preemptions; then tasks by their numbers, then hardware.
  */
 import { ACTOR_BASE, IDLE_BASE } from '../kernel/hardware.ts';
 import type { Action, Scheduler } from '../kernel/scheduler.ts';
 
 export class Frame {
-  readonly mark = { journal: 0, actions: 0, saved: 0, low: 0, high: 0 };
-  readonly actions: Action[] = [];
-  count = 0;
-  next = 0;
+  /** How long the log of steps was (known-steps.ts). */
+  log = 0;
+  /** Tasks that go on from here, and those of them that have not yet, as bits. */
+  tasks = 0;
+  left = 0;
+  /** What hardware does from here: so many actions of a list, so many of which have been taken. */
+  readonly hardware: Action[] = [];
+  hardwareCount = 0;
+  hardwareTaken = 0;
+  /** What was taken last. */
+  taken: Action = -1;
   /** Task that ran last, −1 at the beginning. */
   last: Action = -1;
   /** Whether that task may go on. */
@@ -26,6 +33,30 @@ export class Frame {
   /** Beginnings that were known when it was met. */
   begun = 0;
 
+  /** Whether all has been taken. */
+  get done(): boolean {
+    return this.left === 0 && this.hardwareTaken === this.hardwareCount;
+  }
+
+  /** Takes the next action. There is one. */
+  next(): Action {
+    const { left, last } = this;
+    if (left === 0) return (this.taken = this.hardware[this.hardwareTaken++]);
+    const goesOn = left & (1 << last);
+    const bit = goesOn !== 0 ? goesOn : left & -left;
+    this.left = left ^ bit;
+    return (this.taken = 31 - Math.clz32(bit));
+  }
+
+  /** Actions, and those of them that have not been taken. */
+  get count(): number {
+    return ones(this.tasks) + this.hardwareCount;
+  }
+
+  get rest(): number {
+    return ones(this.left) + this.hardwareCount - this.hardwareTaken;
+  }
+
   /** Whether an action is a switch away from a task that could go on. Hardware is no task. */
   isPreemption(action: Action): boolean {
     return this.goesOn && action !== this.last && action < ACTOR_BASE;
@@ -33,9 +64,14 @@ export class Frame {
 
   /** Whether any of its actions is. */
   get preempts(): boolean {
-    for (let i = 0; i < this.count; i++) if (this.isPreemption(this.actions[i])) return true;
-    return false;
+    return this.goesOn && (this.tasks & ~(1 << this.last)) !== 0;
   }
+}
+
+function ones(bits: number): number {
+  let count = 0;
+  for (let rest = bits; rest !== 0; rest &= rest - 1) count++;
+  return count;
 }
 
 export class Way {
@@ -55,21 +91,19 @@ export class Way {
   }
 
   /** A frame for the state where the scheduler is. @throws {KernelBug} I27 when nobody can go on */
-  push(scheduler: Scheduler, last: Action, preemptions: number): Frame {
+  push(scheduler: Scheduler, log: number, last: Action, preemptions: number): Frame {
     if (this.length === this.#frames.length) this.#frames.push(new Frame());
     const frame = this.#frames[this.length];
-    const { actions } = frame;
-    const count = scheduler.actionsInto(actions);
-    if (count === 0 || actions[0] >= IDLE_BASE) scheduler.checkDeadlock(actions.slice(0, count));
+    const tasks = scheduler.runnable();
+    const hardware = scheduler.hardwareInto(frame.hardware);
+    if (tasks === 0 && (hardware === 0 || frame.hardware[0] >= IDLE_BASE)) scheduler.checkDeadlock(frame.hardware.slice(0, hardware));
     this.length++;
-    scheduler.markInto(frame.mark);
-    let at = count - 1;
-    while (at >= 0 && actions[at] !== last) at--;
-    frame.goesOn = at >= 0;
-    for (; at > 0; at--) actions[at] = actions[at - 1];
-    if (frame.goesOn) actions[0] = last;
-    frame.count = count;
-    frame.next = 0;
+    frame.log = log;
+    frame.tasks = tasks;
+    frame.left = tasks;
+    frame.hardwareCount = hardware;
+    frame.hardwareTaken = 0;
+    frame.goesOn = (tasks & (1 << last)) !== 0;
     frame.last = last;
     frame.preemptions = preemptions;
     return frame;

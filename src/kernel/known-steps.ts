@@ -38,7 +38,7 @@ import { operations } from './op.ts';
 import { ALIVE, ReadTrees, UNKNOWN, UNTOLD } from './read-trees.ts';
 import { Effects } from './step-effects.ts';
 import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
-import { TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN } from './task-states.ts';
+import { TaskStates, WAITS_CONDITION, WAITS_DONE } from './task-states.ts';
 import { ToldReads } from './told-reads.ts';
 
 /**
@@ -59,8 +59,10 @@ const MOST_WRITES = 256;
 /** Numbers that may be kept, of states and of writes; steps. */
 const MOST_NUMBERS = 1 << 23;
 const MOST_STEPS = 1 << 21;
-/** Words of an entry of the log: task, its state before, effect (−1: code has run), ends of the journal and of what the hash and lanes were before. */
-const LOG = 5;
+/** Words of an entry of the log: action (−1: nobody's), effect (−1: code has run). */
+const LOG = 2;
+/** Of code that has run the other log holds what there was before: the task's state, the end of the journal, the hash; then the lanes. */
+const CODE = 4;
 /** Words of an entry of the table: who, two of the hash, 2 + number of the step; of tasks, before the last level, the root of a tree. */
 const ENTRY = 4;
 
@@ -76,6 +78,8 @@ export class KnownSteps {
   readonly #host: Host;
   readonly #stackSize: number;
   readonly #tasks: TaskRef[] = [];
+  /** How many there are: the engine compares an array's length as a double. */
+  readonly #count: number;
   /** Slots that hold tasks and CPUs; by slot what it is told apart by (state.ts). */
   readonly #from: number;
   readonly #to: number;
@@ -96,11 +100,12 @@ export class KnownSteps {
   tasksHigh = 0;
   /** Tasks that are not done. */
   #alive = 0;
-  /** What `rewind` goes back by, and what the hash and lanes were before code ran. */
+  /** What `rewind` goes back by. */
   #log = new Int32Array(LOG << 10);
+  #logEnd = LOG << 10;
   logTop = 0;
-  #laneLog = new Int32Array(1 << 12);
-  #lanesTop = 0;
+  #codeLog = new Int32Array(1 << 12);
+  #codeTop = 0;
   /** Hash table of steps. */
   #table = new Int32Array(ENTRY << 14);
   #entries = 0;
@@ -152,6 +157,7 @@ export class KnownSteps {
     for (const task of this.#tasks) this.#parts.fill(UNHASHED, task, task + Task.$size);
     for (const [from, to] of this.#reads.objects()) this.#parts.fill(ALONE, from + 1, to);
     const count = this.#tasks.length;
+    this.#count = count;
     this.#now = new Int32Array(count);
     this.#written = new Int32Array(count);
     this.#object = new Int32Array(count);
@@ -161,7 +167,7 @@ export class KnownSteps {
   /** A search begins, with the journal. */
   begin(): void {
     this.logTop = 0;
-    this.#lanesTop = 0;
+    this.#codeTop = 0;
     this.#last = -1;
     this.tasksLow = 0;
     this.tasksHigh = 0;
@@ -228,16 +234,17 @@ export class KnownSteps {
 
   // --- what may happen ------------------------------------------------------------------------------------------------------
 
-  /** Writes the tasks that may take their next step into a list, from its beginning: how many they are. Asked where tasks wait for operations alone. */
-  runnableInto(found: number[]): number {
+  /** Tasks that may take their next step, as bits. Asked where tasks wait for operations alone. */
+  runnable(): number {
     const now = this.#now;
     const { waits } = this.#states;
-    let count = 0;
-    for (let number = 0; number < now.length; number++) {
+    const count = this.#count;
+    let runnable = 0;
+    for (let number = 0; number < count; number++) {
       const wait = waits[now[number]];
-      if (wait === WAITS_TURN || (wait > 0 ? heap[wait] === 0 : wait === WAITS_CONDITION && this.#isFree(this.#tasks[number]))) found[count++] = number;
+      if (wait === WAITS_CONDITION ? this.#isFree(this.#tasks[number]) : heap[wait] === 0) runnable |= 1 << number;
     }
-    return count;
+    return runnable;
   }
 
   /** Conditions may look at all tasks. */
@@ -420,7 +427,7 @@ export class KnownSteps {
   beginStep(action: number): void {
     this.#last = -1;
     this.settle();
-    this.#push(action, -1);
+    this.#pushCode(action);
     this.#mark = journalMark();
     this.#beforeLow = stateHashLow();
     this.#beforeHigh = stateHashHigh();
@@ -542,63 +549,77 @@ export class KnownSteps {
   /** What is written from now on is no step, and goes back with the journal. */
   mark(): void {
     this.settle();
-    this.#push(ACTOR_BASE, -1);
+    this.#pushCode(-1);
   }
 
   #push(action: number, effect: number): void {
     const top = this.logTop;
-    if (top + LOG > this.#log.length) this.#log = grown(this.#log);
-    const log = this.#log;
-    log[top] = action < ACTOR_BASE ? action : -1;
-    log[top + 1] = action < ACTOR_BASE ? this.#now[action] : 0;
-    log[top + 2] = effect;
-    log[top + 3] = journalMark();
-    log[top + 4] = this.#lanesTop;
+    if (top === this.#logEnd) {
+      this.#log = grown(this.#log);
+      this.#logEnd = this.#log.length;
+    }
+    this.#log[top] = action;
+    this.#log[top + 1] = effect;
     this.logTop = top + LOG;
-    if (effect >= 0) return;
+  }
+
+  #pushCode(action: number): void {
+    this.#push(action, -1);
     const lanes = hashApart;
-    const from = this.#lanesTop;
-    const end = from + 2 + lanes.length;
-    while (end > this.#laneLog.length) this.#laneLog = grown(this.#laneLog);
-    const laneLog = this.#laneLog;
-    laneLog[from] = stateHashLow();
-    laneLog[from + 1] = stateHashHigh();
-    for (let lane = 0; lane < lanes.length; lane++) laneLog[from + 2 + lane] = lanes[lane];
-    this.#lanesTop = end;
+    const from = this.#codeTop;
+    const end = from + CODE + lanes.length;
+    while (end > this.#codeLog.length) this.#codeLog = grown(this.#codeLog);
+    const log = this.#codeLog;
+    log[from] = isTask(action) ? this.#now[action] : 0;
+    log[from + 1] = journalMark();
+    log[from + 2] = stateHashLow();
+    log[from + 3] = stateHashHigh();
+    for (let lane = 0; lane < lanes.length; lane++) log[from + CODE + lane] = lanes[lane];
+    this.#codeTop = end;
+  }
+
+  /** Actions that were taken until the log was so long. */
+  actions(until = this.logTop): number[] {
+    const taken: number[] = [];
+    for (let at = 0; at < until; at += LOG) if (this.#log[at] >= 0) taken.push(this.#log[at]);
+    return taken;
   }
 
   /** Takes memory and tasks back to where they were when the log was so long. */
   rewind(to: number): void {
     const log = this.#log;
     for (let top = this.logTop - LOG; top >= to; top -= LOG) {
-      const number = log[top];
-      if (log[top + 2] >= 0) this.#takeBack(number, log[top + 2]);
-      else {
-        // The journal takes an object back from where the step left it.
-        if (number >= 0) {
-          this.#settleTask(number);
-          this.#object[number] = log[top + 1];
-        }
-        const from = log[top + 4];
-        const laneLog = this.#laneLog;
-        undoTo(log[top + 3], laneLog[from], laneLog[from + 1]);
-        this.#lanesTop = from;
-        const lanes = hashApart;
-        for (let lane = 0; lane < lanes.length; lane++) lanes[lane] = laneLog[from + 2 + lane];
-        if (number < 0) continue;
-        this.#become(number, log[top + 1]);
-        const results = this.#host.results[number];
-        while (results.length > this.#states.calls[log[top + 1]]) results.pop();
-      }
+      if (log[top + 1] >= 0) this.#takeBack(log[top], log[top + 1]);
+      else this.#takeCodeBack(log[top]);
     }
     this.logTop = to;
+  }
+
+  /** Takes back what code has done. */
+  #takeCodeBack(action: number): void {
+    const lanes = hashApart;
+    const log = this.#codeLog;
+    const from = this.#codeTop - CODE - lanes.length;
+    this.#codeTop = from;
+    const before = log[from];
+    // The journal takes an object back from where the step left it.
+    if (isTask(action)) {
+      this.#settleTask(action);
+      this.#object[action] = before;
+    }
+    undoTo(log[from + 1], log[from + 2], log[from + 3]);
+    for (let lane = 0; lane < lanes.length; lane++) lanes[lane] = log[from + CODE + lane];
+    if (!isTask(action)) return;
+    this.#become(action, before);
+    const results = this.#host.results[action];
+    while (results.length > this.#states.calls[before]) results.pop();
   }
 
   /** Takes an effect back. */
   #takeBack(number: number, effect: number): void {
     const effects = this.#effects;
     effects.write(effect, 2);
-    if (number < 0) return;
+    if (number >= ACTOR_BASE) return;
     const after = this.#now[number];
     this.#now[number] = effects.from[effect];
     this.tasksLow = (this.tasksLow - effects.tasksLow[effect]) | 0;
@@ -616,13 +637,14 @@ export class KnownSteps {
     const states = new TaskStates();
     const effects = new Effects(this.#lanes);
     const log = this.#log;
-    for (let at = 0; at < this.logTop; at += LOG) {
-      const isTask = log[at] >= 0;
-      if (isTask) log[at + 1] = states.take(old, log[at + 1]);
-      const effect = log[at + 2];
-      if (effect < 0) continue;
-      const taken = (state: number): number => (isTask ? states.take(old, state) : state);
-      log[at + 2] = effects.take(oldEffects, effect, taken(oldEffects.from[effect]), taken(oldEffects.after[effect]));
+    const codeLog = this.#codeLog;
+    for (let at = 0, code = 0; at < this.logTop; at += LOG) {
+      const taken = (state: number): number => (isTask(log[at]) ? states.take(old, state) : state);
+      const effect = log[at + 1];
+      if (effect < 0) {
+        codeLog[code] = taken(codeLog[code]);
+        code += CODE + hashApart.length;
+      } else log[at + 1] = effects.take(oldEffects, effect, taken(oldEffects.from[effect]), taken(oldEffects.after[effect]));
     }
     for (let number = 0; number < this.#now.length; number++) {
       this.#now[number] = states.take(old, this.#now[number]);
@@ -641,3 +663,5 @@ export class KnownSteps {
 
 /** The level at which an action is looked for first: what hardware does on no CPU may read anything. */
 const firstLevel = (action: number): number => (action < ACTOR_BASE || hardwareCpu(action) >= 0 ? 0 : 1);
+
+const isTask = (action: number): boolean => action >= 0 && action < ACTOR_BASE;

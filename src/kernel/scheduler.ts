@@ -56,7 +56,7 @@ export { ACTOR_BASE };
 /** Of the actions that may happen now, the one that does. */
 export type Choose = (actions: readonly Action[], scheduler: Scheduler) => Action;
 
-/** A moment that `rewind` leads back to; only while a journal runs and all tasks are of the step program. While steps are remembered their log knows all but `actions`. */
+/** A moment that `rewind` leads back to; only while a journal runs and all tasks are of the step program. While steps are remembered it is a length of their log (`saved`). */
 export interface SchedulerMark {
   readonly journal: number;
   readonly actions: number;
@@ -70,8 +70,8 @@ const DEFAULT_STACK = 2048;
 
 export class Scheduler {
   readonly options: SchedulerOptions;
-  /** The actions taken so far. */
-  readonly schedule: Action[] = [];
+  /** The actions taken so far, but for those of the search that runs. */
+  readonly #taken: Action[] = [];
   /** Results of the calls of each task. */
   readonly results: number[][] = [];
   /** Stacks of tasks of the step program, one after the other. */
@@ -149,23 +149,32 @@ export class Scheduler {
     return this.#programs[get(task, Task.number)][get(task, Task.call)];
   }
 
+  /** The actions taken so far. */
+  get schedule(): readonly Action[] {
+    return this.#known === undefined ? this.#taken : [...this.#taken, ...this.#known.actions()];
+  }
+
   // --- what may happen ------------------------------------------------------------------------------------------------------
 
   /** Every action that may happen now, tasks first. */
   actions(): Action[] {
     const found: Action[] = [];
-    this.actionsInto(found);
+    for (let rest = this.runnable(); rest !== 0; rest &= rest - 1) found.push(31 - Math.clz32(rest & -rest));
+    this.hardwareInto(found, found.length);
     return found;
   }
 
-  /** The same, written into a list from its beginning: how many they are. */
-  actionsInto(found: Action[]): number {
-    let count = 0;
-    if (this.#known !== undefined && !this.#crowded && !this.options.ipis && !this.options.storeBuffers) count = this.#known.runnableInto(found);
-    else {
-      this.settle();
-      for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) found[count++] = get(task, Task.number);
-    }
+  /** The tasks that may take their next step, as bits. */
+  runnable(): number {
+    if (this.#known !== undefined && !this.#crowded && !this.options.ipis && !this.options.storeBuffers) return this.#known.runnable();
+    this.settle();
+    let runnable = 0;
+    for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) runnable |= 1 << get(task, Task.number);
+    return runnable;
+  }
+
+  /** What hardware may do, written into a list behind the first `count`: how many are there then. */
+  hardwareInto(found: Action[], count = 0): number {
     return this.#hasActors ? hardwareActions(this.options, found, count) : count;
   }
 
@@ -219,7 +228,7 @@ export class Scheduler {
   step(action: Action): void {
     const known = this.#known;
     if (known === undefined) {
-      this.schedule.push(action);
+      this.#taken.push(action);
       this.#perform(action);
       return;
     }
@@ -261,14 +270,12 @@ export class Scheduler {
 
   /** Performs an action for which `KnownSteps.find` has just found a step. */
   stepAgain(action: Action, step: number): void {
-    this.schedule.push(action);
     (this.#known as KnownSteps).again(action, step);
   }
 
   /** Performs an action for which it has just been asked and found none that will do. @throws {KernelBug} when a rule is broken by it */
   stepAnew(action: Action): void {
     const known = this.#known as KnownSteps;
-    this.schedule.push(action);
     known.beginStep(action);
     this.#perform(action);
     known.endStep(action);
@@ -370,7 +377,7 @@ export class Scheduler {
 
   /** The same, written into a mark that is there. */
   markInto(mark: { -readonly [K in keyof SchedulerMark]: number }): void {
-    mark.actions = this.schedule.length;
+    mark.actions = this.#taken.length;
     if (this.#known !== undefined) {
       // The log knows the rest.
       mark.saved = this.#known.logTop;
@@ -384,12 +391,11 @@ export class Scheduler {
 
   /** Takes back all actions since a mark. */
   rewind({ journal, actions, saved, low, high }: SchedulerMark): void {
-    const { schedule } = this;
-    while (schedule.length > actions) schedule.pop();
     if (this.#known !== undefined) {
       this.#known.rewind(saved);
       return;
     }
+    while (this.#taken.length > actions) this.#taken.pop();
     undoTo(journal, low, high);
     this.#rewindStacks(saved);
   }

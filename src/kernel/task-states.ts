@@ -5,7 +5,7 @@
  * Invariants: two states have the same number when they have the same content, number for number; numbers are given in the order in which states are met.
  */
 import { grown } from '../memory/grown.ts';
-import { heap } from '../memory/state.ts';
+import { heap, SLOT_TOP } from '../memory/state.ts';
 import { operations } from './op.ts';
 import { downRead, spinLock } from './ops.ts';
 import { TASK_DONE, Task, type TaskRef } from './task.ts';
@@ -15,10 +15,10 @@ import { beginLanes, laneHigh, laneLow, mixAll, mixLanes } from './task-hash.ts'
 const FROM = Task.state;
 const TO = Task.heldCount + 1;
 
-/** What a task waits for: its turn, nothing ever, what its operation asks for; above these the slot of the heap that must be 0. */
-export const WAITS_TURN = 0;
-export const WAITS_DONE = -1;
-export const WAITS_CONDITION = -2;
+/** What a task waits for: the slot of the heap that must be 0, or what its operation asks for. Slot 0 always is, so that who waits for his turn waits there; the heap's end never is. */
+const WAITS_TURN = 0;
+export const WAITS_DONE = SLOT_TOP;
+export const WAITS_CONDITION = -1;
 
 function waitsOf(task: TaskRef): number {
   if (heap[task + Task.state] === TASK_DONE) return WAITS_DONE;
@@ -42,7 +42,7 @@ export class TaskStates {
   objectLow = new Int32Array(1 << 9);
   objectHigh = new Int32Array(1 << 9);
   calls = new Int32Array(1 << 9);
-  /** What it waits for: WAITS_, or the slot of the heap that must be 0. */
+  /** What it waits for. */
   waits = new Int32Array(1 << 9);
   /** For known-steps.ts: the tree of steps that was asked last from there, and where (the key of the first level). */
   tree = new Int32Array(1 << 9);

@@ -34,6 +34,24 @@ describe('the table of states', () => {
     );
   });
 
+  it('keeps all in a table of many states, however many were expected', () => {
+    for (const expected of [0, 1000, 100_000, 1_000_000]) {
+      const random = randomNumbers(expected + 1);
+      const visited = new Visited(2 ** 30, expected);
+      const before = visited.bytes;
+      const states = Array.from({ length: 150_000 }, () => [random(2 ** 32) | 0, random(2 ** 32) | 0]);
+      const isNew = states.map(([low, high], i) => visited.find(low, high) < 0 && visited.add(low, high, i));
+      expect(isNew.includes(false)).toBe(false);
+      expect(states.every(([low, high], i) => visited.word(visited.find(low, high)) === i)).toBe(true);
+      if (expected < states.length) expect(visited.bytes / states.length).toBeLessThanOrEqual(24);
+      else expect(visited.bytes).toBe(before);
+    }
+  });
+
+  it('takes no more room than it may have for what is expected', () => {
+    expect(new Visited(64 * 1024, 1_000_000).bytes).toBeLessThanOrEqual(64 * 1024);
+  });
+
   it('says so when its room is used up', () => {
     const visited = new Visited(64 * 1024);
     let added = 0;

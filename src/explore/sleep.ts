@@ -22,18 +22,20 @@ import { Steps } from './steps.ts';
 
 /** Actions that may sleep. */
 const BITS = 20;
+/** Depths that there is room for at first. */
+const DEPTHS = 128;
 
 export class Sleep {
   readonly #steps: Steps;
-  /** By action of hardware. */
-  readonly #bits = new Int32Array(1 << 16);
+  /** By action of hardware: 1 + the place of its bit, 0 for none yet. */
+  readonly #bits = new Uint8Array(1 << 16);
   #given: number;
   /** By depth of the way and bit of an action: the record of its step, of those that sleep there or were taken there. */
-  #records = new Int32Array(512 * BITS);
+  #records = new Int32Array(DEPTHS * BITS);
   /** By depth: what sleeps there, what was taken there and may sleep. */
-  #asleep = new Int32Array(512);
-  #taken = new Int32Array(512);
-  #depths = 512;
+  #asleep = new Int32Array(DEPTHS);
+  #taken = new Int32Array(DEPTHS);
+  #depths = DEPTHS;
 
   constructor(staged: Staged) {
     this.#steps = new Steps(staged);
@@ -44,8 +46,10 @@ export class Sleep {
   bitOf(action: Action): number {
     if (action < ACTOR_BASE) return action < BITS ? 1 << action : 0;
     const known = this.#bits[action];
-    if (known !== 0 || this.#given === BITS) return known;
-    return (this.#bits[action] = 1 << this.#given++);
+    if (known !== 0) return 1 << (known - 1);
+    if (this.#given === BITS) return 0;
+    this.#bits[action] = ++this.#given;
+    return 1 << (this.#given - 1);
   }
 
   /** Whether anything sleeps at a depth, or was taken there and may sleep. */
@@ -92,13 +96,10 @@ export class Sleep {
     if (depth >= this.#depths) this.#grow();
     this.#asleep[depth] = asleep;
     this.#taken[depth] = 0;
+    if (asleep === 0) return;
     const row = depth * BITS;
-    for (let rest = asleep; rest !== 0; ) {
-      const bit = rest & -rest;
-      rest ^= bit;
-      const at = row + 31 - Math.clz32(bit);
-      this.#records[at] = this.#records[at - BITS];
-    }
+    // Those that do not sleep as well: to tell which do takes longer.
+    for (let at = row; at < row + this.#given; at++) this.#records[at] = this.#records[at - BITS];
   }
 
   #grow(): void {

@@ -2,7 +2,7 @@
  * The states that a search has seen: a hash table of 64-bit hashes, with one word for each state.
  *
  * Invariants: a state is its hash (`missProbability` tells how likely it is that two states share one); entries are never removed. An entry is three words:
- * the hash's two, and the search's own. (0, 0) means empty: the hash (0, 0) is stored as (1, 0). Places are offsets of entries in the array.
+ * the hash's two, and the search's own. A first word of 0 means empty: the hash (0, h) is stored as (1, h). Places are offsets of entries in the array.
  * Between a half and three quarters of the table are full once it has grown: no more than 24 bytes a state.
  */
 
@@ -49,13 +49,12 @@ export class Visited {
   find(low: number, high: number): number {
     const table = this.#table;
     const end = this.#end;
-    if ((low | high) === 0) low = 1;
+    if (low === 0) low = 1;
     let at = home(low, high, this.#blocks, this.#shift);
     for (;;) {
       const l = table[at];
-      const h = table[at + 1];
-      if (l === low && h === high) return at;
-      if ((l | h) === 0) return -1 - at;
+      if (l === 0) return -1 - at;
+      if (l === low && table[at + 1] === high) return at;
       at += ENTRY;
       if (at === end) at = 0;
     }
@@ -78,7 +77,7 @@ export class Visited {
     }
     const place = -1 - at;
     const table = this.#table;
-    table[place] = (low | high) === 0 ? 1 : low;
+    table[place] = low === 0 ? 1 : low;
     table[place + 1] = high;
     table[place + 2] = word;
     this.place = place;
@@ -89,7 +88,7 @@ export class Visited {
   /** All states, in no order that means anything. */
   forEach(see: (low: number, high: number, word: number, at: number) => void): void {
     const table = this.#table;
-    for (let at = 0; at < table.length; at += ENTRY) if ((table[at] | table[at + 1]) !== 0) see(table[at], table[at + 1], table[at + 2], at);
+    for (let at = 0; at < table.length; at += ENTRY) if (table[at] !== 0) see(table[at], table[at + 1], table[at + 2], at);
   }
 
   #grow(): boolean {
@@ -112,9 +111,9 @@ export class Visited {
     for (let from = 0; from < this.#end; from += ENTRY) {
       const low = old[from];
       const high = old[from + 1];
-      if ((low | high) === 0) continue;
+      if (low === 0) continue;
       let at = home(low, high, blocks, shift);
-      while ((table[at] | table[at + 1]) !== 0) at = at + ENTRY === end ? 0 : at + ENTRY;
+      while (table[at] !== 0) at = at + ENTRY === end ? 0 : at + ENTRY;
       table[at] = low;
       table[at + 1] = high;
       table[at + 2] = old[from + 2];

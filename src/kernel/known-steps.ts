@@ -36,9 +36,9 @@ import { stackEnd } from './compile/runtime.ts';
 import { ACTOR_BASE, changesNothing, type HardwareOptions, hardwareCpu, SPECULATE_BASE } from './hardware.ts';
 import { operations } from './op.ts';
 import { ALIVE, ReadTrees, UNKNOWN, UNTOLD } from './read-trees.ts';
-import { Effects } from './step-effects.ts';
+import { AFTER, Effects, FROM, HIGH, LOW, RETURNS, TASKS_HIGH, TASKS_LOW, TURNS } from './step-effects.ts';
 import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
-import { TaskStates, WAITS_CONDITION, WAITS_DONE } from './task-states.ts';
+import { ASKED, TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN } from './task-states.ts';
 import { ToldReads } from './told-reads.ts';
 
 /**
@@ -78,8 +78,6 @@ export class KnownSteps {
   readonly #host: Host;
   readonly #stackSize: number;
   readonly #tasks: TaskRef[] = [];
-  /** How many there are: the engine compares an array's length as a double. */
-  readonly #count: number;
   /** Slots that hold tasks and CPUs; by slot what it is told apart by (state.ts). */
   readonly #from: number;
   readonly #to: number;
@@ -98,8 +96,10 @@ export class KnownSteps {
   /** Sums of the hashes of what tasks are (task-states.ts). */
   tasksLow = 0;
   tasksHigh = 0;
-  /** Tasks that are not done. */
+  /** Tasks that are not done: how many, and as bits; those that wait for their turn alone. */
+  #aliveCount = 0;
   #alive = 0;
+  #turn = 0;
   /** What `rewind` goes back by. */
   #log = new Int32Array(LOG << 10);
   #logEnd = LOG << 10;
@@ -107,7 +107,7 @@ export class KnownSteps {
   #codeLog = new Int32Array(1 << 12);
   #codeTop = 0;
   /** Hash table of steps. */
-  #table = new Int32Array(ENTRY << 14);
+  #table = new Int32Array(ENTRY << 10);
   #entries = 0;
   /** By step: its effect, a number of whoever keeps one there. */
   #steps = 0;
@@ -157,7 +157,6 @@ export class KnownSteps {
     for (const task of this.#tasks) this.#parts.fill(UNHASHED, task, task + Task.$size);
     for (const [from, to] of this.#reads.objects()) this.#parts.fill(ALONE, from + 1, to);
     const count = this.#tasks.length;
-    this.#count = count;
     this.#now = new Int32Array(count);
     this.#written = new Int32Array(count);
     this.#object = new Int32Array(count);
@@ -171,7 +170,9 @@ export class KnownSteps {
     this.#last = -1;
     this.tasksLow = 0;
     this.tasksHigh = 0;
+    this.#aliveCount = 0;
     this.#alive = 0;
+    this.#turn = 0;
     keepApart(this.#parts, this.#lanes);
     looked.from = this.#from;
     looked.to = this.#to;
@@ -180,7 +181,8 @@ export class KnownSteps {
       this.#now[number] = state;
       this.#written[number] = state;
       this.#object[number] = state;
-      if (this.#states.waits[state] !== WAITS_DONE) this.#alive++;
+      if (this.#states.waits[state] !== WAITS_DONE) this.#setAlive(number, 1);
+      if (this.#states.waits[state] === WAITS_TURN) this.#turn |= 1 << number;
       this.#end[number] = (number + 1) * this.#stackSize;
       this.tasksLow = (this.tasksLow + this.#states.low[state]) | 0;
       this.tasksHigh = (this.tasksHigh + this.#states.high[state]) | 0;
@@ -201,8 +203,14 @@ export class KnownSteps {
     this.tasksLow = (this.tasksLow - low[before] + low[state]) | 0;
     this.tasksHigh = (this.tasksHigh - high[before] + high[state]) | 0;
     this.#now[number] = state;
-    if (waits[before] === WAITS_DONE) this.#alive++;
-    if (waits[state] === WAITS_DONE) this.#alive--;
+    if (waits[before] === WAITS_DONE) this.#setAlive(number, 1);
+    if (waits[state] === WAITS_DONE) this.#setAlive(number, -1);
+    this.#turn = waits[state] === WAITS_TURN ? this.#turn | (1 << number) : this.#turn & ~(1 << number);
+  }
+
+  #setAlive(number: number, change: 1 | -1): void {
+    this.#aliveCount += change;
+    this.#alive ^= 1 << number;
   }
 
   /** The number of the state that a task's stack holds. */
@@ -236,13 +244,11 @@ export class KnownSteps {
 
   /** Tasks that may take their next step, as bits. Asked where tasks wait for operations alone. */
   runnable(): number {
-    const now = this.#now;
-    const { waits } = this.#states;
-    const count = this.#count;
-    let runnable = 0;
-    for (let number = 0; number < count; number++) {
-      const wait = waits[now[number]];
-      if (wait === WAITS_CONDITION ? this.#isFree(this.#tasks[number]) : heap[wait] === 0) runnable |= 1 << number;
+    let runnable = this.#turn;
+    for (let rest = this.#alive & ~this.#turn; rest !== 0; rest &= rest - 1) {
+      const number = 31 - Math.clz32(rest & -rest);
+      const wait = this.#states.waits[this.#now[number]];
+      if (wait === WAITS_CONDITION ? this.#isFree(this.#tasks[number]) : heap[wait] === 0) runnable |= rest & -rest;
     }
     return runnable;
   }
@@ -283,12 +289,12 @@ export class KnownSteps {
 
   /** Tells what hashes are behind a step that was found. */
   lookAhead(step: number): void {
-    const effects = this.#effects;
-    const effect = this.#effectOf[step];
-    this.lowThen = stateHashLow() ^ effects.lowShift(effect);
-    this.highThen = stateHashHigh() ^ effects.highShift(effect);
-    this.tasksLowThen = (this.tasksLow + effects.tasksLow[effect]) | 0;
-    this.tasksHighThen = (this.tasksHigh + effects.tasksHigh[effect]) | 0;
+    const { rows, width } = this.#effects;
+    const row = width * this.#effectOf[step];
+    this.lowThen = stateHashLow() ^ rows[row + LOW];
+    this.highThen = stateHashHigh() ^ rows[row + HIGH];
+    this.tasksLowThen = (this.tasksLow + rows[row + TASKS_LOW]) | 0;
+    this.tasksHighThen = (this.tasksHigh + rows[row + TASKS_HIGH]) | 0;
   }
 
   // --- steps ----------------------------------------------------------------------------------------------------------------
@@ -300,7 +306,7 @@ export class KnownSteps {
     let level = firstLevel(action);
     if (action < ACTOR_BASE) {
       const tree = this.#treeOf(who);
-      this.#found = tree === 0 ? UNKNOWN : this.#trees.find(tree, this.#alive);
+      this.#found = tree === 0 ? UNKNOWN : this.#trees.find(tree, this.#aliveCount);
       if (this.#found !== DEEPER) {
         this.#level = 0;
         return this.#found;
@@ -311,7 +317,7 @@ export class KnownSteps {
     for (; level < LEVELS; level++) {
       this.#setKey(level, action, stateHashLow(), stateHashHigh(), hashApart);
       const known = this.#table[this.#place(who, this.#keyLow, this.#keyHigh) + 3];
-      const step = level === LAST || action >= ACTOR_BASE || known === 0 ? known - 2 : this.#trees.find(known, this.#alive);
+      const step = level === LAST || action >= ACTOR_BASE || known === 0 ? known - 2 : this.#trees.find(known, this.#aliveCount);
       if (step === DEEPER) continue;
       if (step >= 0) this.#found = step;
       break;
@@ -324,14 +330,15 @@ export class KnownSteps {
   #treeOf(state: number): number {
     const low = stateHashLow() ^ hashApart[LANE_APART];
     const high = stateHashHigh() ^ hashApart[LANE_APART + 1];
-    const { tree, treeLow, treeHigh } = this.#states;
-    if (tree[state] !== 0 && treeLow[state] === low && treeHigh[state] === high) return tree[state];
+    const { asked } = this.#states;
+    const at = 4 * (ASKED * state + (low & (ASKED - 1)));
+    if (asked[at] === low && asked[at + 1] === high && asked[at + 2] !== 0) return asked[at + 2];
     this.#keyLow = low ^ SALTS[0];
     this.#keyHigh = high;
     const found = this.#table[this.#place(state, this.#keyLow, this.#keyHigh) + 3];
-    tree[state] = found;
-    treeLow[state] = low;
-    treeHigh[state] = high;
+    asked[at] = low;
+    asked[at + 1] = high;
+    asked[at + 2] = found;
     return found;
   }
 
@@ -400,13 +407,16 @@ export class KnownSteps {
     this.#push(action, effect);
     effects.write(effect, 3);
     if (action >= ACTOR_BASE) return;
-    const after = effects.after[effect];
+    const { rows, width } = effects;
+    const row = width * effect;
+    const after = rows[row + AFTER];
     this.#now[action] = after;
-    this.tasksLow = (this.tasksLow + effects.tasksLow[effect]) | 0;
-    this.tasksHigh = (this.tasksHigh + effects.tasksHigh[effect]) | 0;
-    if (effects.returns[effect] === 0) return;
+    this.tasksLow = (this.tasksLow + rows[row + TASKS_LOW]) | 0;
+    this.tasksHigh = (this.tasksHigh + rows[row + TASKS_HIGH]) | 0;
+    this.#turn ^= rows[row + TURNS] << action;
+    if (rows[row + RETURNS] === 0) return;
     this.#host.results[action].push(this.#states.lastResult(after));
-    if (this.#states.waits[after] === WAITS_DONE) this.#alive--;
+    if (this.#states.waits[after] === WAITS_DONE) this.#setAlive(action, -1);
   }
 
   /** Words that a step writes, for who checks it. */
@@ -464,7 +474,7 @@ export class KnownSteps {
       this.#object[action] = after;
       this.#end[action] = stackEnd(action * this.#stackSize);
       // What is noted of the end of a task hangs on whether it is the last (keepNote).
-      if (heap[this.#tasks[action] + Task.state] === TASK_DONE) this.#reads.add(ALIVE, this.#alive + 1);
+      if (heap[this.#tasks[action] + Task.state] === TASK_DONE) this.#reads.add(ALIVE, this.#aliveCount + 1);
     }
     if (!this.#again) return;
     if (this.#found >= 0) {
@@ -501,11 +511,15 @@ export class KnownSteps {
 
   /** What an effect does to tasks as a whole. */
   #tellTasks(effect: number): void {
-    const { low, high, calls } = this.#states;
-    const { from, after, tasksLow, tasksHigh, returns } = this.#effects;
-    tasksLow[effect] = low[after[effect]] - low[from[effect]];
-    tasksHigh[effect] = high[after[effect]] - high[from[effect]];
-    returns[effect] = calls[after[effect]] > calls[from[effect]] ? 1 : 0;
+    const { low, high, calls, waits } = this.#states;
+    const { rows, width } = this.#effects;
+    const row = width * effect;
+    const after = rows[row + AFTER];
+    const from = rows[row + FROM];
+    rows[row + TASKS_LOW] = low[after] - low[from];
+    rows[row + TASKS_HIGH] = high[after] - high[from];
+    rows[row + RETURNS] = calls[after] > calls[from] ? 1 : 0;
+    rows[row + TURNS] = (waits[after] === WAITS_TURN) === (waits[from] === WAITS_TURN) ? 0 : 1;
   }
 
   /** What the journal tells of the step: each word that became another once. False when it is not to be kept. */
@@ -620,13 +634,15 @@ export class KnownSteps {
     const effects = this.#effects;
     effects.write(effect, 2);
     if (number >= ACTOR_BASE) return;
-    const after = this.#now[number];
-    this.#now[number] = effects.from[effect];
-    this.tasksLow = (this.tasksLow - effects.tasksLow[effect]) | 0;
-    this.tasksHigh = (this.tasksHigh - effects.tasksHigh[effect]) | 0;
-    if (effects.returns[effect] === 0) return;
+    const { rows, width } = effects;
+    const row = width * effect;
+    this.#now[number] = rows[row + FROM];
+    this.tasksLow = (this.tasksLow - rows[row + TASKS_LOW]) | 0;
+    this.tasksHigh = (this.tasksHigh - rows[row + TASKS_HIGH]) | 0;
+    this.#turn ^= rows[row + TURNS] << number;
+    if (rows[row + RETURNS] === 0) return;
     this.#host.results[number].pop();
-    if (this.#states.waits[after] === WAITS_DONE) this.#alive++;
+    if (this.#states.waits[rows[row + AFTER]] === WAITS_DONE) this.#setAlive(number, 1);
   }
 
   /** There is too much: what remains are the states on the way, and what was taken again on it. */
@@ -644,7 +660,13 @@ export class KnownSteps {
       if (effect < 0) {
         codeLog[code] = taken(codeLog[code]);
         code += CODE + hashApart.length;
-      } else log[at + 1] = effects.take(oldEffects, effect, taken(oldEffects.from[effect]), taken(oldEffects.after[effect]));
+      } else
+        log[at + 1] = effects.take(
+          oldEffects,
+          effect,
+          taken(oldEffects.rows[oldEffects.width * effect + FROM]),
+          taken(oldEffects.rows[oldEffects.width * effect + AFTER]),
+        );
     }
     for (let number = 0; number < this.#now.length; number++) {
       this.#now[number] = states.take(old, this.#now[number]);
@@ -655,7 +677,7 @@ export class KnownSteps {
     this.#states = states;
     this.#effects = effects;
     this.#trees = new ReadTrees();
-    this.#table = new Int32Array(ENTRY << 14);
+    this.#table = new Int32Array(ENTRY << 10);
     this.#entries = 0;
     this.#steps = 0;
   }

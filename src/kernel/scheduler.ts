@@ -87,11 +87,14 @@ export class Scheduler {
   /** Whether any two tasks share a CPU. */
   #crowded = false;
   readonly #hasActors: boolean;
+  /** Whether what a task waits for is its operation's alone to say. */
+  readonly #waitsForOperations: boolean;
 
   /** Gives the mounted machine CPUs; `adopt`: the machine has CPUs and tasks already (a copy of one that ran), whose programs are added with `adopt`. */
   constructor(options: SchedulerOptions = {}) {
     this.options = options;
     this.#hasActors = actsByItself(options);
+    this.#waitsForOperations = options.ipis !== true && options.storeBuffers !== true;
     this.#stackSize = options.stackSize ?? DEFAULT_STACK;
     if (firstCpu() !== 0) return;
     makeCpus(options.cpus ?? 1, options.device === true);
@@ -166,7 +169,7 @@ export class Scheduler {
 
   /** The tasks that may take their next step, as bits. */
   runnable(): number {
-    if (this.#known !== undefined && !this.#crowded && !this.options.ipis && !this.options.storeBuffers) return this.#known.runnable();
+    if (this.#known !== undefined && this.#waitsForOperations && !this.#crowded) return this.#known.runnable();
     this.settle();
     let runnable = 0;
     for (let task = firstTask(); task !== 0; task = get(task, Task.next)) if (this.#mayRun(task)) runnable |= 1 << get(task, Task.number);

@@ -16,7 +16,7 @@ const FROM = Task.state;
 const TO = Task.heldCount + 1;
 
 /** What a task waits for: the slot of the heap that must be 0, or what its operation asks for. Slot 0 always is, so that who waits for his turn waits there; the heap's end never is. */
-const WAITS_TURN = 0;
+export const WAITS_TURN = 0;
 export const WAITS_DONE = SLOT_TOP;
 export const WAITS_CONDITION = -1;
 
@@ -27,9 +27,12 @@ function waitsOf(task: TaskRef): number {
   return operations[code].enabled === undefined ? WAITS_TURN : WAITS_CONDITION;
 }
 
+/** Trees that are kept by state. */
+export const ASKED = 4;
+
 export class TaskStates {
   /** Contents, one after the other: number of the task, stack, object, locks, results. */
-  #doubles = new Float64Array(1 << 15);
+  #doubles = new Float64Array(1 << 12);
   #top = 0;
   /** States that there are. */
   count = 0;
@@ -44,10 +47,8 @@ export class TaskStates {
   calls = new Int32Array(1 << 9);
   /** What it waits for. */
   waits = new Int32Array(1 << 9);
-  /** For known-steps.ts: the tree of steps that was asked last from there, and where (the key of the first level). */
-  tree = new Int32Array(1 << 9);
-  treeLow = new Int32Array(1 << 9);
-  treeHigh = new Int32Array(1 << 9);
+  /** For known-steps.ts: trees of steps that were asked lately from there, ASKED places of four words: where (the key of the first level), the tree, nothing. */
+  asked = new Int32Array((4 * ASKED) << 9);
   /** 1 + the state that the last step from there led to. */
   #next = new Int32Array(1 << 9);
   /** Hash table: 1 + number of a state. */
@@ -211,9 +212,7 @@ export class TaskStates {
     this.high = grown(this.high);
     this.calls = grown(this.calls);
     this.waits = grown(this.waits);
-    this.tree = grown(this.tree);
-    this.treeLow = grown(this.treeLow);
-    this.treeHigh = grown(this.treeHigh);
+    this.asked = grown(this.asked);
     this.objectLow = grown(this.objectLow);
     this.objectHigh = grown(this.objectHigh);
     this.#hashes = grown(this.#hashes);

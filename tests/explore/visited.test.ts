@@ -12,13 +12,13 @@ describe('the table of states', () => {
         const visited = new Visited();
         const map = new Map<string, number>();
         for (let i = 0; i < count; i++) {
-          // Few different words, so that hashes meet; sometimes the empty one.
+          // Few different words, so that hashes meet; a first word of 0 is kept as 1.
           const [low, high, word] = [random(300) - 5, random(50) === 0 ? 0 : random(200) - 100, random(1000)];
-          const key = `${low} ${high}`;
+          const key = `${low === 0 ? 1 : low} ${high}`;
           const at = visited.find(low, high);
-          expect(at >= 0).toBe(map.has(key) || (key === '0 0' && map.has('1 0')) || (key === '1 0' && map.has('0 0')));
+          expect(at >= 0).toBe(map.has(key));
           if (at >= 0) {
-            if (map.has(key)) expect(visited.word(at)).toBe(map.get(key));
+            expect(visited.word(at)).toBe(map.get(key));
             continue;
           }
           expect(visited.add(low, high, word)).toBe(true);

@@ -111,16 +111,10 @@ function unpack(from: Int32Array, at: number, words: Int32Array): number {
 
 /** A state with arrays for so many slots and groups, all zero. */
 function roomFor(shape: { pageShift: number; basePfn: number; frames: number }, heapTop: number, groups: number): MachineState {
-  const s = createState(shape.frames, shape.pageShift, shape.basePfn);
-  const perGroup = GROUP_BYTES >> shape.pageShift;
+  const s = createState(shape.frames, shape.pageShift, shape.basePfn, groups);
   let slots = s.heap.length;
   while (slots < heapTop) slots *= 2;
   s.heap = new Float64Array(slots);
-  if (groups > 1) s.ram.grow(groups - 1);
-  s.words = new Int32Array(s.ram.buffer);
-  for (const name of COLUMNS) s.columns[name] = new Int32Array(groups * perGroup);
-  s.index = new Float64Array(groups * perGroup);
-  s.groupPfn = new Float64Array(groups);
   return s;
 }
 

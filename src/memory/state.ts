@@ -109,27 +109,39 @@ const SLOT_FREE = 8;
 const MAX_TYPES = 120;
 const FIRST_OBJECT = SLOT_FREE + MAX_TYPES;
 
-/** Empty memory for a machine of `frames` frames of `1 << shift` bytes from `base` on. */
-export function createState(frames: number, shift = 12, base = 0): MachineState {
-  const ram = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+/**
+ * Groups of a small machine: its RAM is there from the beginning and never grows. Growing detaches a buffer, and from the first one on that a process has
+ * detached V8 looks at each access to any typed array whether its buffer still is attached: a tenth of what kernel code and searches take.
+ */
+const SMALL_GROUPS = 256;
+
+/** Empty memory for a machine of `frames` frames of `1 << shift` bytes from `base` on, with room for `groups` groups of them. */
+export function createState(frames: number, shift = 12, base = 0, groups = roomOf(frames, shift)): MachineState {
+  const ram = new WebAssembly.Memory({ initial: groups, maximum: 65536 });
   const heap = new Float64Array(4096);
   heap[SLOT_TOP] = FIRST_OBJECT;
   // Group 0 stays unused: page 0 is no page, as a null pointer.
   heap[SLOT_GROUPS] = 1;
   const perGroup = GROUP_BYTES >> shift;
-  const column = (): Int32Array<ArrayBuffer> => new Int32Array(perGroup);
+  const column = (): Int32Array<ArrayBuffer> => new Int32Array(groups * perGroup);
   return {
     heap,
     ram,
     words: new Int32Array(ram.buffer),
     columns: Object.fromEntries(INT_COLUMNS.map((name) => [name, column()])) as Record<IntColumn, Int32Array<ArrayBuffer>>,
-    index: new Float64Array(perGroup),
+    index: new Float64Array(groups * perGroup),
     groupOf: new Int32Array(Math.ceil(frames / perGroup)),
-    groupPfn: new Float64Array(1),
+    groupPfn: new Float64Array(groups),
     pageShift: shift,
     basePfn: base,
     frames,
   };
+}
+
+/** Groups that there is room for at first: all of a small machine's, with the one that stays unused. */
+function roomOf(frames: number, shift: number): number {
+  const all = 1 + Math.ceil(frames / (GROUP_BYTES >> shift));
+  return all <= SMALL_GROUPS ? all : 1;
 }
 
 /** Makes a machine's memory the one that all kernel code works on. */

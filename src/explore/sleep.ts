@@ -99,7 +99,9 @@ export class Sleep {
     if (asleep === 0) return;
     const row = depth * BITS;
     // Those that do not sleep as well: to tell which do takes longer.
-    for (let at = row; at < row + this.#given; at++) this.#records[at] = this.#records[at - BITS];
+    const records = this.#records;
+    const end = row + this.#given;
+    for (let at = row; at < end; at++) records[at] = records[at - BITS];
   }
 
   #grow(): void {

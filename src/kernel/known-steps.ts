@@ -36,7 +36,7 @@ import { stackEnd } from './compile/runtime.ts';
 import { ACTOR_BASE, changesNothing, type HardwareOptions, hardwareCpu, SPECULATE_BASE } from './hardware.ts';
 import { operations } from './op.ts';
 import { ALIVE, ReadTrees, UNKNOWN, UNTOLD } from './read-trees.ts';
-import { AFTER, Effects, FROM, HIGH, LOW, RETURNS, TASKS_HIGH, TASKS_LOW, TURNS } from './step-effects.ts';
+import { type Effect, Effects } from './step-effects.ts';
 import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
 import { ASKED, TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN } from './task-states.ts';
 import { ToldReads } from './told-reads.ts';
@@ -289,12 +289,11 @@ export class KnownSteps {
 
   /** Tells what hashes are behind a step that was found. */
   lookAhead(step: number): void {
-    const { rows, width } = this.#effects;
-    const row = width * this.#effectOf[step];
-    this.lowThen = stateHashLow() ^ rows[row + LOW];
-    this.highThen = stateHashHigh() ^ rows[row + HIGH];
-    this.tasksLowThen = (this.tasksLow + rows[row + TASKS_LOW]) | 0;
-    this.tasksHighThen = (this.tasksHigh + rows[row + TASKS_HIGH]) | 0;
+    const effect = this.#effects.at(this.#effectOf[step]);
+    this.lowThen = stateHashLow() ^ effect.low;
+    this.highThen = stateHashHigh() ^ effect.high;
+    this.tasksLowThen = (this.tasksLow + effect.tasksLow) | 0;
+    this.tasksHighThen = (this.tasksHigh + effect.tasksHigh) | 0;
   }
 
   // --- steps ----------------------------------------------------------------------------------------------------------------
@@ -402,19 +401,20 @@ export class KnownSteps {
   /** Takes a step again that was found. */
   again(action: number, step: number): void {
     this.#last = step;
-    const effects = this.#effects;
-    const effect = this.#effectOf[step];
-    this.#push(action, effect);
-    effects.write(effect, 3);
+    const number = this.#effectOf[step];
+    const effect = this.#effects.at(number);
+    this.#push(action, number);
+    this.#effects.write(number, effect);
     if (action >= ACTOR_BASE) return;
-    const { rows, width } = effects;
-    const row = width * effect;
-    const after = rows[row + AFTER];
-    this.#now[action] = after;
-    this.tasksLow = (this.tasksLow + rows[row + TASKS_LOW]) | 0;
-    this.tasksHigh = (this.tasksHigh + rows[row + TASKS_HIGH]) | 0;
-    this.#turn ^= rows[row + TURNS] << action;
-    if (rows[row + RETURNS] === 0) return;
+    this.#now[action] = effect.after;
+    this.tasksLow = (this.tasksLow + effect.tasksLow) | 0;
+    this.tasksHigh = (this.tasksHigh + effect.tasksHigh) | 0;
+    this.#turn ^= effect.turns << action;
+    if (effect.returns) this.#returned(action, effect.after);
+  }
+
+  /** A task is in a state in which one more of its calls has returned. */
+  #returned(action: number, after: number): void {
     this.#host.results[action].push(this.#states.lastResult(after));
     if (this.#states.waits[after] === WAITS_DONE) this.#setAlive(action, -1);
   }
@@ -501,7 +501,7 @@ export class KnownSteps {
     const step = this.#steps++;
     const effect = effects.keep(who, after, stateHashLow() ^ this.#beforeLow, stateHashHigh() ^ this.#beforeHigh, this.#before, hashApart);
     this.#effectOf[step] = effect;
-    if (action < ACTOR_BASE) this.#tellTasks(effect);
+    if (action < ACTOR_BASE) this.#tellTasks(effects.at(effect));
     this.#notes[step] = -1;
     this.#last = step;
     if (this.#steps < this.#notes.length) return;
@@ -510,16 +510,13 @@ export class KnownSteps {
   }
 
   /** What an effect does to tasks as a whole. */
-  #tellTasks(effect: number): void {
+  #tellTasks(effect: Effect): void {
     const { low, high, calls, waits } = this.#states;
-    const { rows, width } = this.#effects;
-    const row = width * effect;
-    const after = rows[row + AFTER];
-    const from = rows[row + FROM];
-    rows[row + TASKS_LOW] = low[after] - low[from];
-    rows[row + TASKS_HIGH] = high[after] - high[from];
-    rows[row + RETURNS] = calls[after] > calls[from] ? 1 : 0;
-    rows[row + TURNS] = (waits[after] === WAITS_TURN) === (waits[from] === WAITS_TURN) ? 0 : 1;
+    const { from, after } = effect;
+    effect.tasksLow = (low[after] - low[from]) | 0;
+    effect.tasksHigh = (high[after] - high[from]) | 0;
+    effect.returns = calls[after] > calls[from];
+    effect.turns = (waits[after] === WAITS_TURN) === (waits[from] === WAITS_TURN) ? 0 : 1;
   }
 
   /** What the journal tells of the step: each word that became another once. False when it is not to be kept. */
@@ -572,8 +569,9 @@ export class KnownSteps {
       this.#log = grown(this.#log);
       this.#logEnd = this.#log.length;
     }
-    this.#log[top] = action;
-    this.#log[top + 1] = effect;
+    const log = this.#log;
+    log[top] = action;
+    log[top + 1] = effect;
     this.logTop = top + LOG;
   }
 
@@ -630,19 +628,17 @@ export class KnownSteps {
   }
 
   /** Takes an effect back. */
-  #takeBack(number: number, effect: number): void {
-    const effects = this.#effects;
-    effects.write(effect, 2);
-    if (number >= ACTOR_BASE) return;
-    const { rows, width } = effects;
-    const row = width * effect;
-    this.#now[number] = rows[row + FROM];
-    this.tasksLow = (this.tasksLow - rows[row + TASKS_LOW]) | 0;
-    this.tasksHigh = (this.tasksHigh - rows[row + TASKS_HIGH]) | 0;
-    this.#turn ^= rows[row + TURNS] << number;
-    if (rows[row + RETURNS] === 0) return;
-    this.#host.results[number].pop();
-    if (this.#states.waits[rows[row + AFTER]] === WAITS_DONE) this.#setAlive(number, 1);
+  #takeBack(action: number, number: number): void {
+    const effect = this.#effects.at(number);
+    this.#effects.takeBack(number, effect);
+    if (action >= ACTOR_BASE) return;
+    this.#now[action] = effect.from;
+    this.tasksLow = (this.tasksLow - effect.tasksLow) | 0;
+    this.tasksHigh = (this.tasksHigh - effect.tasksHigh) | 0;
+    this.#turn ^= effect.turns << action;
+    if (!effect.returns) return;
+    this.#host.results[action].pop();
+    if (this.#states.waits[effect.after] === WAITS_DONE) this.#setAlive(action, 1);
   }
 
   /** There is too much: what remains are the states on the way, and what was taken again on it. */
@@ -656,17 +652,14 @@ export class KnownSteps {
     const codeLog = this.#codeLog;
     for (let at = 0, code = 0; at < this.logTop; at += LOG) {
       const taken = (state: number): number => (isTask(log[at]) ? states.take(old, state) : state);
-      const effect = log[at + 1];
-      if (effect < 0) {
+      const number = log[at + 1];
+      if (number < 0) {
         codeLog[code] = taken(codeLog[code]);
         code += CODE + hashApart.length;
-      } else
-        log[at + 1] = effects.take(
-          oldEffects,
-          effect,
-          taken(oldEffects.rows[oldEffects.width * effect + FROM]),
-          taken(oldEffects.rows[oldEffects.width * effect + AFTER]),
-        );
+        continue;
+      }
+      const { from, after } = oldEffects.at(number);
+      log[at + 1] = effects.take(oldEffects, number, taken(from), taken(after));
     }
     for (let number = 0; number < this.#now.length; number++) {
       this.#now[number] = states.take(old, this.#now[number]);

@@ -1,9 +1,10 @@
 /**
- * Which step it is, by the words that it reads: trees of questions. A node asks for a slot of the heap, its edges are the values that were found there, its
- * leaves are numbers. Code that has read the same so far reads the same slot next, so that one way leads down for each run of the code.
+ * Which step it is, by the words that it reads: trees of questions. A node asks whether a slot of the heap holds a value, and leads one way or the other;
+ * leaves are numbers. Code that has read the same so far reads the same slot next, so that one way leads down for each run of the code: the nodes that ask for
+ * one slot are a chain, each for another value.
  *
- * Invariants: nodes are numbers, 0 is none. A node with more values than are worth asking for, or before which runs have asked for different slots, answers
- * UNTOLD: words alone do not tell the step.
+ * Invariants: nodes are numbers, 0 is none and a leaf that says UNKNOWN. A chain with more values than are worth asking for, or before which runs have asked for
+ * different slots, becomes a leaf that says UNTOLD: words alone do not tell the step.
  */
 import { grown } from '../memory/grown.ts';
 import { heap } from '../memory/state.ts';
@@ -16,96 +17,90 @@ export const UNTOLD = -1;
 export const ALIVE = -1;
 
 /** Values of one word that are asked for. */
-const MOST_EDGES = 24;
+const MOST_VALUES = 24;
+
+/** Words of a node: the slot that it asks for, 0 of a leaf; where it leads to when that holds its value, or the leaf's number; where else. */
+const SHIFT = 2;
+const NODE = 1 << SHIFT;
+const YES = 1;
+const NO = 2;
 
 export class ReadTrees {
-  #nodes = 1;
-  #edges = 1;
-  /** By node: the slot it asks for, 0 for a leaf; its first edge, or the leaf's number; how many edges it has. */
-  #slot = new Int32Array(1 << 8);
-  #first = new Int32Array(1 << 8);
-  #count = new Uint8Array(1 << 8);
-  /** By edge: value, the node it leads to, the next edge of its node. */
-  #value = new Float64Array(1 << 8);
-  #to = new Int32Array(1 << 8);
-  #next = new Int32Array(1 << 8);
+  /** Where the next node comes. Nodes are places in this array. */
+  #top = NODE;
+  #nodes = new Int32Array(NODE << 8);
+  /** By node >> SHIFT. */
+  #values = new Float64Array(1 << 8);
+
+  constructor() {
+    this.#nodes[YES] = UNKNOWN;
+  }
 
   /** Numbers that are kept. */
   get size(): number {
-    return this.#nodes + this.#edges;
+    return this.#top;
   }
 
   /** The leaf to which what memory holds leads from a node, with so many tasks that are not done. */
   find(root: number, alive: number): number {
-    const slots = this.#slot;
-    const first = this.#first;
+    const nodes = this.#nodes;
+    const values = this.#values;
     let node = root;
-    for (let slot = slots[node]; slot !== 0; slot = slots[node]) {
+    for (let slot = nodes[node]; slot !== 0; slot = nodes[node]) {
       const value = slot === ALIVE ? alive : heap[slot];
-      let edge = first[node];
-      while (edge !== 0 && this.#value[edge] !== value) edge = this.#next[edge];
-      if (edge === 0) return UNKNOWN;
-      node = this.#to[edge];
+      node = nodes[node + (values[node >> SHIFT] === value ? YES : NO)];
     }
-    return first[node];
+    return nodes[node + YES];
   }
 
   /** A way of `count` questions and answers to a leaf, from a node on, 0 for a new one: the node. */
   add(root: number, slots: Int32Array, values: Float64Array, count: number, leaf: number): number {
-    if (root === 0) return this.#grow(slots, values, 0, count, leaf);
+    if (root === 0) return this.#way(slots, values, 0, count, leaf);
     let node = root;
     for (let i = 0; i < count; i++) {
-      if (this.#slot[node] === 0) break;
-      let edge = this.#slot[node] === slots[i] ? this.#first[node] : -1;
-      while (edge > 0 && this.#value[edge] !== values[i]) edge = this.#next[edge];
-      if (edge > 0) {
-        node = this.#to[edge];
+      if (this.#nodes[node] !== slots[i]) break;
+      const chain = node;
+      let asked = 1;
+      while (this.#values[node >> SHIFT] !== values[i] && this.#nodes[node + NO] !== 0) {
+        node = this.#nodes[node + NO];
+        asked++;
+      }
+      if (this.#values[node >> SHIFT] === values[i]) {
+        node = this.#nodes[node + YES];
         continue;
       }
-      if (edge === 0 && this.#count[node] < MOST_EDGES) {
-        const to = this.#grow(slots, values, i + 1, count, leaf);
-        this.#first[node] = this.#edge(values[i], to, this.#first[node]);
-        this.#count[node]++;
+      if (asked < MOST_VALUES) {
+        const to = this.#way(slots, values, i + 1, count, leaf);
+        const next = this.#node(slots[i], values[i], to, this.#nodes[chain + NO]);
+        this.#nodes[chain + NO] = next;
         return root;
       }
+      node = chain;
       break;
     }
     // Who came before asked for something else, or for too much.
-    this.#slot[node] = 0;
-    this.#first[node] = UNTOLD;
+    this.#nodes[node] = 0;
+    this.#nodes[node + YES] = UNTOLD;
     return root;
   }
 
-  #grow(slots: Int32Array, values: Float64Array, from: number, count: number, leaf: number): number {
-    let node = this.#node(0, leaf);
-    for (let i = count - 1; i >= from; i--) {
-      node = this.#node(slots[i], this.#edge(values[i], node, 0));
-      this.#count[node] = 1;
-    }
+  #way(slots: Int32Array, values: Float64Array, from: number, count: number, leaf: number): number {
+    let node = this.#node(0, 0, leaf, 0);
+    for (let i = count - 1; i >= from; i--) node = this.#node(slots[i], values[i], node, 0);
     return node;
   }
 
-  #node(slot: number, first: number): number {
-    if (this.#nodes === this.#slot.length) {
-      this.#slot = grown(this.#slot);
-      this.#first = grown(this.#first);
-      this.#count = grown(this.#count);
+  #node(slot: number, value: number, yes: number, no: number): number {
+    const node = this.#top;
+    if (node === this.#nodes.length) {
+      this.#nodes = grown(this.#nodes);
+      this.#values = grown(this.#values);
     }
-    this.#slot[this.#nodes] = slot;
-    this.#first[this.#nodes] = first;
-    this.#count[this.#nodes] = 0;
-    return this.#nodes++;
-  }
-
-  #edge(value: number, to: number, next: number): number {
-    if (this.#edges === this.#to.length) {
-      this.#value = grown(this.#value);
-      this.#to = grown(this.#to);
-      this.#next = grown(this.#next);
-    }
-    this.#value[this.#edges] = value;
-    this.#to[this.#edges] = to;
-    this.#next[this.#edges] = next;
-    return this.#edges++;
+    this.#nodes[node] = slot;
+    this.#nodes[node + YES] = yes;
+    this.#nodes[node + NO] = no;
+    this.#values[node >> SHIFT] = value;
+    this.#top = node + NODE;
+    return node;
   }
 }

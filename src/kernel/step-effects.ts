@@ -5,36 +5,49 @@
  * equal. What a task's object holds is no write: it is part of the state. Numbers are given in the order in which effects are met. Of a word there is one write, of another value than it held.
  */
 import { grown } from '../memory/grown.ts';
-import { writeAgain } from '../memory/state.ts';
+import { ARRAY, heap, shiftHash, shiftLanes, writeWords } from '../memory/state.ts';
 
 /** Numbers of a write: array, index, old value, value. */
 const WRITE = 4;
 
-/** Numbers of a row: the states of the task behind it and before it; */
-export const AFTER = 0;
-export const FROM = 1;
-/** what it does to the sums of the hashes of tasks; whether a call has returned, or its task is done; whether its task waits for its turn alone before it and not behind, or the other way; */
-export const TASKS_LOW = 2;
-export const TASKS_HIGH = 3;
-export const RETURNS = 4;
-export const TURNS = 5;
-/** where its writes begin and end; lanes behind which it does nothing; */
-const FIRST = 6;
-const END = 7;
-const LANES = 8;
-/** what it does to the hash of memory, and, from there on, to the lanes. */
-export const LOW = 9;
-export const HIGH = 10;
-const SHIFTS = 11;
+/** One effect, with what searches ask of it most as fields: an object is looked at once, an array at each access. */
+export class Effect {
+  /** The states of its task before and behind it. */
+  readonly from: number;
+  readonly after: number;
+  /** What it does to the sums of the hashes of tasks. */
+  tasksLow = 0;
+  tasksHigh = 0;
+  /** Whether a call has returned, or its task is done. */
+  returns = false;
+  /** 1: its task waits for its turn alone before it and not behind, or the other way; else 0. */
+  turns = 0;
+  /** What it does to the hash of memory. */
+  low = 0;
+  high = 0;
+  /** Lanes behind which it does nothing (memory/state.ts). */
+  lanes = 0;
+  /** Where its writes begin and end. */
+  readonly first: number;
+  readonly end: number;
+  /** Of an effect that writes one word, of the heap: where, what was there, what. Else 0. */
+  slot = 0;
+  before = 0;
+  value = 0;
+
+  constructor(from: number, after: number, first: number, end: number) {
+    this.from = from;
+    this.after = after;
+    this.first = first;
+    this.end = end;
+  }
+}
 
 export class Effects {
   readonly #lanes: number;
-  /** Numbers of a row. */
-  readonly width: number;
-  count = 0;
-  /** By effect, one row after the other: an array is asked for once, and all of a row lies together. */
-  rows: Int32Array<ArrayBuffer>;
-  #room = 1 << 8;
+  readonly #list: Effect[] = [];
+  /** What they do to lanes, one after the other. */
+  #shifts: Int32Array<ArrayBuffer>;
   #writes = new Float64Array(1 << 12);
   /** Where the writes of all effects end, and those that are being told. */
   #begin = 0;
@@ -45,13 +58,17 @@ export class Effects {
 
   constructor(lanes: number) {
     this.#lanes = lanes;
-    this.width = SHIFTS + lanes;
-    this.rows = new Int32Array(this.width * this.#room);
+    this.#shifts = new Int32Array(lanes << 8);
   }
 
-  /** Numbers of all writes. */
+  /** Numbers that are kept. */
   get size(): number {
-    return this.#begin;
+    return this.#begin + 16 * this.#list.length;
+  }
+
+  /** The effect of a number. */
+  at(number: number): Effect {
+    return this.#list[number];
   }
 
   /** Writes are told from now on. */
@@ -88,83 +105,89 @@ export class Effects {
 
   /** The number of the effect whose writes have been told. `low`, `high`: what it does to the hash of memory; lanes before and behind it. */
   keep(from: number, after: number, low: number, high: number, before: Int32Array, behind: Int32Array): number {
-    const effect = this.#find(from, after);
-    if (effect !== this.count) return effect;
-    const row = this.width * effect;
-    this.rows[row + LOW] = low;
-    this.rows[row + HIGH] = high;
-    for (let lane = 0; lane < this.#lanes; lane++) this.rows[row + SHIFTS + lane] = before[lane] ^ behind[lane];
-    this.#added();
-    return effect;
+    const number = this.#find(from, after);
+    if (number < this.#list.length) return number;
+    const effect = this.#add(from, after);
+    effect.low = low;
+    effect.high = high;
+    for (let lane = 0; lane < this.#lanes; lane++) {
+      const shift = before[lane] ^ behind[lane];
+      this.#shifts[this.#lanes * number + lane] = shift;
+      if (shift !== 0) effect.lanes = lane + 1;
+    }
+    return number;
   }
 
-  /** Takes an effect over from others, with the state that it leads to here: its number here. */
+  /** Takes an effect over from others, with the states that it leads from and to here: its number here. */
   take(others: Effects, other: number, from: number, after: number): number {
-    const there = this.width * other;
-    const first = others.rows[there + FIRST];
-    const length = others.rows[there + END] - first;
+    const { first, end, low, high, lanes, tasksLow, tasksHigh, returns, turns } = others.#list[other];
     this.begin();
-    if (this.#top + length > this.#writes.length) this.#growWrites(length);
-    for (let i = 0; i < length; i++) this.#writes[this.#top + i] = others.#writes[first + i];
-    this.#top += length;
-    const effect = this.#find(from, after);
-    if (effect !== this.count) return effect;
-    for (let i = TASKS_LOW; i <= TURNS; i++) this.rows[this.width * effect + i] = others.rows[there + i];
-    for (let i = LOW; i < this.width; i++) this.rows[this.width * effect + i] = others.rows[there + i];
-    this.#added();
-    return effect;
+    while (this.#top + end - first > this.#writes.length) this.#writes = grown(this.#writes);
+    for (let i = first; i < end; i++) this.#writes[this.#top++] = others.#writes[i];
+    const number = this.#find(from, after);
+    if (number < this.#list.length) return number;
+    Object.assign(this.#add(from, after), { low, high, lanes, tasksLow, tasksHigh, returns, turns });
+    for (let lane = 0; lane < this.#lanes; lane++) this.#shifts[this.#lanes * number + lane] = others.#shifts[this.#lanes * other + lane];
+    return number;
   }
 
-  /** The effect with the writes that were told; `count`, when it is new. */
+  /** The number of the effect with the writes that were told; that of the next one, when it is new. */
   #find(from: number, after: number): number {
     const begin = this.#begin;
     const length = this.#top - begin;
-    const { rows } = this;
     const writes = this.#writes;
     let hash = Math.imul(after + 1, 0x85ebca6b) ^ Math.imul(from, 0x632be5ab);
     for (let i = begin; i < this.#top; i++) hash = Math.imul(hash ^ (writes[i] | 0), 0x9e3779b1) ^ (hash >>> 15);
     const ends = this.#index.length - 1;
     let at = (hash ^ (hash >>> 15)) & ends;
     for (; this.#index[at] !== 0; at = (at + 1) & ends) {
-      const effect = this.#index[at] - 1;
-      const row = this.width * effect;
-      const first = rows[row + FIRST];
-      if (this.#hashes[effect] !== hash || rows[row + AFTER] !== after || rows[row + FROM] !== from || rows[row + END] - first !== length) continue;
+      const number = this.#index[at] - 1;
+      const effect = this.#list[number];
+      if (this.#hashes[number] !== hash || effect.after !== after || effect.from !== from || effect.end - effect.first !== length) continue;
       let i = 0;
-      while (i < length && writes[first + i] === writes[begin + i]) i++;
-      if (i === length) return effect;
+      while (i < length && writes[effect.first + i] === writes[begin + i]) i++;
+      if (i === length) return number;
     }
-    this.#index[at] = this.count + 1;
-    this.#hashes[this.count] = hash;
-    rows[this.width * this.count + AFTER] = after;
-    rows[this.width * this.count + FROM] = from;
-    return this.count;
+    this.#index[at] = this.#list.length + 1;
+    this.#hashes[this.#list.length] = hash;
+    return this.#list.length;
   }
 
-  /** One more is there. */
-  #added(): void {
-    const row = this.width * this.count++;
-    let lanes = this.#lanes;
-    while (lanes > 0 && this.rows[row + SHIFTS + lanes - 1] === 0) lanes--;
-    this.rows[row + LANES] = lanes;
-    this.rows[row + FIRST] = this.#begin;
-    this.rows[row + END] = this.#top;
+  /** A new effect, with the writes that were told. */
+  #add(from: number, after: number): Effect {
+    const effect = new Effect(from, after, this.#begin, this.#top);
+    if (this.#top === this.#begin + WRITE && this.#writes[this.#begin] === ARRAY.heap) {
+      effect.slot = this.#writes[this.#begin + 1];
+      effect.before = this.#writes[this.#begin + 2];
+      effect.value = this.#writes[this.#begin + 3];
+    }
     this.#begin = this.#top;
-    if (this.count === this.#room) this.#grow();
+    this.#list.push(effect);
+    if (this.#list.length === this.#hashes.length) this.#grow();
+    return effect;
   }
 
-  /** Writes an effect's words (3), or what they held before (2). */
-  write(effect: number, which: 2 | 3): void {
-    const { rows } = this;
-    const row = this.width * effect;
-    writeAgain(this.#writes, rows[row + FIRST], rows[row + END], which, rows, row + LOW, rows[row + LANES]);
+  /** Writes what an effect writes, beside the journal. */
+  write(number: number, effect: Effect): void {
+    if (effect.slot !== 0) heap[effect.slot] = effect.value;
+    else if (effect.end !== effect.first) writeWords(this.#writes, effect.first, effect.end, 3);
+    shiftHash(effect.low, effect.high);
+    if (effect.lanes !== 0) shiftLanes(this.#shifts, this.#lanes * number, effect.lanes);
+  }
+
+  /** Takes it back. */
+  takeBack(number: number, effect: Effect): void {
+    if (effect.slot !== 0) heap[effect.slot] = effect.before;
+    else if (effect.end !== effect.first) writeWords(this.#writes, effect.first, effect.end, 2);
+    shiftHash(effect.low, effect.high);
+    if (effect.lanes !== 0) shiftLanes(this.#shifts, this.#lanes * number, effect.lanes);
   }
 
   /** Words that an effect writes, for who checks it. */
-  writesOf(effect: number): { readonly array: number; readonly index: number }[] {
+  writesOf(number: number): { readonly array: number; readonly index: number }[] {
+    const { first, end } = this.#list[number];
     const found = [];
-    const row = this.width * effect;
-    for (let i = this.rows[row + FIRST]; i < this.rows[row + END]; i += WRITE) found.push({ array: this.#writes[i], index: this.#writes[i + 1] });
+    for (let i = first; i < end; i += WRITE) found.push({ array: this.#writes[i], index: this.#writes[i + 1] });
     return found;
   }
 
@@ -173,16 +196,15 @@ export class Effects {
   }
 
   #grow(): void {
-    this.rows = grown(this.rows);
-    this.#room *= 2;
     this.#hashes = grown(this.#hashes);
+    this.#shifts = grown(this.#shifts);
     const index = new Int32Array(2 * this.#index.length);
     const ends = index.length - 1;
-    for (let effect = 0; effect < this.count; effect++) {
-      const hash = this.#hashes[effect];
+    for (let number = 0; number < this.#list.length; number++) {
+      const hash = this.#hashes[number];
       let at = (hash ^ (hash >>> 15)) & ends;
       while (index[at] !== 0) at = (at + 1) & ends;
-      index[at] = effect + 1;
+      index[at] = number + 1;
     }
     this.#index = index;
   }

@@ -356,11 +356,8 @@ export function undoTo(mark: number, low: number, high: number): void {
   hashHigh = high;
 }
 
-/**
- * Writes what a step writes, or takes it back, beside the journal: `list` holds, from `at` up to `end`, four numbers a word (array, index, old value, value), of
- * which the one at `which` is written; `shifts` holds, from `by` on, what the step does to the hash and to the first `lanes` of `hashApart`, either way.
- */
-export function writeAgain(list: Float64Array, at: number, end: number, which: 2 | 3, shifts: Int32Array, by: number, lanes: number): void {
+/** Writes words beside the journal and the hash: `list` holds, from `at` up to `end`, four numbers a word (array, index, old value, value), of which the one at `which` is written. */
+export function writeWords(list: Float64Array, at: number, end: number, which: 2 | 3): void {
   for (let i = at; i < end; i += 4) {
     const array = list[i];
     const index = list[i + 1] | 0;
@@ -368,10 +365,18 @@ export function writeAgain(list: Float64Array, at: number, end: number, which: 2
     if (array === ARRAY.heap) heap[index] = list[i + which];
     else arrays[array][index] = list[i + which];
   }
-  hashLow ^= shifts[by];
-  hashHigh ^= shifts[by + 1];
+}
+
+/** What such writes do to the hash, either way. */
+export function shiftHash(low: number, high: number): void {
+  hashLow ^= low;
+  hashHigh ^= high;
+}
+
+/** What they do to the first `lanes` of `hashApart`: it stands in `shifts` from `by` on. */
+export function shiftLanes(shifts: Int32Array, by: number, lanes: number): void {
   const apart = hashApart;
-  for (let lane = 0; lane < lanes; lane++) apart[lane] ^= shifts[by + 2 + lane];
+  for (let lane = 0; lane < lanes; lane++) apart[lane] ^= shifts[by + lane];
 }
 
 /** What a word of an array is now. */

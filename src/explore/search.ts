@@ -142,6 +142,9 @@ class Search {
   readonly #scenario: Scenario;
   readonly #staged: Staged;
   readonly #bound: number;
+  /** Whether there is a bound, or a horizon. */
+  readonly #isBounded: boolean;
+  readonly #isLimited: boolean;
   readonly #options: SearchOptions;
   readonly #visited: Visited;
   readonly #way = new Way();
@@ -153,6 +156,8 @@ class Search {
   #cutStates = 0;
   #depth = 0;
   #circular = false;
+  /** There is no room for more states, or what comes is to be searched awake. */
+  #halted = false;
   #unclear = false;
   #violation: Violation | undefined;
   /** What sleeps in the state that was met; which of what slept there before is to be taken, −1 in a new state. */
@@ -180,7 +185,9 @@ class Search {
     this.#bound = options.preemptions ?? Number.POSITIVE_INFINITY;
     this.#visited = options.visited ?? new Visited(options.memoryBytes, options.expected);
     this.#checks = Object.entries(scenario.always ?? {});
-    const all = horizon === Number.POSITIVE_INFINITY && this.#bound === Number.POSITIVE_INFINITY;
+    this.#isBounded = this.#bound !== Number.POSITIVE_INFINITY;
+    this.#isLimited = horizon !== Number.POSITIVE_INFINITY;
+    const all = !this.#isLimited && !this.#isBounded;
     if (sleeps) this.#sleep = new Sleep(staged);
     else if (all) this.#circles = new Circles();
   }
@@ -226,7 +233,7 @@ class Search {
   #explore(): boolean {
     const { scheduler } = this.#staged;
     const known = this.#known;
-    const prefix = this.#options.prefix ?? [];
+    const { prefix = [], reduction } = this.#options;
     this.#enter(-1, 0, prefix.length > 0);
     let top = 0;
     for (; scheduler.schedule.length < prefix.length; top++)
@@ -239,15 +246,14 @@ class Search {
       }
       const action = frame.next();
       const preemptions = frame.preemptions + (frame.isPreemption(action) ? 1 : 0);
-      if (preemptions > this.#bound) {
+      if (this.#isBounded && preemptions > this.#bound) {
         this.#cut++;
         continue;
       }
       if (known.logTop > frame.log) known.rewind(frame.log);
       if (!this.#take(frame, action, preemptions)) return false;
       if (++this.#transitions % LOOK === 0 && this.#options.stop?.(this.#progress())) return true;
-      if (this.#visited.full || this.#contradicted) return true;
-      if (this.#circular && this.#sleep !== undefined) return true;
+      if (this.#halted || reduction?.contradicted === true) return true;
     }
     // What else the states of the prefix lead to is not this search's.
     if (top > 0) this.#unclear = this.#circles?.hasWayOut(top - 1) === false;
@@ -330,19 +336,19 @@ class Search {
       const depth = this.#way.length - 1;
       const sleep = this.#sleep;
       // Alone it has nobody to sleep for.
-      const notes = sleep !== undefined && (!frame.done || sleep.isAsked(depth));
+      const notes = sleep !== undefined && (!frame.done || frame.mayBeAsleep !== 0);
       if (sleep !== undefined && this.#checks.length === 0) {
         const known = this.#known;
         const step = known.find(action);
         const record = step < 0 || !notes ? step : known.noteOf(step);
         if (record >= 0) {
-          this.#takeAgain(frame, action, step, preemptions, notes ? sleep.taken(depth, action, record) : 0);
+          this.#takeAgain(frame, action, step, preemptions, notes ? sleep.taken(frame, depth, action, record) : 0);
           return true;
         }
       }
       const record = notes ? this.#stepNoted(action, sleep) : this.#step(action);
       if (this.#checks.length > 0) this.#always();
-      const asleep = notes ? sleep.taken(depth, action, record) : 0;
+      const asleep = notes ? sleep.taken(frame, depth, action, record) : 0;
       this.#enter(action < ACTOR_BASE ? action : frame.last, preemptions, prefix > 0 && scheduler.schedule.length < prefix, asleep);
       // An end.
       if (this.#entered && this.#way.length - 1 === depth) this.#circles?.leadsOut(depth);
@@ -376,8 +382,13 @@ class Search {
         return;
       }
     }
-    this.#staged.scheduler.stepAgain(action, step);
-    if (this.#meet(low, high, 0, false, asleep, at)) this.#goOn(low, high, action < ACTOR_BASE ? action : frame.last, preemptions, 0);
+    known.again(action, step);
+    if (at < 0) {
+      this.#asleep = asleep;
+      this.#awake = -1;
+      if (!this.#meetNew(low, high, ON_PATH | FRESH | (asleep << SLEEP), at)) return;
+    } else if (!this.#meet(low, high, 0, false, asleep, at)) return;
+    this.#goOn(low, high, action < ACTOR_BASE ? action : frame.last, preemptions, 0);
   }
 
   #always(): void {
@@ -395,12 +406,12 @@ class Search {
     let low = whole.low;
     let high = whole.high;
     // With a bound it matters who ran last: to go on with that task costs nothing.
-    if (this.#bound !== Number.POSITIVE_INFINITY) {
+    if (this.#isBounded) {
       low ^= Math.imul(last + 2, 0x5bd1e995);
       high ^= Math.imul(last + 2, 0x1b873593);
     }
     // Without one, preemptions are no reason to explore a state again.
-    const paid = this.#bound === Number.POSITIVE_INFINITY ? 0 : preemptions;
+    const paid = this.#isBounded ? preemptions : 0;
     if (!this.#meet(low, high, paid, always, asleep, this.#visited.find(low, high))) return;
     this.#goOn(low, high, last, preemptions, paid);
   }
@@ -411,9 +422,8 @@ class Search {
     this.#entered = true;
     this.#enteredLow = low;
     this.#enteredHigh = high;
-    const { done } = scheduler;
-    const limited = this.#horizon !== Number.POSITIVE_INFINITY;
-    if (limited && (this.#way.length >= this.#horizon || done)) {
+    const { done } = this.#known;
+    if (this.#isLimited && (this.#way.length >= this.#horizon || done)) {
       this.beginnings.push([...scheduler.schedule]);
       this.#clearPath(low, high);
       return;
@@ -431,17 +441,16 @@ class Search {
     frame.low = low;
     frame.high = high;
     frame.place = this.#place;
-    frame.moves = this.#visited.moves;
     frame.begun = this.beginnings.length;
     if (this.#sleep !== undefined) this.#leaveAsleep(frame, this.#sleep);
     this.#circles?.meet(this.#way.length - 1);
     this.#depth = Math.max(this.#depth, this.#way.length);
-    if (preemptions + 1 > this.#bound && frame.preempts) this.#noteCut(low, high, paid);
+    if (this.#isBounded && preemptions + 1 > this.#bound && frame.preempts) this.#noteCut(low, high, paid);
   }
 
   /** Takes what sleeps off what is to be taken, and what would change nothing. */
   #leaveAsleep(frame: Frame, sleep: Sleep): void {
-    sleep.enter(this.#way.length - 1, this.#asleep);
+    sleep.enter(frame, this.#way.length - 1, this.#asleep);
     // Met again, only what sleeps no more is taken.
     const again = this.#awake !== -1;
     frame.tasks &= again ? this.#awake : ~this.#asleep;
@@ -463,9 +472,7 @@ class Search {
     this.#awake = -1;
     this.#place = at;
     if (at < 0) {
-      if (!this.#visited.add(low, high, Math.min(preemptions, PREEMPTIONS) | ON_PATH | FRESH | (asleep << SLEEP), at)) return false;
-      this.#place = this.#visited.place;
-      return true;
+      return this.#meetNew(low, high, Math.min(preemptions, PREEMPTIONS) | ON_PATH | FRESH | (asleep << SLEEP), at);
     }
     const word = this.#visited.word(at);
     if (this.#sleep !== undefined && (word & ON_PATH) === 0) {
@@ -484,6 +491,7 @@ class Search {
     }
     if ((word & ON_PATH) !== 0) {
       this.#circular = true;
+      if (this.#sleep !== undefined) this.#halted = true;
       this.#checkProgress(low, high);
     } else this.#circles?.leadsTo(this.#way.length - 1, low, high);
     if ((word & ON_PATH) !== 0 || (word & PREEMPTIONS) <= preemptions) {
@@ -493,6 +501,19 @@ class Search {
     }
     if ((word & CUT) !== 0) this.#cutStates--;
     this.#visited.setWord(at, preemptions | ON_PATH | FRESH);
+    return true;
+  }
+
+  /** Notes a state that was met for the first time, with its word. False when there is no room. */
+  #meetNew(low: number, high: number, word: number, at: number): boolean {
+    const visited = this.#visited;
+    const { moves } = visited;
+    if (!visited.add(low, high, word, at)) {
+      this.#halted = true;
+      return false;
+    }
+    this.#place = visited.place;
+    if (moves !== visited.moves) this.#way.replace(visited);
     return true;
   }
 
@@ -512,8 +533,7 @@ class Search {
 
   /** The last state of the way is left for good. False when what it ends in breaks a rule. */
   #leave(frame: Frame): boolean {
-    const at = frame.moves === this.#visited.moves ? frame.place : this.#visited.find(frame.low, frame.high);
-    this.#visited.setWord(at, this.#visited.word(at) & ~ON_PATH);
+    this.#visited.setWord(frame.place, this.#visited.word(frame.place) & ~ON_PATH);
     this.#way.pop();
     if (this.#circles?.leave(this.#way.length, frame.low, frame.high)) {
       const schedule = this.#known.actions(frame.log);
@@ -527,7 +547,7 @@ class Search {
       if (this.#way.length > 0) this.#circles.leadsOut(this.#way.length - 1);
     }
     // A way that leads nowhere new is a beginning too: the states on it are met nowhere else.
-    if (this.#horizon !== Number.POSITIVE_INFINITY && frame.begun === this.beginnings.length) this.beginnings.push(this.#known.actions(frame.log));
+    if (this.#isLimited && frame.begun === this.beginnings.length) this.beginnings.push(this.#known.actions(frame.log));
     return true;
   }
 

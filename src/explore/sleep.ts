@@ -19,6 +19,7 @@ import { ACTOR_BASE, type Action } from '../kernel/scheduler.ts';
 import { grown } from '../memory/grown.ts';
 import type { Staged } from './stage.ts';
 import { Steps } from './steps.ts';
+import type { Frame } from './way.ts';
 
 /** Actions that may sleep. */
 const BITS = 20;
@@ -32,9 +33,6 @@ export class Sleep {
   #given: number;
   /** By depth of the way and bit of an action: the record of its step, of those that sleep there or were taken there. */
   #records = new Int32Array(DEPTHS * BITS);
-  /** By depth: what sleeps there, what was taken there and may sleep. */
-  #asleep = new Int32Array(DEPTHS);
-  #taken = new Int32Array(DEPTHS);
   #depths = DEPTHS;
 
   constructor(staged: Staged) {
@@ -50,11 +48,6 @@ export class Sleep {
     if (this.#given === BITS) return 0;
     this.#bits[action] = ++this.#given;
     return 1 << (this.#given - 1);
-  }
-
-  /** Whether anything sleeps at a depth, or was taken there and may sleep. */
-  isAsked(depth: number): boolean {
-    return (this.#asleep[depth] | this.#taken[depth]) !== 0;
   }
 
   /** A step is about to be taken. */
@@ -73,41 +66,37 @@ export class Sleep {
   }
 
   /** A step with a record was taken from the state at a depth: what sleeps where it leads. From now on it may sleep itself. */
-  taken(depth: number, action: Action, record: number): number {
+  taken(frame: Frame, depth: number, action: Action, record: number): number {
     const steps = this.#steps;
+    const records = this.#records;
     const row = depth * BITS;
-    const candidates = this.#asleep[depth] | this.#taken[depth];
     let asleep = 0;
-    for (let rest = candidates; rest !== 0; ) {
+    for (let rest = frame.mayBeAsleep; rest !== 0; rest &= rest - 1) {
       const bit = rest & -rest;
-      rest ^= bit;
-      if (steps.independent(this.#records[row + 31 - Math.clz32(bit)], record)) asleep |= bit;
+      if (steps.independent(records[row + 31 - Math.clz32(bit)], record)) asleep |= bit;
     }
     const own = this.bitOf(action);
     if (own !== 0) {
-      this.#taken[depth] |= own;
-      this.#records[row + 31 - Math.clz32(own)] = record;
+      frame.mayBeAsleep |= own;
+      records[row + 31 - Math.clz32(own)] = record;
     }
     return asleep;
   }
 
-  /** The way goes on with a state at a depth, where a set of what sleeps above sleeps. */
-  enter(depth: number, asleep: number): void {
-    if (depth >= this.#depths) this.#grow();
-    this.#asleep[depth] = asleep;
-    this.#taken[depth] = 0;
+  /** The way goes on with a state at a depth, where a set of what sleeps above, or was taken there, sleeps. */
+  enter(frame: Frame, depth: number, asleep: number): void {
+    if (depth === this.#depths) this.#grow();
+    frame.mayBeAsleep = asleep;
     if (asleep === 0) return;
-    const row = depth * BITS;
-    // Those that do not sleep as well: to tell which do takes longer.
     const records = this.#records;
+    const row = depth * BITS;
     const end = row + this.#given;
+    // Those that do not sleep as well: to tell which do takes longer.
     for (let at = row; at < end; at++) records[at] = records[at - BITS];
   }
 
   #grow(): void {
     this.#records = grown(this.#records);
-    this.#asleep = grown(this.#asleep);
-    this.#taken = grown(this.#taken);
     this.#depths *= 2;
   }
 }

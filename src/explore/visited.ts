@@ -138,5 +138,5 @@ export class Visited {
 function home(low: number, high: number, blocks: number, shift: number): number {
   const mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b1), 0x85ebca6b);
   const block = Math.imul(mixed >>> 16, blocks) >>> 16;
-  return ENTRY * ((block << shift) | ((mixed & 0xffff) >>> (16 - shift)));
+  return Math.imul(ENTRY, (block << shift) | ((mixed & 0xffff) >>> (16 - shift)));
 }

@@ -6,6 +6,7 @@
  */
 import { ACTOR_BASE, IDLE_BASE } from '../kernel/hardware.ts';
 import type { Action, Scheduler } from '../kernel/scheduler.ts';
+import type { Visited } from './visited.ts';
 
 export class Frame {
   /** How long the log of steps was (known-steps.ts). */
@@ -27,9 +28,10 @@ export class Frame {
   /** Hash of the state. */
   low = 0;
   high = 0;
-  /** Its place in the table of states, and how often that had grown then. */
+  /** Its place in the table of states. */
   place = 0;
-  moves = 0;
+  /** Actions that sleep there, or were taken there and may sleep further down (sleep.ts), as bits. */
+  mayBeAsleep = 0;
   /** Beginnings that were known when it was met. */
   begun = 0;
 
@@ -88,6 +90,11 @@ export class Way {
 
   pop(): void {
     this.length--;
+  }
+
+  /** The table of states has grown: they have other places there. */
+  replace(visited: Visited): void {
+    for (let depth = 0; depth < this.length; depth++) this.#frames[depth].place = visited.find(this.#frames[depth].low, this.#frames[depth].high);
   }
 
   /** A frame for the state where the scheduler is. @throws {KernelBug} I27 when nobody can go on */

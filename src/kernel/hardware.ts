@@ -98,7 +98,8 @@ export function hardwareActions(options: HardwareOptions, found: number[], count
   let n = count;
   if (options.rcuCallbacks && rcuCallbackReady() !== 0) found[n++] = RCU_CALLBACK;
   for (let cpu = firstCpu(); cpu !== 0; cpu = get(cpu, Cpu.next)) {
-    const number = get(cpu, Cpu.number);
+    // Numbers come out of the heap as doubles: the engine is told that actions are none.
+    const number = get(cpu, Cpu.number) | 0;
     if (get(cpu, Cpu.ipi) !== 0 && !irqsOff(cpu)) found[n++] = IPI_BASE + number;
     if (get(cpu, Cpu.stores) !== 0) found[n++] = DRAIN_BASE + number;
     if (options.evict) for (let i = 0; i < get(cpu, Cpu.count); i++) found[n++] = EVICT_BASE + number * EVICT_SPAN + i;

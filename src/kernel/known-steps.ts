@@ -301,17 +301,18 @@ export class KnownSteps {
   /** The step that an action is here, −1 when it was not taken yet. */
   find(action: number): number {
     if (!this.#again) return (this.#found = -1);
-    const who = action < ACTOR_BASE ? this.#now[action] : -action;
-    let level = firstLevel(action);
-    if (action < ACTOR_BASE) {
-      const tree = this.#treeOf(who);
-      this.#found = tree === 0 ? UNKNOWN : this.#trees.find(tree, this.#aliveCount);
-      if (this.#found !== DEEPER) {
-        this.#level = 0;
-        return this.#found;
-      }
-      level = 1;
-    }
+    if (action >= ACTOR_BASE) return this.#findDeeper(action, -action, firstLevel(action));
+    const state = this.#now[action];
+    const tree = this.#treeOf(state);
+    const found = tree === 0 ? UNKNOWN : this.#trees.find(tree, this.#aliveCount);
+    if (found === DEEPER) return this.#findDeeper(action, state, 1);
+    this.#level = 0;
+    return (this.#found = found);
+  }
+
+  /** The same from a level on: the first that knows it. */
+  #findDeeper(action: number, who: number, from: number): number {
+    let level = from;
     this.#found = -1;
     for (; level < LEVELS; level++) {
       this.#setKey(level, action, stateHashLow(), stateHashHigh(), hashApart);
@@ -403,7 +404,12 @@ export class KnownSteps {
     this.#last = step;
     const number = this.#effectOf[step];
     const effect = this.#effects.at(number);
-    this.#push(action, number);
+    const top = this.logTop;
+    if (top === this.#logEnd) this.#growLog();
+    const log = this.#log;
+    log[top] = action | 0;
+    log[top + 1] = number;
+    this.logTop = top + LOG;
     this.#effects.write(number, effect);
     if (action >= ACTOR_BASE) return;
     this.#now[action] = effect.after;
@@ -563,20 +569,16 @@ export class KnownSteps {
     this.#pushCode(-1);
   }
 
-  #push(action: number, effect: number): void {
-    const top = this.logTop;
-    if (top === this.#logEnd) {
-      this.#log = grown(this.#log);
-      this.#logEnd = this.#log.length;
-    }
-    const log = this.#log;
-    log[top] = action;
-    log[top + 1] = effect;
-    this.logTop = top + LOG;
+  #growLog(): void {
+    this.#log = grown(this.#log);
+    this.#logEnd = this.#log.length;
   }
 
   #pushCode(action: number): void {
-    this.#push(action, -1);
+    if (this.logTop === this.#logEnd) this.#growLog();
+    this.#log[this.logTop] = action;
+    this.#log[this.logTop + 1] = -1;
+    this.logTop += LOG;
     const lanes = hashApart;
     const from = this.#codeTop;
     const end = from + CODE + lanes.length;

@@ -5,7 +5,7 @@
  * equal. What a task's object holds is no write: it is part of the state. Numbers are given in the order in which effects are met. Of a word there is one write, of another value than it held.
  */
 import { grown } from '../memory/grown.ts';
-import { ARRAY, heap, shiftHash, shiftLanes, writeWords } from '../memory/state.ts';
+import { ARRAY, heap, LANE_APART, shiftHash, shiftLanes, writeWords } from '../memory/state.ts';
 
 /** Numbers of a write: array, index, old value, value. */
 const WRITE = 4;
@@ -22,10 +22,12 @@ export class Effect {
   returns = false;
   /** 1: its task waits for its turn alone before it and not behind, or the other way; else 0. */
   turns = 0;
-  /** What it does to the hash of memory. */
+  /** What it does to the hash of memory, and to the part of it that is told apart (memory/state.ts: LANE_APART). */
   low = 0;
   high = 0;
-  /** Lanes behind which it does nothing (memory/state.ts). */
+  apartLow = 0;
+  apartHigh = 0;
+  /** Lanes behind which it does nothing, 0 when to none but that. */
   lanes = 0;
   /** Where its writes begin and end. */
   readonly first: number;
@@ -113,20 +115,22 @@ export class Effects {
     for (let lane = 0; lane < this.#lanes; lane++) {
       const shift = before[lane] ^ behind[lane];
       this.#shifts[this.#lanes * number + lane] = shift;
-      if (shift !== 0) effect.lanes = lane + 1;
+      if (shift !== 0 && lane > LANE_APART + 1) effect.lanes = lane + 1;
     }
+    effect.apartLow = before[LANE_APART] ^ behind[LANE_APART];
+    effect.apartHigh = before[LANE_APART + 1] ^ behind[LANE_APART + 1];
     return number;
   }
 
   /** Takes an effect over from others, with the states that it leads from and to here: its number here. */
   take(others: Effects, other: number, from: number, after: number): number {
-    const { first, end, low, high, lanes, tasksLow, tasksHigh, returns, turns } = others.#list[other];
+    const { first, end, low, high, apartLow, apartHigh, lanes, tasksLow, tasksHigh, returns, turns } = others.#list[other];
     this.begin();
     while (this.#top + end - first > this.#writes.length) this.#writes = grown(this.#writes);
     for (let i = first; i < end; i++) this.#writes[this.#top++] = others.#writes[i];
     const number = this.#find(from, after);
     if (number < this.#list.length) return number;
-    Object.assign(this.#add(from, after), { low, high, lanes, tasksLow, tasksHigh, returns, turns });
+    Object.assign(this.#add(from, after), { low, high, apartLow, apartHigh, lanes, tasksLow, tasksHigh, returns, turns });
     for (let lane = 0; lane < this.#lanes; lane++) this.#shifts[this.#lanes * number + lane] = others.#shifts[this.#lanes * other + lane];
     return number;
   }
@@ -157,7 +161,7 @@ export class Effects {
   #add(from: number, after: number): Effect {
     const effect = new Effect(from, after, this.#begin, this.#top);
     if (this.#top === this.#begin + WRITE && this.#writes[this.#begin] === ARRAY.heap) {
-      effect.slot = this.#writes[this.#begin + 1];
+      effect.slot = this.#writes[this.#begin + 1] | 0;
       effect.before = this.#writes[this.#begin + 2];
       effect.value = this.#writes[this.#begin + 3];
     }
@@ -171,7 +175,7 @@ export class Effects {
   write(number: number, effect: Effect): void {
     if (effect.slot !== 0) heap[effect.slot] = effect.value;
     else if (effect.end !== effect.first) writeWords(this.#writes, effect.first, effect.end, 3);
-    shiftHash(effect.low, effect.high);
+    shiftHash(effect.low, effect.high, effect.apartLow, effect.apartHigh);
     if (effect.lanes !== 0) shiftLanes(this.#shifts, this.#lanes * number, effect.lanes);
   }
 
@@ -179,7 +183,7 @@ export class Effects {
   takeBack(number: number, effect: Effect): void {
     if (effect.slot !== 0) heap[effect.slot] = effect.before;
     else if (effect.end !== effect.first) writeWords(this.#writes, effect.first, effect.end, 2);
-    shiftHash(effect.low, effect.high);
+    shiftHash(effect.low, effect.high, effect.apartLow, effect.apartHigh);
     if (effect.lanes !== 0) shiftLanes(this.#shifts, this.#lanes * number, effect.lanes);
   }
 

@@ -367,16 +367,19 @@ export function writeWords(list: Float64Array, at: number, end: number, which: 2
   }
 }
 
-/** What such writes do to the hash, either way. */
-export function shiftHash(low: number, high: number): void {
+/** What such writes do to the hash and to LANE_APART, either way. */
+export function shiftHash(low: number, high: number, apartLow: number, apartHigh: number): void {
   hashLow ^= low;
   hashHigh ^= high;
+  const apart = hashApart;
+  apart[LANE_APART] ^= apartLow;
+  apart[LANE_APART + 1] ^= apartHigh;
 }
 
-/** What they do to the first `lanes` of `hashApart`: it stands in `shifts` from `by` on. */
+/** What they do to the other lanes, up to `lanes`: it stands in `shifts`, with that to LANE_APART, from `by` on. */
 export function shiftLanes(shifts: Int32Array, by: number, lanes: number): void {
   const apart = hashApart;
-  for (let lane = 0; lane < lanes; lane++) apart[lane] ^= shifts[by + lane];
+  for (let lane = LANE_APART + 2; lane < lanes; lane++) apart[lane] ^= shifts[by + lane];
 }
 
 /** What a word of an array is now. */

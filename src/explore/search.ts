@@ -317,7 +317,7 @@ class Search {
     const step = known.find(action);
     const record = step < 0 ? -1 : known.noteOf(step);
     if (record >= 0) {
-      scheduler.stepAgain(action, step);
+      known.again(action, step);
       return record;
     }
     scheduler.settle();

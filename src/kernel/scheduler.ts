@@ -236,7 +236,7 @@ export class Scheduler {
       return;
     }
     const step = known.find(action);
-    if (step >= 0) this.stepAgain(action, step);
+    if (step >= 0) known.again(action, step);
     else this.stepAnew(action);
   }
 
@@ -271,12 +271,7 @@ export class Scheduler {
     this.#known = undefined;
   }
 
-  /** Performs an action for which `KnownSteps.find` has just found a step. */
-  stepAgain(action: Action, step: number): void {
-    (this.#known as KnownSteps).again(action, step);
-  }
-
-  /** Performs an action for which it has just been asked and found none that will do. @throws {KernelBug} when a rule is broken by it */
+  /** Performs an action for which `KnownSteps.find` has just been asked, and has found none that will do. @throws {KernelBug} when a rule is broken by it */
   stepAnew(action: Action): void {
     const known = this.#known as KnownSteps;
     known.beginStep(action);

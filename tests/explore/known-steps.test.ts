@@ -64,26 +64,22 @@ let watched: Scheduler;
 /** Every step that is taken again is run as well; and what hardware is said to read in vain. */
 function watch(): { taken: number; wrong: string[] } {
   const seen = { taken: 0, wrong: [] as string[] };
-  const again = Scheduler.prototype.stepAgain;
   // The words that it writes by its own account, as they are before and behind it.
   const written: Words = new Map();
   const takeAgain = KnownSteps.prototype.again;
   vi.spyOn(KnownSteps.prototype, 'again').mockImplementation(function (this: KnownSteps, action, step) {
+    seen.taken++;
+    const text = watched.describe(action);
+    const mark = watched.mark();
+    const from = journalMark();
     const words = this.writesOf(step).map(({ array, index }) => ({ array, index, old: wordOf(array, index) }));
     takeAgain.call(this, action, step);
     written.clear();
     for (const { array, index, old } of words) written.set(`${array}:${index}`, [old, wordOf(array, index)]);
-  });
-  vi.spyOn(Scheduler.prototype, 'stepAgain').mockImplementation(function (this: Scheduler, action, step) {
-    seen.taken++;
-    const text = this.describe(action);
-    const mark = this.mark();
-    const from = journalMark();
-    again.call(this, action, step);
-    const known = left(this, written, action);
-    this.rewind(mark);
-    this.stepAnew(action);
-    if (left(this, told(from), action) !== known) seen.wrong.push(text);
+    const known = left(watched, written, action);
+    watched.rewind(mark);
+    watched.stepAnew(action);
+    if (left(watched, told(from), action) !== known) seen.wrong.push(text);
   });
   const inVain = KnownSteps.prototype.changesNothing;
   vi.spyOn(KnownSteps.prototype, 'changesNothing').mockImplementation(function (this: KnownSteps, action) {

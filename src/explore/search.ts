@@ -173,6 +173,8 @@ class Search {
   #known!: KnownSteps;
   /** Of a search of all schedules. What earlier subtrees left in the table leads to an end, or they would have said so. */
   readonly #circles: Circles | undefined;
+  /** Memories of the machine at an end with which nothing was wrong. */
+  readonly #sound = new Visited();
   readonly #checks: readonly [rule: string, holds: Check<Stage>][];
 
   readonly #sleep: Sleep | undefined;
@@ -354,17 +356,22 @@ class Search {
       if (this.#entered && this.#way.length - 1 === depth) this.#circles?.leadsOut(depth);
       return true;
     } catch (error) {
-      this.#sleep?.drop();
-      const found = violationOf(error, scheduler.schedule, preemptions);
-      if (this.#options.collect !== undefined) {
-        this.#options.collect(found);
-        this.#leaveEntered();
-        this.#circles?.leadsOut(this.#way.length - 1);
-        return true;
-      }
-      this.#violation = error instanceof Cycle ? { ...found, cycle: { low: frame.low, high: frame.high, preemptions: frame.preemptions } } : found;
-      return false;
+      return this.#broken(error, frame, preemptions);
     }
+  }
+
+  /** What was taken has broken a rule. False when that is the end of the search. */
+  #broken(error: unknown, frame: Frame, preemptions: number): boolean {
+    this.#sleep?.drop();
+    const found = violationOf(error, this.#staged.scheduler.schedule, preemptions);
+    if (this.#options.collect !== undefined) {
+      this.#options.collect(found);
+      this.#leaveEntered();
+      this.#circles?.leadsOut(this.#way.length - 1);
+      return true;
+    }
+    this.#violation = error instanceof Cycle ? { ...found, cycle: { low: frame.low, high: frame.high, preemptions: frame.preemptions } } : found;
+    return false;
   }
 
   /** The same with a step that is known: where it leads is looked up before it is taken. */
@@ -418,34 +425,40 @@ class Search {
 
   /** Makes a frame of a state that was met, or of an end none. @throws {KernelBug} when it is an end that must not be */
   #goOn(low: number, high: number, last: Action, preemptions: number, paid: number): void {
-    const { scheduler } = this.#staged;
     this.#entered = true;
     this.#enteredLow = low;
     this.#enteredHigh = high;
-    const { done } = this.#known;
-    if (this.#isLimited && (this.#way.length >= this.#horizon || done)) {
-      this.beginnings.push([...scheduler.schedule]);
-      this.#clearPath(low, high);
+    if (this.#known.done || (this.#isLimited && this.#way.length >= this.#horizon)) {
+      this.#end(low, high);
       return;
     }
-    if (done) {
-      this.#endings++;
-      const mark = scheduler.mark();
-      const fault = endingFault(this.#scenario, this.#staged);
-      scheduler.rewind(mark);
-      if (fault) throw fault;
-      this.#clearPath(low, high);
-      return;
-    }
-    const frame = this.#way.push(scheduler, this.#known.logTop, last, preemptions);
+    const frame = this.#way.push(this.#staged.scheduler, this.#known.logTop, last, preemptions);
     frame.low = low;
     frame.high = high;
     frame.place = this.#place;
     frame.begun = this.beginnings.length;
     if (this.#sleep !== undefined) this.#leaveAsleep(frame, this.#sleep);
     this.#circles?.meet(this.#way.length - 1);
-    this.#depth = Math.max(this.#depth, this.#way.length);
+    if (this.#way.length > this.#depth) this.#depth = this.#way.length;
     if (this.#isBounded && preemptions + 1 > this.#bound && frame.preempts) this.#noteCut(low, high, paid);
+  }
+
+  /** The way ends here: all tasks are done, or it is as long as it may be. @throws {KernelBug} when it is an end that must not be */
+  #end(low: number, high: number): void {
+    const { scheduler } = this.#staged;
+    if (this.#isLimited) this.beginnings.push([...scheduler.schedule]);
+    else {
+      this.#endings++;
+      const known = this.#known;
+      const machine = known.machineHash();
+      const at = this.#sound.find(machine.low, machine.high);
+      const mark = scheduler.mark();
+      const fault = endingFault(this.#scenario, this.#staged, at >= 0 && !known.isToldLocked);
+      scheduler.rewind(mark);
+      if (fault) throw fault;
+      if (at < 0) this.#sound.add(machine.low, machine.high, 0, at);
+    }
+    this.#clearPath(low, high);
   }
 
   /** Takes what sleeps off what is to be taken, and what would change nothing. */
@@ -455,7 +468,10 @@ class Search {
     const again = this.#awake !== -1;
     frame.tasks &= again ? this.#awake : ~this.#asleep;
     frame.left = frame.tasks;
-    if (frame.hardwareCount === 0) return;
+    if (frame.hardwareCount !== 0) this.#leaveHardwareAsleep(frame, sleep, again);
+  }
+
+  #leaveHardwareAsleep(frame: Frame, sleep: Sleep, again: boolean): void {
     let count = 0;
     for (let i = 0; i < frame.hardwareCount; i++) {
       const action = frame.hardware[i];

@@ -296,6 +296,22 @@ export class KnownSteps {
     this.tasksHighThen = (this.tasksHigh + effect.tasksHigh) | 0;
   }
 
+  /** Whether a lock of an object of which everybody tells is held. */
+  get isToldLocked(): boolean {
+    return this.#reads.isLocked();
+  }
+
+  /** Hash of the memory of the machine but for what everybody tells of and what tasks are, its two halves. */
+  machineHash(): { low: number; high: number } {
+    let low = stateHashLow() ^ hashApart[LANE_APART];
+    let high = stateHashHigh() ^ hashApart[LANE_APART + 1];
+    for (let lane = LANE_CPUS; lane < this.#lanes; lane += 2) {
+      low ^= hashApart[lane];
+      high ^= hashApart[lane + 1];
+    }
+    return { low, high };
+  }
+
   // --- steps ----------------------------------------------------------------------------------------------------------------
 
   /** The step that an action is here, −1 when it was not taken yet. */

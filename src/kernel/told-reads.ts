@@ -5,7 +5,7 @@
  * come first, those that are written without having been read last. That is the same order whenever the same was read so far.
  */
 import { FIRST_OBJECT, heap, SLOT_TOP } from '../memory/state.ts';
-import { layouts } from '../memory/struct.ts';
+import { layouts, shapeOf } from '../memory/struct.ts';
 import { accessLog, LOGGED } from './guards.ts';
 import { downgradeWrite, downRead, downReadTrylock, downWrite, downWriteTrylock, upRead, upWrite } from './ops.ts';
 import { looked, Task, type TaskRef } from './task.ts';
@@ -34,6 +34,12 @@ export class ToldReads {
     const most = LOGGED + writes + 4;
     this.slots = new Int32Array(most);
     this.values = new Float64Array(most);
+  }
+
+  /** Whether any lock in a told object is held. */
+  isLocked(): boolean {
+    for (const ref of this.#heads) for (const slot of shapeOf(heap[ref]).locks) if (heap[ref + slot] !== 0) return true;
+    return false;
   }
 
   /** First slots and ends of the told objects. */

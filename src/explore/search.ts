@@ -8,11 +8,11 @@ import { KernelBug } from '../kernel/bug.ts';
 import { IDLE_BASE } from '../kernel/hardware.ts';
 import type { KnownSteps } from '../kernel/known-steps.ts';
 import { ACTOR_BASE, type Action } from '../kernel/scheduler.ts';
-import { startJournal, stopJournal } from '../memory/state.ts';
+import { wholeHigh, wholeLow } from '../kernel/task-hash.ts';
+import { startJournal, stateHashHigh, stateHashLow, stopJournal } from '../memory/state.ts';
 import { PxdError } from '../pagetable/error.ts';
 import { Circles } from './circles.ts';
 import { endingFault } from './ending.ts';
-import { hashWhole, whole } from './hash.ts';
 import type { Reduction } from './reduction.ts';
 import type { Check, Scenario, Stage } from './scenario.ts';
 import { Sleep } from './sleep.ts';
@@ -247,7 +247,7 @@ class Search {
         continue;
       }
       const action = frame.next();
-      const preemptions = frame.preemptions + (frame.isPreemption(action) ? 1 : 0);
+      const preemptions = this.#isBounded ? this.#preemptionsBehind(frame, action) : 0;
       if (this.#isBounded && preemptions > this.#bound) {
         this.#cut++;
         continue;
@@ -281,7 +281,11 @@ class Search {
     do {
       if (frame.done) throw new PxdError('usage', `action ${action} of a subtree may not happen where it is to: the subtree is of another scenario`);
     } while (frame.next() !== action);
-    return this.#take(frame, action, frame.preemptions + (frame.isPreemption(action) ? 1 : 0), length);
+    return this.#take(frame, action, this.#isBounded ? this.#preemptionsBehind(frame, action) : 0, length);
+  }
+
+  #preemptionsBehind(frame: Frame, action: Action): number {
+    return frame.preemptions + (frame.isPreemption(action) ? 1 : 0);
   }
 
   /** Whether the search hides what it should not: it is to be made again. */
@@ -344,7 +348,7 @@ class Search {
         const step = known.find(action);
         const record = step < 0 || !notes ? step : known.noteOf(step);
         if (record >= 0) {
-          this.#takeAgain(frame, action, step, preemptions, notes ? sleep.taken(frame, depth, action, record) : 0);
+          this.#takeAgain(frame, action, step, notes ? sleep.taken(frame, depth, action, record) : 0);
           return true;
         }
       }
@@ -356,30 +360,31 @@ class Search {
       if (this.#entered && this.#way.length - 1 === depth) this.#circles?.leadsOut(depth);
       return true;
     } catch (error) {
-      return this.#broken(error, frame, preemptions);
+      return this.#broken(error, frame);
     }
   }
 
   /** What was taken has broken a rule. False when that is the end of the search. */
-  #broken(error: unknown, frame: Frame, preemptions: number): boolean {
+  #broken(error: unknown, frame: Frame): boolean {
     this.#sleep?.drop();
-    const found = violationOf(error, this.#staged.scheduler.schedule, preemptions);
+    const found = violationOf(error, this.#staged.scheduler.schedule, this.#way.preemptions());
     if (this.#options.collect !== undefined) {
       this.#options.collect(found);
       this.#leaveEntered();
       this.#circles?.leadsOut(this.#way.length - 1);
       return true;
     }
-    this.#violation = error instanceof Cycle ? { ...found, cycle: { low: frame.low, high: frame.high, preemptions: frame.preemptions } } : found;
+    this.#violation =
+      error instanceof Cycle ? { ...found, cycle: { low: frame.low, high: frame.high, preemptions: this.#way.preemptions(this.#way.length - 1) } } : found;
     return false;
   }
 
   /** The same with a step that is known: where it leads is looked up before it is taken. */
-  #takeAgain(frame: Frame, action: Action, step: number, preemptions: number, asleep: number): void {
+  #takeAgain(frame: Frame, action: Action, step: number, asleep: number): void {
     const known = this.#known;
     known.lookAhead(step);
-    hashWhole(known.tasksLowThen, known.tasksHighThen, known.lowThen, known.highThen);
-    const { low, high } = whole;
+    const low = known.lowThen;
+    const high = known.highThen;
     const at = this.#visited.find(low, high);
     if (at >= 0) {
       const word = this.#visited.word(at);
@@ -395,7 +400,7 @@ class Search {
       this.#awake = -1;
       if (!this.#meetNew(low, high, ON_PATH | FRESH | (asleep << SLEEP), at)) return;
     } else if (!this.#meet(low, high, 0, false, asleep, at)) return;
-    this.#goOn(low, high, action < ACTOR_BASE ? action : frame.last, preemptions, 0);
+    this.#goOn(low, high, action < ACTOR_BASE ? action : frame.last, 0);
   }
 
   #always(): void {
@@ -409,22 +414,18 @@ class Search {
   /** A state is met: makes a frame of it when it is new, or `always`. @throws {KernelBug} when it is an end that must not be */
   #enter(last: Action, preemptions: number, always = false, asleep = 0): void {
     const known = this.#known;
-    hashWhole(known.tasksLow, known.tasksHigh);
-    let low = whole.low;
-    let high = whole.high;
+    let low = wholeLow(stateHashLow(), known.tasksLow);
+    let high = wholeHigh(stateHashHigh(), known.tasksHigh);
     // With a bound it matters who ran last: to go on with that task costs nothing.
     if (this.#isBounded) {
       low ^= Math.imul(last + 2, 0x5bd1e995);
       high ^= Math.imul(last + 2, 0x1b873593);
     }
-    // Without one, preemptions are no reason to explore a state again.
-    const paid = this.#isBounded ? preemptions : 0;
-    if (!this.#meet(low, high, paid, always, asleep, this.#visited.find(low, high))) return;
-    this.#goOn(low, high, last, preemptions, paid);
+    if (this.#meet(low, high, preemptions, always, asleep, this.#visited.find(low, high))) this.#goOn(low, high, last, preemptions);
   }
 
   /** Makes a frame of a state that was met, or of an end none. @throws {KernelBug} when it is an end that must not be */
-  #goOn(low: number, high: number, last: Action, preemptions: number, paid: number): void {
+  #goOn(low: number, high: number, last: Action, preemptions: number): void {
     this.#entered = true;
     this.#enteredLow = low;
     this.#enteredHigh = high;
@@ -440,7 +441,7 @@ class Search {
     if (this.#sleep !== undefined) this.#leaveAsleep(frame, this.#sleep);
     this.#circles?.meet(this.#way.length - 1);
     if (this.#way.length > this.#depth) this.#depth = this.#way.length;
-    if (this.#isBounded && preemptions + 1 > this.#bound && frame.preempts) this.#noteCut(low, high, paid);
+    if (this.#isBounded && preemptions + 1 > this.#bound && frame.preempts) this.#noteCut(low, high, preemptions);
   }
 
   /** The way ends here: all tasks are done, or it is as long as it may be. @throws {KernelBug} when it is an end that must not be */
@@ -554,7 +555,7 @@ class Search {
     if (this.#circles?.leave(this.#way.length, frame.low, frame.high)) {
       const schedule = this.#known.actions(frame.log);
       const stuck = new KernelBug('I27', 'livelock: from here on no task gets to its end, whoever goes when');
-      const found = violationOf(stuck, schedule, frame.preemptions);
+      const found = violationOf(stuck, schedule, this.#way.preemptions());
       if (this.#options.collect === undefined) {
         this.#violation = found;
         return false;

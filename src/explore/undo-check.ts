@@ -17,7 +17,7 @@ import { get } from '../memory/heap.ts';
 import { startJournal, stopJournal } from '../memory/state.ts';
 import { PxdError } from '../pagetable/error.ts';
 import { endingFault } from './ending.ts';
-import { hashTask, hashWhole, taskHash, whole } from './hash.ts';
+import { wholeHash } from './hash.ts';
 import { HostTraps } from './host-traps.ts';
 import { Picture } from './picture.ts';
 import type { Scenario } from './scenario.ts';
@@ -341,14 +341,6 @@ class UndoCheck {
   /** The whole state: its hash, and what must be the same where that is. */
   #stateText(): string {
     const { scheduler, names } = this.#staged;
-    let low = 0;
-    let high = 0;
-    for (const number of names.keys()) {
-      hashTask(scheduler, number);
-      low = (low + taskHash.low) | 0;
-      high = (high + taskHash.high) | 0;
-    }
-    hashWhole(low, high);
-    return `${whole.low} ${whole.high} ${scheduler.done ? '' : scheduler.actions().join(',')}`;
+    return `${wholeHash(scheduler, names.length)} ${scheduler.done ? '' : scheduler.actions().join(',')}`;
   }
 }

@@ -11,7 +11,8 @@ import type { Visited } from './visited.ts';
 export class Frame {
   /** How long the log of steps was (known-steps.ts). */
   log = 0;
-  /** Tasks that go on from here, and those of them that have not yet, as bits. */
+  /** Tasks that may go on, those that do from here, and those of them that have not yet, as bits. */
+  runnable = 0;
   tasks = 0;
   left = 0;
   /** What hardware does from here: so many actions of a list, so many of which have been taken. */
@@ -22,8 +23,7 @@ export class Frame {
   taken: Action = -1;
   /** Task that ran last, −1 at the beginning. */
   last: Action = -1;
-  /** Whether that task may go on. */
-  goesOn = false;
+  /** Preemptions on the way there; in a search without a bound on them nobody counts (`Way.preemptions`). */
   preemptions = 0;
   /** Hash of the state. */
   low = 0;
@@ -61,12 +61,12 @@ export class Frame {
 
   /** Whether an action is a switch away from a task that could go on. Hardware is no task. */
   isPreemption(action: Action): boolean {
-    return this.goesOn && action !== this.last && action < ACTOR_BASE;
+    return (this.runnable & (1 << this.last)) !== 0 && action !== this.last && action < ACTOR_BASE;
   }
 
   /** Whether any of its actions is. */
   get preempts(): boolean {
-    return this.goesOn && (this.tasks & ~(1 << this.last)) !== 0;
+    return (this.runnable & (1 << this.last)) !== 0 && (this.tasks & ~(1 << this.last)) !== 0;
   }
 }
 
@@ -92,6 +92,13 @@ export class Way {
     this.length--;
   }
 
+  /** Preemptions among the actions that were taken from the first states of the way. */
+  preemptions(depths = this.length): number {
+    let count = 0;
+    for (let depth = 0; depth < depths; depth++) if (this.#frames[depth].isPreemption(this.#frames[depth].taken)) count++;
+    return count;
+  }
+
   /** The table of states has grown: they have other places there. */
   replace(visited: Visited): void {
     for (let depth = 0; depth < this.length; depth++) this.#frames[depth].place = visited.find(this.#frames[depth].low, this.#frames[depth].high);
@@ -106,11 +113,11 @@ export class Way {
     if (tasks === 0 && (hardware === 0 || frame.hardware[0] >= IDLE_BASE)) scheduler.checkDeadlock(frame.hardware.slice(0, hardware));
     this.length++;
     frame.log = log;
+    frame.runnable = tasks;
     frame.tasks = tasks;
     frame.left = tasks;
     frame.hardwareCount = hardware;
     frame.hardwareTaken = 0;
-    frame.goesOn = (tasks & (1 << last)) !== 0;
     frame.last = last;
     frame.preemptions = preemptions;
     return frame;

@@ -38,6 +38,7 @@ import { operations } from './op.ts';
 import { ALIVE, ReadTrees, UNKNOWN, UNTOLD } from './read-trees.ts';
 import { type Effect, Effects } from './step-effects.ts';
 import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
+import { wholeHigh, wholeLow } from './task-hash.ts';
 import { ASKED, TaskStates, WAITS_CONDITION, WAITS_DONE, WAITS_TURN } from './task-states.ts';
 import { ToldReads } from './told-reads.ts';
 
@@ -281,19 +282,15 @@ export class KnownSteps {
 
   // --- where known steps lead ----------------------------------------------------------------------------------------------
 
-  /** `tasksLow` and `tasksHigh`, and the hash of memory, behind a step that is known (`lookAhead`). */
-  tasksLowThen = 0;
-  tasksHighThen = 0;
+  /** Hash of the whole state behind a step that is known (`lookAhead`). */
   lowThen = 0;
   highThen = 0;
 
-  /** Tells what hashes are behind a step that was found. */
+  /** Tells what the hash is behind a step that was found. */
   lookAhead(step: number): void {
     const effect = this.#effects.at(this.#effectOf[step]);
-    this.lowThen = stateHashLow() ^ effect.low;
-    this.highThen = stateHashHigh() ^ effect.high;
-    this.tasksLowThen = (this.tasksLow + effect.tasksLow) | 0;
-    this.tasksHighThen = (this.tasksHigh + effect.tasksHigh) | 0;
+    this.lowThen = wholeLow(stateHashLow() ^ effect.low, (this.tasksLow + effect.tasksLow) | 0);
+    this.highThen = wholeHigh(stateHashHigh() ^ effect.high, (this.tasksHigh + effect.tasksHigh) | 0);
   }
 
   /** Whether a lock of an object of which everybody tells is held. */

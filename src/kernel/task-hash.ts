@@ -10,6 +10,10 @@ const bits = new DataView(new ArrayBuffer(8));
 export let laneLow = 0;
 export let laneHigh = 0;
 
+/** The hash of a whole state: of memory's and the sums of the tasks', its two halves. */
+export const wholeLow = (memory: number, tasks: number): number => memory ^ Math.imul(tasks, 0x2c1b3c6d);
+export const wholeHigh = (memory: number, tasks: number): number => memory ^ Math.imul(tasks, 0x297a2d39);
+
 /** Begins the hash of a task: tasks that swap their states are another state. */
 export function beginLanes(number: number): void {
   laneLow = Math.imul(number + 1, 0x165667b1);

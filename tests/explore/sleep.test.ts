@@ -3,7 +3,7 @@
  * same rules, and finds the same schedule first; and what is said to be independent is, performed in both orders.
  */
 import { describe, expect, it, vi } from 'vitest';
-import { hashTask, hashWhole, taskHash, whole } from '../../src/explore/hash.ts';
+import { wholeHash } from '../../src/explore/hash.ts';
 import { call, type Scenario, scenario, type TaskSpec, task } from '../../src/explore/scenario.ts';
 import { type SearchResult, search } from '../../src/explore/search.ts';
 import { type Staged, stageOf } from '../../src/explore/stage.ts';
@@ -111,16 +111,7 @@ describe('a search that puts steps to sleep', () => {
 });
 
 /** What a state is, as the search tells states apart. */
-function hashOf({ scheduler, names }: Staged): string {
-  let [low, high] = [0, 0];
-  for (let task = 0; task < names.length; task++) {
-    hashTask(scheduler, task);
-    low = (low + taskHash.low) | 0;
-    high = (high + taskHash.high) | 0;
-  }
-  hashWhole(low, high);
-  return `${whole.low},${whole.high}`;
-}
+const hashOf = ({ scheduler, names }: Staged): string => wholeHash(scheduler, names.length);
 
 /** Goes random ways, and performs what is said to be independent in both orders: how many pairs there were; throws when they are not. */
 function audit(scenario: Scenario, variant: string, seed: number, ways: number): number {

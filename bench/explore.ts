@@ -21,7 +21,7 @@ const { loadScenarios } = (await import(node)) as typeof LoadModule;
 const { catalogue } = (await import(races)) as { catalogue: readonly ExploreModule.Scenario[] };
 
 const MODE = 'x86-4level';
-const ROUNDS = 5;
+const ROUNDS = 8;
 /** A scenario of the catalogue of which all states are searched. It and the protocol are small: several searches a round, so that their code is compiled by the last ones. */
 const REAL = 'E28';
 const SEARCHES = 4;
@@ -99,7 +99,7 @@ function buildSpin(dir: string): Spin | undefined {
     if (status === null) throw new Error(`${command} cannot be run`);
     return stdout;
   };
-  const repeated = (program: string): string => run('sh', '-c', `for i in $(seq ${REPEATED}); do ${program} -m100000 -w18; done; times`);
+  const repeated = (program: string): string => run('sh', '-c', `for i in $(seq ${REPEATED}); do ${program} -m1000 -w17; done; times`);
   const model = join(here, 'protocol.pml');
   const compiled = (name: string, ...flags: string[]): boolean =>
     spawnSync('cc', ['-O2', '-w', '-DSAFETY', ...flags, '-o', name, 'pan.c'], { cwd: dir, stdio: 'ignore' }).status === 0;

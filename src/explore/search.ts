@@ -387,20 +387,28 @@ class Search {
     const high = known.highThen;
     const at = this.#visited.find(low, high);
     if (at >= 0) {
-      const word = this.#visited.word(at);
-      const isKnown = (word & ON_PATH) !== 0 ? this.#isIdle(low, high) : ((word >>> SLEEP) & ~asleep) === 0;
-      if (isKnown) {
-        this.#matched++;
-        return;
-      }
-    }
-    known.again(action, step);
-    if (at < 0) {
+      if (!this.#meetAgain(action, step, asleep, at)) return;
+    } else {
+      known.again(action, step);
       this.#asleep = asleep;
       this.#awake = -1;
       if (!this.#meetNew(low, high, ON_PATH | FRESH | (asleep << SLEEP), at)) return;
-    } else if (!this.#meet(low, high, 0, false, asleep, at)) return;
+    }
     this.#goOn(low, high, action < ACTOR_BASE ? action : frame.last, 0);
+  }
+
+  /** Where it leads to a state that is in the table: the step is taken only when there is more to it. False when there is not. */
+  #meetAgain(action: Action, step: number, asleep: number, at: number): boolean {
+    const known = this.#known;
+    const low = known.lowThen;
+    const high = known.highThen;
+    const word = this.#visited.word(at);
+    if ((word & ON_PATH) !== 0 ? this.#isIdle(low, high) : ((word >>> SLEEP) & ~asleep) === 0) {
+      this.#matched++;
+      return false;
+    }
+    known.again(action, step);
+    return this.#meet(low, high, 0, false, asleep, at);
   }
 
   #always(): void {

@@ -136,7 +136,7 @@ export class Visited {
 
 /** Where a state would like to be: 16 bits of its hash as a fraction of the blocks, the next ones within one. */
 function home(low: number, high: number, blocks: number, shift: number): number {
-  const mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b1), 0x85ebca6b);
+  const mixed = Math.imul(low + high, 0x85ebca6b);
   const block = Math.imul(mixed >>> 16, blocks) >>> 16;
   return Math.imul(ENTRY, (block << shift) | ((mixed & 0xffff) >>> (16 - shift)));
 }

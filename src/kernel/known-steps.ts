@@ -35,7 +35,7 @@ import {
 import { stackEnd } from './compile/runtime.ts';
 import { ACTOR_BASE, changesNothing, type HardwareOptions, hardwareCpu, SPECULATE_BASE } from './hardware.ts';
 import { operations } from './op.ts';
-import { ALIVE, ReadTrees, UNKNOWN, UNTOLD } from './read-trees.ts';
+import { ALIVE, ReadTrees, UNTOLD } from './read-trees.ts';
 import { type Effect, Effects } from './step-effects.ts';
 import { Cpu, type CpuRef, firstCpu, firstTask, looked, TASK_DONE, Task, type TaskRef } from './task.ts';
 import { wholeHigh, wholeLow } from './task-hash.ts';
@@ -311,13 +311,11 @@ export class KnownSteps {
 
   // --- steps ----------------------------------------------------------------------------------------------------------------
 
-  /** The step that an action is here, −1 when it was not taken yet. */
+  /** The step that an action is here, below 0 when it was not taken yet. Small, as what it calls: the engine builds it into who asks. */
   find(action: number): number {
-    if (!this.#again) return (this.#found = -1);
-    if (action >= ACTOR_BASE) return this.#findDeeper(action, -action, firstLevel(action));
+    if (action >= ACTOR_BASE || !this.#again) return this.#again ? this.#findDeeper(action, -action, firstLevel(action)) : (this.#found = -1);
     const state = this.#now[action];
-    const tree = this.#treeOf(state);
-    const found = tree === 0 ? UNKNOWN : this.#trees.find(tree, this.#aliveCount);
+    const found = this.#trees.find(this.#treeOf(state), this.#aliveCount);
     if (found === DEEPER) return this.#findDeeper(action, state, 1);
     this.#level = 0;
     return (this.#found = found);
@@ -339,20 +337,23 @@ export class KnownSteps {
     return this.#found;
   }
 
-  /** The tree of the first level from a task's state, 0 when there is none yet. Where nothing else has changed it is that which was asked before. */
+  /** The tree of the first level from a task's state, 0 when there is none yet. Where nothing else has changed it is one that was asked lately. */
   #treeOf(state: number): number {
     const low = stateHashLow() ^ hashApart[LANE_APART];
-    const high = stateHashHigh() ^ hashApart[LANE_APART + 1];
     const { asked } = this.#states;
     const at = 4 * (ASKED * state + (low & (ASKED - 1)));
-    if (asked[at] === low && asked[at + 1] === high && asked[at + 2] !== 0) return asked[at + 2];
+    if (asked[at] === low && asked[at + 1] === (stateHashHigh() ^ hashApart[LANE_APART + 1]) && asked[at + 2] !== 0) return asked[at + 2];
+    return this.#lookUpTree(state, low, at);
+  }
+
+  #lookUpTree(state: number, low: number, at: number): number {
+    const { asked } = this.#states;
+    const high = stateHashHigh() ^ hashApart[LANE_APART + 1];
     this.#keyLow = low ^ SALTS[0];
     this.#keyHigh = high;
-    const found = this.#table[this.#place(state, this.#keyLow, this.#keyHigh) + 3];
     asked[at] = low;
     asked[at + 1] = high;
-    asked[at + 2] = found;
-    return found;
+    return (asked[at + 2] = this.#table[this.#place(state, this.#keyLow, this.#keyHigh) + 3]);
   }
 
   /** What an action is known by at a level, where the hash and the lanes are these. */

@@ -17,7 +17,7 @@ import { Cpu, cpuOf, firstCpu, firstTask, KernelState, kernelState, TASK_DONE, T
 import { grown } from '../memory/grown.ts';
 import { get } from '../memory/heap.ts';
 import { PG_LOCKED } from '../memory/page-flags.ts';
-import { ARRAY, heap, journalMark, journalWord, pageFlags } from '../memory/state.ts';
+import { ARRAY, framesRead, heap, journalMark, journalWord, pageFlags, wordShift } from '../memory/state.ts';
 import { Mm, Process } from '../mm/types.ts';
 import { ADD, DROP_SHARED, footprint, footprintOfHardware, footprintOfTask, READ, type Surroundings, TAKE_SHARED, TLB } from './footprint.ts';
 import type { Staged } from './stage.ts';
@@ -48,6 +48,8 @@ const READER = 16;
 const SPAN = 2 ** 32;
 /** What threads have stored (stored.ts). */
 const STORED = 64 * SPAN;
+/** What a page holds, as a whole: plain code that reads it reads all of it, and those who write its words share it. */
+const CONTENT = 67 * SPAN;
 /** Tasks of a CPU keep each other off it. */
 const RUNS = 65 * SPAN;
 /** Tasks that are done. */
@@ -189,6 +191,8 @@ export class Steps {
     else if (code === ops.setFlags.code || code === ops.clearFlags.code) this.#touch(ARRAY.refcount * SPAN + a, READS);
     accessLog.count = 0;
     accessLog.on = true;
+    framesRead.count = 0;
+    framesRead.on = true;
     this.#mark = journalMark();
   }
 
@@ -204,16 +208,20 @@ export class Steps {
   /** It broke a rule: there is no record. */
   drop(): void {
     accessLog.on = false;
+    framesRead.on = false;
   }
 
   /** The action has been taken: the number of its record. */
   end(): number {
     accessLog.on = false;
+    framesRead.on = false;
     if ((this.#now & WILD) === 0) {
       const task = this.#task;
       if (task !== 0) {
         if (accessLog.count > MOST) this.#now |= WILD;
         else for (let i = 0; i < accessLog.count; i++) this.#read(ARRAY.heap * SPAN + accessLog.slots[i]);
+        if (framesRead.count > MOST) this.#now |= WILD;
+        else for (let i = 0; i < framesRead.count; i++) this.#read(CONTENT + framesRead.pages[i]);
         if (heap[task + Task.call] !== this.#call) this.#touchCall(task);
         // When all tasks are done hardware does nothing any more: who ends when matters.
         if (heap[task + Task.state] === TASK_DONE) {
@@ -279,6 +287,7 @@ export class Steps {
       } else if (array === ARRAY.flags && FOLIO_LOCKS[this.#code] !== 0 && ((journalWord(at + 2) ^ pageFlags[index]) & ~PG_LOCKED) === 0) this.#now |= PLAIN;
       else {
         this.#touch(array * SPAN + index, WRITES);
+        if (array === ARRAY.words) this.#share(CONTENT + (index >> wordShift));
         // Page tables are read by operations, and their locks by nobody else.
         if (array !== ARRAY.words && !(array === ARRAY.private && this.#locks(index))) this.#now |= COLUMNS;
       }
@@ -315,6 +324,15 @@ export class Steps {
       }
     this.#touch(place, WRITES);
     this.#now |= PLAIN;
+  }
+
+  /** A place that others write as well, and nobody minds but who reads it. */
+  #share(place: number): void {
+    if (!this.#has(place)) {
+      this.#touch(place, SHARES);
+      return;
+    }
+    for (let i = this.#first[this.count]; i < this.#top; i++) if (this.#places[i] === place && this.#classes[i] === READS) this.#classes[i] = WRITES;
   }
 
   #read(place: number): void {

@@ -597,8 +597,17 @@ export function clearFrame(page: number): void {
   } else words.set(zeroFrame, from);
 }
 
+/** Pages whose content plain code has read, one after the other, while somebody listens (explore/steps.ts); when there is no more room the first are forgotten. */
+export const framesRead = { on: false, count: 0, pages: new Int32Array(64) };
+
+/** Plain code is about to read a frame's content: no operation tells of that. */
+export function noteFrameRead(page: number): void {
+  if (framesRead.on) framesRead.pages[framesRead.count++ % framesRead.pages.length] = page;
+}
+
 /** Copies a frame's content. */
 export function copyFrame(to: number, from: number): void {
+  noteFrameRead(from);
   const source = from << wordShift;
   const target = to << wordShift;
   if (recording) {

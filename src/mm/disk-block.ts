@@ -5,7 +5,7 @@
  * BLOCK_UNWRITTEN (reads as zero until it is written), or a Block with the content. `Inode.alloced` counts the entries.
  */
 import { alloc, free, get, set } from '../memory/heap.ts';
-import { clearFrame, setWord, wordShift, words } from '../memory/state.ts';
+import { clearFrame, noteFrameRead, setWord, wordShift, words } from '../memory/state.ts';
 import { xaErase, xaFind, xaLoad, xaStore } from '../memory/xarray.ts';
 import { BLOCK_DATA, BLOCK_UNWRITTEN } from './file-types.ts';
 import { Block, type BlockRef, Inode, type InodeRef, type Page } from './types.ts';
@@ -78,6 +78,7 @@ export function readBlock(inode: InodeRef, index: number, page: Page): void {
 
 /** Writes a page to a block. */
 export function writeBlock(inode: InodeRef, index: number, page: Page): void {
+  noteFrameRead(page);
   const from = page << wordShift;
   const count = 1 << wordShift;
   let last = count - 1;

@@ -10,6 +10,7 @@ import { downWrite, entryGet, entrySet, folioTrylock, folioUnlock, get, refFreez
 import { compoundOrder, compoundPages, destroyCompound, folioMapcount, subPage } from '../memory/folio.ts';
 import { PG_ANON, PG_ANON_EXCLUSIVE, PG_LOCKED, PG_LRU, PG_MLOCKED } from '../memory/page-flags.ts';
 import {
+  noteFrameRead,
   pageFlags,
   pageIndex,
   pageMapping,
@@ -163,6 +164,7 @@ function* fromMigration(vma: VmaRef, vpn: Vpn, ptep: number, old: number, page: 
 
 /** memchr_inv(page, 0). */
 export function isZeroFilled(page: Page): boolean {
+  noteFrameRead(page);
   const at = page << wordShift;
   for (let i = 0; i < 1 << wordShift; i++) if (words[at + i] !== 0) return false;
   return true;

@@ -242,6 +242,16 @@ describe('what is said to be independent', () => {
     expect(pairs).toBeGreaterThan(PROGRAMS);
   });
 
+  // What fsync writes to the disk is read by plain code, of which no operation tells.
+  it.each([
+    ['E23', 'unflushed', 1000],
+    ['R07', 'any-file', 2000],
+    ['E33-truncate', 'no-mapping-check', 3000],
+  ])('is, where %s reads pages that others store to', (id, variant, seed) => {
+    const scenario = catalogue.find((one) => one.id === id) as Scenario;
+    expect(audit(scenario, variant, seed, 12)).toBeGreaterThan(10);
+  });
+
   it('is, in the races', () => {
     const jobs = catalogue.flatMap((scenario) => Object.keys(scenario.variants).map((variant) => ({ scenario, variant })));
     const { length } = jobs;

@@ -28,8 +28,8 @@ const DEPTHS = 128;
 
 export class Sleep {
   readonly #steps: Steps;
-  /** By action of hardware: 1 + the place of its bit, 0 for none yet. */
-  readonly #bits = new Uint8Array(1 << 16);
+  /** By action of hardware. */
+  readonly #bits = new Map<Action, number>();
   #given: number;
   /** By depth of the way and bit of an action: the record of its step, of those that sleep there or were taken there. */
   #records = new Int32Array(DEPTHS * BITS);
@@ -43,11 +43,11 @@ export class Sleep {
   /** The bit of an action, 0 when it never sleeps. */
   bitOf(action: Action): number {
     if (action < ACTOR_BASE) return action < BITS ? 1 << action : 0;
-    const known = this.#bits[action];
-    if (known !== 0) return 1 << (known - 1);
-    if (this.#given === BITS) return 0;
-    this.#bits[action] = ++this.#given;
-    return 1 << (this.#given - 1);
+    const known = this.#bits.get(action);
+    if (known !== undefined) return known;
+    const bit = this.#given === BITS ? 0 : 1 << this.#given++;
+    this.#bits.set(action, bit);
+    return bit;
   }
 
   /** A step is about to be taken. */

@@ -96,8 +96,8 @@ export class Steps {
   #cpusTo = 0;
   #cpus = 0;
   /** Places of all records, and how they are touched. */
-  #places = new Float64Array(1 << 12);
-  #classes = new Uint8Array(1 << 12);
+  #places = new Float64Array(1 << 9);
+  #classes = new Uint8Array(1 << 9);
   /** By record: where its places begin (one record more than there are), what is known of it, and which places it may touch, as bits of a hash. */
   #first = new Int32Array(1 << 10);
   #flags = new Int32Array(1 << 10);

@@ -16,7 +16,6 @@
  */
 import { grown } from '../memory/grown.ts';
 import {
-  ALONE,
   ARRAY,
   hashApart,
   heap,
@@ -105,7 +104,7 @@ export class KnownSteps {
   #log = new Int32Array(LOG << 10);
   #logEnd = LOG << 10;
   logTop = 0;
-  #codeLog = new Int32Array(1 << 12);
+  #codeLog = new Int32Array(1 << 9);
   #codeTop = 0;
   /** Hash table of steps. */
   #table = new Int32Array(ENTRY << 10);
@@ -116,7 +115,7 @@ export class KnownSteps {
   #notes = new Int32Array(1 << 10);
   #effects: Effects;
   #trees = new ReadTrees();
-  readonly #reads = new ToldReads(MOST_WRITES);
+  readonly #reads: ToldReads;
   /** The step that was looked for: its level, and the hashes then. */
   #level = 0;
   #found = -1;
@@ -156,7 +155,7 @@ export class KnownSteps {
     });
     // Tasks' objects are part of their states.
     for (const task of this.#tasks) this.#parts.fill(UNHASHED, task, task + Task.$size);
-    for (const [from, to] of this.#reads.objects()) this.#parts.fill(ALONE, from + 1, to);
+    this.#reads = new ToldReads(this.#parts, MOST_WRITES);
     const count = this.#tasks.length;
     this.#now = new Int32Array(count);
     this.#written = new Int32Array(count);

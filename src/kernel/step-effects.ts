@@ -50,7 +50,7 @@ export class Effects {
   readonly #list: Effect[] = [];
   /** What they do to lanes, one after the other. */
   #shifts: Int32Array<ArrayBuffer>;
-  #writes = new Float64Array(1 << 12);
+  #writes = new Float64Array(1 << 9);
   /** Where the writes of all effects end, and those that are being told. */
   #begin = 0;
   #top = 0;

@@ -4,7 +4,7 @@
  * Invariants: words stand in the order in which they are first touched, with what they held before the step; those that the operation itself is given
  * come first, those that are written without having been read last. That is the same order whenever the same was read so far.
  */
-import { FIRST_OBJECT, heap, SLOT_TOP } from '../memory/state.ts';
+import { ALONE, FIRST_OBJECT, heap, SLOT_TOP } from '../memory/state.ts';
 import { layouts, shapeOf } from '../memory/struct.ts';
 import { accessLog, LOGGED } from './guards.ts';
 import { downgradeWrite, downRead, downReadTrylock, downWrite, downWriteTrylock, upRead, upWrite } from './ops.ts';
@@ -14,20 +14,21 @@ import { looked, Task, type TaskRef } from './task.ts';
 const PAIRS = new Set([downRead, downReadTrylock, upRead, downWrite, downWriteTrylock, upWrite, downgradeWrite].map(({ code }) => code));
 
 export class ToldReads {
-  /** Words of told objects: those between a first slot and a size. */
-  readonly #isTold = new Uint8Array(heap[SLOT_TOP]);
+  /** By slot of the heap: ALONE where words of told objects are. */
+  readonly #parts: Uint8Array;
   readonly #heads = new Set<number>();
   readonly slots: Int32Array<ArrayBuffer>;
   readonly values: Float64Array<ArrayBuffer>;
   count = 0;
 
-  /** Finds the told objects that there are. `writes`: words that a step may write. */
-  constructor(writes: number) {
+  /** Finds the told objects that there are, and marks their words in `parts`. `writes`: words that a step may write. */
+  constructor(parts: Uint8Array, writes: number) {
+    this.#parts = parts;
     for (let ref = FIRST_OBJECT; ref < heap[SLOT_TOP]; ) {
       const { size, told } = layouts[Math.abs(heap[ref])];
       if (told && heap[ref] > 0) {
         this.#heads.add(ref);
-        this.#isTold.fill(1, ref + 1, ref + size);
+        parts.fill(ALONE, ref + 1, ref + size);
       }
       ref += size;
     }
@@ -40,11 +41,6 @@ export class ToldReads {
   isLocked(): boolean {
     for (const ref of this.#heads) for (const slot of shapeOf(heap[ref]).locks) if (heap[ref + slot] !== 0) return true;
     return false;
-  }
-
-  /** First slots and ends of the told objects. */
-  *objects(): Iterable<readonly [from: number, to: number]> {
-    for (const ref of this.#heads) yield [ref, ref + layouts[heap[ref]].size];
   }
 
   /** A task is about to perform what it announced: what its operation is given. From now on plain code is listened to. */
@@ -77,7 +73,7 @@ export class ToldReads {
   }
 
   #note(slot: number, value: number): void {
-    if (this.#isTold[slot] === 1) this.add(slot, value);
+    if (this.#parts[slot] === ALONE) this.add(slot, value);
   }
 
   /** What else the step hangs on, as a slot and a value. */

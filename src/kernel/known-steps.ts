@@ -299,13 +299,9 @@ export class KnownSteps {
 
   /** Hash of the memory of the machine but for what everybody tells of and what tasks are, its two halves. */
   machineHash(): { low: number; high: number } {
-    let low = stateHashLow() ^ hashApart[LANE_APART];
-    let high = stateHashHigh() ^ hashApart[LANE_APART + 1];
-    for (let lane = LANE_CPUS; lane < this.#lanes; lane += 2) {
-      low ^= hashApart[lane];
-      high ^= hashApart[lane + 1];
-    }
-    return { low, high };
+    // What a task's step is known by that has looked at CPUs.
+    this.#setKey(1, 0, stateHashLow(), stateHashHigh(), hashApart);
+    return { low: this.#keyLow, high: this.#keyHigh };
   }
 
   // --- steps ----------------------------------------------------------------------------------------------------------------

@@ -367,24 +367,12 @@ export class Scheduler {
   // --- back ----------------------------------------------------------------------------------------------------------------
 
   mark(): SchedulerMark {
-    const mark = { journal: 0, actions: 0, saved: 0, low: 0, high: 0 };
-    this.markInto(mark);
-    this.#known?.mark();
+    const actions = this.#taken.length;
+    if (this.#known === undefined) return { journal: journalMark(), actions, saved: this.#savedTop, low: stateHashLow(), high: stateHashHigh() };
+    // The log knows the rest.
+    const mark = { journal: 0, actions, saved: this.#known.logTop, low: 0, high: 0 };
+    this.#known.mark();
     return mark;
-  }
-
-  /** The same, written into a mark that is there. */
-  markInto(mark: { -readonly [K in keyof SchedulerMark]: number }): void {
-    mark.actions = this.#taken.length;
-    if (this.#known !== undefined) {
-      // The log knows the rest.
-      mark.saved = this.#known.logTop;
-      return;
-    }
-    mark.saved = this.#savedTop;
-    mark.journal = journalMark();
-    mark.low = stateHashLow();
-    mark.high = stateHashHigh();
   }
 
   /** Takes back all actions since a mark. */

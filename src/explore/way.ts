@@ -6,6 +6,7 @@
  */
 import { ACTOR_BASE, IDLE_BASE } from '../kernel/hardware.ts';
 import type { Action, Scheduler } from '../kernel/scheduler.ts';
+import { popcount } from '../pagetable/popcount.ts';
 import type { Visited } from './visited.ts';
 
 export class Frame {
@@ -52,11 +53,11 @@ export class Frame {
 
   /** Actions, and those of them that have not been taken. */
   get count(): number {
-    return ones(this.tasks) + this.hardwareCount;
+    return popcount(this.tasks) + this.hardwareCount;
   }
 
   get rest(): number {
-    return ones(this.left) + this.hardwareCount - this.hardwareTaken;
+    return popcount(this.left) + this.hardwareCount - this.hardwareTaken;
   }
 
   /** Whether an action is a switch away from a task that could go on. Hardware is no task. */
@@ -68,12 +69,6 @@ export class Frame {
   get preempts(): boolean {
     return (this.runnable & (1 << this.last)) !== 0 && (this.tasks & ~(1 << this.last)) !== 0;
   }
-}
-
-function ones(bits: number): number {
-  let count = 0;
-  for (let rest = bits; rest !== 0; rest &= rest - 1) count++;
-  return count;
 }
 
 export class Way {

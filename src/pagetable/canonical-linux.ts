@@ -5,6 +5,7 @@
  * protection, then mkyoung, mkdirty, mkwrite and what else its bits ask for, at last what the architecture's `set_pte_at` does to the word.
  * Which protection serves a set of rights is found by trial: the one that grants exactly these, else the one that grants least beyond them.
  */
+
 import { pageSizes } from '../arch/linux/page-sizes.ts';
 import { holds, type Word } from '../arch/notation.ts';
 import {
@@ -29,6 +30,7 @@ import {
 import { type CompiledForm, type CompiledGroup, type CompiledLevel, type CompiledMode, levelFor } from './compile.ts';
 import { addressUnits, addressWord, formOf, rightsOf } from './entry.ts';
 import type { LinuxEntries } from './linux.ts';
+import { popcount } from './popcount.ts';
 import { decodeSwap, encodeSwap, swapLayoutFor } from './swap.ts';
 import { pointerToPhysical } from './tree.ts';
 
@@ -516,12 +518,6 @@ const ORDER = ['PAGE_READONLY', 'PAGE_READ', 'PAGE_RO', 'PAGE_SHARED', 'PAGE_KER
 const preference = (name: string): number => {
   const at = ORDER.indexOf(name);
   return at < 0 ? ORDER.length + name.length : at;
-};
-
-const popcount = (bits: number): number => {
-  let n = 0;
-  for (let b = bits; b !== 0; b &= b - 1) n++;
-  return n;
 };
 
 function rightsBits(form: CompiledForm, word: Word): number {
